@@ -1,0 +1,92 @@
+//! The packed batch: the tokens of many sequences end to end, no padding anywhere.
+
+use crate::error::{Error, Result};
+use crate::executor::KvSlot;
+use crate::lora::Lora;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// One sequence's place in a [`PackedBatch`].
+#[derive(Debug, Clone)]
+pub struct Sequence {
+    /// Its rows of `tokens`.
+    pub rows: Range<usize>,
+    /// Where its earlier keys and values are and its new ones go. `None`: the sequence stands alone
+    /// (scoring, training) and nothing is kept.
+    pub kv: Option<KvSlot>,
+    /// Indices into [`PackedBatch::adapters`]; their corrections add up.
+    pub stack: Vec<usize>,
+}
+
+/// Many sequences in one pass. Row t of every `[T, …]` activation belongs to `tokens[t]`.
+#[derive(Debug, Clone, Default)]
+pub struct PackedBatch {
+    /// `[T]`
+    pub tokens: Vec<u32>,
+    /// `[T]` rotary positions: for a sequence with a KV slot they go on from the slot's length.
+    pub positions: Vec<u32>,
+    /// In row order, covering all rows, none empty.
+    pub sequences: Vec<Sequence>,
+    pub adapters: Vec<Arc<Lora>>,
+}
+
+impl PackedBatch {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The index of `adapter`, added if it is not in the batch yet (same allocation = same adapter).
+    pub fn adapter(&mut self, adapter: &Arc<Lora>) -> usize {
+        match self.adapters.iter().position(|a| Arc::ptr_eq(a, adapter)) {
+            Some(index) => index,
+            None => {
+                self.adapters.push(adapter.clone());
+                self.adapters.len() - 1
+            }
+        }
+    }
+
+    /// Appends a sequence whose first token stands at position `start`; returns its rows.
+    pub fn push(
+        &mut self,
+        tokens: &[u32],
+        start: usize,
+        kv: Option<KvSlot>,
+        adapters: &[Arc<Lora>],
+    ) -> Range<usize> {
+        let stack = adapters.iter().map(|a| self.adapter(a)).collect();
+        let rows = self.tokens.len()..self.tokens.len() + tokens.len();
+        self.tokens.extend_from_slice(tokens);
+        self.positions
+            .extend((start..start + tokens.len()).map(|p| p as u32));
+        self.sequences.push(Sequence {
+            rows: rows.clone(),
+            kv,
+            stack,
+        });
+        rows
+    }
+
+    /// Checks what executors rely on.
+    pub fn validate(&self, vocab_size: usize) -> Result<()> {
+        let mut next = 0;
+        for s in &self.sequences {
+            if s.rows.start != next || s.rows.is_empty() {
+                return Err(Error::Input(format!(
+                    "sequence rows {:?} do not follow row {next}",
+                    s.rows
+                )));
+            }
+            next = s.rows.end;
+        }
+        if next != self.tokens.len() || self.positions.len() != self.tokens.len() {
+            return Err(Error::Input("sequences do not cover the batch".into()));
+        }
+        match self.tokens.iter().find(|t| **t as usize >= vocab_size) {
+            Some(t) => Err(Error::Input(format!(
+                "token {t} is outside the vocabulary of {vocab_size}"
+            ))),
+            None => Ok(()),
+        }
+    }
+}

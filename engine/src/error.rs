@@ -1,0 +1,52 @@
+//! One error type for the crate: what was wrong, where, and what would be right.
+
+use std::path::PathBuf;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot read {path}: {source}")]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The model's files are damaged, incomplete or of a kind this engine does not run.
+    #[error("model {path}: {reason}")]
+    Model { path: PathBuf, reason: String },
+    /// A LoRA adapter does not fit the model, or its files are damaged.
+    #[error("adapter: {0}")]
+    Adapter(String),
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    #[error("chat template: {0}")]
+    Template(String),
+    /// A sequence is longer than the window.
+    #[error("{asked} tokens do not fit the context window of {window} tokens")]
+    TooLong { asked: usize, window: usize },
+    /// The caller's input is wrong (an empty prompt, a token outside the vocabulary …).
+    #[error("{0}")]
+    Input(String),
+    /// The engine's thread has gone (shut down, or it panicked).
+    #[error("the engine has stopped")]
+    Stopped,
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl Error {
+    pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Error::Io {
+            path: path.into(),
+            source,
+        }
+    }
+
+    pub fn model(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        Error::Model {
+            path: path.into(),
+            reason: reason.into(),
+        }
+    }
+}

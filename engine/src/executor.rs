@@ -1,0 +1,63 @@
+//! What computes: one decoder, defined once, run by two executors.
+//!
+//! Both hold the frozen base weights and the KV slots; adapters come with each batch. Results of one
+//! sequence never depend on which other sequences share its batch.
+
+use crate::batch::PackedBatch;
+use crate::config::ModelConfig;
+use crate::error::Result;
+use crate::lora::LoraGrads;
+
+/// A sequence's keys and values inside an executor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KvSlot(pub usize);
+
+/// A supervised row: its logits should predict `token`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Target {
+    pub row: usize,
+    pub token: u32,
+    /// Weight of this row's negative log-likelihood in the loss (ignored by [`Executor::score`]).
+    pub weight: f32,
+}
+
+/// What [`Executor::score`] says of one target.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Score {
+    /// Natural logarithm of the target's probability.
+    pub logprob: f32,
+    /// No other token is more likely.
+    pub is_argmax: bool,
+}
+
+pub trait Executor: Send {
+    fn config(&self) -> &ModelConfig;
+
+    /// A new, empty slot.
+    fn kv_new(&mut self) -> KvSlot;
+    /// A new slot that starts with the first `len` tokens of `from`.
+    fn kv_fork(&mut self, from: KvSlot, len: usize) -> KvSlot;
+    /// Tokens held.
+    fn kv_len(&self, slot: KvSlot) -> usize;
+    /// Gives the slot's memory back; the slot must not be used again.
+    fn kv_free(&mut self, slot: KvSlot);
+
+    /// Runs the batch, appends to its KV slots, and returns the logits of the rows in `wanted`
+    /// (ascending), row-major `[wanted.len(), vocab]`.
+    fn forward(&mut self, batch: &PackedBatch, wanted: &[usize]) -> Result<Vec<f32>>;
+
+    /// Log-likelihood of each target (ascending rows); logits of other rows are never made.
+    /// Appends to KV slots as `forward` does.
+    fn score(&mut self, batch: &PackedBatch, targets: &[Target]) -> Result<Vec<Score>>;
+
+    /// Forward and backward of `Σ weight · nll` over `targets` (ascending rows). `grads[i]` belongs to
+    /// `batch.adapters[i]`: where it is `Some` the gradient is added to it, where `None` that adapter
+    /// is frozen. Sequences must have no KV slot. Returns the nll of each target. Base weights
+    /// never get a gradient.
+    fn backward(
+        &mut self,
+        batch: &PackedBatch,
+        targets: &[Target],
+        grads: &mut [Option<LoraGrads>],
+    ) -> Result<Vec<f32>>;
+}

@@ -1,0 +1,28 @@
+//! The model on a device: one packed forward pass for prefill, decoding, scoring and training, with
+//! a stack of LoRA adapters per sequence.
+//!
+//! Knows tokens and tensors; knows nothing of learning, jobs or HTTP.
+//!
+//! ```text
+//!            scheduler            continuous batching, training in slices between decode steps
+//!           /    |    \
+//!     sampler trainer  kv slots
+//!           \    |    /
+//!            executor             the trait: forward, score, backward over a packed batch
+//!           /        \
+//!     reference      cpu          plain candle (the truth, any device) | fused kernels (fast)
+//!           \        /
+//!     weights, tokenizer, chat    GGUF or a Hugging Face directory
+//! ```
+
+pub mod batch;
+pub mod config;
+pub mod error;
+pub mod executor;
+pub mod lora;
+
+pub use batch::{PackedBatch, Sequence};
+pub use config::{Family, ModelConfig, Projection, RopeScaling};
+pub use error::{Error, Result};
+pub use executor::{Executor, KvSlot, Score, Target};
+pub use lora::{Lora, LoraConfig, LoraGrads, LoraPair};

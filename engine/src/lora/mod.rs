@@ -1,0 +1,113 @@
+//! LoRA: a low-rank correction `(alpha / rank) · B · A` beside a frozen linear layer (arXiv 2106.09685).
+
+use crate::config::{ModelConfig, Projection};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// What an adapter looks like, apart from its numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoraConfig {
+    pub rank: usize,
+    pub alpha: f32,
+    /// The linear layers that carry a pair, in the order of [`Projection::ALL`].
+    pub targets: Vec<Projection>,
+}
+
+/// One pair of matrices, row-major f32.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoraPair {
+    /// `[rank, in_features]`
+    pub a: Vec<f32>,
+    /// `[out_features, rank]`
+    pub b: Vec<f32>,
+}
+
+/// An adapter's numbers: `layers[l][projection.index()]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lora {
+    pub config: LoraConfig,
+    pub layers: Vec<[Option<LoraPair>; 7]>,
+}
+
+/// Gradients of a [`Lora`], of the same shapes; executors add to them.
+pub type LoraGrads = Vec<[Option<LoraPair>; 7]>;
+
+impl LoraConfig {
+    /// Every linear layer of the decoder.
+    pub fn all_linear(rank: usize, alpha: f32) -> Self {
+        LoraConfig {
+            rank,
+            alpha,
+            targets: Projection::ALL.to_vec(),
+        }
+    }
+
+    pub fn scale(&self) -> f32 {
+        self.alpha / self.rank as f32
+    }
+}
+
+impl Lora {
+    /// A fresh adapter that changes nothing yet: A as PEFT draws it (Kaiming uniform with a = √5,
+    /// that is U(−1/√in, 1/√in)), B zero.
+    pub fn init(config: LoraConfig, model: &ModelConfig, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        Self::build(config, model, |rank, inputs, outputs| LoraPair {
+            a: uniform(&mut rng, rank * inputs, 1.0 / (inputs as f32).sqrt()),
+            b: vec![0.0; outputs * rank],
+        })
+    }
+
+    /// Both matrices random: for tests, where a fresh adapter would hide mistakes.
+    pub fn random(config: LoraConfig, model: &ModelConfig, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        Self::build(config, model, |rank, inputs, outputs| LoraPair {
+            a: uniform(&mut rng, rank * inputs, 1.0 / (inputs as f32).sqrt()),
+            b: uniform(&mut rng, outputs * rank, 0.5 / (rank as f32).sqrt()),
+        })
+    }
+
+    /// Zeros of the same shapes, to gather gradients or optimizer state in.
+    pub fn zeros_like(&self) -> LoraGrads {
+        self.layers
+            .iter()
+            .map(|layer| {
+                layer.each_ref().map(|pair| {
+                    pair.as_ref().map(|p| LoraPair {
+                        a: vec![0.0; p.a.len()],
+                        b: vec![0.0; p.b.len()],
+                    })
+                })
+            })
+            .collect()
+    }
+
+    pub fn parameters(&self) -> usize {
+        let pairs = self.layers.iter().flatten().flatten();
+        pairs.map(|p| p.a.len() + p.b.len()).sum()
+    }
+
+    fn build(
+        config: LoraConfig,
+        model: &ModelConfig,
+        mut pair: impl FnMut(usize, usize, usize) -> LoraPair,
+    ) -> Self {
+        let layers = (0..model.num_layers)
+            .map(|_| {
+                Projection::ALL.map(|p| {
+                    let (inputs, outputs) = model.features(p);
+                    config
+                        .targets
+                        .contains(&p)
+                        .then(|| pair(config.rank, inputs, outputs))
+                })
+            })
+            .collect();
+        Lora { config, layers }
+    }
+}
+
+fn uniform(rng: &mut impl Rng, n: usize, bound: f32) -> Vec<f32> {
+    (0..n).map(|_| rng.random_range(-bound..=bound)).collect()
+}
