@@ -20,9 +20,18 @@ pub mod config;
 pub mod error;
 pub mod executor;
 pub mod lora;
+pub mod sampler;
+pub mod scheduler;
+pub mod trainer;
 
 pub use batch::{PackedBatch, Sequence};
 pub use config::{Family, ModelConfig, Projection, RopeScaling};
 pub use error::{Error, Result};
 pub use executor::{Executor, KvSlot, Score, Target};
 pub use lora::{Lora, LoraConfig, LoraGrads, LoraPair};
+pub use sampler::{SamplingParams, TokenLogprob};
+pub use scheduler::{
+    CompleteRequest, Completion, Engine, EngineOptions, EngineStats, FinishReason, GenerateEvent,
+    GenerateRequest, Priority, ScoreRequest, TrainRequest, Trained,
+};
+pub use trainer::{Example, Schedule, StepReport, TrainConfig};
