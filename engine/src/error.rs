@@ -28,6 +28,18 @@ pub enum Error {
     /// The caller's input is wrong (an empty prompt, a token outside the vocabulary …).
     #[error("{0}")]
     Input(String),
+    /// Too many requests are waiting already.
+    #[error("{waiting} requests are waiting already; try again in {retry_after_seconds} s")]
+    Full {
+        waiting: usize,
+        retry_after_seconds: u64,
+    },
+    /// The executor failed or panicked in a batch; the requests in it are lost, the engine goes on.
+    #[error("the model failed: {0}")]
+    Executor(String),
+    /// The caller asked to stop.
+    #[error("cancelled")]
+    Cancelled,
     /// The engine's thread has gone (shut down, or it panicked).
     #[error("the engine has stopped")]
     Stopped,

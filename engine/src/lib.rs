@@ -24,6 +24,9 @@ pub mod lora;
 pub mod tiny;
 pub mod tokenizer;
 pub mod weights;
+pub mod sampler;
+pub mod scheduler;
+pub mod trainer;
 
 pub use batch::{PackedBatch, Sequence};
 pub use chat::{ChatTemplate, Message};
@@ -33,3 +36,9 @@ pub use executor::{Executor, KvSlot, Score, Target};
 pub use lora::{Lora, LoraConfig, LoraGrads, LoraPair};
 pub use tokenizer::{StreamDecoder, Tokenizer};
 pub use weights::{ModelFiles, Tensor};
+pub use sampler::{SamplingParams, TokenLogprob};
+pub use scheduler::{
+    CompleteRequest, Completion, Engine, EngineOptions, EngineStats, FinishReason, GenerateEvent,
+    GenerateRequest, Priority, ScoreRequest, TrainRequest, Trained,
+};
+pub use trainer::{Example, Schedule, StepReport, TrainConfig};

@@ -1,6 +1,9 @@
 //! LoRA: a low-rank correction `(alpha / rank) · B · A` beside a frozen linear layer (arXiv 2106.09685).
 
+pub mod peft;
+
 use crate::config::{ModelConfig, Projection};
+use crate::error::{Error, Result};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -81,6 +84,34 @@ impl Lora {
                 })
             })
             .collect()
+    }
+
+    /// Checks that this adapter fits the model; executors rely on it.
+    pub fn validate(&self, model: &ModelConfig) -> Result<()> {
+        let (rank, layers) = (self.config.rank, self.layers.len());
+        if rank == 0 || layers != model.num_layers {
+            return Err(Error::Adapter(format!(
+                "it has rank {rank} and {layers} layers, the model has {} layers",
+                model.num_layers
+            )));
+        }
+        for (l, layer) in self.layers.iter().enumerate() {
+            for (p, pair) in Projection::ALL.into_iter().zip(layer) {
+                let Some(pair) = pair else { continue };
+                let (inputs, outputs) = model.features(p);
+                let (want_a, want_b) = (rank * inputs, outputs * rank);
+                if (pair.a.len(), pair.b.len()) != (want_a, want_b) {
+                    return Err(Error::Adapter(format!(
+                        "layer {l} {}: A and B have {} and {} numbers, rank {rank} on this model \
+                         takes {want_a} and {want_b}",
+                        p.name(),
+                        pair.a.len(),
+                        pair.b.len()
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     pub fn parameters(&self) -> usize {

@@ -1,0 +1,201 @@
+//! One request while it generates: its prompt, its samples, its events.
+
+use super::text::TextStream;
+use super::{FinishReason, GenerateEvent, GenerateRequest, Priority, Sink};
+use crate::executor::{Executor, KvSlot};
+use crate::lora::Lora;
+use crate::sampler::{Sampled, Sampler};
+use crate::weights::ModelFiles;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+pub(super) struct Generation {
+    pub prompt: Vec<u32>,
+    pub adapters: Vec<Arc<Lora>>,
+    pub priority: Priority,
+    pub created: Instant,
+    pub samples: Vec<Sample>,
+    /// The slot that takes the prompt, while it is being computed.
+    pub prefill: Option<KvSlot>,
+    sink: Sink,
+    max_tokens: usize,
+    ignore_eos: bool,
+    cancelled: bool,
+}
+
+pub(super) struct Sample {
+    pub slot: Option<KvSlot>,
+    pub sampler: Sampler,
+    /// The next token to compute.
+    pub last: u32,
+    /// Within a turn: which row of the logits is this sample's …
+    pub row: Option<usize>,
+    /// … and what was drawn from it.
+    pub drawn: Option<Sampled>,
+    text: TextStream,
+    tokens: usize,
+    finished: bool,
+}
+
+impl Generation {
+    pub fn new(request: GenerateRequest, window: usize) -> Self {
+        let GenerateRequest {
+            prompt, sampling, ..
+        } = &request;
+        let samples = (0..request.n)
+            .map(|index| Sample {
+                slot: None,
+                sampler: Sampler::new(sampling, index, prompt),
+                last: 0,
+                row: None,
+                drawn: None,
+                text: TextStream::new(&sampling.stop),
+                tokens: 0,
+                finished: false,
+            })
+            .collect();
+        Generation {
+            samples,
+            max_tokens: sampling.max_tokens.min(window - prompt.len()),
+            ignore_eos: sampling.ignore_eos,
+            prompt: request.prompt,
+            adapters: request.adapters,
+            priority: request.priority,
+            created: Instant::now(),
+            prefill: None,
+            sink: request.sink,
+            cancelled: false,
+        }
+    }
+
+    /// Samples that hold or will hold a place.
+    pub fn places(&self) -> usize {
+        self.samples.iter().filter(|s| !s.finished).count()
+    }
+
+    pub fn done(&self) -> bool {
+        self.places() == 0
+    }
+
+    pub fn slots(&self) -> impl Iterator<Item = KvSlot> {
+        let samples = self.samples.iter().filter_map(|s| s.slot);
+        self.prefill.into_iter().chain(samples)
+    }
+
+    /// The prompt is computed: every sample continues from it.
+    pub fn branch(&mut self, executor: &mut dyn Executor) {
+        let Some(slot) = self.prefill.take() else {
+            return;
+        };
+        let (first, others) = self.samples.split_first_mut().expect("n is at least 1");
+        first.slot = Some(slot);
+        for sample in others {
+            sample.slot = Some(executor.kv_fork(slot, self.prompt.len()));
+        }
+    }
+
+    /// Takes the token that sample `index` drew, and tells the sink.
+    pub fn advance(
+        &mut self,
+        index: usize,
+        sampled: Sampled,
+        files: &ModelFiles,
+        executor: &mut dyn Executor,
+    ) {
+        if self.cancelled {
+            return;
+        }
+        let sample = &mut self.samples[index];
+        let token = sampled.token;
+        sample.last = token;
+        sample.tokens += 1;
+        let ended = files.eos.contains(&token) && !self.ignore_eos;
+        let (mut text, stopped) = match ended || files.tokenizer.is_control(token) {
+            true => (String::new(), false),
+            false => sample
+                .text
+                .push(files.tokenizer.token_bytes(token).as_ref()),
+        };
+        let reason = if ended || stopped {
+            Some(FinishReason::Stop)
+        } else if sample.tokens >= self.max_tokens {
+            Some(FinishReason::Length)
+        } else {
+            None
+        };
+        if reason.is_some() && !stopped {
+            text.push_str(&sample.text.finish());
+        }
+        let listening = self.tell(GenerateEvent::Token {
+            index,
+            text,
+            token,
+            logprob: sampled.logprob,
+        });
+        match reason {
+            _ if !listening => self.cancel(executor),
+            Some(reason) => self.finish(index, reason, executor),
+            None => {}
+        }
+    }
+
+    /// Nobody listens: ends all samples.
+    fn cancel(&mut self, executor: &mut dyn Executor) {
+        self.cancelled = true;
+        for index in 0..self.samples.len() {
+            self.finish(index, FinishReason::Cancelled, executor);
+        }
+        self.free(executor);
+    }
+
+    pub fn fail(&mut self, error: &str, executor: &mut dyn Executor) {
+        self.free(executor);
+        for sample in &mut self.samples {
+            sample.finished = true;
+        }
+        let error = error.to_string();
+        self.tell(GenerateEvent::Failed { error });
+    }
+
+    fn finish(&mut self, index: usize, reason: FinishReason, executor: &mut dyn Executor) {
+        let sample = &mut self.samples[index];
+        if std::mem::replace(&mut sample.finished, true) {
+            return;
+        }
+        if let Some(slot) = sample.slot.take() {
+            free(executor, slot);
+        }
+        let event = GenerateEvent::Finished {
+            index,
+            reason,
+            prompt_tokens: self.prompt.len(),
+            completion_tokens: sample.tokens,
+        };
+        if !self.tell(event) && !self.cancelled {
+            self.cancel(executor);
+        }
+    }
+
+    fn free(&mut self, executor: &mut dyn Executor) {
+        let of_samples = self.samples.iter_mut().filter_map(|s| s.slot.take());
+        for slot in self.prefill.take().into_iter().chain(of_samples) {
+            free(executor, slot);
+        }
+    }
+
+    /// A sink that panics is one that listens no more; it must not take the engine with it.
+    fn tell(&mut self, event: GenerateEvent) -> bool {
+        catch_unwind(AssertUnwindSafe(|| (self.sink)(event))).unwrap_or(false)
+    }
+}
+
+/// An executor that failed once may fail to free, too; the engine goes on.
+fn free(executor: &mut dyn Executor, slot: KvSlot) {
+    if catch_unwind(AssertUnwindSafe(|| executor.kv_free(slot))).is_err() {
+        tracing::error!(
+            slot = slot.0,
+            "the executor panicked while freeing a KV slot"
+        );
+    }
+}

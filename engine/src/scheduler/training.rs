@@ -1,0 +1,76 @@
+//! A training job: candidates that take their optimizer steps together, a slice at a time.
+
+use super::{Priority, Progress, Trained};
+use crate::error::{Error, Result};
+use crate::executor::Executor;
+use crate::trainer::{Candidate, Step};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::SyncSender;
+use std::time::Instant;
+
+pub(super) struct Training {
+    pub priority: Priority,
+    pub reply: SyncSender<Result<Vec<Trained>>>,
+    candidates: Vec<Candidate>,
+    progress: Progress,
+    step: Option<Step>,
+    started: Option<Instant>,
+}
+
+impl Training {
+    pub fn new(
+        candidates: Vec<Candidate>,
+        priority: Priority,
+        progress: Progress,
+        reply: SyncSender<Result<Vec<Trained>>>,
+    ) -> Self {
+        Training {
+            priority,
+            reply,
+            candidates,
+            progress,
+            step: None,
+            started: None,
+        }
+    }
+
+    pub fn candidates(&self) -> usize {
+        self.candidates.len()
+    }
+
+    pub fn done(&self) -> bool {
+        self.step.is_none() && self.candidates.iter().all(Candidate::finished)
+    }
+
+    /// Runs the next micro-batch, and the update when it was the step's last; returns its tokens.
+    pub fn slice(&mut self, executor: &mut dyn Executor, budget: usize) -> Result<usize> {
+        self.started.get_or_insert_with(Instant::now);
+        let mut step = match self.step.take() {
+            Some(step) => step,
+            None => Step::begin(&mut self.candidates),
+        };
+        let tokens = step.slice(executor, &mut self.candidates, budget)?;
+        if step.pending() {
+            self.step = Some(step);
+            return Ok(tokens);
+        }
+        let reports = step.finish(&mut self.candidates);
+        let progress = AssertUnwindSafe(|| (self.progress)(&reports));
+        match catch_unwind(progress).unwrap_or(false) {
+            true => Ok(tokens),
+            false => Err(Error::Cancelled),
+        }
+    }
+
+    pub fn take(&mut self) -> Vec<Trained> {
+        let seconds = self.started.map_or(0.0, |s| s.elapsed().as_secs_f64());
+        std::mem::take(&mut self.candidates)
+            .into_iter()
+            .map(|candidate| Trained {
+                losses: candidate.losses().to_vec(),
+                lora: candidate.into_lora(),
+                seconds,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,391 @@
+//! The engine's thread: what happens in one turn, and what happens when the executor fails.
+
+use super::generation::Generation;
+use super::scoring::Scoring;
+use super::training::Training;
+use super::{EngineOptions, EngineStats, GenerateRequest, Priority};
+use crate::batch::PackedBatch;
+use crate::error::{Error, Result};
+use crate::executor::Executor;
+use crate::weights::ModelFiles;
+use rayon::prelude::*;
+use std::any::Any;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub(super) enum Command {
+    Generate(GenerateRequest),
+    Score(Scoring),
+    Train(Training),
+}
+
+/// What the handles may see of the thread.
+#[derive(Default)]
+pub(super) struct Shared(Mutex<Visible>);
+
+#[derive(Default)]
+struct Visible {
+    stats: EngineStats,
+    /// Interactive requests sent and not yet admitted.
+    queued: usize,
+    /// Moving average over finished generations.
+    request_seconds: f64,
+}
+
+impl Shared {
+    pub fn stats(&self) -> EngineStats {
+        self.lock().stats.clone()
+    }
+
+    /// Counts an interactive request in, if there is room.
+    pub fn join_queue(&self, max_waiting: usize) -> Result<()> {
+        let mut visible = self.lock();
+        if visible.queued >= max_waiting {
+            let places = visible.stats.running.max(1) as f64;
+            let seconds = visible.request_seconds * visible.queued as f64 / places;
+            return Err(Error::Full {
+                waiting: visible.queued,
+                retry_after_seconds: seconds.clamp(1.0, 60.0).ceil() as u64,
+            });
+        }
+        visible.queued += 1;
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Visible> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) struct Worker {
+    files: Arc<ModelFiles>,
+    executor: Box<dyn Executor>,
+    options: EngineOptions,
+    window: usize,
+    shared: Arc<Shared>,
+    /// A queue for each [`Priority`].
+    waiting: [VecDeque<Generation>; 3],
+    /// Ordered by priority, then by admission.
+    running: Vec<Generation>,
+    scoring: Vec<Scoring>,
+    training: Vec<Training>,
+    totals: EngineStats,
+}
+
+impl Worker {
+    pub fn new(
+        files: Arc<ModelFiles>,
+        executor: Box<dyn Executor>,
+        options: EngineOptions,
+        window: usize,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Worker {
+            files,
+            executor,
+            options,
+            window,
+            shared,
+            waiting: Default::default(),
+            running: Vec::new(),
+            scoring: Vec::new(),
+            training: Vec::new(),
+            totals: EngineStats::default(),
+        }
+    }
+
+    /// Works until the last handle is gone.
+    pub fn run(mut self, commands: Receiver<Command>) {
+        while self.listen(&commands) {
+            self.admit();
+            self.generate();
+            self.score();
+            self.train();
+            self.publish();
+        }
+        let stopped = Error::Stopped.to_string();
+        let executor = self.executor.as_mut();
+        for generation in self.waiting.iter_mut().flatten().chain(&mut self.running) {
+            generation.fail(&stopped, executor);
+        }
+    }
+
+    /// Takes what was sent meanwhile; sleeps if there is nothing to do. `false`: stop.
+    fn listen(&mut self, commands: &Receiver<Command>) -> bool {
+        let idle = self.running.is_empty()
+            && self.scoring.is_empty()
+            && self.training.is_empty()
+            && self.waiting.iter().all(VecDeque::is_empty);
+        if idle {
+            match commands.recv() {
+                Ok(command) => self.take(command),
+                Err(_) => return false,
+            }
+        }
+        loop {
+            match commands.try_recv() {
+                Ok(command) => self.take(command),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Generate(request) => {
+                let queue = &mut self.waiting[request.priority as usize];
+                queue.push_back(Generation::new(request, self.window));
+            }
+            Command::Score(scoring) => self.scoring.push(scoring),
+            Command::Train(training) => self.training.push(training),
+        }
+    }
+
+    /// Gives free places to waiting requests. Interactive ones count only each other: background
+    /// work never keeps them out.
+    fn admit(&mut self) {
+        for priority in [Priority::Interactive, Priority::Ingest, Priority::Outer] {
+            let interactive = priority == Priority::Interactive;
+            while let Some(next) = self.waiting[priority as usize].front() {
+                let counted = |g: &&Generation| !interactive || g.priority == priority;
+                let taken: usize = (self.running.iter().filter(counted))
+                    .map(Generation::places)
+                    .sum();
+                if taken + next.places() > self.options.max_sequences {
+                    break;
+                }
+                let Some(mut next) = self.waiting[priority as usize].pop_front() else {
+                    break;
+                };
+                if interactive {
+                    self.shared.lock().queued -= 1;
+                }
+                let executor = self.executor.as_mut();
+                match guard(|| Ok(executor.kv_new())) {
+                    Ok(slot) => {
+                        next.prefill = Some(slot);
+                        self.running.push(next);
+                    }
+                    Err(error) => next.fail(&message(error), executor),
+                }
+            }
+        }
+        self.running.sort_by_key(|g| g.priority);
+    }
+
+    /// One packed forward pass: a token for every sequence that generates, and prompts as far as
+    /// the batch has room.
+    fn generate(&mut self) {
+        if self.running.is_empty() {
+            return;
+        }
+        let Assembled {
+            batch,
+            wanted,
+            taking_part,
+        } = self.assemble();
+        let vocab = self.files.config.vocab_size;
+        let executor = self.executor.as_mut();
+        let outcome = guard(|| {
+            let logits = executor.forward(&batch, &wanted)?;
+            if logits.len() != wanted.len() * vocab {
+                return Err(Error::Executor("it returned too few logits".into()));
+            }
+            Ok(logits)
+        });
+        drop(batch);
+        match outcome.and_then(|logits| self.draw(&logits)) {
+            Ok(()) => self.advance(),
+            Err(error) => {
+                let (error, executor) = (message(error), self.executor.as_mut());
+                tracing::error!(error, "a batch of generation failed");
+                let concerned = self.running.iter_mut().zip(taking_part);
+                for (generation, _) in concerned.filter(|(_, part)| *part) {
+                    generation.fail(&error, executor);
+                }
+            }
+        }
+        self.retire();
+    }
+
+    fn assemble(&mut self) -> Assembled {
+        let mut batch = PackedBatch::new();
+        let mut wanted = Vec::new();
+        let mut taking_part = vec![false; self.running.len()];
+        let executor = self.executor.as_ref();
+        for (generation, part) in self.running.iter_mut().zip(&mut taking_part) {
+            for sample in &mut generation.samples {
+                let Some(slot) = sample.slot else { continue };
+                let start = executor.kv_len(slot);
+                let rows = batch.push(&[sample.last], start, Some(slot), &generation.adapters);
+                sample.row = Some(wanted.len());
+                wanted.push(rows.start);
+                *part = true;
+            }
+        }
+        // However many sequences decode, prompts go on.
+        let budget = self.options.max_batch_tokens.max(batch.tokens.len() + 16);
+        for (generation, part) in self.running.iter_mut().zip(&mut taking_part) {
+            let Some(slot) = generation.prefill else {
+                continue;
+            };
+            let start = executor.kv_len(slot);
+            let rest = &generation.prompt[start..];
+            let length = rest.len().min(budget - batch.tokens.len());
+            if length == 0 {
+                break;
+            }
+            let rows = batch.push(&rest[..length], start, Some(slot), &generation.adapters);
+            self.totals.prompt_tokens += length as u64;
+            *part = true;
+            if length == rest.len() {
+                for sample in &mut generation.samples {
+                    sample.row = Some(wanted.len());
+                }
+                wanted.push(rows.end - 1);
+            }
+        }
+        Assembled {
+            batch,
+            wanted,
+            taking_part,
+        }
+    }
+
+    /// Samples from the logits, in parallel, and lets finished prompts branch into their samples.
+    fn draw(&mut self, logits: &[f32]) -> Result<()> {
+        let vocab = self.files.config.vocab_size;
+        let samples = (self.running.par_iter_mut()).flat_map(|g| g.samples.par_iter_mut());
+        samples.for_each(|sample| {
+            if let Some(row) = sample.row.take() {
+                sample.drawn = Some(sample.sampler.sample(&logits[row * vocab..][..vocab]));
+            }
+        });
+        let executor = self.executor.as_mut();
+        guard(|| {
+            let drawn = |g: &&mut Generation| g.samples.iter().any(|s| s.drawn.is_some());
+            for generation in self.running.iter_mut().filter(drawn) {
+                generation.branch(executor);
+            }
+            Ok(())
+        })
+    }
+
+    fn advance(&mut self) {
+        for generation in &mut self.running {
+            for index in 0..generation.samples.len() {
+                if let Some(drawn) = generation.samples[index].drawn.take() {
+                    self.totals.completion_tokens += 1;
+                    generation.advance(index, drawn, &self.files, self.executor.as_mut());
+                }
+            }
+        }
+    }
+
+    fn retire(&mut self) {
+        let mut visible = self.shared.lock();
+        self.running.retain(|generation| {
+            if generation.done() {
+                let seconds = generation.created.elapsed().as_secs_f64();
+                visible.request_seconds += 0.1 * (seconds - visible.request_seconds);
+            }
+            !generation.done()
+        });
+    }
+
+    fn score(&mut self) {
+        let Some(at) = first(&self.scoring, |s| s.priority) else {
+            return;
+        };
+        let budget = self.slice_tokens();
+        let (job, executor) = (&mut self.scoring[at], self.executor.as_mut());
+        let reply = match guard(|| job.slice(executor, budget)) {
+            Ok(tokens) => {
+                self.totals.scored_tokens += tokens as u64;
+                job.done().then(|| Ok(job.take()))
+            }
+            Err(error) => Some(Err(error)),
+        };
+        if let Some(reply) = reply {
+            // The caller may be gone.
+            let _ = self.scoring.remove(at).reply.send(reply);
+        }
+    }
+
+    fn train(&mut self) {
+        let Some(at) = first(&self.training, |t| t.priority) else {
+            return;
+        };
+        let budget = self.slice_tokens();
+        let (job, executor) = (&mut self.training[at], self.executor.as_mut());
+        let reply = match guard(|| job.slice(executor, budget)) {
+            Ok(tokens) => {
+                self.totals.trained_tokens += tokens as u64;
+                job.done().then(|| Ok(job.take()))
+            }
+            Err(error) => Some(Err(error)),
+        };
+        if let Some(reply) = reply {
+            let _ = self.training.remove(at).reply.send(reply);
+        }
+    }
+
+    /// Small while someone watches a stream, so that it stays smooth.
+    fn slice_tokens(&self) -> usize {
+        let watched = |g: &Generation| g.priority == Priority::Interactive;
+        match self.running.iter().any(watched) {
+            true => self.options.train_slice_tokens,
+            false => self.options.max_batch_tokens,
+        }
+    }
+
+    fn publish(&mut self) {
+        let slots = self.running.iter().flat_map(Generation::slots);
+        let stats = EngineStats {
+            running: self.running.iter().map(Generation::places).sum(),
+            waiting: self.waiting.iter().map(VecDeque::len).sum(),
+            kv_tokens: slots.map(|slot| self.executor.kv_len(slot)).sum(),
+            training: self.training.iter().map(Training::candidates).sum(),
+            scoring: self.scoring.len(),
+            ..self.totals.clone()
+        };
+        self.shared.lock().stats = stats;
+    }
+}
+
+struct Assembled {
+    batch: PackedBatch,
+    wanted: Vec<usize>,
+    /// For each running generation: whether it has rows in the batch.
+    taking_part: Vec<bool>,
+}
+
+/// The job to work on: the most urgent, the oldest of equals.
+fn first<T>(jobs: &[T], priority: impl Fn(&T) -> Priority) -> Option<usize> {
+    (0..jobs.len()).min_by_key(|i| priority(&jobs[*i]))
+}
+
+/// Turns a panic of the executor into an error of the work it did.
+fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic_text(panic.as_ref());
+        Err(Error::Executor(format!("it panicked: {text}")))
+    })
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let string = panic.downcast_ref::<String>().map(String::as_str);
+    let text = string.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("no message")
+}
+
+/// What a request is told; without the prefix that the handle puts before it again.
+fn message(error: Error) -> String {
+    match error {
+        Error::Executor(message) => message,
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,216 @@
+//! One adapter in training, with everything that makes its result.
+
+use super::TrainConfig;
+use super::adamw::{self, AdamW, Rates};
+use super::step::{StepReport, clip_scale};
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use crate::lora::{Lora, LoraGrads};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
+
+/// One training sequence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Example {
+    pub tokens: Vec<u32>,
+    /// `supervised[i]`: token i is a target, predicted from the tokens before it. The first token
+    /// has none before it and cannot be one.
+    pub supervised: Vec<bool>,
+}
+
+impl Example {
+    /// Every token but the first is a target.
+    pub fn all(tokens: Vec<u32>) -> Self {
+        let supervised = (0..tokens.len()).map(|i| i > 0).collect();
+        Example { tokens, supervised }
+    }
+
+    /// Only the completion is a target.
+    pub fn completion(prompt: &[u32], completion: &[u32]) -> Self {
+        let supervised = (0..prompt.len() + completion.len())
+            .map(|i| i > 0 && i >= prompt.len())
+            .collect();
+        Example {
+            tokens: [prompt, completion].concat(),
+            supervised,
+        }
+    }
+
+    /// Tokens that are targets.
+    pub fn targets(&self) -> usize {
+        self.supervised.iter().filter(|s| **s).count()
+    }
+
+    /// What must be computed: nothing after the last target's predecessor is needed.
+    pub fn inputs(&self) -> &[u32] {
+        let last = self.supervised.iter().rposition(|s| *s).unwrap_or(0);
+        &self.tokens[..last]
+    }
+
+    fn validate(&self, index: usize, vocab_size: usize, window: usize) -> Result<()> {
+        let problem = if self.supervised.len() != self.tokens.len() {
+            format!(
+                "has {} tokens but {} marks of supervision",
+                self.tokens.len(),
+                self.supervised.len()
+            )
+        } else if self.supervised.first() == Some(&true) {
+            "supervises its first token, which nothing predicts".into()
+        } else if self.targets() == 0 {
+            "has no supervised token".into()
+        } else if let Some(t) = self.tokens.iter().find(|t| **t as usize >= vocab_size) {
+            format!("holds token {t}, outside the vocabulary of {vocab_size}")
+        } else if self.tokens.len() > window {
+            return Err(Error::TooLong {
+                asked: self.tokens.len(),
+                window,
+            });
+        } else {
+            return Ok(());
+        };
+        Err(Error::Input(format!("training example {index} {problem}")))
+    }
+}
+
+#[derive(Debug)]
+pub struct Candidate {
+    config: TrainConfig,
+    examples: Arc<[Example]>,
+    pub(super) lora: Arc<Lora>,
+    /// The gradient of the step under way.
+    pub(super) grads: LoraGrads,
+    optimizer: AdamW,
+    /// The current epoch's order.
+    order: Vec<usize>,
+    rng: ChaCha8Rng,
+    losses: Vec<f32>,
+}
+
+impl Candidate {
+    /// `init` is where training starts; its rank, alpha and targets then replace those of
+    /// `config.lora`. Without it the adapter is drawn from `config.seed`.
+    pub fn new(
+        mut config: TrainConfig,
+        examples: impl Into<Arc<[Example]>>,
+        init: Option<&Lora>,
+        model: &ModelConfig,
+        window: usize,
+    ) -> Result<Self> {
+        let examples = examples.into();
+        if let Some(init) = init {
+            init.validate(model)?;
+            config.lora = init.config.clone();
+        }
+        config.validate()?;
+        if examples.is_empty() {
+            return Err(Error::Input("there is no training example".into()));
+        }
+        for (i, example) in examples.iter().enumerate() {
+            example.validate(i, model.vocab_size, window)?;
+        }
+        let lora = match init {
+            Some(init) => init.clone(),
+            None => Lora::init(config.lora.clone(), model, config.seed),
+        };
+        // Another stream than the one that drew the adapter.
+        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        rng.set_stream(1);
+        Ok(Candidate {
+            grads: lora.zeros_like(),
+            optimizer: AdamW::new(&lora),
+            lora: Arc::new(lora),
+            order: (0..examples.len()).collect(),
+            rng,
+            losses: Vec::new(),
+            config,
+            examples,
+        })
+    }
+
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    pub fn total_steps(&self) -> usize {
+        self.config.epochs * self.steps_per_epoch()
+    }
+
+    pub fn steps_done(&self) -> usize {
+        self.losses.len()
+    }
+
+    pub fn finished(&self) -> bool {
+        self.steps_done() >= self.total_steps()
+    }
+
+    /// The mean loss of each step so far.
+    pub fn losses(&self) -> &[f32] {
+        &self.losses
+    }
+
+    pub fn lora(&self) -> &Lora {
+        &self.lora
+    }
+
+    pub fn into_lora(self) -> Lora {
+        Arc::unwrap_or_clone(self.lora)
+    }
+
+    pub(super) fn example(&self, index: usize) -> &Example {
+        &self.examples[index]
+    }
+
+    /// The examples of the next step. Each epoch has its own order; batches do not cross epochs.
+    pub(super) fn next_batch(&mut self) -> Vec<usize> {
+        let within = self.steps_done() % self.steps_per_epoch();
+        if within == 0 {
+            self.order.shuffle(&mut self.rng);
+        }
+        let start = within * self.config.batch_size;
+        let end = (start + self.config.batch_size).min(self.order.len());
+        self.order[start..end].to_vec()
+    }
+
+    /// Applies the gathered gradient. A gradient that is not finite is dropped, so that a candidate
+    /// that diverges keeps its last sound weights; its loss shows what happened.
+    pub(super) fn finish_step(&mut self, index: usize, loss: f32, tokens: usize) -> StepReport {
+        let step = self.steps_done();
+        let config = &self.config;
+        let factor = config
+            .schedule
+            .factor(step, config.warmup_steps, self.total_steps());
+        let learning_rate = config.learning_rate * factor;
+        let grad_norm = adamw::norm(&self.grads);
+        if grad_norm.is_finite() {
+            let rates = Rates {
+                learning_rate_a: learning_rate,
+                learning_rate_b: learning_rate * config.lora_plus_ratio,
+                beta1: config.beta1,
+                beta2: config.beta2,
+                eps: config.eps,
+                weight_decay: config.weight_decay,
+            };
+            // A new allocation if anyone still holds the old weights, so nobody sees them change.
+            let lora = Arc::make_mut(&mut self.lora);
+            let scale = clip_scale(grad_norm, config.clip_norm);
+            self.optimizer.update(lora, &self.grads, scale, &rates);
+        }
+        adamw::clear(&mut self.grads);
+        self.losses.push(loss);
+        StepReport {
+            candidate: index,
+            step,
+            total_steps: self.total_steps(),
+            loss,
+            learning_rate,
+            grad_norm,
+            tokens,
+        }
+    }
+
+    fn steps_per_epoch(&self) -> usize {
+        self.examples.len().div_ceil(self.config.batch_size)
+    }
+}

@@ -1,0 +1,109 @@
+//! LoRA training: many candidates at once in one packed batch.
+//!
+//! A [`Candidate`] owns everything that makes its result: its adapter, AdamW's moments, its own
+//! random order of examples, its learning rate. A [`Step`] gathers the next batch of every unfinished
+//! candidate, runs it through the executor in micro-batches, and then updates each candidate with
+//! its own gradient only. The weights of the loss are fixed before the first micro-batch, so neither
+//! company nor the cutting changes a candidate's result.
+
+mod adamw;
+mod candidate;
+mod schedule;
+mod step;
+
+pub use adamw::{AdamW, Rates};
+pub use candidate::{Candidate, Example};
+pub use schedule::Schedule;
+pub use step::{Step, StepReport, step};
+
+use crate::error::{Error, Result};
+use crate::lora::LoraConfig;
+use serde::{Deserialize, Serialize};
+
+/// How one candidate is trained. The defaults are the paper's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    pub lora: LoraConfig,
+    pub learning_rate: f32,
+    pub epochs: usize,
+    /// Sequences in one optimizer step.
+    pub batch_size: usize,
+    pub schedule: Schedule,
+    /// Steps over which the rate first rises to `learning_rate`.
+    pub warmup_steps: usize,
+    pub weight_decay: f32,
+    /// The gradient is scaled down to this norm if it is longer; 0 turns that off.
+    pub clip_norm: f32,
+    pub beta1: f32,
+    pub beta2: f32,
+    pub eps: f32,
+    /// Draws the fresh adapter and the order of the examples.
+    pub seed: u64,
+    /// Learning rate of B relative to that of A (LoRA+, arXiv 2402.12354); 1 is plain LoRA.
+    pub lora_plus_ratio: f32,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        TrainConfig {
+            lora: LoraConfig::all_linear(32, 64.0),
+            learning_rate: 1e-3,
+            epochs: 10,
+            batch_size: 1,
+            schedule: Schedule::Linear,
+            warmup_steps: 0,
+            weight_decay: 0.0,
+            clip_norm: 1.0,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            seed: 0,
+            lora_plus_ratio: 1.0,
+        }
+    }
+}
+
+impl TrainConfig {
+    pub fn validate(&self) -> Result<()> {
+        let checks = [
+            (self.lora.rank >= 1, "lora.rank must be at least 1"),
+            (
+                self.lora.alpha.is_finite() && self.lora.alpha > 0.0,
+                "lora.alpha must be above 0",
+            ),
+            (
+                !self.lora.targets.is_empty(),
+                "lora.targets must name at least one linear layer",
+            ),
+            (
+                self.learning_rate.is_finite() && self.learning_rate >= 0.0,
+                "learning_rate must be 0 or above",
+            ),
+            (self.epochs >= 1, "epochs must be at least 1"),
+            (self.batch_size >= 1, "batch_size must be at least 1"),
+            (
+                self.weight_decay.is_finite() && self.weight_decay >= 0.0,
+                "weight_decay must be 0 or above",
+            ),
+            (
+                self.clip_norm.is_finite() && self.clip_norm >= 0.0,
+                "clip_norm must be 0 (off) or above",
+            ),
+            ((0.0..1.0).contains(&self.beta1), "beta1 must be in [0, 1)"),
+            ((0.0..1.0).contains(&self.beta2), "beta2 must be in [0, 1)"),
+            (
+                self.eps.is_finite() && self.eps > 0.0,
+                "eps must be above 0",
+            ),
+            (
+                self.lora_plus_ratio.is_finite() && self.lora_plus_ratio > 0.0,
+                "lora_plus_ratio must be above 0",
+            ),
+        ];
+        match checks.into_iter().find(|(right, _)| !right) {
+            Some((_, message)) => Err(Error::Input(message.into())),
+            None => Ok(()),
+        }
+    }
+}
