@@ -1,1 +1,4 @@
+//! Autodidact: a language-model server that keeps learning.
 
+pub mod learn;
+pub mod pool;

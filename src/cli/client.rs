@@ -1,0 +1,138 @@
+//! A small blocking client of our own server, and a server process to go with it: for commands that
+//! measure through the front door.
+
+use serde_json::{Value, json};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use ureq::Agent;
+
+pub struct Client {
+    agent: Agent,
+    url: String,
+}
+
+impl Client {
+    pub fn new(url: impl Into<String>) -> Self {
+        let config = Agent::config_builder().http_status_as_error(false).build();
+        Client {
+            agent: config.into(),
+            url: url.into(),
+        }
+    }
+
+    /// The id of the model every request shares.
+    pub fn base_model(&self) -> Result<String, String> {
+        let models = self.get("/v1/models")?;
+        let list = models["data"].as_array().cloned().unwrap_or_default();
+        let base = list.iter().find(|m| m["parent"].is_null());
+        base.and_then(|m| m["id"].as_str())
+            .map(str::to_owned)
+            .ok_or_else(|| format!("the server lists no base model: {models}"))
+    }
+
+    /// The greedy answer to one user message.
+    pub fn ask(&self, model: &str, message: &str) -> Result<String, String> {
+        let body = json!({"model": model, "temperature": 0, "max_tokens": 48, "seed": 0,
+                          "messages": [{"role": "user", "content": message}]});
+        let answer = self.post("/v1/chat/completions", &body)?;
+        answer["choices"][0]["message"]["content"]
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| format!("no answer in {answer}"))
+    }
+
+    /// Posts one document and waits for its job: was it learned, and why (not)?
+    pub fn ingest(&self, body: &Value) -> Result<(bool, String), String> {
+        let mut answer = self.post("/ingest?wait=60s", body)?;
+        let job = answer["job"]["id"].as_str().unwrap_or_default().to_owned();
+        let finished = |j: &Value| matches!(j["state"].as_str(), Some("succeeded" | "failed" | "cancelled"));
+        while !finished(&answer["job"]) {
+            std::thread::sleep(Duration::from_millis(500));
+            answer = json!({"job": self.get(&format!("/jobs/{job}"))?});
+        }
+        let job = &answer["job"];
+        if job["state"] != "succeeded" {
+            return Err(format!("the job ended as {}: {}", job["state"], job["error"]));
+        }
+        let document = &job["result"]["documents"][0];
+        let reason = document["reason"].as_str().unwrap_or_default().to_owned();
+        Ok((document["state"] == "learned", reason))
+    }
+
+    pub fn get(&self, path: &str) -> Result<Value, String> {
+        let response = self.agent.get(format!("{}{path}", self.url)).call();
+        Self::json(path, response)
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Result<Value, String> {
+        let request = self.agent.post(format!("{}{path}", self.url));
+        let request = request.header("content-type", "application/json");
+        Self::json(path, request.send(body.to_string()))
+    }
+
+    fn json(
+        path: &str,
+        response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Value, String> {
+        let mut response = response.map_err(|e| format!("{path}: {e}"))?;
+        let status = response.status();
+        let text = response
+            .body_mut()
+            .read_to_string()
+            .map_err(|e| format!("{path}: {e}"))?;
+        if !status.is_success() {
+            return Err(format!("{path}: {status}: {text}"));
+        }
+        serde_json::from_str(&text).map_err(|e| format!("{path}: not JSON: {e}"))
+    }
+}
+
+/// A server of our own executable; killed when dropped.
+pub struct ServerProcess {
+    child: Child,
+    pub client: Client,
+}
+
+/// A first start may fetch the model.
+const START_LIMIT: Duration = Duration::from_secs(600);
+
+impl ServerProcess {
+    pub fn start(model: &str, data: &Path) -> Result<Self, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").map_err(|e| format!("no free port: {e}"))?;
+        let address = listener.local_addr().map_err(|e| e.to_string())?;
+        drop(listener);
+        let program = std::env::current_exe().map_err(|e| e.to_string())?;
+        let child = Command::new(program)
+            .args(["serve", "--model", model, "--listen", &address.to_string()])
+            .arg("--data")
+            .arg(data)
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|e| format!("cannot start the server: {e}"))?;
+        let client = Client::new(format!("http://{address}"));
+        let mut server = ServerProcess { child, client };
+        let clock = Instant::now();
+        loop {
+            if let Ok(Some(status)) = server.child.try_wait() {
+                return Err(format!("the server ended at once: {status}"));
+            }
+            let url = format!("{}/readyz", server.client.url);
+            if server.client.agent.get(url).call().is_ok_and(|r| r.status().is_success()) {
+                return Ok(server);
+            }
+            if clock.elapsed() > START_LIMIT {
+                return Err("the server was not ready within ten minutes".into());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

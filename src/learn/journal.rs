@@ -1,0 +1,61 @@
+//! What an update asks of the job that runs it.
+
+use super::model::ModelError;
+use super::report::Report;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Why work ends before its result.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// Cancelled, paused or shutting down: the job knows which.
+    #[error("stopped")]
+    Asked,
+    #[error(transparent)]
+    Model(ModelError),
+    /// The journal could not remember or tell.
+    #[error("journal: {0}")]
+    Journal(String),
+}
+
+impl From<ModelError> for Stop {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Stopped => Stop::Asked,
+            other => Stop::Model(other),
+        }
+    }
+}
+
+/// Remembers finished steps over a crash, tells how far it is, and says when to stop.
+pub trait Journal {
+    /// The value of a step finished in an earlier life.
+    fn recall(&self, key: &str) -> Result<Option<Value>, Stop>;
+    fn remember(&self, key: &str, value: &Value) -> Result<(), Stop>;
+    /// `fraction` of the whole document, 0 to 1.
+    fn progress(&self, stage: &str, fraction: f32, message: &str);
+    /// Something happened that a watcher wants to see.
+    fn event(&self, kind: &str, data: Value);
+    /// The report so far, so that it can be read while the update runs.
+    fn report(&self, report: &Report);
+    fn check(&self) -> Result<(), Stop>;
+}
+
+/// Runs `work` once: a step that finished before is recalled.
+pub fn step<T: Serialize + DeserializeOwned>(
+    journal: &dyn Journal,
+    key: &str,
+    work: impl FnOnce() -> Result<T, Stop>,
+) -> Result<T, Stop> {
+    journal.check()?;
+    if let Some(value) = journal.recall(key)? {
+        return serde_json::from_value(value)
+            .map_err(|e| Stop::Journal(format!("step {key:?} cannot be read back: {e}")));
+    }
+    let result = work()?;
+    let value = serde_json::to_value(&result)
+        .map_err(|e| Stop::Journal(format!("step {key:?} cannot be written: {e}")))?;
+    journal.remember(key, &value)?;
+    Ok(result)
+}

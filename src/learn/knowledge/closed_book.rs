@@ -1,0 +1,86 @@
+//! The test: a question with no passage in sight (closed book), or with it (open book, the ceiling).
+
+use super::{Passage, Question};
+use crate::learn::grading::Grader;
+use crate::learn::model::{Adapter, Model, ModelError, Prompt, Sampling};
+use serde::{Deserialize, Serialize};
+
+/// One question, answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Answer {
+    pub answer: String,
+    pub correct: bool,
+    /// Mean log-likelihood of the gold answer, nats a token.
+    pub logprob: f32,
+}
+
+/// The paper's answer prompt (appendix B.1) as a chat turn.
+pub fn ask(title: &str, question: &str) -> Prompt {
+    Prompt::user(format!(
+        "Answer the question directly and concisely.\nTopic: {title}\nQuestion: {question}"
+    ))
+}
+
+/// The same question with the passage in sight.
+pub fn ask_open_book(passage: &Passage, question: &str) -> Prompt {
+    let Passage { title, text } = passage;
+    Prompt::user(format!(
+        "Read the passage, then answer the question directly and concisely.\n\
+         {title}\n{text}\n\nQuestion: {question}"
+    ))
+}
+
+/// Longest answer, tokens.
+const ANSWER_TOKENS: usize = 48;
+
+/// Asks all of `items` (prompt, gold) in one batch and grades the answers.
+pub fn answer_all(
+    model: &dyn Model,
+    adapter: Option<&Adapter>,
+    items: &[(Prompt, String)],
+    grader: Grader,
+) -> Result<Vec<Answer>, ModelError> {
+    if items.is_empty() {
+        return Ok(Vec::new());
+    }
+    let prompts: Vec<Prompt> = items.iter().map(|(p, _)| p.clone()).collect();
+    let answers = model.generate(&prompts, adapter, &Sampling::greedy(ANSWER_TOKENS))?;
+    let likelihoods = model.likelihood(items, adapter)?;
+    Ok(items
+        .iter()
+        .zip(answers)
+        .zip(likelihoods)
+        .map(|(((_, gold), answer), logprob)| {
+            let answer = answer.into_iter().next().unwrap_or_default();
+            Answer {
+                correct: grader.correct(gold, &answer),
+                answer: answer.trim().to_owned(),
+                logprob,
+            }
+        })
+        .collect())
+}
+
+/// `questions` about `title`, closed book, as [`answer_all`] takes them.
+pub fn closed_book(title: &str, questions: &[Question]) -> Vec<(Prompt, String)> {
+    questions
+        .iter()
+        .map(|q| (ask(title, &q.question), q.answer.clone()))
+        .collect()
+}
+
+/// Share of right answers; 0 for none asked.
+pub fn accuracy(answers: &[Answer]) -> f32 {
+    match answers.len() {
+        0 => 0.0,
+        n => answers.iter().filter(|a| a.correct).count() as f32 / n as f32,
+    }
+}
+
+/// Mean log-likelihood of the gold answers.
+pub fn mean_logprob(answers: &[Answer]) -> f32 {
+    match answers.len() {
+        0 => 0.0,
+        n => answers.iter().map(|a| a.logprob).sum::<f32>() / n as f32,
+    }
+}

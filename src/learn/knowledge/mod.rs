@@ -1,0 +1,25 @@
+//! Learning passages (SEAL §3.1, "knowledge incorporation"): what is written about a passage, what is
+//! trained on, and what is asked.
+
+pub mod closed_book;
+pub mod questions;
+pub mod self_edit;
+pub mod sentences;
+pub mod sequences;
+
+/// A passage to be learned.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Passage {
+    pub title: String,
+    pub text: String,
+}
+
+/// A question with its gold answer.
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    pub question: String,
+    pub answer: String,
+}

@@ -1,0 +1,225 @@
+//! The self-edit: study notes that the model writes about a passage, and how they are cut into
+//! training sequences (SEAL appendix B.1).
+//!
+//! Small models repeat themselves and drift, so against the paper: self-qa asks sentence by sentence,
+//! prompts carry an example, what is said twice is kept once, and a pair is kept only if its answer
+//! stands in the passage.
+
+use super::sentences::sentences;
+use super::{Passage, Question};
+use crate::learn::grading::{Grader, words};
+use crate::learn::model::{Adapter, Model, ModelError, Prompt, Sampling};
+use crate::learn::options::{SelfEditKind, SelfEditOptions};
+use std::collections::HashSet;
+
+/// One sampled self-edit.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+pub struct SelfEdit {
+    pub kind: SelfEditKind,
+    /// What the model wrote, whole.
+    pub text: String,
+    /// The statements cut from it (rewrite, implications).
+    pub statements: Vec<String>,
+    /// The pairs cut from it (self-qa).
+    pub pairs: Vec<Question>,
+    pub seed: u64,
+}
+
+/// Samples `options.samples` self-edits from the policy.
+pub fn write(
+    model: &dyn Model,
+    policy: Option<&Adapter>,
+    passage: &Passage,
+    options: &SelfEditOptions,
+    seed: u64,
+) -> Result<Vec<SelfEdit>, ModelError> {
+    match options.kind {
+        SelfEditKind::None => Ok(Vec::new()),
+        SelfEditKind::SelfQa => write_pairs(model, policy, passage, options, seed),
+        kind => {
+            let prompt = statement_prompt(kind, passage);
+            let sampling = Sampling {
+                temperature: options.temperature,
+                top_p: options.top_p,
+                max_tokens: 320,
+                stop: Vec::new(),
+                seed,
+                n: options.samples,
+            };
+            let texts = model.generate(&[prompt], policy, &sampling)?;
+            let texts = texts.into_iter().flatten();
+            Ok(texts
+                .zip(seed..)
+                .map(|(text, seed)| from_text(kind, text, seed))
+                .collect())
+        }
+    }
+}
+
+/// A self-edit from text that was written elsewhere (a teacher's, or one read from a file).
+pub fn from_text(kind: SelfEditKind, text: String, seed: u64) -> SelfEdit {
+    let (statements, pairs) = match kind {
+        SelfEditKind::SelfQa => (Vec::new(), split_pairs(&text)),
+        _ => (split_statements(&text), Vec::new()),
+    };
+    SelfEdit {
+        kind,
+        text,
+        statements,
+        pairs,
+        seed,
+    }
+}
+
+fn statement_prompt(kind: SelfEditKind, passage: &Passage) -> Prompt {
+    let Passage { title, text } = passage;
+    let (task, prefill) = match kind {
+        SelfEditKind::Rewrite => (
+            "Rewrite the passage in a few different ways, each on a line of its own. Every rewriting \
+             keeps all names and numbers exactly as they are and says what it is about.",
+            "",
+        ),
+        _ => (
+            "List the facts that the passage states or implies, one short and complete sentence a \
+             line. Every sentence names what it is about, keeps names and numbers exactly as they \
+             are, and makes sense without the passage.",
+            "1. ",
+        ),
+    };
+    Prompt::user(format!("{task}\n\nPassage: {title}\n{text}")).prefill(prefill)
+}
+
+/// The lines of a completion: numbering, bullets and headings taken off, repeats dropped.
+fn split_statements(text: &str) -> Vec<String> {
+    let mut seen = HashSet::new();
+    text.lines()
+        .map(strip_marker)
+        .filter(|line| words(line).len() >= 3 && !line.ends_with(':'))
+        .filter(|line| seen.insert(words(line)))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn strip_marker(line: &str) -> &str {
+    let line = line.trim().trim_start_matches(['-', '*', '#', '•']).trim();
+    let digits = line.trim_start_matches(|c: char| c.is_ascii_digit());
+    match digits.strip_prefix(['.', ')']) {
+        Some(rest) if digits.len() < line.len() && rest.starts_with([' ', '*']) => rest.trim(),
+        _ => line,
+    }
+}
+
+/// Asks for a question and answer about each sentence: covers the whole passage, where one request for
+/// many pairs makes small models repeat the first few.
+fn write_pairs(
+    model: &dyn Model,
+    policy: Option<&Adapter>,
+    passage: &Passage,
+    options: &SelfEditOptions,
+    seed: u64,
+) -> Result<Vec<SelfEdit>, ModelError> {
+    let prompts: Vec<Prompt> = sentences(&passage.text)
+        .into_iter()
+        .map(|s| pair_prompt(passage, s))
+        .collect();
+    let sampling = pair_sampling(options, options.samples * PAIRS_A_SENTENCE, seed);
+    let written = model.generate(&prompts, policy, &sampling)?;
+    Ok((0..options.samples)
+        .map(|sample| {
+            let of_sample = sample * PAIRS_A_SENTENCE..(sample + 1) * PAIRS_A_SENTENCE;
+            let texts = written.iter().flat_map(|n| &n[of_sample.clone()]);
+            let text: Vec<String> = texts.map(|t| format!("Question:{t}")).collect();
+            let text = text.join("\n\n");
+            let mut edit = from_text(SelfEditKind::SelfQa, text, seed + sample as u64);
+            edit.pairs = grounded(edit.pairs, passage);
+            edit
+        })
+        .collect())
+}
+
+const PAIRS_A_SENTENCE: usize = 3;
+
+pub(super) fn pair_sampling(options: &SelfEditOptions, n: usize, seed: u64) -> Sampling {
+    Sampling {
+        temperature: options.temperature,
+        top_p: options.top_p,
+        max_tokens: 72,
+        stop: vec!["\n\n".into(), "\nQuestion".into(), "\nSentence".into()],
+        seed,
+        n,
+    }
+}
+
+pub(super) fn pair_prompt(passage: &Passage, sentence: &str) -> Prompt {
+    let Passage { title, text } = passage;
+    Prompt::user(format!(
+        "Passage: {title}\n{text}\n\n\
+         Write one question that the sentence below answers, and the answer in as few words as \
+         possible, copied from the sentence. The question names its subject in full, so that it can \
+         be understood without the passage.\n\n\
+         Example sentence: The Corrin 4 kettle boils a litre in 95 seconds.\n\
+         Question: How long does the Corrin 4 kettle take to boil a litre?\n\
+         Answer: 95 seconds\n\n\
+         Sentence: {sentence}"
+    ))
+    .prefill("Question:")
+}
+
+/// `Question: …` / `Answer: …` blocks; half pairs and repeats are dropped.
+fn split_pairs(text: &str) -> Vec<Question> {
+    let mut seen = HashSet::new();
+    text.split("Question:")
+        .filter_map(|block| {
+            let (question, answer) = block.split_once("Answer:")?;
+            let answer = answer.trim().lines().next()?.trim();
+            let pair = Question {
+                question: question.trim().to_owned(),
+                answer: answer.trim_end_matches('.').to_owned(),
+            };
+            let whole = pair.question.ends_with('?') && !pair.answer.is_empty();
+            (whole && !pair.question.contains('\n')).then_some(pair)
+        })
+        .filter(|p| seen.insert(words(&p.question)))
+        .collect()
+}
+
+/// Pairs whose answer stands in the passage and is short; the rest is mostly invention.
+pub(super) fn grounded(pairs: Vec<Question>, passage: &Passage) -> Vec<Question> {
+    let source = format!("{} {}", passage.title, passage.text);
+    pairs
+        .into_iter()
+        .filter(|p| words(&p.answer).len() <= 12 && Grader::Contains.correct(&p.answer, &source))
+        .filter(|p| !Grader::Contains.correct(&p.answer, &p.question))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_lose_their_markers_and_repeats() {
+        let text = "Here are the facts:\n1. Orr founded Vell in 1911.\n2) **Orr** was a smith.\n- Orr founded Vell in 1911\nYes.\n3.5 metres is its height.";
+        assert_eq!(
+            split_statements(text),
+            [
+                "Orr founded Vell in 1911.",
+                "**Orr** was a smith.",
+                "3.5 metres is its height."
+            ]
+        );
+    }
+
+    #[test]
+    fn pairs_are_whole_distinct_and_grounded() {
+        let text = "Question: Who founded Vell?\nAnswer: Orr.\n\nQuestion: Who founded Vell?\nAnswer: Ann\n\nQuestion: When?\n\nQuestion: How tall is Vell?\nAnswer: 90 metres";
+        let pairs = split_pairs(text);
+        assert_eq!(pairs.len(), 2);
+        assert_eq!(pairs[0].answer, "Orr");
+        let passage = Passage {
+            title: "Vell".into(),
+            text: "Orr founded Vell.".into(),
+        };
+        assert_eq!(grounded(pairs, &passage).len(), 1);
+    }
+}

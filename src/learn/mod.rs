@@ -1,0 +1,31 @@
+//! SEAL itself: a document becomes study notes, the notes an adapter, and the adapter is kept only if
+//! probes prove that it learned and forgot nothing.
+//!
+//! ```text
+//! update      one document, start to end: notes → probes → before → train → after → gate
+//! ├ knowledge passages: self-edits, training sequences, probes, the closed-book test
+//! ├ gate      accept, try again or refuse, with the reason
+//! ├ replay    what of earlier documents is trained on again, and what of them is asked again
+//! └ compare   the paper's table: the same passages under several ways of learning
+//! model       what all of this asks of a model (generate, likelihood, train)
+//! journal     what it asks of the job that runs it (remember a step, tell progress, stop)
+//! ```
+//!
+//! Knows no HTTP, no SQL and no tensors.
+
+pub mod compare;
+pub mod grading;
+pub mod gate;
+pub mod journal;
+pub mod knowledge;
+pub mod model;
+pub mod options;
+pub mod replay;
+pub mod report;
+pub mod stats;
+pub mod update;
+
+pub use journal::{Journal, Stop};
+pub use model::{Adapter, Model, ModelError};
+pub use options::IngestOptions;
+pub use report::Report;

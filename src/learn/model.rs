@@ -1,0 +1,138 @@
+//! What learning needs of a model: write, judge likelihoods, train. Implemented by
+//! [`crate::pool::LocalModel`] over the engine of this process; scripted in tests.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// An adapter as learning sees it: something to pass back to the model that made it.
+#[derive(Clone)]
+pub struct Adapter(pub Arc<autodidact_engine::Lora>);
+
+impl fmt::Debug for Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Adapter(rank {})", self.0.config.rank)
+    }
+}
+
+/// One turn asked of the model, in its own chat format.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Prompt {
+    pub system: Option<String>,
+    pub user: String,
+    /// The beginning of the answer, which the model goes on from.
+    pub prefill: String,
+}
+
+impl Prompt {
+    pub fn user(text: impl Into<String>) -> Self {
+        Prompt {
+            user: text.into(),
+            ..Default::default()
+        }
+    }
+
+    pub fn prefill(mut self, text: impl Into<String>) -> Self {
+        self.prefill = text.into();
+        self
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    pub temperature: f32,
+    pub top_p: f32,
+    pub max_tokens: usize,
+    pub stop: Vec<String>,
+    pub seed: u64,
+    /// Completions for each prompt.
+    pub n: usize,
+}
+
+impl Sampling {
+    /// The most likely answer, at most `max_tokens` long.
+    pub fn greedy(max_tokens: usize) -> Self {
+        Sampling {
+            temperature: 0.0,
+            top_p: 1.0,
+            max_tokens,
+            stop: Vec::new(),
+            seed: 0,
+            n: 1,
+        }
+    }
+}
+
+/// One training sequence.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case", tag = "form")]
+pub enum TrainingText {
+    /// Plain text; every token is learned, and the end after it.
+    Text { text: String },
+    /// A chat turn; only the answer is learned.
+    Chat { user: String, assistant: String },
+}
+
+/// Settings of one inner-loop update.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Update {
+    pub rank: usize,
+    pub alpha: f32,
+    pub learning_rate: f32,
+    pub epochs: usize,
+    pub batch_size: usize,
+    pub seed: u64,
+}
+
+/// One adapter to train.
+#[derive(Debug, Clone)]
+pub struct Training {
+    pub texts: Vec<TrainingText>,
+    pub update: Update,
+    /// Continue this adapter instead of starting a fresh one.
+    pub init: Option<Adapter>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Trained {
+    pub adapter: Adapter,
+    /// Mean loss of each optimizer step, nats a token.
+    pub losses: Vec<f32>,
+    /// Tokens trained on, all epochs together.
+    pub tokens: usize,
+}
+
+/// How far a training is: (steps done, steps in all, last loss).
+pub type OnStep<'a> = dyn FnMut(usize, usize, f32) -> bool + Send + 'a;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The training was stopped by its `on_step`.
+    #[error("stopped")]
+    Stopped,
+    #[error(transparent)]
+    Engine(#[from] autodidact_engine::Error),
+}
+
+pub trait Model: Send + Sync {
+    /// `sampling.n` completions for each prompt.
+    fn generate(
+        &self,
+        prompts: &[Prompt],
+        adapter: Option<&Adapter>,
+        sampling: &Sampling,
+    ) -> Result<Vec<Vec<String>>, ModelError>;
+
+    /// Mean log-likelihood (nats a token) of each answer after its prompt.
+    fn likelihood(
+        &self,
+        items: &[(Prompt, String)],
+        adapter: Option<&Adapter>,
+    ) -> Result<Vec<f32>, ModelError>;
+
+    /// Trains several adapters together; `on_step` returning false stops them.
+    fn train(
+        &self,
+        trainings: Vec<Training>,
+        on_step: &mut OnStep<'_>,
+    ) -> Result<Vec<Trained>, ModelError>;
+}

@@ -1,0 +1,197 @@
+//! Learning's model over this process's engine: texts become tokens in the model's own chat format,
+//! batches go to the scheduler behind people's requests.
+
+use crate::learn::model::{
+    Adapter, Model, ModelError, OnStep, Prompt, Sampling, Trained, Training, TrainingText,
+};
+use autodidact_engine::chat::Message;
+use autodidact_engine::scheduler::{
+    CompleteRequest, Engine, Priority, ScoreRequest, TrainRequest, Trained as EngineTrained,
+};
+use autodidact_engine::sampler::SamplingParams;
+use autodidact_engine::trainer::{Example, Schedule, TrainConfig};
+use autodidact_engine::{Error, Lora, LoraConfig};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+
+#[derive(Clone)]
+pub struct LocalModel {
+    engine: Engine,
+    priority: Priority,
+}
+
+impl LocalModel {
+    pub fn new(engine: Engine, priority: Priority) -> Self {
+        LocalModel { engine, priority }
+    }
+
+    /// The prompt as tokens, up to where the answer goes on.
+    pub fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<u32>, Error> {
+        let files = self.engine.files();
+        let mut messages = Vec::new();
+        if let Some(system) = &prompt.system {
+            messages.push(Message::new("system", system));
+        }
+        messages.push(Message::new("user", &prompt.user));
+        let mut tokens = match &files.chat_template {
+            Some(template) => {
+                template.render_tokens(&files.tokenizer, &messages, true, &Default::default())?
+            }
+            // A base model: the plain text, a line for the answer.
+            None => {
+                let text = messages.iter().map(|m| format!("{}\n", m.content));
+                files.tokenizer.encode(&text.collect::<String>())?
+            }
+        };
+        tokens.extend(files.tokenizer.encode(&prompt.prefill)?);
+        Ok(tokens)
+    }
+
+    fn example(&self, text: &TrainingText) -> Result<Example, Error> {
+        let files = self.engine.files();
+        // The end is supervised once, so that the model learns where such a text stops.
+        let end = files.eos.first().copied();
+        match text {
+            TrainingText::Text { text } => {
+                let mut tokens: Vec<u32> = files.bos.into_iter().collect();
+                tokens.extend(files.tokenizer.encode(text)?);
+                tokens.extend(end);
+                Ok(Example::all(tokens))
+            }
+            TrainingText::Chat { user, assistant } => {
+                let prompt = self.prompt_tokens(&Prompt::user(user))?;
+                let mut answer = files.tokenizer.encode(assistant)?;
+                answer.extend(end);
+                Ok(Example::completion(&prompt, &answer))
+            }
+        }
+    }
+
+    fn train_request(&self, training: &Training) -> Result<TrainRequest, Error> {
+        let texts = training.texts.iter();
+        let examples: Vec<Example> = texts
+            .map(|t| self.example(t))
+            .collect::<Result<_, Error>>()?;
+        let update = &training.update;
+        Ok(TrainRequest {
+            config: TrainConfig {
+                lora: LoraConfig::all_linear(update.rank, update.alpha),
+                learning_rate: update.learning_rate,
+                epochs: update.epochs,
+                batch_size: update.batch_size,
+                schedule: Schedule::Linear,
+                seed: update.seed,
+                ..Default::default()
+            },
+            examples: examples.into(),
+            init: training.init.as_ref().map(|a| a.0.clone()),
+        })
+    }
+}
+
+fn stack(adapter: Option<&Adapter>) -> Vec<Arc<Lora>> {
+    adapter.map(|a| a.0.clone()).into_iter().collect()
+}
+
+impl Model for LocalModel {
+    fn generate(
+        &self,
+        prompts: &[Prompt],
+        adapter: Option<&Adapter>,
+        sampling: &Sampling,
+    ) -> Result<Vec<Vec<String>>, ModelError> {
+        let requests = prompts.iter().zip(0u64..).map(|(prompt, i)| {
+            Ok(CompleteRequest {
+                prompt: self.prompt_tokens(prompt)?,
+                adapters: stack(adapter),
+                sampling: SamplingParams {
+                    temperature: sampling.temperature,
+                    top_p: sampling.top_p,
+                    max_tokens: sampling.max_tokens,
+                    stop: sampling.stop.clone(),
+                    // Prompts of one call draw from streams of their own.
+                    seed: sampling.seed.wrapping_add(i * 1_000_003),
+                    ..Default::default()
+                },
+                n: sampling.n,
+                priority: self.priority,
+            })
+        });
+        let requests = requests.collect::<Result<Vec<_>, Error>>()?;
+        let completions = self.engine.complete(requests)?;
+        let texts = |n: Vec<autodidact_engine::scheduler::Completion>| {
+            n.into_iter().map(|c| c.text).collect()
+        };
+        Ok(completions.into_iter().map(texts).collect())
+    }
+
+    fn likelihood(
+        &self,
+        items: &[(Prompt, String)],
+        adapter: Option<&Adapter>,
+    ) -> Result<Vec<f32>, ModelError> {
+        let requests = items.iter().map(|(prompt, answer)| {
+            Ok(ScoreRequest {
+                prompt: self.prompt_tokens(prompt)?,
+                answer: self.engine.files().tokenizer.encode(answer)?,
+                adapters: stack(adapter),
+            })
+        });
+        let requests = requests.collect::<Result<Vec<_>, Error>>()?;
+        let scores = self.engine.score(requests, self.priority)?;
+        Ok(scores
+            .iter()
+            .map(|s| s.iter().map(|t| t.logprob).sum::<f32>() / s.len().max(1) as f32)
+            .collect())
+    }
+
+    fn train(
+        &self,
+        trainings: Vec<Training>,
+        on_step: &mut OnStep<'_>,
+    ) -> Result<Vec<Trained>, ModelError> {
+        let requests = trainings.iter().map(|t| self.train_request(t));
+        let requests: Vec<TrainRequest> = requests.collect::<Result<_, Error>>()?;
+        let tokens: Vec<usize> = requests.iter().map(tokens_trained).collect();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let (sender, reports) = mpsc::channel();
+        let cancel = stopped.clone();
+        // The engine tells its progress on its own thread; `on_step` is told on ours.
+        let progress = Box::new(move |r: &[autodidact_engine::trainer::StepReport]| {
+            let _ = sender.send(r.to_vec());
+            !cancel.load(Ordering::Relaxed)
+        });
+        let result = std::thread::scope(|scope| {
+            let training = scope.spawn(|| self.engine.train(requests, self.priority, progress));
+            for step in reports {
+                let loss = step.iter().map(|s| s.loss).sum::<f32>() / step.len().max(1) as f32;
+                let furthest = step.iter().max_by_key(|s| s.total_steps);
+                if let Some(s) = furthest
+                    && !on_step(s.step, s.total_steps, loss)
+                {
+                    stopped.store(true, Ordering::Relaxed);
+                }
+            }
+            training.join()
+        });
+        if stopped.load(Ordering::Relaxed) {
+            return Err(ModelError::Stopped);
+        }
+        let trained: Vec<EngineTrained> = result.unwrap_or(Err(Error::Stopped))?;
+        Ok(trained
+            .into_iter()
+            .zip(tokens)
+            .map(|(t, tokens)| Trained {
+                adapter: Adapter(Arc::new(t.lora)),
+                losses: t.losses,
+                tokens,
+            })
+            .collect())
+    }
+}
+
+fn tokens_trained(request: &TrainRequest) -> usize {
+    let once: usize = request.examples.iter().map(|e| e.inputs().len()).sum();
+    once * request.config.epochs
+}

@@ -1,0 +1,6 @@
+//! Who computes. One process has one device and one engine; what learning asks of a model
+//! ([`crate::learn::Model`]) is answered here.
+
+mod local;
+
+pub use local::LocalModel;
