@@ -2,3 +2,4 @@
 
 pub mod learn;
 pub mod pool;
+pub mod config;

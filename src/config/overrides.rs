@@ -1,0 +1,110 @@
+//! What the environment and the command line may change, as one list, so that both speak of the same
+//! settings under the same names: `--listen` is `AUTODIDACT_LISTEN`.
+
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+
+use super::{ConfigError, ExecutorKind, expand_home, value_error};
+
+/// Settings given outside the file. `None` leaves what was there.
+#[derive(Debug, Default, Clone, PartialEq, clap::Args)]
+pub struct Overrides {
+    /// Address and port to serve on [env: AUTODIDACT_LISTEN] [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Directory of everything durable [env: AUTODIDACT_DATA] [default: data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// A model's name in the catalogue, or a path to a GGUF file or a Hugging Face directory [env: AUTODIDACT_MODEL]
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// Where fetched models are kept [env: AUTODIDACT_MODELS] [default: ~/.cache/autodidact/models]
+    #[arg(long, value_name = "DIR")]
+    pub models_dir: Option<PathBuf>,
+    /// A catalogue that adds to the built-in one [env: AUTODIDACT_MODELS_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub models_file: Option<PathBuf>,
+    /// auto, cpu or reference [env: AUTODIDACT_EXECUTOR] [default: auto]
+    #[arg(long, value_name = "KIND")]
+    pub executor: Option<ExecutorKind>,
+    /// Threads the engine computes with [env: AUTODIDACT_THREADS] [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Hash of an accepted bearer key, as `autodidact key` prints it; may be repeated [env: AUTODIDACT_API_KEY_HASH, separated by commas]
+    #[arg(long = "api-key-hash", value_name = "HASH")]
+    pub api_key_hashes: Vec<String>,
+    /// AUTODIDACT_LIMITS_BODY_BYTES
+    #[arg(skip)]
+    pub body_bytes: Option<usize>,
+    /// AUTODIDACT_LIMITS_QUEUE
+    #[arg(skip)]
+    pub queue: Option<usize>,
+    /// AUTODIDACT_LIMITS_DOCUMENTS_PER_REQUEST
+    #[arg(skip)]
+    pub documents_per_request: Option<usize>,
+    /// AUTODIDACT_LIMITS_REQUESTS_WAITING
+    #[arg(skip)]
+    pub requests_waiting: Option<usize>,
+    /// AUTODIDACT_JOBS_WORKERS
+    #[arg(skip)]
+    pub workers: Option<usize>,
+}
+
+impl Overrides {
+    /// Reads the `AUTODIDACT_…` variables through `env`; empty ones count as absent.
+    pub fn from_env(env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let env = |name: &str| env(name).filter(|value| !value.is_empty());
+        Ok(Self {
+            listen: parsed(
+                &env,
+                "AUTODIDACT_LISTEN",
+                "an address and port such as 127.0.0.1:8080",
+            )?,
+            data: env("AUTODIDACT_DATA").map(|path| expand_home(&path)),
+            model: env("AUTODIDACT_MODEL"),
+            models_dir: env("AUTODIDACT_MODELS").map(|path| expand_home(&path)),
+            models_file: env("AUTODIDACT_MODELS_FILE").map(|path| expand_home(&path)),
+            executor: parsed(&env, "AUTODIDACT_EXECUTOR", "auto, cpu or reference")?,
+            threads: count(&env, "AUTODIDACT_THREADS")?,
+            api_key_hashes: env("AUTODIDACT_API_KEY_HASH")
+                .map(|list| list.split(',').map(|key| key.trim().to_owned()).collect())
+                .unwrap_or_default(),
+            body_bytes: count(&env, "AUTODIDACT_LIMITS_BODY_BYTES")?,
+            queue: count(&env, "AUTODIDACT_LIMITS_QUEUE")?,
+            documents_per_request: count(&env, "AUTODIDACT_LIMITS_DOCUMENTS_PER_REQUEST")?,
+            requests_waiting: count(&env, "AUTODIDACT_LIMITS_REQUESTS_WAITING")?,
+            workers: count(&env, "AUTODIDACT_JOBS_WORKERS")?,
+        })
+    }
+}
+
+impl FromStr for ExecutorKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "reference" => Ok(Self::Reference),
+            _ => Err(format!(
+                "`{text}` is not an executor; choose auto, cpu or reference"
+            )),
+        }
+    }
+}
+
+fn count(env: impl Fn(&str) -> Option<String>, name: &str) -> Result<Option<usize>, ConfigError> {
+    parsed(env, name, "a whole number")
+}
+
+fn parsed<T: FromStr>(
+    env: impl Fn(&str) -> Option<String>,
+    name: &str,
+    wanted: &str,
+) -> Result<Option<T>, ConfigError> {
+    env(name)
+        .map(|text| {
+            text.parse()
+                .map_err(|_| value_error(name, format!("`{text}` is not {wanted}")))
+        })
+        .transpose()
+}
