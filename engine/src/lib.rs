@@ -17,12 +17,14 @@
 
 pub mod batch;
 pub mod config;
+pub mod cpu;
 pub mod error;
 pub mod executor;
 pub mod lora;
 
 pub use batch::{PackedBatch, Sequence};
 pub use config::{Family, ModelConfig, Projection, RopeScaling};
+pub use cpu::{Cpu, CpuOptions, Precision};
 pub use error::{Error, Result};
 pub use executor::{Executor, KvSlot, Score, Target};
 pub use lora::{Lora, LoraConfig, LoraGrads, LoraPair};
