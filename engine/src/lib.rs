@@ -16,15 +16,22 @@
 //! ```
 
 pub mod batch;
+pub mod chat;
 pub mod config;
 pub mod cpu;
 pub mod error;
 pub mod executor;
 pub mod lora;
+pub mod tiny;
+pub mod tokenizer;
+pub mod weights;
 
 pub use batch::{PackedBatch, Sequence};
+pub use chat::{ChatTemplate, Message};
 pub use config::{Family, ModelConfig, Projection, RopeScaling};
 pub use cpu::{Cpu, CpuOptions, Precision};
 pub use error::{Error, Result};
 pub use executor::{Executor, KvSlot, Score, Target};
 pub use lora::{Lora, LoraConfig, LoraGrads, LoraPair};
+pub use tokenizer::{StreamDecoder, Tokenizer};
+pub use weights::{ModelFiles, Tensor};
