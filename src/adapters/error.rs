@@ -1,0 +1,33 @@
+//! Why the registry refused.
+
+use super::InvalidName;
+use crate::store;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    #[error("`{name}` is the name of the base model: choose another for the adapter")]
+    BaseName { name: String },
+    #[error("there is no model `{model}`")]
+    Unknown { model: String },
+    #[error("`{model}` fits more than one version: give more digits of the digest")]
+    Ambiguous { model: String },
+    #[error("the files are not an adapter for this model: {0}")]
+    Files(#[source] autodidact_engine::Error),
+    #[error("cannot load the adapter from {path}: {source}")]
+    LoadDirectory {
+        path: std::path::PathBuf,
+        #[source]
+        source: autodidact_engine::Error,
+    },
+    #[error("adapter `{name}` is already loaded")]
+    AlreadyLoaded { name: String },
+    #[error("adapter `{name}` is not loaded")]
+    NotLoaded { name: String },
+    /// Among them [`store::Error::Conflict`], `NoAlias`, `NoVersion` and `AliasBusy`.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}

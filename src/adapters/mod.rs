@@ -1,0 +1,21 @@
+//! The registry of adapters: names, versions, publish and rollback, PEFT import and export.
+//!
+//! ```text
+//!  request "support-kb@7" ─► resolve ─► row (alias, 7) ─► digest ─► cache ─► Arc<Loaded>
+//!  training ends ─► publish: blobs ─► row + compare-and-swap of the alias ─► cache
+//! ```
+//!
+//! A request holds an `Arc` of the adapter it started with, so a move of the alias never changes an
+//! answer half-way, and a retired version leaves the memory with its last user.
+//!
+//! Deliberately absent: how an adapter is trained or applied (engine), and HTTP.
+
+mod cache;
+mod error;
+mod name;
+mod registry;
+
+pub use cache::Loaded;
+pub use error::{Error, Result};
+pub use name::{AliasName, InvalidName};
+pub use registry::{Registry, Resolved};

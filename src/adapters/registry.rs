@@ -1,0 +1,317 @@
+//! Names to adapters, and everything that moves a name.
+
+use super::cache::{Cache, Loaded};
+use super::{AliasName, Error, Result};
+use crate::store::{self, Alias, Expected, NewVersion, Page, Store, Version};
+use autodidact_engine::lora::peft::{self, PeftFiles};
+use autodidact_engine::{Lora, ModelConfig};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How many adapters stay in memory though no request uses them.
+const KEEP_LOADED: usize = 8;
+
+/// The fewest digits of a digest that name a version.
+const MIN_DIGEST_DIGITS: usize = 8;
+
+pub struct Registry {
+    store: Store,
+    model: ModelConfig,
+    base_id: String,
+    cache: Cache,
+}
+
+/// What a request's `model` stands for. The request keeps it, whatever the alias does meanwhile.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// As the request wrote it.
+    pub name: String,
+    /// Alias and version number; `None` for the base.
+    pub version: Option<(AliasName, u64)>,
+    pub adapter: Option<Arc<Loaded>>,
+}
+
+impl Registry {
+    /// `base_id` names the base model: it resolves to no adapter and no alias may be called so.
+    pub fn new(store: Store, model: ModelConfig, base_id: impl Into<String>) -> Self {
+        Registry {
+            store,
+            model,
+            base_id: base_id.into(),
+            cache: Cache::new(KEEP_LOADED),
+        }
+    }
+
+    /// The base's id, `alias`, `alias@7`, or `alias@sha256:` with at least eight digits.
+    pub fn resolve(&self, model: &str) -> Result<Resolved> {
+        if model == self.base_id {
+            return Ok(Resolved {
+                name: model.into(),
+                version: None,
+                adapter: None,
+            });
+        }
+        let unknown = || Error::Unknown {
+            model: model.chars().take(200).collect(),
+        };
+        let (alias, version) = match model.split_once('@') {
+            None => (model, None),
+            Some((alias, version)) => (alias, Some(version)),
+        };
+        let alias = AliasName::parse(alias).map_err(|_| unknown())?;
+        let aliases = self.store.aliases();
+        let version = match version {
+            None => aliases.live_version(alias.as_str())?,
+            Some(text) if text.starts_with("sha256:") => self.by_digest(&alias, text, model)?,
+            Some(text) => match version_number(text) {
+                Some(number) => aliases.version(alias.as_str(), number)?,
+                None => None,
+            },
+        };
+        let version = version.ok_or_else(unknown)?;
+        let adapter = match self.load_version(&version) {
+            Ok(adapter) => adapter,
+            // Deleted between the look-up and the reading of its bytes.
+            Err(_) if aliases.version(alias.as_str(), version.number)?.is_none() => {
+                return Err(unknown());
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Resolved {
+            name: model.into(),
+            version: Some((alias, version.number)),
+            adapter: Some(adapter),
+        })
+    }
+
+    /// Makes `lora` the next version of the alias and its live one, if the live one still is
+    /// `expected_live` (`None`: there is none).
+    pub fn publish(
+        &self,
+        alias: &AliasName,
+        expected_live: Option<u64>,
+        lora: &Lora,
+        lineage: Value,
+    ) -> Result<Version> {
+        let files = peft::to_files(lora, &self.base_id);
+        let version = self.insert(alias, Expected::Exactly(expected_live), &files, lineage)?;
+        self.cache
+            .get_or_load(&version.digest, || Ok::<_, Error>(lora.clone()))?;
+        Ok(version)
+    }
+
+    /// Publishes an adapter made elsewhere, once it is seen to fit the model. `expected`: the live
+    /// version the caller knows of, unchecked if not given.
+    pub fn upload(
+        &self,
+        alias: &AliasName,
+        config_json: Vec<u8>,
+        safetensors: Vec<u8>,
+        expected: Option<u64>,
+    ) -> Result<Version> {
+        let files = PeftFiles {
+            config_json,
+            safetensors,
+        };
+        self.check_files(&files)?;
+        self.insert(alias, expected.into(), &files, json!({"source": "upload"}))
+    }
+
+    /// The PEFT files of a version.
+    pub fn download(&self, alias: &AliasName, number: u64) -> Result<PeftFiles> {
+        let version = self.version(alias, number)?;
+        let blobs = self.store.blobs();
+        Ok(PeftFiles {
+            config_json: blobs.get(&version.config_blob)?,
+            safetensors: blobs.get(&version.weights_blob)?,
+        })
+    }
+
+    /// Points the alias at another of its versions.
+    pub fn rollback(&self, alias: &AliasName, to: u64, expected: Option<u64>) -> Result<Alias> {
+        let before = self.get(alias)?;
+        let aliases = self.store.aliases();
+        aliases.move_live(alias.as_str(), expected.into(), Some(to))?;
+        let after = self.get(alias)?;
+        self.retire(before.digest.as_deref(), after.digest.as_deref());
+        Ok(after)
+    }
+
+    /// Deletes the alias with everything learned into it, and the bytes that no other alias uses.
+    pub fn delete(&self, alias: &AliasName, expected: Option<u64>) -> Result<()> {
+        let digests = self
+            .store
+            .aliases()
+            .versions_by_digest(alias.as_str(), "")?;
+        self.store
+            .aliases()
+            .delete(alias.as_str(), expected.into())?;
+        for version in digests {
+            self.cache.retire(&version.digest);
+        }
+        if let Err(error) = self.store.sweep_blobs() {
+            tracing::warn!(%error, "bytes of a deleted adapter stay until the next start");
+        }
+        Ok(())
+    }
+
+    pub fn get(&self, alias: &AliasName) -> Result<Alias> {
+        let found = self.store.aliases().get(alias.as_str())?;
+        Ok(found.ok_or_else(|| store::Error::NoAlias {
+            alias: alias.to_string(),
+        })?)
+    }
+
+    /// By name.
+    pub fn list(&self, after: Option<&str>, limit: usize) -> Result<Page<Alias>> {
+        Ok(self.store.aliases().list(after, limit)?)
+    }
+
+    pub fn version(&self, alias: &AliasName, number: u64) -> Result<Version> {
+        self.get(alias)?;
+        let found = self.store.aliases().version(alias.as_str(), number)?;
+        Ok(found.ok_or_else(|| store::Error::NoVersion {
+            alias: alias.to_string(),
+            number,
+        })?)
+    }
+
+    /// Newest first.
+    pub fn versions(
+        &self,
+        alias: &AliasName,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Page<Version>> {
+        self.get(alias)?;
+        let aliases = self.store.aliases();
+        Ok(aliases.versions(alias.as_str(), after, limit)?)
+    }
+
+    /// vLLM's `load_lora_adapter`: publishes a PEFT directory of this machine's disk.
+    pub fn load(&self, lora_name: &str, lora_path: &Path) -> Result<Version> {
+        let alias = AliasName::parse(lora_name)?;
+        let loaded = || Error::AlreadyLoaded {
+            name: lora_name.into(),
+        };
+        let files = peft::load_dir(lora_path).map_err(|source| Error::LoadDirectory {
+            path: lora_path.into(),
+            source,
+        })?;
+        self.check_files(&files)?;
+        let lineage = json!({"source": "load_lora_adapter", "path": lora_path});
+        match self.insert(&alias, Expected::Exactly(None), &files, lineage) {
+            Err(Error::Store(store::Error::Conflict { .. })) => Err(loaded()),
+            other => other,
+        }
+    }
+
+    /// vLLM's `unload_lora_adapter`: the alias answers no more. Its versions stay, to be rolled
+    /// back to or asked for by number.
+    pub fn unload(&self, lora_name: &str) -> Result<()> {
+        let not_loaded = || Error::NotLoaded {
+            name: lora_name.chars().take(80).collect(),
+        };
+        let alias = AliasName::parse(lora_name).map_err(|_| not_loaded())?;
+        let aliases = self.store.aliases();
+        let before = aliases.get(alias.as_str())?.ok_or_else(not_loaded)?;
+        if before.live.is_none() {
+            return Err(not_loaded());
+        }
+        aliases.move_live(alias.as_str(), Expected::Exactly(before.live), None)?;
+        self.retire(before.digest.as_deref(), None);
+        Ok(())
+    }
+
+    pub fn base_id(&self) -> &str {
+        &self.base_id
+    }
+
+    /// Refuses a name that no adapter may have here.
+    pub fn check_name(&self, alias: &AliasName) -> Result<()> {
+        if alias.as_str() == self.base_id {
+            return Err(Error::BaseName {
+                name: alias.to_string(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Blobs, then the row with the move of the alias.
+    fn insert(
+        &self,
+        alias: &AliasName,
+        expected: Expected,
+        files: &PeftFiles,
+        lineage: Value,
+    ) -> Result<Version> {
+        self.check_name(alias)?;
+        let aliases = self.store.aliases();
+        let blobs = self.store.blobs().guard();
+        let new = NewVersion {
+            digest: peft::digest(files),
+            config_blob: blobs.put(&files.config_json)?,
+            weights_blob: blobs.put(&files.safetensors)?,
+            bytes: (files.config_json.len() + files.safetensors.len()) as u64,
+            lineage,
+        };
+        let version = aliases.publish(alias.as_str(), expected, new)?;
+        drop(blobs);
+        if let Some(parent) = version.parent {
+            let parent = aliases.version(alias.as_str(), parent)?;
+            self.retire(
+                parent.as_ref().map(|p| p.digest.as_str()),
+                Some(&version.digest),
+            );
+        }
+        Ok(version)
+    }
+
+    fn retire(&self, before: Option<&str>, after: Option<&str>) {
+        if let Some(digest) = before.filter(|_| before != after) {
+            self.cache.retire(digest);
+        }
+    }
+
+    fn check_files(&self, files: &PeftFiles) -> Result<()> {
+        peft::from_files(&files.config_json, &files.safetensors, &self.model)
+            .map_err(Error::Files)?;
+        Ok(())
+    }
+
+    fn load_version(&self, version: &Version) -> Result<Arc<Loaded>> {
+        self.cache.get_or_load(&version.digest, || {
+            let blobs = self.store.blobs();
+            let config = blobs.get(&version.config_blob)?;
+            let weights = blobs.get(&version.weights_blob)?;
+            peft::from_files(&config, &weights, &self.model).map_err(Error::Files)
+        })
+    }
+
+    fn by_digest(&self, alias: &AliasName, text: &str, model: &str) -> Result<Option<Version>> {
+        let digits = text.trim_start_matches("sha256:");
+        let hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        if digits.len() < MIN_DIGEST_DIGITS || !hex {
+            return Ok(None);
+        }
+        let prefix = text.to_ascii_lowercase();
+        let mut found = self
+            .store
+            .aliases()
+            .versions_by_digest(alias.as_str(), &prefix)?;
+        if found.iter().any(|v| v.digest != found[0].digest) {
+            return Err(Error::Ambiguous {
+                model: model.into(),
+            });
+        }
+        found.truncate(1);
+        Ok(found.pop())
+    }
+}
+
+/// `7`, and not `+7` or `007`: one version has one name.
+fn version_number(text: &str) -> Option<u64> {
+    let number: u64 = text.parse().ok()?;
+    (number.to_string() == text && number <= i64::MAX as u64).then_some(number)
+}

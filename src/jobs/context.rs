@@ -1,0 +1,211 @@
+//! What a handler has of the job it runs.
+
+use super::Jobs;
+use crate::store::{self, Job, JobError, Progress, Store};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often progress within one stage is written down.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Why a handler has to stop now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    #[error("the job was cancelled")]
+    Cancelled,
+    #[error("the job was paused")]
+    Paused,
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+/// How a handler ends without a result.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum JobFailure {
+    #[error("{}: {}", .0.code, .0.message)]
+    Failed(JobError),
+    /// Not a failure: a check said so.
+    #[error(transparent)]
+    Stopped(#[from] Stop),
+}
+
+impl JobFailure {
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        JobFailure::Failed(JobError {
+            code: code.into(),
+            message: message.into(),
+        })
+    }
+}
+
+impl From<store::Error> for JobFailure {
+    fn from(error: store::Error) -> Self {
+        JobFailure::new("storage", error.to_string())
+    }
+}
+
+pub struct JobContext {
+    jobs: Jobs,
+    job: Job,
+    shutting_down: Arc<AtomicBool>,
+    pace: Mutex<Pace>,
+}
+
+/// When progress was last written, and how fast it goes.
+#[derive(Default)]
+struct Pace {
+    written: Option<(Instant, String)>,
+    /// The first report of this life, from which the estimate is drawn.
+    first: Option<(Instant, f32)>,
+    /// A report held back by the interval.
+    pending: Option<Progress>,
+}
+
+impl JobContext {
+    /// A context for a job; the runner makes them, and so may tests of a handler.
+    pub fn new(jobs: &Jobs, job: Job, shutting_down: Arc<AtomicBool>) -> Self {
+        JobContext {
+            jobs: jobs.clone(),
+            job,
+            shutting_down,
+            pace: Mutex::default(),
+        }
+    }
+
+    pub fn id(&self) -> &str {
+        &self.job.id
+    }
+
+    /// The job as it was when it was leased.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    pub fn store(&self) -> &Store {
+        self.jobs.store()
+    }
+
+    /// Does `f` once in the job's life: if it finished in an earlier one, its stored value is
+    /// returned and `f` is not called. A step that failed is tried again.
+    pub fn step<T, E>(&self, key: &str, f: impl FnOnce() -> Result<T, E>) -> Result<T, E>
+    where
+        T: Serialize + DeserializeOwned,
+        E: From<store::Error>,
+    {
+        if let Some(value) = self.recall(key)? {
+            let decoded = serde_json::from_value(value);
+            return Ok(decoded.map_err(|source| store::Error::DecodeStep {
+                key: key.into(),
+                source,
+            })?);
+        }
+        let value = f()?;
+        let encoded = serde_json::to_value(&value).map_err(|source| store::Error::EncodeStep {
+            key: key.into(),
+            source,
+        })?;
+        self.remember(key, &encoded)?;
+        Ok(value)
+    }
+
+    /// The value of a step that finished, maybe in an earlier life.
+    pub fn recall(&self, key: &str) -> Result<Option<Value>, store::Error> {
+        self.store().events().step_get(self.id(), key)
+    }
+
+    /// Keeps the value of a finished step; durable when this returns.
+    pub fn remember(&self, key: &str, value: &Value) -> Result<(), store::Error> {
+        self.store().events().step_put(self.id(), key, value)
+    }
+
+    /// Tells how far the job is (`fraction` of the whole, 0 to 1), with an estimate of the rest.
+    /// Written at once when the stage changes, else at most every 250 ms.
+    pub fn progress(&self, stage: &str, fraction: f32, message: &str) -> Result<(), store::Error> {
+        let now = Instant::now();
+        let mut pace = self.pace();
+        let fraction = fraction.clamp(0.0, 1.0);
+        let (began, from) = *pace.first.get_or_insert((now, fraction));
+        let progress = Progress {
+            stage: stage.into(),
+            fraction,
+            eta_seconds: estimate(now - began, from, fraction),
+            message: message.into(),
+        };
+        let due = pace
+            .written
+            .as_ref()
+            .is_none_or(|(at, last)| last != stage || now - *at >= PROGRESS_INTERVAL);
+        if !due {
+            pace.pending = Some(progress);
+            return Ok(());
+        }
+        pace.written = Some((now, stage.into()));
+        pace.pending = None;
+        self.write(&progress)
+    }
+
+    /// Appends an event to the job's story; durable when this returns. Gives its number.
+    pub fn event(&self, kind: &str, data: Value) -> Result<u64, store::Error> {
+        let seq = self.store().events().append(self.id(), kind, &data)?;
+        self.jobs.wake(self.id());
+        Ok(seq)
+    }
+
+    /// Called between slices of work: an error means that the handler is to return it.
+    pub fn check(&self) -> Result<(), Stop> {
+        if self.shutting_down.load(Ordering::Relaxed) {
+            return Err(Stop::ShuttingDown);
+        }
+        match self.store().jobs().get(self.id()) {
+            Ok(Some(job)) if job.cancel_requested => Err(Stop::Cancelled),
+            Ok(Some(job)) if job.pause_requested => Err(Stop::Paused),
+            Ok(_) => Ok(()),
+            // A wish that cannot be read now is read at the next check.
+            Err(error) => {
+                tracing::warn!(job = self.id(), %error, "cannot check for a wish to stop");
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes the report that the interval held back.
+    pub(super) fn flush(&self) -> Result<(), store::Error> {
+        match self.pace().pending.take() {
+            Some(progress) => self.write(&progress),
+            None => Ok(()),
+        }
+    }
+
+    fn write(&self, progress: &Progress) -> Result<(), store::Error> {
+        self.store().events().progress(self.id(), progress)?;
+        self.jobs.wake(self.id());
+        Ok(())
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The rest goes as fast as what this life has done so far.
+fn estimate(elapsed: Duration, from: f32, fraction: f32) -> Option<f32> {
+    let done = fraction - from;
+    (done > 0.0).then(|| elapsed.as_secs_f32() * (1.0 - fraction) / done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_estimate_extends_the_pace_of_this_life() {
+        let ten = Duration::from_secs(10);
+        assert_eq!(estimate(ten, 0.0, 0.25), Some(30.0));
+        // Resumed at one half: only the last ten seconds count.
+        assert_eq!(estimate(ten, 0.5, 0.75), Some(10.0));
+        assert_eq!(estimate(ten, 0.5, 0.5), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! What the front door does with jobs.
+
+use super::subscription::Subscription;
+use super::wake::{Subscribers, WorkBell};
+use super::{Error, Result};
+use crate::adapters::AliasName;
+use crate::store::{
+    IdempotencyKey, Job, JobFilter, JobKind, NewDocument, NewJob, Page, Store, Submission,
+    Transition,
+};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The jobs of a store. Cloning shares them. All but `wait` and the subscription's `next` block for
+/// the disk.
+#[derive(Clone)]
+pub struct Jobs {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub store: Store,
+    pub subscribers: Subscribers,
+    pub bell: WorkBell,
+    queue_limit: usize,
+}
+
+impl Jobs {
+    /// `queue_limit`: how many jobs may be queued before `submit` refuses.
+    pub fn new(store: Store, queue_limit: usize) -> Jobs {
+        Jobs {
+            shared: Arc::new(Shared {
+                store,
+                subscribers: Subscribers::default(),
+                bell: WorkBell::default(),
+                queue_limit,
+            }),
+        }
+    }
+
+    /// Stores the job with its documents. The same request under the same key gives the same job.
+    pub fn submit(
+        &self,
+        kind: JobKind,
+        alias: &AliasName,
+        input: &Value,
+        documents: &[NewDocument],
+        idempotency: Option<&IdempotencyKey>,
+    ) -> Result<Job> {
+        let limit = self.shared.queue_limit;
+        let submission = self.store().jobs().submit(NewJob {
+            kind,
+            alias: alias.as_str(),
+            input,
+            documents,
+            idempotency,
+            queue_limit: limit,
+        })?;
+        match submission {
+            Submission::New(job) => {
+                self.shared.bell.ring();
+                Ok(job)
+            }
+            Submission::Repeated(job) => Ok(job),
+            Submission::KeyReused => Err(Error::KeyReused {
+                key: idempotency.map(|i| i.key.clone()).unwrap_or_default(),
+            }),
+            Submission::QueueFull { queued } => Err(Error::QueueFull {
+                queued,
+                limit,
+                retry_after: self.retry_after()?,
+            }),
+        }
+    }
+
+    pub fn get(&self, id: &str) -> Result<Job> {
+        let job = self.store().jobs().get(id)?;
+        job.ok_or_else(|| Error::Unknown { id: id.into() })
+    }
+
+    /// Newest first.
+    pub fn list(&self, filter: JobFilter, after: Option<&str>, limit: usize) -> Result<Page<Job>> {
+        Ok(self.store().jobs().list(filter, after, limit)?)
+    }
+
+    /// At once if nobody runs the job, else at the runner's next check; its documents with it.
+    pub fn cancel(&self, id: &str) -> Result<Job> {
+        let transition = self.store().jobs().cancel(id)?;
+        self.settle(id, transition, "cancelled")
+    }
+
+    /// Like `cancel`, but the job can be resumed.
+    pub fn pause(&self, id: &str) -> Result<Job> {
+        let transition = self.store().jobs().pause(id)?;
+        self.settle(id, transition, "paused")
+    }
+
+    pub fn resume(&self, id: &str) -> Result<Job> {
+        let transition = self.store().jobs().resume(id)?;
+        self.settle(id, transition, "resumed")
+    }
+
+    /// The job once it has ended, or as it is after `timeout`.
+    pub async fn wait(&self, id: &str, timeout: Duration) -> Result<Job> {
+        let mut wake = self.shared.subscribers.subscribe(id);
+        let deadline = tokio::time::Instant::now() + timeout;
+        loop {
+            wake.borrow_and_update();
+            let job = self.read(id).await?;
+            if job.state.is_terminal() {
+                return Ok(job);
+            }
+            match tokio::time::timeout_at(deadline, wake.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return self.read(id).await,
+            }
+        }
+    }
+
+    /// The job's events after number `since`: those that were, then those to come, up to the
+    /// terminal one.
+    pub fn subscribe(&self, id: &str, since: u64) -> Result<Subscription> {
+        self.get(id)?;
+        Ok(Subscription::new(self.clone(), id, since))
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// Tells the subscribers of a job to look again.
+    pub(super) fn wake(&self, id: &str) {
+        self.shared.subscribers.wake(id);
+    }
+
+    async fn read(&self, id: &str) -> Result<Job> {
+        let (jobs, id) = (self.clone(), id.to_owned());
+        tokio::task::spawn_blocking(move || jobs.get(&id)).await?
+    }
+
+    fn settle(&self, id: &str, transition: Transition, wish: &'static str) -> Result<Job> {
+        match transition {
+            Transition::Done(job) => {
+                self.wake(id);
+                self.shared.bell.ring();
+                Ok(job)
+            }
+            Transition::Refused(job) => Err(Error::Finished {
+                id: job.id,
+                state: job.state,
+                wish,
+            }),
+            Transition::Unknown => Err(Error::Unknown { id: id.into() }),
+        }
+    }
+
+    /// A place is free when a job ends: about as long as jobs lately took.
+    fn retry_after(&self) -> Result<Duration> {
+        let seconds = self.store().jobs().typical_seconds()?.unwrap_or(30.0);
+        Ok(Duration::from_secs(seconds.ceil().clamp(1.0, 600.0) as u64))
+    }
+}

@@ -1,0 +1,162 @@
+//! The workers: threads that lease jobs and hand them to their handlers.
+
+use super::{JobContext, JobFailure, Jobs, Result, Stop};
+use crate::store::{Job, JobError, JobKind, Outcome};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// How long a worker waits before it asks a failing store again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// Does the work of one kind of job. It asks [`JobContext::check`] between slices of work and
+/// returns what that says; it keeps finished work in [`JobContext::step`]s, because it may be called
+/// again for the same job.
+pub trait Handler: Send + Sync {
+    fn run(&self, cx: &JobContext, input: Value) -> Result<Value, JobFailure>;
+}
+
+pub type Handlers = HashMap<JobKind, Arc<dyn Handler>>;
+
+/// Running workers. Dropping it shuts them down as [`Runner::shutdown`] does.
+pub struct Runner {
+    jobs: Jobs,
+    shutting_down: Arc<AtomicBool>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Runner {
+    /// Puts the jobs of a killed process back into the queue and starts `workers` threads.
+    pub fn start(jobs: &Jobs, handlers: Handlers, workers: usize) -> Result<Runner> {
+        for id in jobs.store().jobs().requeue_orphans()? {
+            tracing::info!(job = id, "resuming after an unclean stop");
+            jobs.wake(&id);
+        }
+        let shutting_down = Arc::new(AtomicBool::new(false));
+        let handlers = Arc::new(handlers);
+        let workers = (0..workers)
+            .map(|number| {
+                let worker = Worker {
+                    name: format!("job-worker-{number}"),
+                    jobs: jobs.clone(),
+                    handlers: handlers.clone(),
+                    shutting_down: shutting_down.clone(),
+                };
+                thread::Builder::new()
+                    .name(worker.name.clone())
+                    .spawn(move || worker.work())
+                    .expect("the system starts a thread")
+            })
+            .collect();
+        Ok(Runner {
+            jobs: jobs.clone(),
+            shutting_down,
+            workers,
+        })
+    }
+
+    /// Leases no more, asks running jobs to stop at their next check (they stay queued, to be resumed
+    /// by the next process) and returns when all have.
+    pub fn shutdown(self) {}
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.shutting_down.store(true, Ordering::Relaxed);
+        self.jobs.shared.bell.ring();
+        for worker in self.workers.drain(..) {
+            if worker.join().is_err() {
+                tracing::error!("a job worker panicked outside of a job");
+            }
+        }
+    }
+}
+
+struct Worker {
+    name: String,
+    jobs: Jobs,
+    handlers: Arc<Handlers>,
+    shutting_down: Arc<AtomicBool>,
+}
+
+impl Worker {
+    fn work(&self) {
+        let bell = &self.jobs.shared.bell;
+        loop {
+            let seen = bell.count();
+            if self.shutting_down.load(Ordering::Relaxed) {
+                return;
+            }
+            match self.jobs.store().jobs().lease_next(&self.name) {
+                Ok(Some(job)) => self.run(job),
+                Ok(None) => bell.wait_beyond(seen, None),
+                Err(error) => {
+                    tracing::error!(%error, "cannot lease a job");
+                    bell.wait_beyond(seen, Some(STORE_RETRY));
+                }
+            }
+        }
+    }
+
+    fn run(&self, job: Job) {
+        let id = job.id.clone();
+        self.jobs.wake(&id);
+        tracing::info!(job = id, kind = %job.kind, alias = job.alias, attempt = job.attempt, "job starts");
+        let outcome = self.outcome(job);
+        self.finish(&id, &outcome);
+        self.jobs.wake(&id);
+        // Its alias is free again: another worker may have waited for that.
+        self.jobs.shared.bell.ring();
+    }
+
+    fn outcome(&self, job: Job) -> Outcome {
+        let Some(handler) = self.handlers.get(&job.kind) else {
+            return failed("no_handler", format!("nothing here runs {} jobs", job.kind));
+        };
+        let input = job.input.clone();
+        let cx = JobContext::new(&self.jobs, job, self.shutting_down.clone());
+        let result = catch_unwind(AssertUnwindSafe(|| handler.run(&cx, input)));
+        if let Err(error) = cx.flush() {
+            tracing::warn!(job = cx.id(), %error, "cannot store the last progress");
+        }
+        match result {
+            Ok(Ok(value)) => Outcome::Succeeded(value),
+            Ok(Err(JobFailure::Failed(error))) => Outcome::Failed(error),
+            Ok(Err(JobFailure::Stopped(Stop::Cancelled))) => Outcome::Cancelled,
+            Ok(Err(JobFailure::Stopped(Stop::Paused))) => Outcome::Paused,
+            Ok(Err(JobFailure::Stopped(Stop::ShuttingDown))) => Outcome::GivenBack,
+            Err(panic) => failed("panic", panic_message(&*panic)),
+        }
+    }
+
+    /// Tries until the store takes it: a job that stayed `running` would keep its alias locked.
+    fn finish(&self, id: &str, outcome: &Outcome) {
+        tracing::info!(job = id, ?outcome, "job ends");
+        while let Err(error) = self.jobs.store().jobs().finish(id, outcome) {
+            tracing::error!(job = id, %error, "cannot store the end of a job");
+            if self.shutting_down.load(Ordering::Relaxed) {
+                return; // the next process finds it running and resumes it
+            }
+            thread::sleep(STORE_RETRY);
+        }
+    }
+}
+
+fn failed(code: &str, message: String) -> Outcome {
+    Outcome::Failed(JobError {
+        code: code.into(),
+        message,
+    })
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("the job panicked: {}", text.unwrap_or("no message"))
+}

@@ -1,0 +1,308 @@
+//! Aliases and their versions: the line of adapters a name points along.
+//!
+//! A version never changes. An alias has at most one live version, and one compare-and-swap moves
+//! it, in the transaction that inserts the version it moves to.
+
+use super::error::{Error, Result};
+use super::sql::{Json, page_limit};
+use super::{JobState, Page, Store, now};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use serde::Serialize;
+use serde_json::Value;
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Alias {
+    pub name: String,
+    /// `None` once it was unloaded; its versions can still be asked for by number.
+    pub live: Option<u64>,
+    /// Digest of the live version.
+    pub digest: Option<String>,
+    /// How many versions there are.
+    pub versions: u64,
+    /// How many documents it has learned.
+    pub documents: u64,
+    pub created_at: String,
+    pub updated_at: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Version {
+    pub alias: String,
+    pub number: u64,
+    /// Digest of the adapter as a whole.
+    pub digest: String,
+    pub config_blob: String,
+    pub weights_blob: String,
+    /// Size of its files.
+    pub bytes: u64,
+    /// The version that was live when it was published.
+    pub parent: Option<u64>,
+    /// What made it: documents, self-edits, settings, scores.
+    pub lineage: Value,
+    pub created_at: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewVersion {
+    pub digest: String,
+    pub config_blob: String,
+    pub weights_blob: String,
+    pub bytes: u64,
+    pub lineage: Value,
+}
+
+/// What the caller takes the live version to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    Anything,
+    /// Exactly this; `None`: no alias yet, or none live.
+    Exactly(Option<u64>),
+}
+
+impl From<Option<u64>> for Expected {
+    /// An optional condition of a request: unchecked when it was not given.
+    fn from(version: Option<u64>) -> Self {
+        version.map_or(Expected::Anything, |v| Expected::Exactly(Some(v)))
+    }
+}
+
+pub struct Aliases<'a>(pub(super) &'a Store);
+
+const SELECT: &str = "SELECT aliases.*, (SELECT digest FROM versions
+           WHERE alias = name AND number = live) AS digest,
+       (SELECT count(*) FROM versions WHERE alias = name) AS versions,
+       (SELECT count(*) FROM documents WHERE alias = name AND state = 'learned') AS documents
+     FROM aliases";
+
+impl Aliases<'_> {
+    pub fn get(&self, name: &str) -> Result<Option<Alias>> {
+        self.0.read("read an adapter", |c| {
+            c.prepare_cached(&format!("{SELECT} WHERE name = ?1"))?
+                .query_row([name], alias)
+                .optional()
+        })
+    }
+
+    /// By name.
+    pub fn list(&self, after: Option<&str>, limit: usize) -> Result<Page<Alias>> {
+        let limit = page_limit(limit);
+        let rows = self.0.read("list adapters", |c| {
+            c.prepare_cached(&format!(
+                "{SELECT} WHERE ?1 IS NULL OR name > ?1 ORDER BY name LIMIT ?2"
+            ))?
+            .query_map(params![after, limit as i64 + 1], alias)?
+            .collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        Ok(Page::cut(rows, limit, |a| a.name.clone()))
+    }
+
+    pub fn version(&self, alias: &str, number: u64) -> Result<Option<Version>> {
+        self.0
+            .read("read a version", |c| get_version(c, alias, number))
+    }
+
+    /// The live version, read in one query.
+    pub fn live_version(&self, alias: &str) -> Result<Option<Version>> {
+        self.0.read("read the live version", |c| {
+            c.prepare_cached(
+                "SELECT versions.* FROM versions JOIN aliases ON alias = name AND number = live
+                 WHERE alias = ?1",
+            )?
+            .query_row([alias], version)
+            .optional()
+        })
+    }
+
+    /// Newest first; the cursor is a version number.
+    pub fn versions(&self, alias: &str, after: Option<u64>, limit: usize) -> Result<Page<Version>> {
+        let limit = page_limit(limit);
+        let rows = self.0.read("list versions", |c| {
+            c.prepare_cached(
+                "SELECT * FROM versions WHERE alias = ?1 AND (?2 IS NULL OR number < ?2)
+                 ORDER BY number DESC LIMIT ?3",
+            )?
+            .query_map(
+                params![alias, after.map(|n| n as i64), limit as i64 + 1],
+                version,
+            )?
+            .collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        Ok(Page::cut(rows, limit, |v| v.number.to_string()))
+    }
+
+    /// The versions whose digest starts with `prefix`, newest first.
+    pub fn versions_by_digest(&self, alias: &str, prefix: &str) -> Result<Vec<Version>> {
+        self.0.read("look a digest up", |c| {
+            c.prepare_cached(
+                "SELECT * FROM versions WHERE alias = ?1 AND substr(digest, 1, length(?2)) = ?2
+                 ORDER BY number DESC",
+            )?
+            .query_map([alias, prefix], version)?
+            .collect()
+        })
+    }
+
+    /// Inserts the next version and makes it live, if the live one is as expected. The blobs must
+    /// be there already (see `Blobs::guard`).
+    pub fn publish(&self, alias: &str, expected: Expected, new: NewVersion) -> Result<Version> {
+        self.0.write("publish a version", |tx| {
+            let live = live(tx, alias)?;
+            if let Err(conflict) = compare(alias, expected, live.flatten()) {
+                return Ok(Err(conflict));
+            }
+            let at = now();
+            let number: i64 = tx.query_row(
+                "SELECT 1 + coalesce(max(number), 0) FROM versions WHERE alias = ?1",
+                [alias],
+                |row| row.get(0),
+            )?;
+            tx.execute(
+                "INSERT INTO aliases (name, live, created_at, updated_at) VALUES (?1, ?2, ?3, ?3)
+                 ON CONFLICT (name) DO UPDATE SET live = ?2, updated_at = ?3",
+                params![alias, number, at],
+            )?;
+            tx.execute(
+                "INSERT INTO versions (alias, number, digest, config_blob, weights_blob, bytes,
+                                       parent, lineage, created_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                params![
+                    alias,
+                    number,
+                    new.digest,
+                    new.config_blob,
+                    new.weights_blob,
+                    new.bytes as i64,
+                    live.flatten().map(|n| n as i64),
+                    Json(&new.lineage),
+                    at
+                ],
+            )?;
+            let version = get_version(tx, alias, number as u64)?;
+            Ok(Ok(version.ok_or(rusqlite::Error::QueryReturnedNoRows)?))
+        })?
+    }
+
+    /// Points the alias at one of its versions, or at none.
+    pub fn move_live(&self, alias: &str, expected: Expected, to: Option<u64>) -> Result<()> {
+        self.0.write("move an adapter", |tx| {
+            let Some(live) = live(tx, alias)? else {
+                return Ok(Err(Error::NoAlias {
+                    alias: alias.into(),
+                }));
+            };
+            if let Err(conflict) = compare(alias, expected, live) {
+                return Ok(Err(conflict));
+            }
+            if let Some(number) = to
+                && get_version(tx, alias, number)?.is_none()
+            {
+                return Ok(Err(Error::NoVersion {
+                    alias: alias.into(),
+                    number,
+                }));
+            }
+            tx.execute(
+                "UPDATE aliases SET live = ?2, updated_at = ?3 WHERE name = ?1",
+                params![alias, to.map(|n| n as i64), now()],
+            )?;
+            Ok(Ok(()))
+        })?
+    }
+
+    /// Deletes the alias with everything learned into it: versions, documents, probes and scores.
+    /// A later alias of the same name starts from nothing. Refused while a job of it is unfinished.
+    pub fn delete(&self, alias: &str, expected: Expected) -> Result<()> {
+        self.0.write("delete an adapter", |tx| {
+            let Some(live) = live(tx, alias)? else {
+                return Ok(Err(Error::NoAlias {
+                    alias: alias.into(),
+                }));
+            };
+            if let Err(conflict) = compare(alias, expected, live) {
+                return Ok(Err(conflict));
+            }
+            if let Some((job, state)) = unfinished_job(tx, alias)? {
+                return Ok(Err(Error::AliasBusy {
+                    alias: alias.into(),
+                    job,
+                    state,
+                }));
+            }
+            tx.execute("DELETE FROM documents WHERE alias = ?1", [alias])?;
+            tx.execute("DELETE FROM aliases WHERE name = ?1", [alias])?;
+            Ok(Ok(()))
+        })?
+    }
+}
+
+/// Named by a version, or remembered by a step of a job that may go on.
+pub(super) fn blob_is_used(c: &Connection, digest: &str) -> rusqlite::Result<bool> {
+    c.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM versions WHERE config_blob = ?1)
+             OR EXISTS (SELECT 1 FROM versions WHERE weights_blob = ?1)
+             OR EXISTS (SELECT 1 FROM steps JOIN jobs ON jobs.id = job_id
+                        WHERE finished_at IS NULL AND instr(value, ?1) > 0)",
+    )?
+    .query_row([digest], |row| row.get(0))
+}
+
+/// `None`: no such alias; `Some(None)`: an alias with nothing live.
+fn live(tx: &Transaction, alias: &str) -> rusqlite::Result<Option<Option<u64>>> {
+    tx.prepare_cached("SELECT live FROM aliases WHERE name = ?1")?
+        .query_row([alias], |row| {
+            Ok(row.get::<_, Option<i64>>(0)?.map(|n| n as u64))
+        })
+        .optional()
+}
+
+fn compare(alias: &str, expected: Expected, live: Option<u64>) -> Result<()> {
+    match expected {
+        Expected::Exactly(expected) if expected != live => Err(Error::Conflict {
+            alias: alias.into(),
+            expected,
+            live,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn unfinished_job(tx: &Transaction, alias: &str) -> rusqlite::Result<Option<(String, JobState)>> {
+    tx.query_row(
+        "SELECT id, state FROM jobs WHERE alias = ?1 AND finished_at IS NULL ORDER BY id LIMIT 1",
+        [alias],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+    .optional()
+}
+
+fn get_version(c: &Connection, alias: &str, number: u64) -> rusqlite::Result<Option<Version>> {
+    c.prepare_cached("SELECT * FROM versions WHERE alias = ?1 AND number = ?2")?
+        .query_row(params![alias, number as i64], version)
+        .optional()
+}
+
+fn alias(row: &Row) -> rusqlite::Result<Alias> {
+    Ok(Alias {
+        name: row.get("name")?,
+        live: row.get::<_, Option<i64>>("live")?.map(|n| n as u64),
+        digest: row.get("digest")?,
+        versions: row.get::<_, i64>("versions")? as u64,
+        documents: row.get::<_, i64>("documents")? as u64,
+        created_at: row.get("created_at")?,
+        updated_at: row.get("updated_at")?,
+    })
+}
+
+fn version(row: &Row) -> rusqlite::Result<Version> {
+    Ok(Version {
+        alias: row.get("alias")?,
+        number: row.get::<_, i64>("number")? as u64,
+        digest: row.get("digest")?,
+        config_blob: row.get("config_blob")?,
+        weights_blob: row.get("weights_blob")?,
+        bytes: row.get::<_, i64>("bytes")? as u64,
+        parent: row.get::<_, Option<i64>>("parent")?.map(|n| n as u64),
+        lineage: row.get::<_, Json<_>>("lineage")?.0,
+        created_at: row.get("created_at")?,
+    })
+}

@@ -1,0 +1,249 @@
+//! Documents: what a client asked an alias to learn, and what became of each.
+
+use super::error::Result;
+use super::sql::{Json, page_limit, text_enum};
+use super::{Page, Store, events, new_id, now};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+text_enum! {
+    pub enum DocumentState {
+        Queued = "queued",
+        Learning = "learning",
+        /// Part of a published version.
+        Learned = "learned",
+        /// Trained, but the gate kept it from being published; the report says why.
+        Refused = "refused",
+        Failed = "failed",
+        Cancelled = "cancelled",
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    pub question: String,
+    pub answer: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Document {
+    pub id: String,
+    pub alias: String,
+    pub title: String,
+    pub text: String,
+    pub metadata: Value,
+    /// Questions the client gave; those the model wrote are probes.
+    pub questions: Vec<Question>,
+    pub state: DocumentState,
+    pub job_id: String,
+    /// The version of the alias that learned it.
+    pub version: Option<u64>,
+    /// What happened, growing while the document is learned.
+    pub report: Option<Value>,
+    pub created_at: String,
+    pub updated_at: String,
+}
+
+/// A document in a list: without its text, its report boiled down to two scores.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DocumentSummary {
+    pub id: String,
+    pub alias: String,
+    pub title: String,
+    pub state: DocumentState,
+    pub job_id: String,
+    pub version: Option<u64>,
+    pub score_before: Option<f64>,
+    pub score_after: Option<f64>,
+    pub created_at: String,
+}
+
+/// A document to be stored with its job. The id is made first, so that the job's input can name it.
+#[derive(Debug, Clone)]
+pub struct NewDocument {
+    pub id: String,
+    pub title: String,
+    pub text: String,
+    pub metadata: Value,
+    pub questions: Vec<Question>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct DocumentFilter<'a> {
+    pub alias: Option<&'a str>,
+    pub state: Option<DocumentState>,
+}
+
+impl NewDocument {
+    pub fn new(title: impl Into<String>, text: impl Into<String>) -> Self {
+        NewDocument {
+            id: new_id("doc"),
+            title: title.into(),
+            text: text.into(),
+            metadata: json!({}),
+            questions: Vec::new(),
+        }
+    }
+}
+
+pub struct Documents<'a>(pub(super) &'a Store);
+
+impl Documents<'_> {
+    pub fn get(&self, id: &str) -> Result<Option<Document>> {
+        self.0.read("read a document", |c| {
+            c.prepare_cached("SELECT * FROM documents WHERE id = ?1")?
+                .query_row([id], document)
+                .optional()
+        })
+    }
+
+    /// The documents of a job, in the order they were given.
+    pub fn for_job(&self, job_id: &str) -> Result<Vec<Document>> {
+        self.0.read("read the documents of a job", |c| {
+            c.prepare_cached("SELECT * FROM documents WHERE job_id = ?1 ORDER BY rowid")?
+                .query_map([job_id], document)?
+                .collect()
+        })
+    }
+
+    /// What an alias has learned, oldest first: material for replay and retention.
+    pub fn learned(&self, alias: &str) -> Result<Vec<Document>> {
+        self.0.read("read learned documents", |c| {
+            c.prepare_cached(
+                "SELECT * FROM documents WHERE alias = ?1 AND state = 'learned' ORDER BY rowid",
+            )?
+            .query_map([alias], document)?
+            .collect()
+        })
+    }
+
+    /// Newest first.
+    pub fn list(
+        &self,
+        filter: DocumentFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<DocumentSummary>> {
+        let limit = page_limit(limit);
+        let rows = self.0.read("list documents", |c| {
+            c.prepare_cached(
+                "SELECT *, json_extract(report, '$.score_before') AS score_before,
+                        json_extract(report, '$.score_after') AS score_after
+                 FROM documents
+                 WHERE (?1 IS NULL OR alias = ?1) AND (?2 IS NULL OR state = ?2)
+                   AND (?3 IS NULL OR id < ?3)
+                 ORDER BY id DESC LIMIT ?4",
+            )?
+            .query_map(
+                params![filter.alias, filter.state, after, limit as i64 + 1],
+                summary,
+            )?
+            .collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        Ok(Page::cut(rows, limit, |d| d.id.clone()))
+    }
+
+    /// Moves a document on. `version` is kept where `None` is given.
+    pub fn set_state(&self, id: &str, state: DocumentState, version: Option<u64>) -> Result<()> {
+        self.0.write("set the state of a document", |tx| {
+            tx.execute(
+                "UPDATE documents SET state = ?2, version = coalesce(?3, version), updated_at = ?4
+                 WHERE id = ?1",
+                params![id, state, version.map(|v| v as i64), now()],
+            )?;
+            Ok(())
+        })
+    }
+
+    pub fn set_report(&self, id: &str, report: &Value) -> Result<()> {
+        self.0.write("set the report of a document", |tx| {
+            tx.execute(
+                "UPDATE documents SET report = ?2, updated_at = ?3 WHERE id = ?1",
+                params![id, Json(report), now()],
+            )?;
+            Ok(())
+        })
+    }
+}
+
+pub(super) fn insert_many(
+    tx: &Transaction,
+    alias: &str,
+    job_id: &str,
+    documents: &[NewDocument],
+) -> rusqlite::Result<()> {
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO documents
+             (id, alias, title, text, metadata, questions, state, job_id, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'queued', ?7, ?8, ?8)",
+    )?;
+    for d in documents {
+        insert.execute(params![
+            d.id,
+            alias,
+            d.title,
+            d.text,
+            Json(&d.metadata),
+            Json(&d.questions),
+            job_id,
+            now()
+        ])?;
+    }
+    Ok(())
+}
+
+/// Gives the documents their job never came to an end with a last state, each with its event.
+pub(super) fn settle(tx: &Transaction, job_id: &str, state: DocumentState) -> rusqlite::Result<()> {
+    let open = unfinished(tx, job_id)?;
+    for (id, title) in open {
+        tx.execute(
+            "UPDATE documents SET state = ?2, updated_at = ?3 WHERE id = ?1",
+            params![id, state, now()],
+        )?;
+        let data = json!({"document_id": id, "title": title, "state": state});
+        events::append(tx, job_id, "document", &data)?;
+    }
+    Ok(())
+}
+
+fn unfinished(c: &Connection, job_id: &str) -> rusqlite::Result<Vec<(String, String)>> {
+    c.prepare_cached(
+        "SELECT id, title FROM documents
+         WHERE job_id = ?1 AND state IN ('queued', 'learning') ORDER BY rowid",
+    )?
+    .query_map([job_id], |row| Ok((row.get(0)?, row.get(1)?)))?
+    .collect()
+}
+
+fn document(row: &Row) -> rusqlite::Result<Document> {
+    Ok(Document {
+        id: row.get("id")?,
+        alias: row.get("alias")?,
+        title: row.get("title")?,
+        text: row.get("text")?,
+        metadata: row.get::<_, Json<_>>("metadata")?.0,
+        questions: row.get::<_, Json<_>>("questions")?.0,
+        state: row.get("state")?,
+        job_id: row.get("job_id")?,
+        version: row.get::<_, Option<i64>>("version")?.map(|v| v as u64),
+        report: row.get::<_, Option<Json<_>>>("report")?.map(|json| json.0),
+        created_at: row.get("created_at")?,
+        updated_at: row.get("updated_at")?,
+    })
+}
+
+fn summary(row: &Row) -> rusqlite::Result<DocumentSummary> {
+    Ok(DocumentSummary {
+        id: row.get("id")?,
+        alias: row.get("alias")?,
+        title: row.get("title")?,
+        state: row.get("state")?,
+        job_id: row.get("job_id")?,
+        version: row.get::<_, Option<i64>>("version")?.map(|v| v as u64),
+        score_before: row.get("score_before")?,
+        score_after: row.get("score_after")?,
+        created_at: row.get("created_at")?,
+    })
+}

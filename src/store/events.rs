@@ -1,0 +1,98 @@
+//! A job's numbered events and its memo of finished steps.
+//!
+//! Events are the job's story: `seq` counts from 1 without a gap, and an event that belongs to a
+//! change of state is appended in the transaction that makes the change. Steps let a resumed job
+//! skip what an earlier life of it finished.
+
+use super::Store;
+use super::error::Result;
+use super::sql::Json;
+use super::{Progress, now};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+use serde::Serialize;
+use serde_json::Value;
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Event {
+    pub job_id: String,
+    pub seq: u64,
+    pub kind: String,
+    pub data: Value,
+    pub at: String,
+}
+
+pub struct Events<'a>(pub(super) &'a Store);
+
+impl Events<'_> {
+    /// Appends an event and returns its number.
+    pub fn append(&self, job_id: &str, kind: &str, data: &Value) -> Result<u64> {
+        self.0
+            .write("append an event", |tx| append(tx, job_id, kind, data))
+    }
+
+    /// The job's progress and the event that tells of it.
+    pub fn progress(&self, job_id: &str, progress: &Progress) -> Result<u64> {
+        self.0.write("store the progress of a job", |tx| {
+            tx.execute(
+                "UPDATE jobs SET progress = ?2, heartbeat_at = ?3 WHERE id = ?1",
+                params![job_id, Json(progress), now()],
+            )?;
+            append(tx, job_id, "progress", progress)
+        })
+    }
+
+    /// At most `limit` events after number `seq`, in order.
+    pub fn since(&self, job_id: &str, seq: u64, limit: usize) -> Result<Vec<Event>> {
+        self.0.read("read the events of a job", |c| {
+            c.prepare_cached(
+                "SELECT * FROM events WHERE job_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+            )?
+            .query_map(params![job_id, seq as i64, limit as i64], event)?
+            .collect()
+        })
+    }
+
+    pub fn step_get(&self, job_id: &str, key: &str) -> Result<Option<Value>> {
+        self.0.read("read a step", |c| {
+            c.prepare_cached("SELECT value FROM steps WHERE job_id = ?1 AND key = ?2")?
+                .query_row([job_id, key], |row| Ok(row.get::<_, Json<Value>>(0)?.0))
+                .optional()
+        })
+    }
+
+    pub fn step_put(&self, job_id: &str, key: &str, value: &Value) -> Result<()> {
+        self.0.write("store a step", |tx| {
+            tx.execute(
+                "INSERT OR REPLACE INTO steps (job_id, key, value) VALUES (?1, ?2, ?3)",
+                params![job_id, key, Json(value)],
+            )?;
+            Ok(())
+        })
+    }
+}
+
+pub(super) fn append(
+    tx: &Transaction,
+    job_id: &str,
+    kind: &str,
+    data: &impl Serialize,
+) -> rusqlite::Result<u64> {
+    tx.prepare_cached(
+        "INSERT INTO events (job_id, seq, kind, data, at)
+         VALUES (?1, 1 + coalesce((SELECT max(seq) FROM events WHERE job_id = ?1), 0), ?2, ?3, ?4)
+         RETURNING seq",
+    )?
+    .query_row(params![job_id, kind, Json(data), now()], |row| {
+        Ok(row.get::<_, i64>(0)? as u64)
+    })
+}
+
+fn event(row: &Row) -> rusqlite::Result<Event> {
+    Ok(Event {
+        job_id: row.get("job_id")?,
+        seq: row.get::<_, i64>("seq")? as u64,
+        kind: row.get("kind")?,
+        data: row.get::<_, Json<_>>("data")?.0,
+        at: row.get("at")?,
+    })
+}

@@ -1,0 +1,226 @@
+//! Jobs as rows: what was asked, how far it is, how it ended. How a job moves from state to state is
+//! in `queue.rs`.
+
+use super::documents::{self, NewDocument};
+use super::error::Result;
+use super::idempotency::{self, IdempotencyKey, Remembered};
+use super::sql::{Json, page_limit, text_enum};
+use super::{Page, Store, events, new_id, now};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+text_enum! {
+    pub enum JobKind {
+        /// Learn documents into an alias.
+        Ingest = "ingest",
+    }
+}
+
+text_enum! {
+    pub enum JobState {
+        Queued = "queued",
+        Running = "running",
+        Paused = "paused",
+        Succeeded = "succeeded",
+        Failed = "failed",
+        Cancelled = "cancelled",
+    }
+}
+
+impl JobState {
+    /// Whether the job has ended and will never change again.
+    pub fn is_terminal(self) -> bool {
+        matches!(
+            self,
+            JobState::Succeeded | JobState::Failed | JobState::Cancelled
+        )
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Progress {
+    pub stage: String,
+    /// Of the whole job, 0 to 1.
+    pub fraction: f32,
+    pub eta_seconds: Option<f32>,
+    pub message: String,
+}
+
+/// Why a job failed: a stable code and a sentence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct JobError {
+    pub code: String,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Job {
+    pub id: String,
+    pub kind: JobKind,
+    pub alias: String,
+    pub state: JobState,
+    pub input: Value,
+    pub progress: Progress,
+    pub result: Option<Value>,
+    pub error: Option<JobError>,
+    /// 1, and one more for every life that ended with the process.
+    pub attempt: u32,
+    pub cancel_requested: bool,
+    pub pause_requested: bool,
+    pub created_at: String,
+    pub started_at: Option<String>,
+    pub finished_at: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewJob<'a> {
+    pub kind: JobKind,
+    pub alias: &'a str,
+    pub input: &'a Value,
+    pub documents: &'a [NewDocument],
+    pub idempotency: Option<&'a IdempotencyKey>,
+    /// Refuse when this many jobs are queued.
+    pub queue_limit: usize,
+}
+
+/// What became of a submission.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Submission {
+    New(Job),
+    /// The key was seen with the same request: the job it made then.
+    Repeated(Job),
+    /// The key was seen with another request.
+    KeyReused,
+    QueueFull {
+        queued: usize,
+    },
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct JobFilter<'a> {
+    pub alias: Option<&'a str>,
+    pub state: Option<JobState>,
+}
+
+pub struct Jobs<'a>(pub(super) &'a Store);
+
+impl Jobs<'_> {
+    /// A job, its documents, its key and its first event, in one transaction.
+    pub fn submit(&self, new: NewJob) -> Result<Submission> {
+        self.0.write("submit a job", |tx| {
+            if let Some(key) = new.idempotency {
+                match idempotency::look_up(tx, key)? {
+                    Remembered::Fresh => {}
+                    Remembered::Same(id) => {
+                        let job = get(tx, &id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+                        return Ok(Submission::Repeated(job));
+                    }
+                    Remembered::Different => return Ok(Submission::KeyReused),
+                }
+            }
+            let queued = count_queued(tx)?;
+            if queued >= new.queue_limit {
+                return Ok(Submission::QueueFull { queued });
+            }
+            let id = new_id("job");
+            tx.execute(
+                "INSERT INTO jobs (id, kind, alias, state, input, progress, attempt, created_at)
+                 VALUES (?1, ?2, ?3, 'queued', ?4, ?5, 1, ?6)",
+                params![
+                    id,
+                    new.kind,
+                    new.alias,
+                    Json(new.input),
+                    Json(Progress::default()),
+                    now()
+                ],
+            )?;
+            documents::insert_many(tx, new.alias, &id, new.documents)?;
+            if let Some(key) = new.idempotency {
+                idempotency::remember(tx, key, &id)?;
+            }
+            events::append(tx, &id, "state", &json!({"state": JobState::Queued}))?;
+            let job = get(tx, &id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            Ok(Submission::New(job))
+        })
+    }
+
+    pub fn get(&self, id: &str) -> Result<Option<Job>> {
+        self.0.read("read a job", |c| get(c, id))
+    }
+
+    /// Newest first.
+    pub fn list(&self, filter: JobFilter, after: Option<&str>, limit: usize) -> Result<Page<Job>> {
+        let limit = page_limit(limit);
+        let rows = self.0.read("list jobs", |c| {
+            c.prepare_cached(
+                "SELECT * FROM jobs
+                 WHERE (?1 IS NULL OR alias = ?1) AND (?2 IS NULL OR state = ?2)
+                   AND (?3 IS NULL OR id < ?3)
+                 ORDER BY id DESC LIMIT ?4",
+            )?
+            .query_map(
+                params![filter.alias, filter.state, after, limit as i64 + 1],
+                job,
+            )?
+            .collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        Ok(Page::cut(rows, limit, |j| j.id.clone()))
+    }
+
+    /// How many jobs are in each state, for the metrics.
+    pub fn counts(&self) -> Result<Vec<(JobState, u64)>> {
+        self.0.read("count jobs", |c| {
+            c.prepare_cached("SELECT state, count(*) FROM jobs GROUP BY state")?
+                .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?
+                .collect()
+        })
+    }
+
+    /// The mean running time of the last twenty jobs that succeeded.
+    pub fn typical_seconds(&self) -> Result<Option<f64>> {
+        self.0.read("read how long jobs take", |c| {
+            c.query_row(
+                "SELECT avg(86400 * (julianday(finished_at) - julianday(started_at))) FROM
+                     (SELECT started_at, finished_at FROM jobs WHERE state = 'succeeded'
+                      ORDER BY id DESC LIMIT 20)",
+                [],
+                |row| row.get(0),
+            )
+        })
+    }
+}
+
+pub(super) fn get(c: &Connection, id: &str) -> rusqlite::Result<Option<Job>> {
+    c.prepare_cached("SELECT * FROM jobs WHERE id = ?1")?
+        .query_row([id], job)
+        .optional()
+}
+
+fn count_queued(c: &Connection) -> rusqlite::Result<usize> {
+    c.query_row(
+        "SELECT count(*) FROM jobs WHERE state = 'queued'",
+        [],
+        |row| Ok(row.get::<_, i64>(0)? as usize),
+    )
+}
+
+fn job(row: &Row) -> rusqlite::Result<Job> {
+    Ok(Job {
+        id: row.get("id")?,
+        kind: row.get("kind")?,
+        alias: row.get("alias")?,
+        state: row.get("state")?,
+        input: row.get::<_, Json<_>>("input")?.0,
+        progress: row.get::<_, Json<_>>("progress")?.0,
+        result: row.get::<_, Option<Json<_>>>("result")?.map(|json| json.0),
+        error: row.get::<_, Option<Json<_>>>("error")?.map(|json| json.0),
+        attempt: row.get("attempt")?,
+        cancel_requested: row.get("cancel_requested")?,
+        pause_requested: row.get("pause_requested")?,
+        created_at: row.get("created_at")?,
+        started_at: row.get("started_at")?,
+        finished_at: row.get("finished_at")?,
+    })
+}

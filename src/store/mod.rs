@@ -1,0 +1,198 @@
+//! Everything durable: one data directory with a SQLite database and content-addressed blobs.
+//!
+//! ```text
+//! DATA/lock              held exclusively while a process uses the directory
+//! DATA/autodidact.db     documents, probes, scores, jobs, steps, events, aliases, versions
+//! DATA/blobs/sha256/ab/… adapter files, named by their digest
+//! ```
+//!
+//! What must survive `kill -9` together is written in one transaction: a job with its documents and
+//! its idempotency key; a version with the move of its alias; a state with the event that tells of
+//! it. Blobs are written and synced *before* the row that names them, so a crash can leave bytes
+//! that nobody names (swept at the next start) but never a name without bytes.
+//!
+//! The store is plain blocking code. Two connections: one writes, one reads (WAL lets a reader pass a
+//! writer that waits for the disk). Each table has its own file and is reached through a view:
+//! `store.documents().get(id)`, `store.jobs().lease_next(owner)`.
+
+mod aliases;
+mod blobs;
+mod documents;
+mod error;
+mod events;
+mod idempotency;
+mod jobs;
+mod probes;
+mod queue;
+mod schema;
+mod sql;
+
+pub use aliases::{Alias, Aliases, Expected, NewVersion, Version};
+pub use blobs::{BlobGuard, Blobs, digest};
+pub use documents::{
+    Document, DocumentFilter, DocumentState, DocumentSummary, Documents, NewDocument, Question,
+};
+pub use error::{Error, Result};
+pub use events::{Event, Events};
+pub use idempotency::IdempotencyKey;
+pub use jobs::{Job, JobError, JobFilter, JobKind, JobState, Jobs, NewJob, Progress, Submission};
+pub use probes::{NewProbe, Probe, ProbeOrigin, ProbeScore, Probes};
+pub use queue::{Outcome, Transition};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use serde::Serialize;
+use std::fs::{self, File, TryLockError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The open data directory. Cloning shares it; the last clone gives the lock back.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    writer: Mutex<Connection>,
+    reader: Mutex<Connection>,
+    blobs: Blobs,
+    /// Dropped last: the directory is free once the connections are closed.
+    _lock: File,
+}
+
+/// A slice of a list; `next` is the cursor (`after=`) of the following one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    pub next: Option<String>,
+}
+
+impl Store {
+    /// Opens (or makes) the data directory, brings its tables up to date and sweeps what a crash
+    /// left behind. Refused while another process holds it.
+    pub fn open(data_dir: &Path) -> Result<Store> {
+        fs::create_dir_all(data_dir).map_err(|source| Error::OpenDirectory {
+            path: data_dir.into(),
+            source,
+        })?;
+        let lock = lock(data_dir)?;
+        let path = data_dir.join("autodidact.db");
+        let mut writer = schema::connect(&path)?;
+        schema::migrate(&mut writer)?;
+        let store = Store {
+            inner: Arc::new(Inner {
+                writer: Mutex::new(writer),
+                reader: Mutex::new(schema::connect(&path)?),
+                blobs: Blobs::open(&data_dir.join("blobs"))?,
+                _lock: lock,
+            }),
+        };
+        store.sweep_blobs()?;
+        Ok(store)
+    }
+
+    pub fn documents(&self) -> Documents<'_> {
+        Documents(self)
+    }
+
+    pub fn probes(&self) -> Probes<'_> {
+        Probes(self)
+    }
+
+    pub fn jobs(&self) -> Jobs<'_> {
+        Jobs(self)
+    }
+
+    pub fn events(&self) -> Events<'_> {
+        Events(self)
+    }
+
+    pub fn aliases(&self) -> Aliases<'_> {
+        Aliases(self)
+    }
+
+    pub fn blobs(&self) -> &Blobs {
+        &self.inner.blobs
+    }
+
+    /// Deletes every blob that no version names and no unfinished job remembers. Returns how many.
+    pub fn sweep_blobs(&self) -> Result<usize> {
+        self.inner.blobs.sweep(|digest| {
+            self.read("look for users of a blob", |c| {
+                aliases::blob_is_used(c, digest)
+            })
+        })
+    }
+
+    /// Runs `f` on the reading connection.
+    fn read<T>(
+        &self,
+        what: &'static str,
+        f: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        f(&guard(&self.inner.reader)).map_err(|source| Error::Read { what, source })
+    }
+
+    /// Runs `f` in one immediate transaction: all of it is durable when this returns `Ok`.
+    fn write<T>(
+        &self,
+        what: &'static str,
+        f: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let mut connection = guard(&self.inner.writer);
+        let run = || {
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = f(&tx)?;
+            tx.commit()?;
+            Ok(value)
+        };
+        run().map_err(|source| Error::Write { what, source })
+    }
+}
+
+impl<T> Page<T> {
+    /// From `limit + 1` rows: the extra row only tells that there are more.
+    fn cut(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Page<T> {
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(cursor);
+        Page { items, next }
+    }
+}
+
+/// A fresh id that sorts by the time it was made: `job_0197…`.
+pub fn new_id(prefix: &str) -> String {
+    format!("{prefix}_{}", uuid::Uuid::now_v7().simple())
+}
+
+/// Now, as RFC 3339 in UTC with milliseconds (a fixed width, so that text sorts as time).
+pub fn now() -> String {
+    format!("{:.3}", jiff::Timestamp::now())
+}
+
+/// A panic while the lock was held rolled its transaction back: the connection is sound.
+fn guard(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    connection.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lock(data_dir: &Path) -> Result<File> {
+    let open = || {
+        File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(data_dir.join("lock"))
+    };
+    let path = || data_dir.to_path_buf();
+    let file = open().map_err(|source| Error::Lock {
+        path: path(),
+        source,
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse { path: path() }),
+        Err(TryLockError::Error(source)) => Err(Error::Lock {
+            path: path(),
+            source,
+        }),
+    }
+}

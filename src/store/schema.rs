@@ -1,0 +1,162 @@
+//! The tables, as a list of migrations: `PRAGMA user_version` counts those already applied.
+//! A migration that was released is never edited; the next one is appended.
+
+use super::error::{Error, Result};
+use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
+use std::time::Duration;
+
+const MIGRATIONS: &[&str] = &[INITIAL];
+
+const INITIAL: &str = "
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    alias TEXT NOT NULL,
+    state TEXT NOT NULL,
+    input TEXT NOT NULL,
+    progress TEXT NOT NULL,
+    result TEXT,
+    error TEXT,
+    attempt INTEGER NOT NULL,
+    cancel_requested INTEGER NOT NULL DEFAULT 0,
+    pause_requested INTEGER NOT NULL DEFAULT 0,
+    owner TEXT,
+    heartbeat_at TEXT,
+    created_at TEXT NOT NULL,
+    started_at TEXT,
+    finished_at TEXT
+) STRICT;
+CREATE INDEX jobs_by_state ON jobs (state, id);
+CREATE INDEX jobs_by_alias ON jobs (alias, id);
+-- Two running jobs of one alias are impossible, whatever the code above does.
+CREATE UNIQUE INDEX one_running_job_per_alias ON jobs (alias) WHERE state = 'running';
+
+CREATE TABLE steps (
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (job_id, key)
+) STRICT;
+
+CREATE TABLE events (
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    seq INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    data TEXT NOT NULL,
+    at TEXT NOT NULL,
+    PRIMARY KEY (job_id, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE idempotency (
+    key TEXT PRIMARY KEY,
+    request TEXT NOT NULL,
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    created_at TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE documents (
+    id TEXT PRIMARY KEY,
+    alias TEXT NOT NULL,
+    title TEXT NOT NULL,
+    text TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    questions TEXT NOT NULL,
+    state TEXT NOT NULL,
+    job_id TEXT NOT NULL REFERENCES jobs (id),
+    version INTEGER,
+    report TEXT,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX documents_by_alias ON documents (alias, id);
+CREATE INDEX documents_by_job ON documents (job_id, id);
+
+CREATE TABLE probes (
+    id TEXT PRIMARY KEY,
+    document_id TEXT NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
+    alias TEXT NOT NULL,
+    question TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    created_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX probes_by_document ON probes (document_id, id);
+CREATE INDEX probes_by_alias ON probes (alias, id);
+
+CREATE TABLE scores (
+    probe_id TEXT NOT NULL REFERENCES probes (id) ON DELETE CASCADE,
+    alias TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    correct INTEGER NOT NULL,
+    logprob REAL,
+    answer TEXT NOT NULL,
+    PRIMARY KEY (probe_id, version)
+) STRICT;
+CREATE INDEX scores_by_alias ON scores (alias, version);
+
+CREATE TABLE aliases (
+    name TEXT PRIMARY KEY,
+    live INTEGER,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    FOREIGN KEY (name, live) REFERENCES versions (alias, number) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+
+CREATE TABLE versions (
+    alias TEXT NOT NULL REFERENCES aliases (name) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    config_blob TEXT NOT NULL,
+    weights_blob TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    parent INTEGER,
+    lineage TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    PRIMARY KEY (alias, number)
+) STRICT;
+CREATE INDEX versions_by_digest ON versions (alias, digest);
+CREATE INDEX versions_by_config ON versions (config_blob);
+CREATE INDEX versions_by_weights ON versions (weights_blob);
+";
+
+/// A connection whose commits are on the disk when they return.
+pub(super) fn connect(path: &Path) -> Result<Connection> {
+    let open = || {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(Duration::from_secs(10))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    };
+    open().map_err(|source| Error::OpenDatabase {
+        path: path.into(),
+        source,
+    })
+}
+
+pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
+    let known = MIGRATIONS.len();
+    let found = connection
+        .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+        .map_err(|source| Error::Migrate {
+            version: known,
+            source,
+        })? as usize;
+    if found > known {
+        return Err(Error::Newer { found, known });
+    }
+    for (index, sql) in MIGRATIONS.iter().enumerate().skip(found) {
+        let version = index + 1;
+        let mut apply = || {
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            tx.execute_batch(sql)?;
+            tx.pragma_update(None, "user_version", version as i64)?;
+            tx.commit()
+        };
+        apply().map_err(|source| Error::Migrate { version, source })?;
+    }
+    Ok(())
+}
