@@ -30,6 +30,7 @@ use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::executor::{Executor, KvSlot, Score, Target};
 use crate::lora::LoraGrads;
+use crate::weights::ModelFiles;
 use head::Head;
 use kv::Slots;
 use layer::{Pass, Shape};
@@ -78,6 +79,11 @@ struct Inner {
 }
 
 impl Cpu {
+    pub fn new(files: &ModelFiles, options: CpuOptions) -> Result<Self> {
+        let source = |name: &str| files.tensor(name).map(|t| t.data);
+        Self::from_tensors(&files.config, &source, options)
+    }
+
     /// An executor over tensors that `source` reads by their Hugging Face names.
     pub fn from_tensors(
         config: &ModelConfig,
