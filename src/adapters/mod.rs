@@ -21,4 +21,6 @@ pub use name::{AliasName, InvalidName};
 pub use registry::{Registry, Resolved};
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod tests;
