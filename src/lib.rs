@@ -9,3 +9,4 @@ pub mod jobs;
 pub mod learn;
 pub mod pool;
 pub mod store;
+pub mod models;
