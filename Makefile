@@ -22,7 +22,8 @@ lint:
 test-rust: models $(VENV)/openai
 	$(CARGO) test --workspace
 
-test-browser: models browser
+test-browser: browser
+	$(CARGO) build
 	tests/browser/run
 
 docs-check: ## Broken links and bad markup in the API documentation

@@ -76,3 +76,21 @@ impl Trouble {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Catalogue;
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_with_the_size_and_the_place() {
+        let catalogue = Catalogue::load(None).unwrap();
+        let model = catalogue.get("smollm2-135m-instruct").unwrap();
+        let path = PathBuf::from("/models/x.gguf");
+        let full =
+            Trouble::disk(path.clone(), io::ErrorKind::StorageFull.into(), model).to_string();
+        assert!(full.contains("needs 99 MB in /models"), "{full}");
+        let denied = Trouble::disk(path, io::ErrorKind::PermissionDenied.into(), model).to_string();
+        assert!(denied.contains("/models/x.gguf"), "{denied}");
+    }
+}

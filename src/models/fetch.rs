@@ -1,6 +1,8 @@
 //! Getting a model: look whether it is here, else ask its sources in order.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
 
 use super::{
     catalogue::{Catalogue, Format, Model, Source},
@@ -35,6 +37,25 @@ impl Models {
 
     pub fn catalogue(&self) -> &Catalogue {
         &self.catalogue
+    }
+
+    /// The learning settings tuned for this model; empty for one the catalogue does not know.
+    pub fn learning(&self, name_or_path: &str) -> Map<String, Value> {
+        self.catalogue
+            .get(name_or_path)
+            .map(|model| model.learning.clone())
+            .unwrap_or_default()
+    }
+
+    /// What clients call this model: its name in the catalogue, or for a path the name of the file
+    /// or directory, without `.gguf`.
+    pub fn id(&self, name_or_path: &str) -> String {
+        if self.catalogue.get(name_or_path).is_some() {
+            return name_or_path.to_owned();
+        }
+        let name = Path::new(name_or_path).file_name();
+        let name = name.map_or(name_or_path.into(), |name| name.to_string_lossy());
+        name.trim_end_matches(".gguf").to_owned()
     }
 
     /// Where this model is, or would be.
@@ -127,8 +148,11 @@ impl Models {
         if !needed(self) {
             return Ok(to);
         }
-        let mut failures = Vec::new();
+        let mut failures: Vec<String> = Vec::new();
         for source in &model.sources {
+            if let Some(failure) = failures.last() {
+                eprintln!("{failure}; trying {}", source.title());
+            }
             match self.deliver(model, source, &mut staging) {
                 Ok(()) => {
                     let digests = staging.commit(&to).map_err(fatal)?;

