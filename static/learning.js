@@ -16,6 +16,7 @@ export function documentCard(id, adapter) {
     el("div", { class: "between" }, title, state), decision, probes, training, notes);
   const asked = new Map();
   const sum = {};
+  const edits = new Map();
   let losses = [];
   let dropped = 0;
 
@@ -34,11 +35,13 @@ export function documentCard(id, adapter) {
       if (data.state) state.replaceChildren(badge(data.state));
     },
     self_edit(data) {
+      // A resumed job may tell of the same notes again.
+      edits.set(data.text, data);
       notes.hidden = false;
-      const count = Array.isArray(data.sequences) ? data.sequences.length : data.sequences;
+      const sequences = [...edits.values()].reduce((total, edit) => total + (edit.sequences ?? 0), 0);
       notes.replaceChildren(el("details", { open: true },
-        el("summary", {}, `Study notes: ${data.kind}`, typeof count === "number" ? el("span", { class: "muted" }, ` (${count} training sequences)`) : ""),
-        el("pre", { class: "text" }, data.text || "The text alone, no notes.")));
+        el("summary", {}, `Study notes: ${data.kind}`, sequences ? el("span", { class: "muted" }, ` (${sequences} training sequences)`) : ""),
+        [...edits.keys()].map((text) => el("pre", { class: "text" }, text || "The text alone, no notes."))));
     },
     probes(data) {
       for (const { question, answer } of data.kept ?? []) asked.set(question, { ...asked.get(question), answer });
