@@ -46,7 +46,7 @@ export async function adapterView({ root, id, signal }) {
     const sure = await confirmed(`Delete ${id}?`, "The name and all its versions go. This cannot be undone.", `Delete ${id}`, true);
     if (!sure) return;
     const now = await get(path, signal);
-    await remove(`${path}?expected_version=${now.live_version}`);
+    await remove(now.live_version ? `${path}?expected_version=${now.live_version}` : path);
     location.hash = "#/adapters";
   }, "danger quiet"));
 }

@@ -34,20 +34,20 @@ export async function documentView({ root, id, signal }) {
     el("section", { class: "card" },
       el("dl", { class: "facts" },
         fact("State", badge(state)), fact("Adapter", el("span", {}, adapterLink(adapter), version ? `, version ${version}` : "")),
-        fact("Score", scores(before, after)), fact("Posted", when(made)),
+        fact("Score", scores(before ?? report?.score_before, after ?? report?.score_after)), fact("Posted", when(made)),
         job ? fact("Job", el("a", { href: `#/jobs/${encodeURIComponent(job)}` }, "Watch how it was learned")) : []),
       typeof text === "string" ? el("details", {}, el("summary", {}, "Text"), el("pre", { class: "text" }, text)) : null));
-  const { self_edits: edits, probes, decision, ...more } = report ?? {};
-  if (report) root.append(learned(id, adapter, state, report, { edits, probes, decision }));
-  const told = { ...rest, ...more };
+  const { self_edits: edits, probes, decision, ...details } = report ?? {};
+  if (report) root.append(learned(found, { edits, probes, decision }));
+  const told = { ...rest, ...details };
   if (Object.keys(told).length) {
     root.append(el("section", { class: "card report" }, el("details", {}, el("summary", {}, "Everything that was recorded"), inspect(told))));
   }
 }
 
 // The report tells the same story as the job's events, so it is drawn by the same card.
-function learned(id, adapter, state, report, { edits, probes, decision }) {
-  const card = documentCard(id, adapter);
+function learned({ adapter, state, report }, { edits, probes, decision }) {
+  const card = documentCard(null, adapter);
   card.take("document", { title: "What happened", state });
   for (const edit of edits ?? []) {
     card.take("self_edit", { ...edit, sequences: (edit.statements?.length ?? 0) + (edit.pairs?.length ?? 0) });

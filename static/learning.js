@@ -5,8 +5,10 @@ import { badge, el, percent, row, svg, table } from "./dom.js";
 
 const COLUMNS = ["Question", "Expected", "Before", "After"];
 
+// Without an id the card stands on the document's own page and links nowhere.
 export function documentCard(id, adapter) {
-  const title = el("h2", {}, el("a", { href: `#/documents/${encodeURIComponent(id)}` }, "Document"));
+  const name = el(id ? "a" : "span", id ? { href: `#/documents/${encodeURIComponent(id)}` } : {}, "Document");
+  const title = el("h2", {}, name);
   const state = el("span", {});
   const decision = el("div", { class: "decision", "aria-live": "polite" });
   const probes = el("section", { hidden: true });
@@ -31,7 +33,7 @@ export function documentCard(id, adapter) {
   }
   const on = {
     document(data) {
-      if (data.title) title.firstChild.textContent = data.title;
+      if (data.title) name.textContent = data.title;
       if (data.state) state.replaceChildren(badge(data.state));
     },
     self_edit(data) {
@@ -40,7 +42,7 @@ export function documentCard(id, adapter) {
       notes.hidden = false;
       const sequences = [...edits.values()].reduce((total, edit) => total + (edit.sequences ?? 0), 0);
       notes.replaceChildren(el("details", { open: true },
-        el("summary", {}, `Study notes: ${data.kind}`, sequences ? el("span", { class: "muted" }, ` (${sequences} training sequences)`) : ""),
+        el("summary", {}, `Study notes: ${data.kind}`, sequences ? el("span", { class: "muted" }, ` (${sequences} training ${sequences === 1 ? "sequence" : "sequences"})`) : ""),
         [...edits.keys()].map((text) => el("pre", { class: "text" }, text || "The text alone, no notes."))));
     },
     probes(data) {
