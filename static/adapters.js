@@ -64,7 +64,7 @@ function versionCard(adapter, item, path, redraw) {
           await post(`${path}/rollback`, { version: item.version, expected_version: adapter.live_version });
           await redraw();
         }),
-        downloadLink(`${path}/versions/${item.version}/weights`, `${adapter.name}-${item.version}.tar`, { class: "button quiet", title: "PEFT: adapter_config.json and adapter_model.safetensors" }, el))),
+        downloadLink(`${path}/versions/${item.version}/weights`, `${adapter.name}-${item.version}.tar`, { class: "button quiet", title: "PEFT: adapter_config.json and adapter_model.safetensors" }))),
     el("p", { class: "muted small" }, "Made ", when(item.created_at), `, ${bytes(item.bytes)}`, item.parent ? `, continues ${parent(item.parent)}` : "", "."));
   if (Array.isArray(documents) && documents.length) {
     node.append(el("ul", { class: "lineage" }, documents.map((document) => lineageEntry(document))));
