@@ -22,6 +22,10 @@ pub mod cpu;
 pub mod error;
 pub mod executor;
 pub mod lora;
+pub mod reference;
+pub mod tiny;
+pub mod tokenizer;
+pub mod weights;
 pub mod sampler;
 pub mod scheduler;
 pub mod tiny;
@@ -36,6 +40,9 @@ pub use cpu::{Cpu, CpuOptions, Precision};
 pub use error::{Error, Result};
 pub use executor::{Executor, KvSlot, Score, Target};
 pub use lora::{Lora, LoraConfig, LoraGrads, LoraPair};
+pub use reference::Reference;
+pub use tokenizer::{StreamDecoder, Tokenizer};
+pub use weights::{ModelFiles, Tensor};
 pub use sampler::{SamplingParams, TokenLogprob};
 pub use scheduler::{
     CompleteRequest, Completion, Engine, EngineOptions, EngineStats, FinishReason, GenerateEvent,

@@ -1,0 +1,24 @@
+//! The decoder says what transformers says, on the very files users run.
+
+mod common;
+
+use autodidact_engine::ModelFiles;
+use common::logits::{agrees_with_transformers, recorded_model};
+
+fn reference_agrees(fixture: &str, tolerance: f32) {
+    let path = common::model_path(&recorded_model(fixture));
+    let files = ModelFiles::open(&path).unwrap();
+    let mut executor = common::reference(&files);
+    let largest = agrees_with_transformers(&mut executor, fixture, tolerance);
+    println!("{fixture}: largest difference {largest}");
+}
+
+#[test]
+fn reference_agrees_on_smollm2() {
+    reference_agrees("logits_smollm2.json", 1e-2);
+}
+
+#[test]
+fn reference_agrees_on_qwen2() {
+    reference_agrees("logits_qwen2.json", 1e-2);
+}
