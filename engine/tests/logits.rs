@@ -5,20 +5,23 @@ mod common;
 use autodidact_engine::ModelFiles;
 use common::logits::{agrees_with_transformers, recorded_model};
 
-fn reference_agrees(fixture: &str, tolerance: f32) {
+/// Measured differences are 3e-5 and less: f32 summed in another order.
+const TOLERANCE: f32 = 1e-3;
+
+fn reference_agrees(fixture: &str, steps: usize) {
     let path = common::model_path(&recorded_model(fixture));
     let files = ModelFiles::open(&path).unwrap();
     let mut executor = common::reference(&files);
-    let largest = agrees_with_transformers(&mut executor, fixture, tolerance);
+    let largest = agrees_with_transformers(&mut executor, fixture, steps, TOLERANCE);
     println!("{fixture}: largest difference {largest}");
 }
 
 #[test]
 fn reference_agrees_on_smollm2() {
-    reference_agrees("logits_smollm2.json", 1e-2);
+    reference_agrees("logits_smollm2.json", 20);
 }
 
 #[test]
 fn reference_agrees_on_qwen2() {
-    reference_agrees("logits_qwen2.json", 1e-2);
+    reference_agrees("logits_qwen2.json", 4);
 }

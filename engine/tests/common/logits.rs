@@ -32,10 +32,15 @@ pub fn recorded_model(name: &str) -> String {
     read(name).model
 }
 
-/// Every recorded logit within `tolerance`, and the recorded greedy continuation, decoded through a KV
-/// slot, wherever its lead over the second best is beyond what `tolerance` can turn round. Returns the
+/// Every recorded logit within `tolerance`, and the first `steps` tokens of the recorded greedy
+/// continuation, decoded through a KV slot, wherever its lead over the second best is beyond what `tolerance` can turn round. Returns the
 /// largest difference seen.
-pub fn agrees_with_transformers(executor: &mut dyn Executor, name: &str, tolerance: f32) -> f32 {
+pub fn agrees_with_transformers(
+    executor: &mut dyn Executor,
+    name: &str,
+    steps: usize,
+    tolerance: f32,
+) -> f32 {
     let mut largest = 0f32;
     for prompt in read(name).prompts {
         let rows: Vec<usize> = prompt.positions.iter().map(|p| p.row).collect();
@@ -59,7 +64,8 @@ pub fn agrees_with_transformers(executor: &mut dyn Executor, name: &str, toleran
             }
         }
         let mut next = argmax(&logits[logits.len() - vocab..]);
-        for (step, (token, lead)) in prompt.greedy.iter().zip(&prompt.greedy_leads).enumerate() {
+        let greedy = prompt.greedy.iter().zip(&prompt.greedy_leads);
+        for (step, (token, lead)) in greedy.take(steps).enumerate() {
             if *lead > 2.0 * tolerance {
                 assert_eq!(next, *token, "{name}: greedy token {step}");
             }
