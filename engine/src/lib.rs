@@ -18,6 +18,7 @@
 pub mod batch;
 pub mod chat;
 pub mod config;
+pub mod cpu;
 pub mod error;
 pub mod executor;
 pub mod lora;
@@ -31,6 +32,7 @@ pub mod trainer;
 pub use batch::{PackedBatch, Sequence};
 pub use chat::{ChatTemplate, Message};
 pub use config::{Family, ModelConfig, Projection, RopeScaling};
+pub use cpu::{Cpu, CpuOptions, Precision};
 pub use error::{Error, Result};
 pub use executor::{Executor, KvSlot, Score, Target};
 pub use lora::{Lora, LoraConfig, LoraGrads, LoraPair};

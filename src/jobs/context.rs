@@ -95,8 +95,7 @@ impl JobContext {
         T: Serialize + DeserializeOwned,
         E: From<store::Error>,
     {
-        let events = self.store().events();
-        if let Some(value) = events.step_get(self.id(), key)? {
+        if let Some(value) = self.recall(key)? {
             let decoded = serde_json::from_value(value);
             return Ok(decoded.map_err(|source| store::Error::DecodeStep {
                 key: key.into(),
@@ -108,8 +107,18 @@ impl JobContext {
             key: key.into(),
             source,
         })?;
-        events.step_put(self.id(), key, &encoded)?;
+        self.remember(key, &encoded)?;
         Ok(value)
+    }
+
+    /// The value of a step that finished, maybe in an earlier life.
+    pub fn recall(&self, key: &str) -> Result<Option<Value>, store::Error> {
+        self.store().events().step_get(self.id(), key)
+    }
+
+    /// Keeps the value of a finished step; durable when this returns.
+    pub fn remember(&self, key: &str, value: &Value) -> Result<(), store::Error> {
+        self.store().events().step_put(self.id(), key, value)
     }
 
     /// Tells how far the job is (`fraction` of the whole, 0 to 1), with an estimate of the rest.

@@ -29,7 +29,7 @@ impl From<ModelError> for Stop {
 }
 
 /// Remembers finished steps over a crash, tells how far it is, and says when to stop.
-pub trait Journal {
+pub trait Journal: Sync {
     /// The value of a step finished in an earlier life.
     fn recall(&self, key: &str) -> Result<Option<Value>, Stop>;
     fn remember(&self, key: &str, value: &Value) -> Result<(), Stop>;

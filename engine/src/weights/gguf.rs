@@ -351,3 +351,74 @@ fn llama3_scaled(factors: &[f32], mut config: ModelConfig) -> Option<ModelConfig
             .all(|((plain, factor), scaled)| (plain / factor / scaled - 1.0).abs() < 1e-3);
     fits.then_some(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As converters permute: reshape(heads, 2, d/2), swap the last two, flatten.
+    fn interleave(rows: &[[f32; 2]], heads: usize) -> Vec<f32> {
+        let half = rows.len() / heads / 2;
+        let mut out = Vec::new();
+        for head in 0..heads {
+            for i in 0..half {
+                for part in 0..2 {
+                    out.extend(rows[(head * 2 + part) * half + i]);
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn deinterleaving_undoes_the_converters_permutation() {
+        let rows: Vec<[f32; 2]> = (0..24).map(|i| [i as f32, -(i as f32)]).collect();
+        for heads in [1, 2, 3] {
+            let stored = interleave(&rows, heads);
+            assert_ne!(stored, rows.concat());
+            assert_eq!(deinterleave(&stored, 24, heads), rows.concat());
+        }
+        // Two heads of four: the stored order of a head is 0 2 1 3.
+        assert_eq!(
+            deinterleave(&[0., 2., 1., 3., 4., 6., 5., 7.], 8, 2),
+            [0., 1., 2., 3., 4., 5., 6., 7.]
+        );
+    }
+
+    #[test]
+    fn every_tensor_of_every_family_has_a_gguf_name() {
+        for family in [Family::Llama, Family::Qwen2, Family::Qwen3] {
+            for (name, _) in super::super::tensors_of(&crate::tiny::tiny_config(family)) {
+                assert!(gguf_name(&name).is_some(), "{name}");
+            }
+        }
+        assert_eq!(
+            gguf_name("model.layers.12.mlp.up_proj.weight").as_deref(),
+            Some("blk.12.ffn_up.weight")
+        );
+        assert_eq!(gguf_name("rope_freqs.weight"), None);
+    }
+
+    #[test]
+    fn llama3_factors_are_recognised_and_others_refused() {
+        let mut config = crate::tiny::tiny_config(Family::Llama);
+        (config.head_dim, config.rope_theta) = (64, 500_000.0);
+        let plain = config.inverse_frequencies();
+        config.rope_scaling = Some(RopeScaling {
+            factor: 32.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position: 8192,
+        });
+        let scaled = config.inverse_frequencies();
+        let mut factors: Vec<f32> = plain.iter().zip(&scaled).map(|(p, s)| p / s).collect();
+        let unscaled = ModelConfig {
+            rope_scaling: None,
+            ..config.clone()
+        };
+        let found = llama3_scaled(&factors, unscaled.clone()).expect("Llama 3's own factors");
+        assert!((found.rope_scaling.unwrap().factor - 32.0).abs() < 1e-3);
+        factors[3] = 2.0;
+        assert_eq!(llama3_scaled(&factors, unscaled), None);
+    }
+}

@@ -1,0 +1,137 @@
+//! One decoder layer, backward: the gradient of the residual stream runs down through it and leaves
+//! the adapters' gradients behind. Cheap activations (norms, SwiGLU) are made again rather than kept.
+
+use super::kernels::attention::{self, Kept};
+use super::kernels::math;
+use super::layer::{DOWN, GATE_UP, O, Pass, QKV, ROWS, norm_rows, swiglu_rows};
+use super::lora::LayerGrads;
+use super::workspace::{Saved, Temp};
+use rayon::prelude::*;
+
+impl Pass<'_> {
+    /// `dh` holds the gradient after the layer and is left with the one before it, unless `lowest`:
+    /// then nothing below needs it and its last part is not computed.
+    pub fn backward(
+        &self,
+        dh: &mut [f32],
+        saved: &Saved,
+        temp: &mut Temp,
+        grads: &mut LayerGrads,
+        lowest: bool,
+    ) {
+        let (shape, w, rows) = (self.shape, self.weights, self.plan.rows);
+        let (hidden, wide, heads) = (rows * shape.hidden, rows * shape.middle, shape.heads);
+        let packed = &mut temp.packed;
+
+        let gate_up = saved.gate_up.get(2 * wide);
+        let act = temp.wide.of(wide);
+        swiglu_rows(gate_up, shape.middle, act);
+        let d_act = temp.d_x.of(wide.max(hidden).max(rows * heads.q_dim()));
+        w.down.input_grad(dh, &mut d_act[..wide], packed);
+        let group = self.group(DOWN);
+        let (inner, d_inner) = (saved.lora[DOWN].get(group.inner_len()), &mut temp.d_lora);
+        let d_inner = d_inner.of(group.inner_len());
+        group.backward(act, dh, Some(&mut d_act[..wide]), inner, d_inner, grads);
+
+        let d_gate_up = temp.d_gate_up.of(2 * wide);
+        let width = shape.middle;
+        let d_rows = temp.d_x.get(wide).par_chunks(width * ROWS);
+        let inputs = gate_up.par_chunks(2 * width * ROWS).zip(d_rows);
+        d_gate_up
+            .par_chunks_mut(2 * width * ROWS)
+            .zip(inputs)
+            .for_each(|(d, (both, d_act))| {
+                let inputs = both.chunks_exact(2 * width).zip(d_act.chunks_exact(width));
+                for (d, (both, d_act)) in d.chunks_exact_mut(2 * width).zip(inputs) {
+                    math::swiglu_grad(both, d_act, d);
+                }
+            });
+
+        let x = temp.x.of(hidden);
+        norm_rows(saved.middle.get(hidden), &w.post_norm, shape.eps, x);
+        let dx = temp.d_x.of(hidden);
+        w.gate_up.input_grad(d_gate_up, dx, packed);
+        let group = self.group(GATE_UP);
+        let inner = saved.lora[GATE_UP].get(group.inner_len());
+        let d_inner = temp.d_lora.of(group.inner_len());
+        group.backward(x, d_gate_up, Some(dx), inner, d_inner, grads);
+        norm_grad_rows(saved.middle.get(hidden), &w.post_norm, shape.eps, dx, dh);
+
+        let attention = saved.attention.get(rows * heads.q_dim());
+        let d_attention = temp.d_x.of(rows * heads.q_dim());
+        w.o.input_grad(dh, d_attention, packed);
+        let group = self.group(O);
+        let inner = saved.lora[O].get(group.inner_len());
+        let d_inner = temp.d_lora.of(group.inner_len());
+        group.backward(attention, dh, Some(d_attention), inner, d_inner, grads);
+
+        let d_qkv = temp.d_qkv.of(rows * heads.row());
+        let kept = Kept {
+            qkv: saved.qkv.get(rows * heads.row()),
+            out: attention,
+            lse: saved.lse.get(rows * heads.queries),
+            d_out: d_attention,
+        };
+        let spans: Vec<_> = self
+            .plan
+            .spans
+            .iter()
+            .map(|s| (s.rows.start, s.rows.len()))
+            .collect();
+        attention::backward(heads, &spans, kept, d_qkv);
+        self.rotate(d_qkv, -1.0);
+        if let Some(norms) = &w.qk_norm {
+            self.norm_heads_grad(saved.raw.get(rows * heads.row()), norms, d_qkv);
+        }
+
+        norm_rows(saved.input.get(hidden), &w.input_norm, shape.eps, x);
+        let group = self.group(QKV);
+        let inner = saved.lora[QKV].get(group.inner_len());
+        let d_inner = temp.d_lora.of(group.inner_len());
+        if lowest {
+            return group.backward(x, d_qkv, None, inner, d_inner, grads);
+        }
+        let dx = temp.d_x.of(hidden);
+        w.qkv.input_grad(d_qkv, dx, packed);
+        group.backward(x, d_qkv, Some(dx), inner, d_inner, grads);
+        norm_grad_rows(saved.input.get(hidden), &w.input_norm, shape.eps, dx, dh);
+    }
+
+    fn norm_heads_grad(
+        &self,
+        raw: &[f32],
+        (q_norm, k_norm): &(Vec<f32>, Vec<f32>),
+        d_qkv: &mut [f32],
+    ) {
+        let (heads, eps) = (self.shape.heads, self.shape.eps);
+        let normed = (heads.queries + heads.keys) * heads.size;
+        let rows = d_qkv
+            .par_chunks_mut(heads.row())
+            .zip(raw.par_chunks(heads.row()));
+        rows.for_each(|(d_row, row)| {
+            let mut d_after = vec![0.0; heads.size];
+            let both = d_row[..normed]
+                .chunks_exact_mut(heads.size)
+                .zip(row.chunks_exact(heads.size));
+            for (i, (d_head, head)) in both.enumerate() {
+                d_after.copy_from_slice(d_head);
+                d_head.fill(0.0);
+                let w = if i < heads.queries { q_norm } else { k_norm };
+                math::rms_norm_grad(head, w, eps, &d_after, d_head);
+            }
+        });
+    }
+}
+
+fn norm_grad_rows(x: &[f32], w: &[f32], eps: f32, dy: &[f32], dx: &mut [f32]) {
+    let n = w.len();
+    let inputs = x.par_chunks(n * ROWS).zip(dy.par_chunks(n * ROWS));
+    dx.par_chunks_mut(n * ROWS)
+        .zip(inputs)
+        .for_each(|(dx, (x, dy))| {
+            let inputs = x.chunks_exact(n).zip(dy.chunks_exact(n));
+            for (dx, (x, dy)) in dx.chunks_exact_mut(n).zip(inputs) {
+                math::rms_norm_grad(x, w, eps, dy, dx);
+            }
+        });
+}

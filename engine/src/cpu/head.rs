@@ -1,0 +1,101 @@
+//! The final norm, the output projection and the cross-entropy, fused: logits exist only for the
+//! wanted rows and only a block of them at a time.
+
+use super::kernels::math;
+use super::linear::{Into, Linear};
+use super::workspace::Temp;
+use crate::executor::{Score, Target};
+use rayon::prelude::*;
+
+/// Logits made at a time (64 MB).
+const LOGITS: usize = 1 << 24;
+
+pub struct Head<'a> {
+    pub norm: &'a [f32],
+    pub eps: f32,
+    pub linear: &'a Linear,
+}
+
+impl Head<'_> {
+    /// Logits of the given rows of `h`.
+    pub fn logits(&self, h: &[f32], rows: &[usize], temp: &mut Temp) -> Vec<f32> {
+        let vocab = self.linear.outputs;
+        let mut logits = vec![0.0; rows.len() * vocab];
+        let blocks = logits.chunks_mut(self.block() * vocab);
+        for (rows, logits) in rows.chunks(self.block()).zip(blocks) {
+            let x = temp.x.of(rows.len() * self.norm.len());
+            self.gather(h, rows.iter().copied(), x);
+            self.linear.forward(x, logits, Into::Set, &mut temp.packed);
+        }
+        logits
+    }
+
+    pub fn score(&self, h: &[f32], targets: &[Target], temp: &mut Temp) -> Vec<Score> {
+        let mut scores = Vec::with_capacity(targets.len());
+        for targets in targets.chunks(self.block()) {
+            let x = temp.x.of(targets.len() * self.norm.len());
+            self.gather(h, targets.iter().map(|t| t.row), x);
+            let vocab = self.linear.outputs;
+            let logits = temp.logits.of(targets.len() * vocab);
+            self.linear.forward(x, logits, Into::Set, &mut temp.packed);
+            let rows = logits.par_chunks_exact_mut(vocab).zip(targets);
+            scores.par_extend(rows.map(|(logits, target)| {
+                let chosen = logits[target.token as usize];
+                let top = math::max(logits);
+                let sum = math::exp_sum(logits, 1.0, top);
+                Score {
+                    logprob: chosen - top - sum.ln(),
+                    is_argmax: chosen == top,
+                }
+            }));
+        }
+        scores
+    }
+
+    /// The nll of each target; `d_h` becomes the gradient of `Σ weight · nll`.
+    pub fn backward(
+        &self,
+        h: &[f32],
+        targets: &[Target],
+        d_h: &mut [f32],
+        temp: &mut Temp,
+    ) -> Vec<f32> {
+        let (vocab, hidden) = (self.linear.outputs, self.norm.len());
+        d_h.fill(0.0);
+        let mut nll = Vec::with_capacity(targets.len());
+        for targets in targets.chunks(self.block()) {
+            let x = temp.x.of(targets.len() * hidden);
+            self.gather(h, targets.iter().map(|t| t.row), x);
+            let logits = temp.logits.of(targets.len() * vocab);
+            self.linear.forward(x, logits, Into::Set, &mut temp.packed);
+            let rows = logits.par_chunks_exact_mut(vocab).zip(targets);
+            nll.par_extend(rows.map(|(logits, target)| {
+                let token = target.token as usize;
+                let chosen = logits[token];
+                let top = math::max(logits);
+                let sum = math::exp_sum(logits, 1.0, top);
+                math::scale(logits, target.weight / sum);
+                logits[token] -= target.weight;
+                top + sum.ln() - chosen
+            }));
+            let d_x = temp.d_x.of(targets.len() * hidden);
+            self.linear.input_grad(logits, d_x, &mut temp.packed);
+            for (target, d_x) in targets.iter().zip(d_x.chunks_exact(hidden)) {
+                let row = target.row * hidden..(target.row + 1) * hidden;
+                math::rms_norm_grad(&h[row.clone()], self.norm, self.eps, d_x, &mut d_h[row]);
+            }
+        }
+        nll
+    }
+
+    fn gather(&self, h: &[f32], rows: impl Iterator<Item = usize>, x: &mut [f32]) {
+        let hidden = self.norm.len();
+        for (x, row) in x.chunks_exact_mut(hidden).zip(rows) {
+            math::rms_norm(&h[row * hidden..(row + 1) * hidden], self.norm, self.eps, x);
+        }
+    }
+
+    fn block(&self) -> usize {
+        (LOGITS / self.linear.outputs / 12 * 12).max(1)
+    }
+}

@@ -1,0 +1,99 @@
+//! The inner loops. Everything `unsafe` of the executor lives here, behind safe functions that check
+//! the bounds they rely on.
+//!
+//! Two ways of being fast: loops written so that the compiler vectorises them, compiled once for each
+//! instruction set and chosen at run time ([`vectorised!`]), and the bf16 product, whose instruction
+//! no compiler would pick, by intrinsics.
+
+pub mod attention;
+pub mod bf16;
+pub mod f32;
+pub mod math;
+
+/// Defines a function whose body is compiled for AVX-512, for AVX2 and for the build's own target;
+/// calling it picks the best the processor has.
+macro_rules! vectorised {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name($($arg: $ty),*) $(-> $ret)? {
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments)]
+            fn body($($arg: $ty),*) $(-> $ret)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx512($($arg: $ty),*) $(-> $ret)? {
+                    body($($arg),*)
+                }
+                #[target_feature(enable = "avx2")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx2($($arg: $ty),*) $(-> $ret)? {
+                    body($($arg),*)
+                }
+                if $crate::cpu::kernels::has_avx512() {
+                    // SAFETY: the processor has every feature the function is compiled for.
+                    return unsafe { avx512($($arg),*) };
+                }
+                if is_x86_feature_detected!("avx2") {
+                    // SAFETY: as above.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            body($($arg),*)
+        }
+    };
+}
+pub(crate) use vectorised;
+
+#[cfg(target_arch = "x86_64")]
+pub fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq")
+}
+
+/// A buffer that parallel tasks write in disjoint places no slice type can express (columns of rows).
+#[derive(Clone, Copy)]
+pub struct Shared<'a> {
+    start: *mut f32,
+    len: usize,
+    buffer: std::marker::PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: a `Shared` only hands out pointers; `slice` and `at` put the duty of disjointness on the caller.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    pub fn new(buffer: &'a mut [f32]) -> Self {
+        Shared {
+            start: buffer.as_mut_ptr(),
+            len: buffer.len(),
+            buffer: std::marker::PhantomData,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// A pointer to element `index`, with `extent` elements behind it.
+    pub fn at(&self, index: usize, extent: usize) -> *mut f32 {
+        assert!(index + extent <= self.len, "outside the shared buffer");
+        // SAFETY: just checked to be inside the buffer.
+        unsafe { self.start.add(index) }
+    }
+
+    /// # Safety
+    /// No other task may read or write these elements while the slice lives.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn slice(&self, index: usize, len: usize) -> &'a mut [f32] {
+        // SAFETY: inside the buffer (checked by `at`), and the caller keeps others away.
+        unsafe { std::slice::from_raw_parts_mut(self.at(index, len), len) }
+    }
+}

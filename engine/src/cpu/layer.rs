@@ -1,0 +1,228 @@
+//! One decoder layer, forward: norm, attention, norm, SwiGLU, each added to the residual stream.
+
+use super::kernels::attention::{self, Heads};
+use super::kernels::math;
+use super::kv::Slots;
+use super::linear::{Into, Linear};
+use super::lora::Group;
+use super::plan::{Plan, Span};
+use super::workspace::{Saved, Temp};
+use crate::config::{ModelConfig, Projection};
+use rayon::prelude::*;
+
+/// Rows a thread takes at a time in row-wise work.
+pub const ROWS: usize = 8;
+
+/// One layer's frozen weights.
+pub struct Layer {
+    pub input_norm: Vec<f32>,
+    pub post_norm: Vec<f32>,
+    /// Norms of each head of q and of k (Qwen3).
+    pub qk_norm: Option<(Vec<f32>, Vec<f32>)>,
+    pub qkv: Linear,
+    pub o: Linear,
+    pub gate_up: Linear,
+    pub down: Linear,
+}
+
+/// The model's shape, and which projections share an input and where they stand in the output.
+pub struct Shape {
+    pub hidden: usize,
+    pub middle: usize,
+    pub heads: Heads,
+    pub eps: f32,
+    groups: [Vec<(Projection, usize)>; 4],
+}
+
+/// Indices of the groups.
+pub const QKV: usize = 0;
+pub const O: usize = 1;
+pub const GATE_UP: usize = 2;
+pub const DOWN: usize = 3;
+
+impl Shape {
+    pub fn new(config: &ModelConfig) -> Self {
+        use Projection::*;
+        let heads = Heads {
+            queries: config.num_heads,
+            keys: config.num_kv_heads,
+            size: config.head_dim,
+        };
+        let (q, kv) = (heads.q_dim(), heads.kv_dim());
+        Shape {
+            hidden: config.hidden_size,
+            middle: config.intermediate_size,
+            heads,
+            eps: config.rms_norm_eps,
+            groups: [
+                vec![(Q, 0), (K, q), (V, q + kv)],
+                vec![(O, 0)],
+                vec![(Gate, 0), (Up, config.intermediate_size)],
+                vec![(Down, 0)],
+            ],
+        }
+    }
+
+    pub fn group<'a>(&'a self, which: usize, plan: &'a Plan<'a>, layer: usize) -> Group<'a> {
+        let (inputs, outputs) = match which {
+            QKV => (self.hidden, self.heads.row()),
+            O => (self.heads.q_dim(), self.hidden),
+            GATE_UP => (self.hidden, 2 * self.middle),
+            _ => (self.middle, self.hidden),
+        };
+        Group {
+            plan,
+            layer,
+            members: &self.groups[which],
+            inputs,
+            outputs,
+        }
+    }
+}
+
+/// A layer at its place in a batch.
+pub struct Pass<'a> {
+    pub shape: &'a Shape,
+    pub weights: &'a Layer,
+    pub plan: &'a Plan<'a>,
+    pub index: usize,
+}
+
+impl Pass<'_> {
+    /// Runs the layer over the residual stream `h[T, hidden]`.
+    pub fn forward(&self, h: &mut [f32], slots: &mut Slots, saved: &mut Saved, temp: &mut Temp) {
+        let (shape, w, rows) = (self.shape, self.weights, self.plan.rows);
+        let heads = shape.heads;
+        let x = temp.x.of(rows * shape.hidden);
+
+        saved.input.of(h.len()).copy_from_slice(h);
+        norm_rows(h, &w.input_norm, shape.eps, x);
+        let qkv = saved.qkv.of(rows * heads.row());
+        w.qkv.forward(x, qkv, Into::Set, &mut temp.packed);
+        let group = self.group(QKV);
+        group.forward(x, qkv, saved.lora[QKV].of(group.inner_len()));
+        if let Some(norms) = &w.qk_norm {
+            saved.raw.of(qkv.len()).copy_from_slice(qkv);
+            self.norm_heads(qkv, norms);
+        }
+        self.rotate(qkv, 1.0);
+
+        let attention = saved.attention.of(rows * heads.q_dim());
+        self.attend(qkv, attention, saved.lse.of(rows * heads.queries), slots);
+        w.o.forward(attention, h, Into::Add, &mut temp.packed);
+        let group = self.group(O);
+        group.forward(attention, h, saved.lora[O].of(group.inner_len()));
+
+        saved.middle.of(h.len()).copy_from_slice(h);
+        norm_rows(h, &w.post_norm, shape.eps, x);
+        let gate_up = saved.gate_up.of(rows * 2 * shape.middle);
+        w.gate_up.forward(x, gate_up, Into::Set, &mut temp.packed);
+        let group = self.group(GATE_UP);
+        group.forward(x, gate_up, saved.lora[GATE_UP].of(group.inner_len()));
+
+        let act = temp.wide.of(rows * shape.middle);
+        swiglu_rows(gate_up, shape.middle, act);
+        w.down.forward(act, h, Into::Add, &mut temp.packed);
+        let group = self.group(DOWN);
+        group.forward(act, h, saved.lora[DOWN].of(group.inner_len()));
+    }
+
+    pub fn group(&self, which: usize) -> Group<'_> {
+        self.shape.group(which, self.plan, self.index)
+    }
+
+    /// Turns q and k of every row to its position (or back).
+    pub fn rotate(&self, qkv: &mut [f32], direction: f32) {
+        let heads = self.shape.heads;
+        let (width, half) = (heads.row(), heads.size / 2);
+        let turned = (heads.queries + heads.keys) * heads.size;
+        let angles = self
+            .plan
+            .cos
+            .par_chunks(half * ROWS)
+            .zip(self.plan.sin.par_chunks(half * ROWS));
+        qkv.par_chunks_mut(width * ROWS)
+            .zip(angles)
+            .for_each(|(rows, (cos, sin))| {
+                let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));
+                for (row, (cos, sin)) in rows.chunks_exact_mut(width).zip(angles) {
+                    for head in row[..turned].chunks_exact_mut(heads.size) {
+                        math::rotate(head, cos, sin, direction);
+                    }
+                }
+            });
+    }
+
+    fn norm_heads(&self, qkv: &mut [f32], (q_norm, k_norm): &(Vec<f32>, Vec<f32>)) {
+        let heads = self.shape.heads;
+        qkv.par_chunks_mut(heads.row()).for_each(|row| {
+            let mut before = vec![0.0; heads.size];
+            let normed = (heads.queries + heads.keys) * heads.size;
+            for (i, head) in row[..normed].chunks_exact_mut(heads.size).enumerate() {
+                before.copy_from_slice(head);
+                let w = if i < heads.queries { q_norm } else { k_norm };
+                math::rms_norm(&before, w, self.shape.eps, head);
+            }
+        });
+    }
+
+    fn attend(&self, qkv: &[f32], out: &mut [f32], lse: &mut [f32], slots: &mut Slots) {
+        let heads = self.shape.heads;
+        let (width, q_dim, kv_dim) = (heads.row(), heads.q_dim(), heads.kv_dim());
+        for span in &self.plan.spans {
+            if let Some(slot) = span.kv {
+                let rows = qkv[span.rows.start * width..span.rows.end * width].chunks_exact(width);
+                slots.append(slot, self.index, kv_dim, rows.map(|row| &row[q_dim..]));
+            }
+        }
+        let slots = &*slots;
+        let view = |span: &Span| {
+            let first = span.rows.start;
+            let (k, v, stride) = match span.kv {
+                Some(slot) => {
+                    let (k, v) = slots.layer(slot, self.index);
+                    (k, v, kv_dim)
+                }
+                None => {
+                    let at = first * width + q_dim;
+                    (&qkv[at..], &qkv[at + kv_dim..], width)
+                }
+            };
+            attention::Span {
+                first,
+                rows: span.rows.len(),
+                past: span.past,
+                k,
+                v,
+                stride,
+            }
+        };
+        let spans: Vec<_> = self.plan.spans.iter().map(view).collect();
+        attention::forward(heads, &spans, qkv, out, lse);
+    }
+}
+
+pub fn norm_rows(x: &[f32], w: &[f32], eps: f32, out: &mut [f32]) {
+    let n = w.len();
+    out.par_chunks_mut(n * ROWS)
+        .zip(x.par_chunks(n * ROWS))
+        .for_each(|(out, x)| {
+            for (out, x) in out.chunks_exact_mut(n).zip(x.chunks_exact(n)) {
+                math::rms_norm(x, w, eps, out);
+            }
+        });
+}
+
+pub fn swiglu_rows(gate_up: &[f32], middle: usize, out: &mut [f32]) {
+    let rows = gate_up.par_chunks(2 * middle * ROWS);
+    out.par_chunks_mut(middle * ROWS)
+        .zip(rows)
+        .for_each(|(out, gate_up)| {
+            for (out, both) in out
+                .chunks_exact_mut(middle)
+                .zip(gate_up.chunks_exact(2 * middle))
+            {
+                math::swiglu(both, out);
+            }
+        });
+}

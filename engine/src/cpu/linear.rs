@@ -1,0 +1,114 @@
+//! A frozen linear layer: forward, and the gradient of its input. Never the gradient of its weight.
+
+use super::kernels::bf16::{self, Panels, Rows, Start};
+use super::kernels::f32::{Mat, MatMut, few_rows, matmul};
+use rayon::prelude::*;
+use std::sync::OnceLock;
+
+/// Below this many rows the f32 form reads the weights once, dot by dot, instead of packing them.
+const FEW_ROWS: usize = 4;
+
+pub struct Linear {
+    pub inputs: usize,
+    pub outputs: usize,
+    bias: Option<Vec<f32>>,
+    form: Form,
+}
+
+enum Form {
+    /// `[outputs, inputs]`
+    F32(Vec<f32>),
+    Bf16 {
+        forward: Panels,
+        /// The transposed weight, made when the first gradient asks for it: serving never pays.
+        backward: OnceLock<Panels>,
+    },
+}
+
+/// What the output holds before the product comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Into {
+    /// Nothing: it is set to the bias plus the product.
+    Set,
+    /// The residual stream: the product is added.
+    Add,
+}
+
+impl Linear {
+    /// Stacks matrices `[n_i, inputs]` on top of each other.
+    pub fn new(parts: Vec<Vec<f32>>, inputs: usize, bias: Option<Vec<f32>>, in_bf16: bool) -> Self {
+        let outputs = parts.iter().map(|p| p.len() / inputs).sum();
+        let form = if in_bf16 {
+            let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
+            Form::Bf16 {
+                forward: Panels::pack(&parts, inputs),
+                backward: OnceLock::new(),
+            }
+        } else {
+            Form::F32(parts.concat())
+        };
+        Linear {
+            inputs,
+            outputs,
+            bias,
+            form,
+        }
+    }
+
+    /// `y[T, outputs] = x[T, inputs] · Wᵀ + bias`; with [`Into::Add`] there is no bias.
+    pub fn forward(&self, x: &[f32], y: &mut [f32], into: Into, packed: &mut Rows) {
+        let rows = x.len() / self.inputs;
+        match &self.form {
+            Form::Bf16 { forward, .. } => {
+                packed.pack(x, self.inputs);
+                let start = match (into, &self.bias) {
+                    (Into::Add, _) => Start::Keep,
+                    (Into::Set, Some(bias)) => Start::Bias(bias),
+                    (Into::Set, None) => Start::Zero,
+                };
+                bf16::multiply(packed, forward, y, start);
+            }
+            Form::F32(w) => {
+                let mut add = into == Into::Add;
+                if let (false, Some(bias)) = (add, &self.bias) {
+                    let rows = y.par_chunks_exact_mut(self.outputs);
+                    rows.for_each(|y| y.copy_from_slice(bias));
+                    add = true;
+                }
+                if rows <= FEW_ROWS {
+                    return few_rows(x, w, self.inputs, self.outputs, y, add);
+                }
+                let w = Mat::rows(w, self.outputs, self.inputs, self.inputs).transposed();
+                let x = Mat::rows(x, rows, self.inputs, self.inputs);
+                let y = MatMut::rows(y, rows, self.outputs, self.outputs);
+                matmul(y, add, 1.0, x, w, true);
+            }
+        }
+    }
+
+    /// `dx[T, inputs] = dy[T, outputs] · W`
+    pub fn input_grad(&self, dy: &[f32], dx: &mut [f32], packed: &mut Rows) {
+        let rows = dy.len() / self.outputs;
+        match &self.form {
+            Form::Bf16 { forward, backward } => {
+                packed.pack(dy, self.outputs);
+                let w = backward.get_or_init(|| forward.transpose());
+                bf16::multiply(packed, w, dx, Start::Zero);
+            }
+            Form::F32(w) => {
+                let w = Mat::rows(w, self.outputs, self.inputs, self.inputs);
+                let dy = Mat::rows(dy, rows, self.outputs, self.outputs);
+                let dx = MatMut::rows(dx, rows, self.inputs, self.inputs);
+                matmul(dx, false, 1.0, dy, w, true);
+            }
+        }
+    }
+
+    /// Row `n` of the weight: the embedding of token n, where the matrix is the embedding.
+    pub fn row(&self, n: usize, out: &mut [f32]) {
+        match &self.form {
+            Form::Bf16 { forward, .. } => forward.row(n, out),
+            Form::F32(w) => out.copy_from_slice(&w[n * self.inputs..(n + 1) * self.inputs]),
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The adapters' part of a group of linear layers that share their input (q·k·v, o, gate·up, down).
+//!
+//! `y += s · (x · Aᵀ) · Bᵀ` over each adapter's own rows, in f32. Rows of one adapter that lie
+//! together make one product; stacked adapters go level by level, so that within a level rows never
+//! overlap and can be worked on in parallel.
+
+use super::kernels::f32::{Mat, MatMut, dot, matmul};
+use super::kernels::vectorised;
+use super::plan::{Plan, Segment};
+use crate::config::Projection;
+use crate::lora::LoraPair;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Below this many rows dot products beat packing for a product of matrices.
+const FEW_ROWS: usize = 5;
+/// Rows or features of one task.
+const TASK_ROWS: usize = 64;
+const TASK_FEATURES: usize = 1024;
+
+/// One group in one layer of one batch.
+pub struct Group<'a> {
+    pub plan: &'a Plan<'a>,
+    pub layer: usize,
+    /// Each projection with its first column in y.
+    pub members: &'a [(Projection, usize)],
+    /// Width of x and of y.
+    pub inputs: usize,
+    pub outputs: usize,
+}
+
+/// One layer's gradients, for each adapter of the batch that is trained.
+pub type LayerGrads<'g> = [Option<&'g mut [Option<LoraPair>; 7]>];
+
+impl Group<'_> {
+    /// Length of the buffer for `x · Aᵀ`: `[levels][T][members][rank]`.
+    pub fn inner_len(&self) -> usize {
+        self.plan.levels.len() * self.level_len()
+    }
+
+    /// Adds the corrections to `y`; keeps `x · Aᵀ` in `inner`.
+    pub fn forward(&self, x: &[f32], y: &mut [f32], inner: &mut [f32]) {
+        for (level, inner) in self.levels(inner) {
+            let tasks = self.tasks(level);
+            let parts = carve(y, self.outputs, &tasks).into_iter();
+            let work: Vec<_> = parts
+                .zip(carve(inner, self.width(), &tasks))
+                .zip(&tasks)
+                .collect();
+            work.into_par_iter().for_each(|((y, inner), task)| {
+                let x = &x[task.rows.start * self.inputs..task.rows.end * self.inputs];
+                for (pair, scale, column, at) in self.pairs(task.adapter) {
+                    self.correct(pair, scale, x, &mut y[column..], &mut inner[at..]);
+                }
+            });
+        }
+    }
+
+    fn correct(&self, pair: &LoraPair, scale: f32, x: &[f32], y: &mut [f32], inner: &mut [f32]) {
+        let rows = x.len() / self.inputs;
+        let rank = pair.a.len() / self.inputs;
+        let features = pair.b.len() / rank;
+        if rows < FEW_ROWS {
+            for (t, x) in x.chunks_exact(self.inputs).enumerate() {
+                let inner = &mut inner[t * self.width()..t * self.width() + rank];
+                for (u, a) in inner.iter_mut().zip(pair.a.chunks_exact(self.inputs)) {
+                    *u = dot(x, a);
+                }
+                let y = &mut y[t * self.outputs..t * self.outputs + features];
+                add_products(y, scale, inner, &pair.b);
+            }
+            return;
+        }
+        let a = Mat::rows(&pair.a, rank, self.inputs, self.inputs).transposed();
+        let x = Mat::rows(x, rows, self.inputs, self.inputs);
+        matmul(
+            MatMut::rows(inner, rows, rank, self.width()),
+            false,
+            1.0,
+            x,
+            a,
+            false,
+        );
+        let inner = Mat::rows(inner, rows, rank, self.width());
+        let b = Mat::rows(&pair.b, features, rank, rank).transposed();
+        matmul(
+            MatMut::rows(y, rows, features, self.outputs),
+            true,
+            scale,
+            inner,
+            b,
+            false,
+        );
+    }
+
+    /// Adds the gradients of A and B to `grads` and, where it is wanted, of x to `dx`. `inner` is what
+    /// forward kept, `d_inner` scratch of the same length.
+    pub fn backward(
+        &self,
+        x: &[f32],
+        dy: &[f32],
+        mut dx: Option<&mut [f32]>,
+        inner: &[f32],
+        d_inner: &mut [f32],
+        grads: &mut LayerGrads,
+    ) {
+        let inner = inner.chunks_exact(self.level_len().max(1));
+        for ((level, d_inner), inner) in self.levels(d_inner).zip(inner) {
+            let tasks = self.tasks(level);
+            let mut targets: Vec<Option<&mut [f32]>> = match dx.as_deref_mut() {
+                Some(dx) => carve(dx, self.inputs, &tasks)
+                    .into_iter()
+                    .map(Some)
+                    .collect(),
+                None => tasks.iter().map(|_| None).collect(),
+            };
+            let parts = carve(d_inner, self.width(), &tasks).into_iter();
+            let work: Vec<_> = parts.zip(&mut targets).zip(&tasks).collect();
+            work.into_par_iter().for_each(|((d_inner, dx), task)| {
+                let dy = &dy[task.rows.start * self.outputs..task.rows.end * self.outputs];
+                for (pair, scale, column, at) in self.pairs(task.adapter) {
+                    self.pull_back(pair, scale, &dy[column..], &mut d_inner[at..], dx, task);
+                }
+            });
+            self.weight_grads(level, x, dy, inner, d_inner, grads);
+        }
+    }
+
+    /// `du = s · dy · B`, `dx += du · A`
+    fn pull_back(
+        &self,
+        pair: &LoraPair,
+        scale: f32,
+        dy: &[f32],
+        d_inner: &mut [f32],
+        dx: &mut Option<&mut [f32]>,
+        task: &Segment,
+    ) {
+        let rows = task.rows.len();
+        let rank = pair.a.len() / self.inputs;
+        let features = pair.b.len() / rank;
+        let dy = Mat::rows(dy, rows, features, self.outputs);
+        let b = Mat::rows(&pair.b, features, rank, rank);
+        matmul(
+            MatMut::rows(d_inner, rows, rank, self.width()),
+            false,
+            scale,
+            dy,
+            b,
+            false,
+        );
+        if let Some(dx) = dx {
+            let d_inner = Mat::rows(d_inner, rows, rank, self.width());
+            let a = Mat::rows(&pair.a, rank, self.inputs, self.inputs);
+            matmul(
+                MatMut::rows(dx, rows, self.inputs, self.inputs),
+                true,
+                1.0,
+                d_inner,
+                a,
+                false,
+            );
+        }
+    }
+
+    /// `dB += s · dyᵀ · u` and `dA += duᵀ · x`, each matrix cut into tasks by its rows.
+    fn weight_grads(
+        &self,
+        level: &[Segment],
+        x: &[f32],
+        dy: &[f32],
+        inner: &[f32],
+        d_inner: &[f32],
+        grads: &mut LayerGrads,
+    ) {
+        let mut tasks: Vec<WeightTask> = Vec::new();
+        for (adapter, grads) in grads.iter_mut().enumerate() {
+            let Some(grads) = grads else { continue };
+            if !level.iter().any(|s| s.adapter == adapter) {
+                continue;
+            }
+            let rank = self.plan.adapters[adapter].config.rank;
+            for (p, pair) in Projection::ALL.into_iter().zip(grads.iter_mut()) {
+                let member = self.members.iter().position(|(q, _)| *q == p);
+                let (Some(pair), Some(member)) = (pair, member) else {
+                    continue;
+                };
+                let half = rank.div_ceil(2);
+                let mut add = |is_a, at, grad| {
+                    tasks.push(WeightTask {
+                        adapter,
+                        member,
+                        rank,
+                        is_a,
+                        at,
+                        grad,
+                    })
+                };
+                for (i, grad) in pair.a.chunks_mut(half * self.inputs).enumerate() {
+                    add(true, i * half, grad);
+                }
+                for (i, grad) in pair.b.chunks_mut(TASK_FEATURES * rank).enumerate() {
+                    add(false, i * TASK_FEATURES, grad);
+                }
+            }
+        }
+        tasks.into_par_iter().with_max_len(1).for_each(|task| {
+            let scale = self.plan.adapters[task.adapter].config.scale();
+            let narrow = task.member * self.plan.rank;
+            for segment in level.iter().filter(|s| s.adapter == task.adapter) {
+                let (first, rows) = (segment.rows.start, segment.rows.len());
+                if task.is_a {
+                    let features = task.grad.len() / self.inputs;
+                    let du = &d_inner[first * self.width() + narrow + task.at..];
+                    let du = Mat::rows(du, rows, features, self.width()).transposed();
+                    let x = Mat::rows(&x[first * self.inputs..], rows, self.inputs, self.inputs);
+                    let grad = MatMut::rows(task.grad, features, self.inputs, self.inputs);
+                    matmul(grad, true, 1.0, du, x, false);
+                } else {
+                    let features = task.grad.len() / task.rank;
+                    let column = self.members[task.member].1 + task.at;
+                    let dy = &dy[first * self.outputs + column..];
+                    let dy = Mat::rows(dy, rows, features, self.outputs).transposed();
+                    let u = &inner[first * self.width() + narrow..];
+                    let u = Mat::rows(u, rows, task.rank, self.width());
+                    let grad = MatMut::rows(task.grad, features, task.rank, task.rank);
+                    matmul(grad, true, scale, dy, u, false);
+                }
+            }
+        });
+    }
+
+    /// The pairs an adapter has in this group: (pair, scale, column in y, column in inner).
+    fn pairs(&self, adapter: usize) -> impl Iterator<Item = (&LoraPair, f32, usize, usize)> {
+        let lora = &self.plan.adapters[adapter];
+        let members = self.members.iter().enumerate();
+        members.filter_map(move |(i, (projection, column))| {
+            let pair = lora.layers[self.layer][projection.index()].as_ref()?;
+            Some((pair, lora.config.scale(), *column, i * self.plan.rank))
+        })
+    }
+
+    fn levels<'s>(
+        &'s self,
+        inner: &'s mut [f32],
+    ) -> impl Iterator<Item = (&'s [Segment], &'s mut [f32])> {
+        let parts = inner.chunks_exact_mut(self.level_len().max(1));
+        self.plan.levels.iter().map(Vec::as_slice).zip(parts)
+    }
+
+    /// Segments cut so that every thread has something to do.
+    fn tasks(&self, level: &[Segment]) -> Vec<Segment> {
+        let even = self.plan.rows.div_ceil(2 * rayon::current_num_threads());
+        let size = even.max(TASK_ROWS);
+        let mut tasks = Vec::new();
+        for s in level {
+            for start in s.rows.clone().step_by(size) {
+                tasks.push(Segment {
+                    rows: start..(start + size).min(s.rows.end),
+                    adapter: s.adapter,
+                });
+            }
+        }
+        tasks
+    }
+
+    fn width(&self) -> usize {
+        self.members.len() * self.plan.rank
+    }
+
+    fn level_len(&self) -> usize {
+        self.plan.rows * self.width()
+    }
+}
+
+/// A stretch of rows of one gradient matrix.
+struct WeightTask<'g> {
+    adapter: usize,
+    member: usize,
+    rank: usize,
+    is_a: bool,
+    at: usize,
+    grad: &'g mut [f32],
+}
+
+/// The tasks' rows of a buffer, `width` elements a row.
+fn carve<'b>(buffer: &'b mut [f32], width: usize, tasks: &[Segment]) -> Vec<&'b mut [f32]> {
+    let (mut rest, mut at) = (buffer, 0);
+    let mut take = |rows: &Range<usize>| {
+        let skipped = std::mem::take(&mut rest)
+            .split_at_mut((rows.start - at) * width)
+            .1;
+        let (mine, tail) = skipped.split_at_mut(rows.len() * width);
+        (rest, at) = (tail, rows.end);
+        mine
+    };
+    tasks.iter().map(|t| take(&t.rows)).collect()
+}
+
+vectorised! {
+    /// `y += scale · B · u` for one row.
+    fn add_products(y: &mut [f32], scale: f32, u: &[f32], b: &[f32]) {
+        for (y, b) in y.iter_mut().zip(b.chunks_exact(u.len())) {
+            let mut sums = [0.0f32; 8];
+            let (us, bs) = (u.chunks_exact(8), b.chunks_exact(8));
+            let rest: f32 = us.remainder().iter().zip(bs.remainder()).map(|(u, b)| u * b).sum();
+            for (u, b) in us.zip(bs) {
+                for i in 0..8 {
+                    sums[i] += u[i] * b[i];
+                }
+            }
+            for width in [4, 2, 1] {
+                for i in 0..width {
+                    sums[i] += sums[i + width];
+                }
+            }
+            *y += scale * (sums[0] + rest);
+        }
+    }
+}

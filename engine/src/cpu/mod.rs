@@ -1,0 +1,264 @@
+//! The executor for processors: hand-written fused forward and backward over reused buffers.
+//!
+//! Where the time goes decides the shape. Nearly all arithmetic is the frozen products, so those run
+//! in bf16 on processors with AVX512_BF16 (weights packed once at load), else in f32; the residual
+//! stream, norms, softmax and all of LoRA stay f32. A frozen layer never gets a weight gradient,
+//! logits of unsupervised rows are never made, and backward stops at the lowest layer that trains.
+//! Buffers are kept between calls, threads are the executor's own.
+//!
+//! ```text
+//! plan     the batch, checked: who attends to what, which rows which adapter corrects
+//! layer    forward of one decoder layer          backward   its gradient
+//! lora     the adapters' part of both            head       logits, scores, cross-entropy
+//! linear   a frozen product and its input gradient
+//! kernels  the inner loops, and all `unsafe`
+//! ```
+
+mod backward;
+mod head;
+mod kernels;
+mod kv;
+mod layer;
+mod linear;
+mod lora;
+mod plan;
+mod weights;
+mod workspace;
+
+use crate::batch::PackedBatch;
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use crate::executor::{Executor, KvSlot, Score, Target};
+use crate::lora::LoraGrads;
+use crate::weights::ModelFiles;
+use head::Head;
+use kv::Slots;
+use layer::{Pass, Shape};
+use lora::LayerGrads;
+use plan::Plan;
+use weights::Weights;
+use workspace::{Saved, Workspace};
+
+/// How to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CpuOptions {
+    pub threads: usize,
+    pub precision: Precision,
+}
+
+/// The number format of the frozen weights and of what is multiplied with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// bf16 where the processor multiplies it natively, else f32.
+    #[default]
+    Auto,
+    F32,
+    Bf16,
+}
+
+impl Default for CpuOptions {
+    fn default() -> Self {
+        CpuOptions {
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            precision: Precision::Auto,
+        }
+    }
+}
+
+pub struct Cpu {
+    pool: rayon::ThreadPool,
+    inner: Inner,
+}
+
+struct Inner {
+    config: ModelConfig,
+    shape: Shape,
+    weights: Weights,
+    slots: Slots,
+    workspace: Workspace,
+}
+
+impl Cpu {
+    pub fn new(files: &ModelFiles, options: CpuOptions) -> Result<Self> {
+        let source = |name: &str| files.tensor(name).map(|t| t.data);
+        Self::from_tensors(&files.config, &source, options)
+    }
+
+    /// An executor over tensors that `source` reads by their Hugging Face names.
+    pub fn from_tensors(
+        config: &ModelConfig,
+        source: &(dyn Fn(&str) -> Result<Vec<f32>> + Sync),
+        options: CpuOptions,
+    ) -> Result<Self> {
+        let bf16 = match options.precision {
+            Precision::Auto => kernels::bf16::available(),
+            Precision::F32 => false,
+            Precision::Bf16 => true,
+        };
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(options.threads.max(1))
+            .thread_name(|i| format!("cpu-{i}"))
+            .build()
+            .map_err(|e| Error::Input(format!("cannot start {} threads: {e}", options.threads)))?;
+        let weights = pool.install(|| Weights::load(config, source, bf16))?;
+        let inner = Inner {
+            config: config.clone(),
+            shape: Shape::new(config),
+            weights,
+            slots: Slots::default(),
+            workspace: Workspace::default(),
+        };
+        Ok(Cpu { pool, inner })
+    }
+}
+
+impl Executor for Cpu {
+    fn config(&self) -> &ModelConfig {
+        &self.inner.config
+    }
+
+    fn kv_new(&mut self) -> KvSlot {
+        self.inner.slots.create(self.inner.config.num_layers)
+    }
+
+    fn kv_fork(&mut self, from: KvSlot, len: usize) -> KvSlot {
+        self.inner.slots.fork(from, len, self.inner.config.kv_dim())
+    }
+
+    fn kv_len(&self, slot: KvSlot) -> usize {
+        self.inner.slots.len(slot).unwrap_or(0)
+    }
+
+    fn kv_free(&mut self, slot: KvSlot) {
+        self.inner.slots.free(slot);
+    }
+
+    fn forward(&mut self, batch: &PackedBatch, wanted: &[usize]) -> Result<Vec<f32>> {
+        let inner = &mut self.inner;
+        self.pool.install(|| inner.logits(batch, wanted))
+    }
+
+    fn score(&mut self, batch: &PackedBatch, targets: &[Target]) -> Result<Vec<Score>> {
+        let inner = &mut self.inner;
+        self.pool.install(|| inner.score(batch, targets))
+    }
+
+    fn backward(
+        &mut self,
+        batch: &PackedBatch,
+        targets: &[Target],
+        grads: &mut [Option<LoraGrads>],
+    ) -> Result<Vec<f32>> {
+        let inner = &mut self.inner;
+        self.pool.install(|| inner.backward(batch, targets, grads))
+    }
+}
+
+impl Inner {
+    fn logits(&mut self, batch: &PackedBatch, wanted: &[usize]) -> Result<Vec<f32>> {
+        let plan = Plan::new(&self.config, batch, &self.slots)?;
+        if let Some(row) = wanted.iter().find(|r| **r >= plan.rows) {
+            let rows = plan.rows;
+            return Err(Error::Input(format!(
+                "row {row} is wanted of a batch of {rows}"
+            )));
+        }
+        self.decode(batch, &plan, false);
+        let h = self.workspace.hidden.get(plan.rows * self.shape.hidden);
+        Ok(head(&self.weights, &self.shape).logits(h, wanted, &mut self.workspace.temp))
+    }
+
+    fn score(&mut self, batch: &PackedBatch, targets: &[Target]) -> Result<Vec<Score>> {
+        let plan = Plan::new(&self.config, batch, &self.slots)?;
+        plan.check_targets(targets, self.config.vocab_size)?;
+        self.decode(batch, &plan, false);
+        let h = self.workspace.hidden.get(plan.rows * self.shape.hidden);
+        Ok(head(&self.weights, &self.shape).score(h, targets, &mut self.workspace.temp))
+    }
+
+    fn backward(
+        &mut self,
+        batch: &PackedBatch,
+        targets: &[Target],
+        grads: &mut [Option<LoraGrads>],
+    ) -> Result<Vec<f32>> {
+        let plan = Plan::new(&self.config, batch, &self.slots)?;
+        plan.check_targets(targets, self.config.vocab_size)?;
+        plan.check_grads(&self.config, grads)?;
+        self.decode(batch, &plan, true);
+
+        let Workspace {
+            hidden,
+            d_hidden,
+            layers,
+            temp,
+        } = &mut self.workspace;
+        let len = plan.rows * self.shape.hidden;
+        let dh = d_hidden.of(len);
+        let nll = head(&self.weights, &self.shape).backward(hidden.get(len), targets, dh, temp);
+        let trains = |l: &usize| {
+            grads
+                .iter()
+                .flatten()
+                .any(|g| g[*l].iter().any(Option::is_some))
+        };
+        let Some(lowest) = (0..self.config.num_layers).find(trains) else {
+            return Ok(nll);
+        };
+        for index in (lowest..self.config.num_layers).rev() {
+            let mut layer_grads: Vec<_> = grads
+                .iter_mut()
+                .map(|g| g.as_mut().map(|g| &mut g[index]))
+                .collect();
+            let layer_grads: &mut LayerGrads = &mut layer_grads;
+            let pass = Pass {
+                shape: &self.shape,
+                weights: &self.weights.layers[index],
+                plan: &plan,
+                index,
+            };
+            pass.backward(dh, &layers[index], temp, layer_grads, index == lowest);
+        }
+        Ok(nll)
+    }
+
+    /// Runs all layers, leaving the last one's output in the residual stream; keeps every layer's
+    /// activations if backward will follow.
+    fn decode(&mut self, batch: &PackedBatch, plan: &Plan, keep: bool) {
+        let Workspace {
+            hidden,
+            layers,
+            temp,
+            ..
+        } = &mut self.workspace;
+        let h = hidden.of(plan.rows * self.shape.hidden);
+        self.weights.embed(&batch.tokens, self.shape.hidden, h);
+        let kept = if keep { self.weights.layers.len() } else { 1 };
+        if layers.len() < kept {
+            layers.resize_with(kept, Saved::default);
+        }
+        for (index, weights) in self.weights.layers.iter().enumerate() {
+            let pass = Pass {
+                shape: &self.shape,
+                weights,
+                plan,
+                index,
+            };
+            let saved = &mut layers[if keep { index } else { 0 }];
+            pass.forward(h, &mut self.slots, saved, temp);
+        }
+        for span in &plan.spans {
+            if let Some(slot) = span.kv {
+                self.slots.advance(slot, span.rows.len());
+            }
+        }
+    }
+}
+
+fn head<'a>(weights: &'a Weights, shape: &Shape) -> Head<'a> {
+    Head {
+        norm: &weights.norm,
+        eps: shape.eps,
+        linear: &weights.head,
+    }
+}

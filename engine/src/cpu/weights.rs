@@ -1,0 +1,85 @@
+//! Frozen weights, packed once at load: q·k·v and gate·up stacked, so that one product makes them.
+
+use super::layer::Layer;
+use super::linear::Linear;
+use crate::config::{ModelConfig, Projection};
+use crate::error::Result;
+use rayon::prelude::*;
+
+pub struct Weights {
+    /// The embedding, where it is not the output projection too.
+    embedding: Option<Linear>,
+    pub head: Linear,
+    pub layers: Vec<Layer>,
+    pub norm: Vec<f32>,
+}
+
+/// Reads a tensor by its Hugging Face name.
+pub type Source<'a> = dyn Fn(&str) -> Result<Vec<f32>> + Sync + 'a;
+
+impl Weights {
+    pub fn load(config: &ModelConfig, source: &Source, bf16: bool) -> Result<Self> {
+        let layers = (0..config.num_layers).into_par_iter();
+        let layers = layers
+            .map(|i| load_layer(config, i, source, bf16))
+            .collect::<Result<_>>()?;
+        let table = |name| -> Result<Linear> {
+            Ok(Linear::new(
+                vec![source(name)?],
+                config.hidden_size,
+                None,
+                bf16,
+            ))
+        };
+        let embedding = table("model.embed_tokens.weight")?;
+        let (embedding, head) = match config.tie_word_embeddings {
+            true => (None, embedding),
+            false => (Some(embedding), table("lm_head.weight")?),
+        };
+        Ok(Weights {
+            embedding,
+            head,
+            layers,
+            norm: source("model.norm.weight")?,
+        })
+    }
+
+    pub fn embed(&self, tokens: &[u32], hidden: usize, out: &mut [f32]) {
+        let table = self.embedding.as_ref().unwrap_or(&self.head);
+        let rows = out.par_chunks_exact_mut(hidden).with_min_len(16);
+        rows.zip(tokens)
+            .for_each(|(out, token)| table.row(*token as usize, out));
+    }
+}
+
+fn load_layer(config: &ModelConfig, index: usize, source: &Source, bf16: bool) -> Result<Layer> {
+    let get = |name: &str| source(&format!("model.layers.{index}.{name}"));
+    let stack = |members: &[Projection], with_bias: bool| -> Result<Linear> {
+        let read = |kind| {
+            let names = members.iter().map(move |p| format!("{}.{kind}", p.path()));
+            names.map(|name| get(&name)).collect::<Result<Vec<_>>>()
+        };
+        let bias = with_bias
+            .then(|| read("bias"))
+            .transpose()?
+            .map(|parts| parts.concat());
+        let inputs = config.features(members[0]).0;
+        Ok(Linear::new(read("weight")?, inputs, bias, bf16))
+    };
+    let norms = || -> Result<_> {
+        Ok((
+            get("self_attn.q_norm.weight")?,
+            get("self_attn.k_norm.weight")?,
+        ))
+    };
+    use Projection::*;
+    Ok(Layer {
+        input_norm: get("input_layernorm.weight")?,
+        post_norm: get("post_attention_layernorm.weight")?,
+        qk_norm: config.qk_norm.then(norms).transpose()?,
+        qkv: stack(&[Q, K, V], config.qkv_bias)?,
+        o: stack(&[O], false)?,
+        gate_up: stack(&[Gate, Up], false)?,
+        down: stack(&[Down], false)?,
+    })
+}

@@ -1,0 +1,45 @@
+// Documents: what was posted, what became of it, and everything that happened on the way.
+
+import { get } from "./api.js";
+import { badge, el, empty, heading, inspect, pages, row, scores, table, when } from "./dom.js";
+
+const COLUMNS = ["Document", "Adapter", "State", "Score", "Posted"];
+
+export async function documentsView({ root, signal }) {
+  const host = el("div", {});
+  const more = el("div", { class: "more" });
+  root.append(heading("Documents", "Everything the model was asked to learn, and whether it did."), host, more);
+  const list = table("Documents", COLUMNS, []);
+  const load = (cursor) => get(`/documents?limit=30${cursor ? `&after=${encodeURIComponent(cursor)}` : ""}`, signal);
+  await pages(load, (items) => list.body.append(...items.map((item) => row(COLUMNS, [
+    el("a", { href: `#/documents/${encodeURIComponent(item.id)}` }, item.title || item.id), adapterLink(item.adapter),
+    badge(item.state), scores(item.score_before, item.score_after), when(item.created_at),
+  ]))), more);
+  if (list.body.children.length) host.append(list.node);
+  else {
+    host.append(empty("No documents yet", "Paste one, and the model studies it and is tested on it.",
+      el("a", { href: "#/teach", class: "button" }, "Teach a document")));
+  }
+}
+
+function adapterLink(name) {
+  return el("a", { href: `#/adapters/${encodeURIComponent(name)}` }, name);
+}
+
+export async function documentView({ root, id, signal }) {
+  const found = await get(`/documents/${encodeURIComponent(id)}`, signal);
+  const { report, text, title, adapter, state, version, score_before: before, score_after: after, job_id: job, created_at: made, id: _, ...rest } = found;
+  root.append(heading(title || id),
+    el("section", { class: "card" },
+      el("dl", { class: "facts" },
+        fact("State", badge(state)), fact("Adapter", el("span", {}, adapterLink(adapter), version ? `, version ${version}` : "")),
+        fact("Score", scores(before, after)), fact("Posted", when(made)),
+        job ? fact("Job", el("a", { href: `#/jobs/${encodeURIComponent(job)}` }, "Watch how it was learned")) : []),
+      typeof text === "string" ? el("details", {}, el("summary", {}, "Text"), el("pre", { class: "text" }, text)) : null));
+  const told = { ...rest, ...(report ?? {}) };
+  if (Object.keys(told).length) root.append(el("section", { class: "card report" }, el("h2", {}, "Report"), inspect(told)));
+}
+
+function fact(name, value) {
+  return [el("dt", {}, name), el("dd", {}, value)];
+}
