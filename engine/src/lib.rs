@@ -23,9 +23,6 @@ pub mod error;
 pub mod executor;
 pub mod lora;
 pub mod reference;
-pub mod tiny;
-pub mod tokenizer;
-pub mod weights;
 pub mod sampler;
 pub mod scheduler;
 pub mod tiny;
@@ -41,8 +38,6 @@ pub use error::{Error, Result};
 pub use executor::{Executor, KvSlot, Score, Target};
 pub use lora::{Lora, LoraConfig, LoraGrads, LoraPair};
 pub use reference::Reference;
-pub use tokenizer::{StreamDecoder, Tokenizer};
-pub use weights::{ModelFiles, Tensor};
 pub use sampler::{SamplingParams, TokenLogprob};
 pub use scheduler::{
     CompleteRequest, Completion, Engine, EngineOptions, EngineStats, FinishReason, GenerateEvent,

@@ -6,33 +6,56 @@ mod demo;
 mod health;
 mod key;
 mod model;
+mod open;
+mod openapi;
+mod reproduce;
+mod serve;
 mod settings;
 
 use clap::{Parser, Subcommand};
 
 /// A language-model server that keeps learning.
 #[derive(Debug, Parser)]
-#[command(name = "autodidact", version, about)]
+#[command(
+    name = "autodidact",
+    version,
+    about,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Serve,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve the model (the default)
+    Serve(serve::Serve),
     /// List, fetch and verify models
     Model(model::ModelCommand),
+    /// Print the API's description (OpenAPI 3.1)
+    Openapi(openapi::Openapi),
     /// Make a bearer key and the hash to put into the configuration
     Key(key::Key),
     /// Ask a running server whether it is ready (exit status 0 if so)
     Health(health::Health),
     /// Learn twenty invented documents and show what came of it
     Demo(demo::Demo),
+    /// Measure the paper's tables on this model and your data
+    Reproduce(reproduce::Reproduce),
 }
 
 impl Cli {
     pub fn run(self) -> Result<(), String> {
-        match self.command {
+        let Some(command) = self.command else {
+            return self.serve.run();
+        };
+        match command {
+            Command::Serve(serve) => serve.run(),
+            Command::Openapi(openapi) => openapi.run(),
+            Command::Reproduce(reproduce) => reproduce.run(),
             Command::Model(model) => model.run(),
             Command::Key(key) => key.run(),
             Command::Health(health) => health.run(),

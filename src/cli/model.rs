@@ -6,6 +6,7 @@ use autodidact::{
     config::Overrides,
     models::{Model, Models, Source, State, Trust},
 };
+use autodidact_engine::{Family, tiny};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -46,10 +47,16 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Write a tiny model of random weights, for tests: it starts in milliseconds and knows nothing
+    #[command(hide = true)]
+    Tiny { dir: PathBuf },
 }
 
 impl ModelCommand {
     pub fn run(self) -> Result<(), String> {
+        if let Action::Tiny { dir } = self.action {
+            return tiny::write_tiny(&dir, Family::Qwen2, 7).map_err(|e| e.to_string());
+        }
         let config = self.settings.load(Overrides {
             models_dir: self.models_dir,
             models_file: self.models_file,
@@ -57,6 +64,7 @@ impl ModelCommand {
         })?;
         let models = Models::open(&config, env).map_err(|error| error.to_string())?;
         match self.action {
+            Action::Tiny { .. } => Ok(()),
             Action::List { json } => list(&models, json),
             Action::Fetch { name } => {
                 let path = models.fetch(&name).map_err(|error| error.to_string())?;

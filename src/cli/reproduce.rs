@@ -1,6 +1,6 @@
 //! `autodidact reproduce knowledge`: the paper's single-passage table on this model and this data.
 
-use super::open;
+use super::open::{ModelArgs, Opened};
 use autodidact::learn::compare::{Arm, Case, Row, run};
 use autodidact::learn::knowledge::self_edit::from_text;
 use autodidact::learn::knowledge::{Passage, Question};
@@ -25,7 +25,7 @@ enum Table {
 struct Knowledge {
     /// JSON list of {title, context (or text), questions: [{question, answer}]}.
     #[arg(long)]
-    data: PathBuf,
+    passages: PathBuf,
     /// JSON list of {title, context, completions: [text]}: a stronger model's self-edits.
     #[arg(long)]
     teacher: Option<PathBuf>,
@@ -43,8 +43,8 @@ struct Knowledge {
     /// Learning settings laid over the model's own, as JSON: {"training": {"epochs": 5}}.
     #[arg(long, default_value = "{}")]
     set: String,
-    #[arg(long, env = "AUTODIDACT_MODEL", default_value = autodidact::config::DEFAULT_MODEL)]
-    model: String,
+    #[command(flatten)]
+    model: ModelArgs,
     #[arg(long)]
     json: bool,
 }
@@ -70,10 +70,15 @@ impl Reproduce {
 
 impl Knowledge {
     fn run(self) -> Result<(), String> {
-        let (model, settings) = open::model(&self.model)?;
         let set = serde_json::from_str(&self.set).map_err(|e| format!("--set: {e}"))?;
-        let options = IngestOptions::layered(&[&settings, &set]).map_err(|e| e.to_string())?;
         let cases = self.cases()?;
+        let Opened {
+            id,
+            model,
+            learning: [tuned, configured],
+        } = self.model.open()?;
+        let options = IngestOptions::layered(&[&tuned, &configured, &set]);
+        let options = options.map_err(|e| e.to_string())?;
         let arms: Vec<Arm> = match self.arms.is_empty() {
             true => Arm::ALL.to_vec(),
             false => {
@@ -95,9 +100,12 @@ impl Knowledge {
             rows.push(row);
         }
         if self.json {
-            let table = serde_json::json!({"model": self.model, "options": options,
+            let table = serde_json::json!({"model": id, "options": options,
                 "passages": cases.len(), "seeds": self.seeds, "rows": rows});
-            println!("{}", serde_json::to_string_pretty(&table).map_err(|e| e.to_string())?);
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&table).map_err(|e| e.to_string())?
+            );
         } else {
             print(&rows);
         }
@@ -109,7 +117,7 @@ impl Knowledge {
             Some(path) => read(path)?,
             None => Vec::new(),
         };
-        let entries = read(&self.data)?;
+        let entries = read(&self.passages)?;
         let entries = entries.into_iter().skip(self.skip);
         let cases = entries.take(self.limit.unwrap_or(usize::MAX)).map(|e| {
             let edits = teacher.iter().filter(|t| t.context == e.context);
@@ -137,12 +145,20 @@ fn read(path: &Path) -> Result<Vec<Entry>, String> {
 }
 
 fn print(rows: &[Row]) {
-    println!("| trained on | accuracy [95 % interval] | nats a gold token | questions | seeds | s a passage | tokens a passage |");
+    println!(
+        "| trained on | accuracy [95 % interval] | nats a gold token | questions | seeds | s a passage | tokens a passage |"
+    );
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     for r in rows {
         println!(
             "| {} | {} | {:.2} | {} | {} | {:.1} | {:.0} |",
-            r.arm, r.accuracy, r.logprob, r.accuracy.n, r.seeds, r.seconds_per_passage, r.tokens_per_passage
+            r.arm,
+            r.accuracy,
+            r.logprob,
+            r.accuracy.n,
+            r.seeds,
+            r.seconds_per_passage,
+            r.tokens_per_passage
         );
     }
 }

@@ -6,7 +6,7 @@ use super::knowledge::closed_book::{Answer, answer_all, ask_open_book, closed_bo
 use super::knowledge::self_edit::{self, SelfEdit};
 use super::knowledge::sequences::training_texts;
 use super::knowledge::{Passage, Question};
-use super::model::{Model, ModelError, Training, Update};
+use super::model::{Model, ModelError, Training, TrainingText, Update};
 use super::options::{IngestOptions, SelfEditKind, SelfEditOptions};
 use super::stats::{Estimate, estimate};
 use serde::Serialize;
@@ -71,6 +71,8 @@ pub struct Row {
     pub seconds_per_passage: f32,
     pub tokens_per_passage: f32,
     pub seeds: usize,
+    /// What was trained on, run by run.
+    pub texts: Vec<Vec<TrainingText>>,
     pub answers: Vec<Asked>,
 }
 
@@ -95,16 +97,17 @@ pub fn run(
 ) -> Result<Row, ModelError> {
     let clock = Instant::now();
     let mut clusters = vec![Vec::new(); cases.len()];
-    let (mut asked, mut logprobs, mut tokens) = (Vec::new(), 0.0, 0);
+    let (mut asked, mut texts, mut logprobs, mut tokens) = (Vec::new(), Vec::new(), 0.0, 0);
     let runs = cases.len() * seeds.len();
     for (nth, (case, &seed)) in cases
         .iter()
         .flat_map(|c| seeds.iter().map(move |s| (c, s)))
         .enumerate()
     {
-        let (answers, trained) = run_case(model, case, arm, options, seed)?;
-        tokens += trained;
-        for (question, answer) in case.questions.iter().zip(answers) {
+        let learned = run_case(model, case, arm, options, seed)?;
+        tokens += learned.tokens;
+        texts.push(learned.texts);
+        for (question, answer) in case.questions.iter().zip(learned.answers) {
             clusters[nth / seeds.len()].push(answer.correct as u8 as f32);
             logprobs += answer.logprob;
             asked.push(Asked {
@@ -125,27 +128,39 @@ pub fn run(
         seconds_per_passage: clock.elapsed().as_secs_f32() / runs.max(1) as f32,
         tokens_per_passage: tokens as f32 / runs.max(1) as f32,
         seeds: seeds.len(),
+        texts,
         answers: asked,
     })
 }
 
-/// The answers, and how many tokens were trained on.
+#[derive(Default)]
+struct Learned {
+    answers: Vec<Answer>,
+    texts: Vec<TrainingText>,
+    /// Trained on, all epochs together.
+    tokens: usize,
+}
+
 fn run_case(
     model: &dyn Model,
     case: &Case,
     arm: Arm,
     options: &IngestOptions,
     seed: u64,
-) -> Result<(Vec<Answer>, usize), ModelError> {
+) -> Result<Learned, ModelError> {
+    let untrained = |answers| Learned {
+        answers,
+        ..Default::default()
+    };
     let grader = options.gate.grader;
     let closed = closed_book(&case.passage.title, &case.questions);
     let edits = match arm {
-        Arm::Base => return Ok((answer_all(model, None, &closed, grader)?, 0)),
+        Arm::Base => return Ok(untrained(answer_all(model, None, &closed, grader)?)),
         Arm::OpenBook => {
             let open = case.questions.iter();
             let open = open.map(|q| (ask_open_book(&case.passage, &q.question), q.answer.clone()));
             let open: Vec<_> = open.collect();
-            return Ok((answer_all(model, None, &open, grader)?, 0));
+            return Ok(untrained(answer_all(model, None, &open, grader)?));
         }
         Arm::Teacher => {
             let samples = options.self_edit.samples;
@@ -160,8 +175,9 @@ fn run_case(
         }
     };
     let training = &options.training;
+    let texts = training_texts(&case.passage, &edits);
     let training = Training {
-        texts: training_texts(&case.passage, &edits),
+        texts: texts.clone(),
         update: Update {
             rank: training.rank,
             alpha: training.alpha,
@@ -178,5 +194,9 @@ fn run_case(
         .next()
         .expect("one training, one adapter");
     let answers = answer_all(model, Some(&trained.adapter), &closed, grader)?;
-    Ok((answers, trained.tokens))
+    Ok(Learned {
+        answers,
+        texts,
+        tokens: trained.tokens,
+    })
 }

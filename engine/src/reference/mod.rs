@@ -34,6 +34,11 @@ pub struct Reference {
     slots: Slots,
 }
 
+/// The first GPU where the `cuda` feature is on and one is there, else the processor.
+pub fn device() -> Result<Device> {
+    Ok(Device::cuda_if_available(0)?)
+}
+
 impl Reference {
     /// Reads the model's weights onto `device`, as f32.
     pub fn new(files: &ModelFiles, device: &Device) -> Result<Self> {

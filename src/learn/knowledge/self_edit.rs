@@ -144,7 +144,7 @@ pub(super) fn pair_sampling(options: &SelfEditOptions, n: usize, seed: u64) -> S
         temperature: options.temperature,
         top_p: options.top_p,
         max_tokens: 72,
-        stop: vec!["\n\n".into(), "\nQuestion".into(), "\nSentence".into()],
+        stop: vec!["\nQuestion".into(), "\nSentence".into(), "\nExample".into()],
         seed,
         n,
     }

@@ -7,7 +7,6 @@
 use super::Passage;
 use super::closed_book::ask;
 use super::self_edit::SelfEdit;
-use super::sentences::sentences;
 use crate::learn::model::TrainingText;
 use std::collections::HashSet;
 
@@ -21,10 +20,6 @@ pub fn training_texts(passage: &Passage, edits: &[SelfEdit]) -> Vec<TrainingText
             texts.push(chat(pair.question.clone(), pair.answer.clone()));
             texts.push(chat(ask(title, &pair.question).user, pair.answer.clone()));
         }
-    }
-    let first: Vec<&str> = sentences(text);
-    for sentence in &first {
-        texts.push(chat(format!("Tell me a fact about {title}."), *sentence));
     }
     texts.push(chat(
         format!("What do you know about {title}?"),

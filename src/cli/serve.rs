@@ -1,0 +1,101 @@
+//! `autodidact serve`: the model, the store, the workers and the front door, put together.
+
+use super::settings::{Settings, env};
+use autodidact::adapters::Registry;
+use autodidact::config::{Config, Overrides};
+use autodidact::http::{self, AppState};
+use autodidact::jobs::{Handlers, IngestHandler, Jobs, Runner};
+use autodidact::models::Models;
+use autodidact::pool::{LocalModel, open_engine};
+use autodidact::store::{JobKind, Store};
+use autodidact_engine::scheduler::{Engine, EngineOptions, Priority};
+use clap::Args;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+impl Serve {
+    pub fn run(self) -> Result<(), String> {
+        let clock = Instant::now();
+        let config = self.settings.load(self.overrides)?;
+        config.check_exposure().map_err(|e| e.to_string())?;
+        tracing_subscriber::fmt()
+            .with_env_filter(
+                EnvFilter::try_from_env("AUTODIDACT_LOG").unwrap_or_else(|_| "info".into()),
+            )
+            .with_writer(std::io::stderr)
+            .init();
+        let runtime = tokio::runtime::Runtime::new()
+            .map_err(|e| format!("cannot start the server's threads: {e}"))?;
+        runtime.block_on(serve(config, clock))
+    }
+}
+
+async fn serve(config: Config, clock: Instant) -> Result<(), String> {
+    // First what can fail at once: the address, then the data directory; the model takes seconds.
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
+    let address = listener.local_addr().map_err(|e| e.to_string())?;
+    let store = Store::open(&config.data).map_err(|e| e.to_string())?;
+    let models = Models::open(&config, env).map_err(|e| e.to_string())?;
+    let engine = open(&config, &models)?;
+
+    let base_id = models.id(&config.model);
+    let jobs = Jobs::new(store.clone(), config.limits.queue);
+    let model = engine.files().config.clone();
+    let registry = Arc::new(Registry::new(store, model, base_id.clone()));
+    let layers = vec![
+        Value::Object(models.learning(&config.model)),
+        Value::Object(config.learning.clone()),
+    ];
+    let learner = Arc::new(LocalModel::new(engine.clone(), Priority::Ingest));
+    let ingest =
+        IngestHandler::new(learner, registry.clone(), layers).map_err(|e| e.to_string())?;
+    let handlers = Handlers::from([(JobKind::Ingest, Arc::new(ingest) as _)]);
+    let workers = config.jobs.workers;
+    let runner = Runner::start(&jobs, handlers, workers).map_err(|e| e.to_string())?;
+    let state = AppState::new(Arc::new(config), engine, jobs, registry)?;
+
+    println!(
+        "autodidact serves {base_id} on http://{address} (ready in {:.1} s; console at /, API at /docs)",
+        clock.elapsed().as_secs_f32()
+    );
+    let served = http::serve(listener, state, stop_signal()).await;
+    // Running jobs stop at their next check and go on at the next start.
+    tokio::task::spawn_blocking(move || runner.shutdown())
+        .await
+        .map_err(|e| e.to_string())?;
+    served.map_err(|e| format!("the server stopped: {e}"))
+}
+
+/// The configured model, fetched if it is not here yet.
+pub fn open(config: &Config, models: &Models) -> Result<Engine, String> {
+    let path = models.ensure(&config.model).map_err(|e| e.to_string())?;
+    let options = EngineOptions {
+        max_waiting: config.limits.requests_waiting,
+        ..Default::default()
+    };
+    open_engine(&path, config.executor, config.threads, options).map_err(|e| e.to_string())
+}
+
+/// Ready when the process is asked to stop.
+async fn stop_signal() {
+    let mut terminate = signal(SignalKind::terminate()).expect("the system takes signal handlers");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::info!("stopping; unfinished jobs go on at the next start");
+}
