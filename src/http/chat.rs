@@ -72,6 +72,17 @@ struct Reply {
 #[derive(Serialize, ToSchema)]
 struct ChatLogprobs {
     content: Vec<LoggedToken>,
+    /// Always null: this server's models do not mark refusals
+    refusal: Option<Vec<LoggedToken>>,
+}
+
+impl ChatLogprobs {
+    fn new(content: Vec<LoggedToken>) -> Self {
+        ChatLogprobs {
+            content,
+            refusal: None,
+        }
+    }
 }
 
 const UNSUPPORTED: [Unsupported; 10] = {
@@ -91,7 +102,11 @@ const UNSUPPORTED: [Unsupported; 10] = {
         rule("functions", empty, "Functions are not supported."),
         rule("tool_choice", no_choice, "Tools are not supported."),
         rule("function_call", no_choice, "Functions are not supported."),
-        rule("response_format", text_format, "Only the response format 'text' is supported."),
+        rule(
+            "response_format",
+            text_format,
+            "Only the response format 'text' is supported.",
+        ),
         rule("logit_bias", empty, "logit_bias is not supported."),
         rule("modalities", text_only, "Only text is supported."),
         rule("audio", never, "Audio is not supported."),
@@ -108,6 +123,8 @@ pub async fn create_chat_completion(
     Body(body): Body<Map<String, Value>>,
 ) -> Result<Response, Problem> {
     refuse(&body, &UNSUPPORTED)?;
+    // Serde forgets where it was inside flattened fields, so those are read by themselves first.
+    from_value::<SamplingFields>(&body)?;
     let request: ChatRequest = from_value(Value::Object(body))?;
     let stream = request.stream.unwrap_or(false);
     let usage = request.stream_options.is_some_and(|o| o.include_usage);
@@ -125,7 +142,9 @@ pub async fn create_chat_completion(
 fn prepare(state: &AppState, request: ChatRequest) -> Result<Ask, Problem> {
     let limit = request.max_completion_tokens.or(request.max_tokens);
     let logprobs = logprobs(&request)?;
-    let sampling = request.sampling.params(limit.unwrap_or(usize::MAX), logprobs)?;
+    let sampling = request
+        .sampling
+        .params(limit.unwrap_or(usize::MAX), logprobs)?;
     let n = request.sampling.samples()?;
     let messages = messages(request.messages)?;
     let resolved = state.registry.resolve(&request.model)?;
@@ -200,9 +219,7 @@ fn response(answer: &Answer, choices: Vec<Choice>, logprobs: bool) -> ChatRespon
                     content: choice.text,
                     refusal: None,
                 },
-                logprobs: logprobs.then_some(ChatLogprobs {
-                    content: choice.logprobs,
-                }),
+                logprobs: logprobs.then(|| ChatLogprobs::new(choice.logprobs)),
                 finish_reason: choice.finish_reason,
             })
             .collect(),
@@ -235,7 +252,8 @@ fn chunks(
     let roles: Vec<_> = (0..answer.choices())
         .map(|index| {
             let delta = json!({"role": "assistant", "content": ""});
-            let choice = json!([{"index": index, "delta": delta, "logprobs": null, "finish_reason": null}]);
+            let choice =
+                json!([{"index": index, "delta": delta, "logprobs": null, "finish_reason": null}]);
             Ok(chunk(&about, choice, None))
         })
         .collect();
@@ -248,7 +266,9 @@ fn chunks(
                 }
                 None => None,
                 // Nothing to tell yet: a character or a stop string is incomplete.
-                Some(Ok(p)) if p.text.is_empty() && p.logprob.is_none() && p.finish_reason.is_none() => {
+                Some(Ok(p))
+                    if p.text.is_empty() && p.logprob.is_none() && p.finish_reason.is_none() =>
+                {
                     continue;
                 }
                 Some(Ok(piece)) => {
@@ -272,7 +292,7 @@ fn delta(piece: Piece, logprobs: bool) -> Value {
     json!({
         "index": piece.choice,
         "delta": delta,
-        "logprobs": logged.then_some(ChatLogprobs { content }),
+        "logprobs": logged.then(|| ChatLogprobs::new(content)),
         "finish_reason": piece.finish_reason,
     })
 }

@@ -31,6 +31,8 @@ pub struct Answer {
     samples_per_prompt: usize,
     unfinished: usize,
     choices: usize,
+    /// The end-of-sequence token does not end the answer.
+    ignore_eos: bool,
     /// Held to the end: the answer is of this version, whatever its alias does.
     _resolved: Resolved,
 }
@@ -108,6 +110,7 @@ impl Answer {
             samples_per_prompt: ask.n,
             unfinished: choices,
             choices,
+            ignore_eos: ask.sampling.ignore_eos,
             _resolved: ask.resolved,
         })
     }
@@ -151,8 +154,8 @@ impl Answer {
                 token,
                 logprob,
             } => {
-                // The end-of-sequence token is no part of the text.
-                let end = self.engine.files().eos.contains(&token);
+                // The token that ends the answer is no part of it.
+                let end = !self.ignore_eos && self.engine.files().eos.contains(&token);
                 Ok(Piece {
                     choice: offset + index,
                     text,
