@@ -152,6 +152,7 @@ fn prepare(state: &AppState, request: ChatRequest) -> Result<Ask, Problem> {
     let prompt = render(state, &messages, &extra)?;
     Ok(Ask {
         resolved,
+        field: "messages",
         prompts: vec![prompt],
         sampling,
         n,

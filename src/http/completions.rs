@@ -149,6 +149,7 @@ fn prepare(state: &AppState, request: CompletionRequest) -> Result<Ask, Problem>
     }
     Ok(Ask {
         resolved,
+        field: "prompt",
         prompts,
         sampling,
         n,

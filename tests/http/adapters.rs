@@ -2,6 +2,7 @@
 
 use crate::common::{BASE, Server, adapter, archive, json_of, tar_of};
 use autodidact_engine::lora::peft;
+use futures::StreamExt;
 use serde_json::{Value, json};
 use std::io::Read;
 
@@ -241,4 +242,34 @@ async fn vllms_routes_load_and_unload() {
         (status, &error["error"]["param"]),
         (400, &json!("lora_path"))
     );
+}
+
+#[tokio::test]
+async fn an_answer_never_mixes_two_versions() {
+    let server = Server::start().await;
+    server.upload("kb", 1).await;
+    let long = json!({"temperature": 0, "max_tokens": 400});
+    let whole: Value = server.chat("kb", long.clone()).await.json().await.unwrap();
+    let mut streamed = long;
+    streamed["stream"] = json!(true);
+    let mut stream = server.chat("kb", streamed).await.bytes_stream();
+    let mut bytes = stream.next().await.unwrap().unwrap().to_vec();
+    // While it runs its name moves on, and then everything under the name is deleted.
+    server.upload("kb", 2).await;
+    let deleted = server.delete("/adapters/kb").send().await.unwrap();
+    assert_eq!(deleted.status(), 204);
+    while let Some(more) = stream.next().await {
+        bytes.extend(more.unwrap());
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: {"));
+    let chunks = data.map(|rest| serde_json::from_str::<Value>(&format!("{{{rest}")).unwrap());
+    let said: String = chunks
+        .filter_map(|c| {
+            c["choices"][0]["delta"]["content"]
+                .as_str()
+                .map(str::to_owned)
+        })
+        .collect();
+    assert_eq!(said, whole["choices"][0]["message"]["content"]);
 }

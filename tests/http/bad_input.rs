@@ -425,6 +425,7 @@ async fn a_prompt_beyond_the_window_is_told_both_figures() {
     assert_eq!(answer.status(), 400);
     let body: Value = answer.json().await.unwrap();
     assert_eq!(body["error"]["code"], "context_length_exceeded");
+    assert_eq!(body["error"]["param"], "messages");
     let message = body["error"]["message"].as_str().unwrap();
     let figures: Vec<usize> = message.split(' ').filter_map(|w| w.parse().ok()).collect();
     assert!(figures[0] > 3000 && figures[1] == 2048, "{message}");
