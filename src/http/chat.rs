@@ -72,6 +72,17 @@ struct Reply {
 #[derive(Serialize, ToSchema)]
 struct ChatLogprobs {
     content: Vec<LoggedToken>,
+    /// Always null: this server's models do not mark refusals
+    refusal: Option<Vec<LoggedToken>>,
+}
+
+impl ChatLogprobs {
+    fn new(content: Vec<LoggedToken>) -> Self {
+        ChatLogprobs {
+            content,
+            refusal: None,
+        }
+    }
 }
 
 const UNSUPPORTED: [Unsupported; 10] = {
@@ -112,6 +123,8 @@ pub async fn create_chat_completion(
     Body(body): Body<Map<String, Value>>,
 ) -> Result<Response, Problem> {
     refuse(&body, &UNSUPPORTED)?;
+    // Serde forgets where it was inside flattened fields, so those are read by themselves first.
+    from_value::<SamplingFields>(&body)?;
     let request: ChatRequest = from_value(Value::Object(body))?;
     let stream = request.stream.unwrap_or(false);
     let usage = request.stream_options.is_some_and(|o| o.include_usage);
@@ -139,6 +152,7 @@ fn prepare(state: &AppState, request: ChatRequest) -> Result<Ask, Problem> {
     let prompt = render(state, &messages, &extra)?;
     Ok(Ask {
         resolved,
+        field: "messages",
         prompts: vec![prompt],
         sampling,
         n,
@@ -206,9 +220,7 @@ fn response(answer: &Answer, choices: Vec<Choice>, logprobs: bool) -> ChatRespon
                     content: choice.text,
                     refusal: None,
                 },
-                logprobs: logprobs.then_some(ChatLogprobs {
-                    content: choice.logprobs,
-                }),
+                logprobs: logprobs.then(|| ChatLogprobs::new(choice.logprobs)),
                 finish_reason: choice.finish_reason,
             })
             .collect(),
@@ -281,7 +293,7 @@ fn delta(piece: Piece, logprobs: bool) -> Value {
     json!({
         "index": piece.choice,
         "delta": delta,
-        "logprobs": logged.then_some(ChatLogprobs { content }),
+        "logprobs": logged.then(|| ChatLogprobs::new(content)),
         "finish_reason": piece.finish_reason,
     })
 }

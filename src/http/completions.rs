@@ -104,6 +104,8 @@ pub async fn create_completion(
     Body(body): Body<Map<String, Value>>,
 ) -> Result<Response, Problem> {
     refuse(&body, &UNSUPPORTED)?;
+    // Serde forgets where it was inside flattened fields, so those are read by themselves first.
+    from_value::<SamplingFields>(&body)?;
     let request: CompletionRequest = from_value(Value::Object(body))?;
     let stream = request.stream.unwrap_or(false);
     let usage = request.stream_options.is_some_and(|o| o.include_usage);
@@ -147,6 +149,7 @@ fn prepare(state: &AppState, request: CompletionRequest) -> Result<Ask, Problem>
     }
     Ok(Ask {
         resolved,
+        field: "prompt",
         prompts,
         sampling,
         n,

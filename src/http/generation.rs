@@ -10,6 +10,7 @@ use super::state::AppState;
 use crate::adapters::Resolved;
 use autodidact_engine::scheduler::{FinishReason, GenerateEvent, GenerateRequest, Priority};
 use autodidact_engine::{Engine, SamplingParams, TokenLogprob};
+use axum::http::StatusCode;
 use serde::Serialize;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
@@ -17,6 +18,8 @@ use uuid::Uuid;
 /// What to generate: `n` samples of each prompt.
 pub struct Ask {
     pub resolved: Resolved,
+    /// The request's field that the prompts come from.
+    pub field: &'static str,
     pub prompts: Vec<Vec<u32>>,
     pub sampling: SamplingParams,
     pub n: usize,
@@ -31,6 +34,8 @@ pub struct Answer {
     samples_per_prompt: usize,
     unfinished: usize,
     choices: usize,
+    /// The end-of-sequence token does not end the answer.
+    ignore_eos: bool,
     /// Held to the end: the answer is of this version, whatever its alias does.
     _resolved: Resolved,
 }
@@ -86,13 +91,18 @@ impl Answer {
         let adapter = ask.resolved.adapter.clone();
         for (prompt, offset) in ask.prompts.into_iter().zip((0..).step_by(ask.n)) {
             let sender = sender.clone();
-            state.engine.generate(GenerateRequest {
+            let started = state.engine.generate(GenerateRequest {
                 prompt,
                 adapters: adapter.iter().map(|loaded| loaded.lora.clone()).collect(),
                 sampling: ask.sampling.clone(),
                 n: ask.n,
                 priority: Priority::Interactive,
                 sink: Box::new(move |event| sender.send((offset, event)).is_ok()),
+            });
+            // Sampling was checked before: what the engine finds wrong now is the prompt.
+            started.map_err(|error| match Problem::from(error) {
+                problem if problem.status == StatusCode::BAD_REQUEST => problem.field(ask.field),
+                problem => problem,
             })?;
         }
         Ok(Answer {
@@ -108,6 +118,7 @@ impl Answer {
             samples_per_prompt: ask.n,
             unfinished: choices,
             choices,
+            ignore_eos: ask.sampling.ignore_eos,
             _resolved: ask.resolved,
         })
     }
@@ -151,8 +162,8 @@ impl Answer {
                 token,
                 logprob,
             } => {
-                // The end-of-sequence token is no part of the text.
-                let end = self.engine.files().eos.contains(&token);
+                // The token that ends the answer is no part of it.
+                let end = !self.ignore_eos && self.engine.files().eos.contains(&token);
                 Ok(Piece {
                     choice: offset + index,
                     text,

@@ -222,6 +222,11 @@ fn check_options(options: &Map<String, Value>) -> Result<(), Problem> {
         })
     }
     for (name, value) in options {
+        // Serde would take a list for the fields in their order.
+        if value.is_array() {
+            let detail = format!("{name} is an object.");
+            return Err(Problem::invalid(name, detail));
+        }
         match name.as_str() {
             "self_edit" => shape::<SelfEditOptions>(name, value)?,
             "training" => shape::<TrainingOptions>(name, value)?,

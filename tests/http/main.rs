@@ -1,0 +1,17 @@
+//! Through the front door: a real server on a loopback port, with the tiny random model.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod access;
+mod adapters;
+mod bad_input;
+mod chat;
+mod completions;
+mod disconnect;
+mod ingest;
+mod jobs;
+mod openai_python;
+mod openapi;
+mod pages;
+mod streams;
