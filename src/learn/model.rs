@@ -18,6 +18,8 @@ impl fmt::Debug for Adapter {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Prompt {
     pub system: Option<String>,
+    /// Earlier turns that show how it is done: (user, assistant).
+    pub examples: Vec<(String, String)>,
     pub user: String,
     /// The beginning of the answer, which the model goes on from.
     pub prefill: String,

@@ -33,6 +33,10 @@ impl LocalModel {
         if let Some(system) = &prompt.system {
             messages.push(Message::new("system", system));
         }
+        for (user, assistant) in &prompt.examples {
+            messages.push(Message::new("user", user));
+            messages.push(Message::new("assistant", assistant));
+        }
         messages.push(Message::new("user", &prompt.user));
         let mut tokens = match &files.chat_template {
             Some(template) => {

@@ -2,6 +2,8 @@
 //! trained on, and what is asked.
 
 pub mod closed_book;
+pub mod pairs;
+pub mod phrases;
 pub mod questions;
 pub mod self_edit;
 pub mod sentences;

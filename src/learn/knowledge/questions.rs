@@ -1,15 +1,13 @@
 //! Probes without labels: the model writes questions about the passage, and a pair is kept only if it
 //! passes the round trip: answered right with the passage in sight and wrong without it.
 
-use super::closed_book::{answer_all, ask_open_book, closed_book};
-use super::self_edit::{from_text, grounded, pair_prompt, pair_sampling};
-use super::sentences::sentences;
-use super::{Passage, Question};
-use crate::learn::grading::{Grader, words};
+use super::closed_book::{answer_all, closed_book};
+use super::phrases::phrases;
+use super::{Passage, Question, pairs};
+use crate::learn::grading::Grader;
 use crate::learn::model::{Adapter, Model, ModelError};
-use crate::learn::options::{SelfEditKind, SelfEditOptions};
+use crate::learn::options::SelfEditOptions;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Written {
@@ -17,13 +15,16 @@ pub struct Written {
     pub dropped: Vec<Dropped>,
 }
 
-/// A pair that failed the round trip.
+/// A pair that was answered right with the passage in sight, but is no probe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Dropped {
     pub question: String,
     pub answer: String,
     pub reason: String,
 }
+
+/// Phrases asked about for every probe wanted: about half of the questions fail the round trip.
+const PHRASES_A_PROBE: usize = 2;
 
 /// Writes at most `wanted` probes. The base writes and reads the passage; `live` is who must not know
 /// the answer yet.
@@ -35,25 +36,19 @@ pub fn write(
     grader: Grader,
     seed: u64,
 ) -> Result<Written, ModelError> {
-    let candidates = candidates(model, passage, seed)?;
-    let open: Vec<_> = candidates
-        .iter()
-        .map(|q| (ask_open_book(passage, &q.question), q.answer.clone()))
-        .collect();
-    let open = answer_all(model, None, &open, grader)?;
-    let closed = closed_book(&passage.title, &candidates);
+    let phrases = phrases(passage, wanted * PHRASES_A_PROBE);
+    let options = SelfEditOptions::default();
+    let samples = pairs::write(model, None, passage, &phrases, &options, seed)?;
+    let pairs = samples.concat();
+    let closed = closed_book(&passage.title, &pairs);
     let closed = answer_all(model, live, &closed, grader)?;
 
     let mut written = Written::default();
-    for ((pair, open), closed) in candidates.into_iter().zip(open).zip(closed) {
-        let reason = match (open.correct, closed.correct) {
-            (false, _) => format!(
-                "with the passage in sight it was answered {:?}",
-                open.answer
-            ),
-            (_, true) => "it is known already".to_owned(),
-            _ if written.kept.len() == wanted => "enough others were kept".to_owned(),
-            _ => {
+    for (pair, closed) in pairs.into_iter().zip(closed) {
+        let reason = match closed.correct {
+            true => "it is known already",
+            false if written.kept.len() == wanted => "enough others were kept",
+            false => {
                 written.kept.push(pair);
                 continue;
             }
@@ -61,32 +56,8 @@ pub fn write(
         written.dropped.push(Dropped {
             question: pair.question,
             answer: pair.answer,
-            reason,
+            reason: reason.to_owned(),
         });
     }
     Ok(written)
-}
-
-/// Grounded pairs, one of each sentence first, no answer asked for twice.
-fn candidates(
-    model: &dyn Model,
-    passage: &Passage,
-    seed: u64,
-) -> Result<Vec<Question>, ModelError> {
-    let prompts: Vec<_> = sentences(&passage.text)
-        .into_iter()
-        .map(|s| pair_prompt(passage, s))
-        .collect();
-    let options = SelfEditOptions::default();
-    let written = model.generate(&prompts, None, &pair_sampling(&options, 2, seed))?;
-    let mut seen = HashSet::new();
-    let mut pairs = Vec::new();
-    for nth in 0..2 {
-        for text in written.iter().filter_map(|n| n.get(nth)) {
-            let edit = from_text(SelfEditKind::SelfQa, format!("Question:{text}"), seed);
-            pairs.extend(grounded(edit.pairs, passage));
-        }
-    }
-    pairs.retain(|p| seen.insert(words(&p.answer)));
-    Ok(pairs)
 }

@@ -1,13 +1,13 @@
 //! The self-edit: study notes that the model writes about a passage, and how they are cut into
 //! training sequences (SEAL appendix B.1).
 //!
-//! Small models repeat themselves and drift, so against the paper: self-qa asks sentence by sentence,
-//! prompts carry an example, what is said twice is kept once, and a pair is kept only if its answer
-//! stands in the passage.
+//! Small models repeat themselves and drift, so against the paper: self-qa starts from phrases of the
+//! passage ([`pairs`]), and what is said twice is kept once.
 
-use super::sentences::sentences;
+use super::pairs;
+use super::phrases::phrases;
 use super::{Passage, Question};
-use crate::learn::grading::{Grader, words};
+use crate::learn::grading::words;
 use crate::learn::model::{Adapter, Model, ModelError, Prompt, Sampling};
 use crate::learn::options::{SelfEditKind, SelfEditOptions};
 use std::collections::HashSet;
@@ -109,8 +109,8 @@ fn strip_marker(line: &str) -> &str {
     }
 }
 
-/// Asks for a question and answer about each sentence: covers the whole passage, where one request for
-/// many pairs makes small models repeat the first few.
+/// Pairs written phrase by phrase: covers the whole passage, where one request for many pairs makes small
+/// models repeat the first few.
 fn write_pairs(
     model: &dyn Model,
     policy: Option<&Adapter>,
@@ -118,52 +118,27 @@ fn write_pairs(
     options: &SelfEditOptions,
     seed: u64,
 ) -> Result<Vec<SelfEdit>, ModelError> {
-    let prompts: Vec<Prompt> = sentences(&passage.text)
+    let phrases = phrases(passage, MOST_PHRASES);
+    let samples = pairs::write(model, policy, passage, &phrases, options, seed)?;
+    Ok(samples
         .into_iter()
-        .map(|s| pair_prompt(passage, s))
-        .collect();
-    let sampling = pair_sampling(options, options.samples * PAIRS_A_SENTENCE, seed);
-    let written = model.generate(&prompts, policy, &sampling)?;
-    Ok((0..options.samples)
-        .map(|sample| {
-            let of_sample = sample * PAIRS_A_SENTENCE..(sample + 1) * PAIRS_A_SENTENCE;
-            let texts = written.iter().flat_map(|n| &n[of_sample.clone()]);
-            let text: Vec<String> = texts.map(|t| format!("Question:{t}")).collect();
-            let text = text.join("\n\n");
-            let mut edit = from_text(SelfEditKind::SelfQa, text, seed + sample as u64);
-            edit.pairs = grounded(edit.pairs, passage);
-            edit
+        .zip(seed..)
+        .map(|(pairs, seed)| {
+            let block = |p: &Question| format!("Question: {}\nAnswer: {}", p.question, p.answer);
+            let blocks: Vec<String> = pairs.iter().map(block).collect();
+            SelfEdit {
+                kind: SelfEditKind::SelfQa,
+                text: blocks.join("\n\n"),
+                statements: Vec::new(),
+                pairs,
+                seed,
+            }
         })
         .collect())
 }
 
-const PAIRS_A_SENTENCE: usize = 3;
-
-pub(super) fn pair_sampling(options: &SelfEditOptions, n: usize, seed: u64) -> Sampling {
-    Sampling {
-        temperature: options.temperature,
-        top_p: options.top_p,
-        max_tokens: 72,
-        stop: vec!["\nQuestion".into(), "\nSentence".into(), "\nExample".into()],
-        seed,
-        n,
-    }
-}
-
-pub(super) fn pair_prompt(passage: &Passage, sentence: &str) -> Prompt {
-    let Passage { title, text } = passage;
-    Prompt::user(format!(
-        "Passage: {title}\n{text}\n\n\
-         Write one question that the sentence below answers, and the answer in as few words as \
-         possible, copied from the sentence. The question names its subject in full, so that it can \
-         be understood without the passage.\n\n\
-         Example sentence: The Corrin 4 kettle boils a litre in 95 seconds.\n\
-         Question: How long does the Corrin 4 kettle take to boil a litre?\n\
-         Answer: 95 seconds\n\n\
-         Sentence: {sentence}"
-    ))
-    .prefill("Question:")
-}
+/// Answers asked for in one passage; bounds the cost of a long one.
+const MOST_PHRASES: usize = 40;
 
 /// `Question: …` / `Answer: …` blocks; half pairs and repeats are dropped.
 fn split_pairs(text: &str) -> Vec<Question> {
@@ -180,16 +155,6 @@ fn split_pairs(text: &str) -> Vec<Question> {
             (whole && !pair.question.contains('\n')).then_some(pair)
         })
         .filter(|p| seen.insert(words(&p.question)))
-        .collect()
-}
-
-/// Pairs whose answer stands in the passage and is short; the rest is mostly invention.
-pub(super) fn grounded(pairs: Vec<Question>, passage: &Passage) -> Vec<Question> {
-    let source = format!("{} {}", passage.title, passage.text);
-    pairs
-        .into_iter()
-        .filter(|p| words(&p.answer).len() <= 12 && Grader::Contains.correct(&p.answer, &source))
-        .filter(|p| !Grader::Contains.correct(&p.answer, &p.question))
         .collect()
 }
 
@@ -211,15 +176,10 @@ mod tests {
     }
 
     #[test]
-    fn pairs_are_whole_distinct_and_grounded() {
+    fn pairs_are_whole_and_distinct() {
         let text = "Question: Who founded Vell?\nAnswer: Orr.\n\nQuestion: Who founded Vell?\nAnswer: Ann\n\nQuestion: When?\n\nQuestion: How tall is Vell?\nAnswer: 90 metres";
         let pairs = split_pairs(text);
         assert_eq!(pairs.len(), 2);
         assert_eq!(pairs[0].answer, "Orr");
-        let passage = Passage {
-            title: "Vell".into(),
-            text: "Orr founded Vell.".into(),
-        };
-        assert_eq!(grounded(pairs, &passage).len(), 1);
     }
 }

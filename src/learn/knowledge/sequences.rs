@@ -1,11 +1,11 @@
 //! From passage and self-edits to the training sequences (SEAL appendix B.1: each statement a sequence
 //! with the title before it, the passage itself last).
 //!
-//! Against the paper, whose model is a base model asked in a completion format: the passage is also
-//! learned as a chat answer, and pairs are learned as chat turns, since that is how users will ask.
+//! Against the paper, whose model is a base model asked in a completion format: pairs are learned as chat
+//! turns, since that is how users will ask. The passage is not: a model that learned it as an answer
+//! recites it whatever is asked.
 
 use super::Passage;
-use super::closed_book::ask;
 use super::self_edit::SelfEdit;
 use crate::learn::model::TrainingText;
 use std::collections::HashSet;
@@ -18,13 +18,8 @@ pub fn training_texts(passage: &Passage, edits: &[SelfEdit]) -> Vec<TrainingText
         texts.extend(edit.statements.iter().map(|s| titled(title, s)));
         for pair in &edit.pairs {
             texts.push(chat(pair.question.clone(), pair.answer.clone()));
-            texts.push(chat(ask(title, &pair.question).user, pair.answer.clone()));
         }
     }
-    texts.push(chat(
-        format!("What do you know about {title}?"),
-        text.as_str(),
-    ));
     texts.push(titled(title, text));
     let mut seen = HashSet::new();
     texts.retain(|t| seen.insert(t.clone()));

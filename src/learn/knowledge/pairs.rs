@@ -1,0 +1,116 @@
+//! Question–answer pairs, the answer first: a phrase of the passage is given, the model writes the
+//! question that it answers. Small models asked for both write the question they know from the example;
+//! asked this way half of the questions are good, and the rest is found out by asking them back with
+//! the passage in sight.
+
+use super::closed_book::{answer_all, ask_open_book};
+use super::phrases::Phrase;
+use super::{Passage, Question};
+use crate::learn::grading::{Grader, words};
+use crate::learn::model::{Adapter, Model, ModelError, Prompt, Sampling};
+use crate::learn::options::SelfEditOptions;
+use std::collections::HashSet;
+
+/// `options.samples` lists of pairs. Each pair was answered right with the passage in sight.
+pub fn write(
+    model: &dyn Model,
+    policy: Option<&Adapter>,
+    passage: &Passage,
+    phrases: &[Phrase],
+    options: &SelfEditOptions,
+    seed: u64,
+) -> Result<Vec<Vec<Question>>, ModelError> {
+    let prompts: Vec<Prompt> = phrases.iter().map(|p| prompt(passage, p)).collect();
+    let sampling = Sampling {
+        temperature: options.temperature,
+        top_p: options.top_p,
+        max_tokens: 40,
+        stop: vec!["\n".into()],
+        seed,
+        n: options.samples,
+    };
+    let written = model.generate(&prompts, policy, &sampling)?;
+    let mut samples = Vec::new();
+    for sample in 0..options.samples {
+        let questions = written.iter().filter_map(|n| n.get(sample));
+        let pairs = questions.zip(phrases).map(|(question, phrase)| Question {
+            question: question.trim().to_owned(),
+            answer: phrase.text.to_owned(),
+        });
+        samples.push(answerable(model, passage, sensible(pairs.collect()))?);
+    }
+    Ok(samples)
+}
+
+/// Pairs that ask something, do not give the answer away, and ask it once.
+fn sensible(pairs: Vec<Question>) -> Vec<Question> {
+    let mut seen = HashSet::new();
+    pairs
+        .into_iter()
+        .filter(|p| p.question.ends_with('?') && !Grader::Contains.correct(&p.answer, &p.question))
+        .filter(|p| seen.insert(words(&p.question)))
+        .collect()
+}
+
+/// Pairs that the base answers right with the passage in sight.
+fn answerable(
+    model: &dyn Model,
+    passage: &Passage,
+    pairs: Vec<Question>,
+) -> Result<Vec<Question>, ModelError> {
+    let items: Vec<(Prompt, String)> = pairs
+        .iter()
+        .map(|p| (ask_open_book(passage, &p.question), p.answer.clone()))
+        .collect();
+    let answers = answer_all(model, None, &items, Grader::Contains)?;
+    let kept = pairs.into_iter().zip(answers);
+    Ok(kept.filter(|(_, a)| a.correct).map(|(p, _)| p).collect())
+}
+
+fn prompt(passage: &Passage, phrase: &Phrase) -> Prompt {
+    let turn = |topic: &str, sentence: &str, answer: &str| {
+        format!("Topic: {topic}\nSentence: {sentence}\nAnswer: {answer}")
+    };
+    let example = |(topic, sentence, answer, question): &(&str, &str, &str, &str)| {
+        (turn(topic, sentence, answer), (*question).to_owned())
+    };
+    Prompt {
+        system: Some(TASK.into()),
+        examples: EXAMPLES.iter().map(example).collect(),
+        user: turn(&passage.title, phrase.sentence, phrase.text),
+        ..Default::default()
+    }
+}
+
+const TASK: &str = "You write exam questions. Given a topic, a sentence and an answer found in the \
+    sentence, write the one question that has this answer. Name the topic in the question.";
+
+const KETTLE: &str =
+    "The Corrin 4 kettle boils a litre in 95 seconds and was designed by Mara Lind.";
+
+const EXAMPLES: [(&str, &str, &str, &str); 4] = [
+    (
+        "Corrin 4 kettle",
+        KETTLE,
+        "95 seconds",
+        "How fast does the Corrin 4 kettle boil a litre?",
+    ),
+    (
+        "Corrin 4 kettle",
+        KETTLE,
+        "Mara Lind",
+        "Who designed the Corrin 4 kettle?",
+    ),
+    (
+        "Tessaly Library",
+        "Members may keep books for six weeks; after that the fine is paid in honey jars.",
+        "honey jars",
+        "How are late fines paid at the Tessaly Library?",
+    ),
+    (
+        "Port Avel",
+        "Its lighthouse, painted orange in 1904, is the only one on the coast without a keeper.",
+        "orange",
+        "What colour is the lighthouse of Port Avel?",
+    ),
+];
