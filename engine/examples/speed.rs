@@ -9,7 +9,9 @@ type Outcome<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome {
     let mut args = std::env::args().skip(1);
-    let path = args.next().ok_or("usage: speed MODEL [train|serve|lora|all] [f32|bf16|auto]")?;
+    let path = args
+        .next()
+        .ok_or("usage: speed MODEL [train|serve|lora|all] [f32|bf16|auto]")?;
     let part = args.next().unwrap_or("all".into());
     let precision = match args.next().as_deref() {
         Some("f32") => Precision::F32,
@@ -20,7 +22,13 @@ fn main() -> Outcome {
     let files = ModelFiles::open(path.as_ref())?;
     println!("open           {:8.2} s", start.elapsed().as_secs_f64());
     let start = Instant::now();
-    let mut cpu = Cpu::new(&files, CpuOptions { precision, ..CpuOptions::default() })?;
+    let mut cpu = Cpu::new(
+        &files,
+        CpuOptions {
+            precision,
+            ..CpuOptions::default()
+        },
+    )?;
     println!("load           {:8.2} s", start.elapsed().as_secs_f64());
     if part == "train" || part == "all" {
         train(&mut cpu, 1)?;
@@ -42,11 +50,17 @@ fn main() -> Outcome {
 
 fn text(cpu: &Cpu, n: usize, seed: usize) -> Vec<u32> {
     let vocab = cpu.config().vocab_size.min(30_000);
-    (0..n).map(|i| ((i * 7919 + seed * 104_729 + 13) % vocab) as u32).collect()
+    (0..n)
+        .map(|i| ((i * 7919 + seed * 104_729 + 13) % vocab) as u32)
+        .collect()
 }
 
 fn lora(cpu: &Cpu, seed: u64) -> Arc<Lora> {
-    Arc::new(Lora::random(LoraConfig::all_linear(16, 32.0), cpu.config(), seed))
+    Arc::new(Lora::random(
+        LoraConfig::all_linear(16, 32.0),
+        cpu.config(),
+        seed,
+    ))
 }
 
 /// One step: 8 sequences of 128 tokens, rank 16 on every linear layer, every token supervised.
@@ -57,11 +71,22 @@ fn train(cpu: &mut Cpu, adapters: usize) -> Outcome {
         batch.push(&text(cpu, 128, i), 0, None, &[loras[i % adapters].clone()]);
     }
     let tokens = batch.tokens.len();
-    let target = |row: usize| Target { row, token: batch.tokens[(row + 1) % tokens], weight: 1e-3 };
+    let target = |row: usize| Target {
+        row,
+        token: batch.tokens[(row + 1) % tokens],
+        weight: 1e-3,
+    };
     let targets: Vec<_> = (0..tokens).map(target).collect();
-    let mut grads: Vec<_> = batch.adapters.iter().map(|a| Some(a.zeros_like())).collect();
+    let mut grads: Vec<_> = batch
+        .adapters
+        .iter()
+        .map(|a| Some(a.zeros_like()))
+        .collect();
     let seconds = best(4, || cpu.backward(&batch, &targets, &mut grads).map(|_| ()))?;
-    println!("train {adapters} lora   {:8.1} tok/s ({seconds:.3} s)", tokens as f64 / seconds);
+    println!(
+        "train {adapters} lora   {:8.1} tok/s ({seconds:.3} s)",
+        tokens as f64 / seconds
+    );
     Ok(())
 }
 
@@ -82,7 +107,13 @@ fn prefill(cpu: &mut Cpu) -> Outcome {
 /// 16 tokens further for every stream, after prompts of 64; stream i under adapter i % adapters.
 fn decode(cpu: &mut Cpu, streams: usize, adapters: usize) -> Outcome {
     let loras: Vec<_> = (0..adapters).map(|i| lora(cpu, i as u64)).collect();
-    let stack = |i: usize| loras.get(i % adapters.max(1)).cloned().into_iter().collect::<Vec<_>>();
+    let stack = |i: usize| {
+        loras
+            .get(i % adapters.max(1))
+            .cloned()
+            .into_iter()
+            .collect::<Vec<_>>()
+    };
     let slots: Vec<_> = (0..streams).map(|_| cpu.kv_new()).collect();
     let mut batch = PackedBatch::new();
     for (i, slot) in slots.iter().enumerate() {

@@ -22,12 +22,12 @@ pub mod cpu;
 pub mod error;
 pub mod executor;
 pub mod lora;
-pub mod tiny;
-pub mod tokenizer;
-pub mod weights;
 pub mod sampler;
 pub mod scheduler;
+pub mod tiny;
+pub mod tokenizer;
 pub mod trainer;
+pub mod weights;
 
 pub use batch::{PackedBatch, Sequence};
 pub use chat::{ChatTemplate, Message};
@@ -36,11 +36,11 @@ pub use cpu::{Cpu, CpuOptions, Precision};
 pub use error::{Error, Result};
 pub use executor::{Executor, KvSlot, Score, Target};
 pub use lora::{Lora, LoraConfig, LoraGrads, LoraPair};
-pub use tokenizer::{StreamDecoder, Tokenizer};
-pub use weights::{ModelFiles, Tensor};
 pub use sampler::{SamplingParams, TokenLogprob};
 pub use scheduler::{
     CompleteRequest, Completion, Engine, EngineOptions, EngineStats, FinishReason, GenerateEvent,
     GenerateRequest, Priority, ScoreRequest, TrainRequest, Trained,
 };
+pub use tokenizer::{StreamDecoder, Tokenizer};
 pub use trainer::{Example, Schedule, StepReport, TrainConfig};
+pub use weights::{ModelFiles, Tensor};

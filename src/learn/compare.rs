@@ -173,7 +173,10 @@ fn run_case(
         init: None,
     };
     let trained = model.train(vec![training], &mut |_, _, _| true)?;
-    let trained = trained.into_iter().next().expect("one training, one adapter");
+    let trained = trained
+        .into_iter()
+        .next()
+        .expect("one training, one adapter");
     let answers = answer_all(model, Some(&trained.adapter), &closed, grader)?;
     Ok((answers, trained.tokens))
 }

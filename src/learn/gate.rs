@@ -66,8 +66,11 @@ fn learned(before: &[Answer], after: &[Answer], options: &GateOptions) -> Verdic
         Verdict::Accept(scores)
     } else if n > 0 && old + options.min_gain > 1.0 && new >= old {
         Verdict::Accept(format!("{scores}: nearly all was known already"))
-    } else if n > 0 && new >= old && new > 0.0 && gain >= LIKELIHOOD_GAIN && options.min_gain == 0.0 {
-        Verdict::Accept(format!("{scores}; gold answers {gain:.2} nats a token likelier"))
+    } else if n > 0 && new >= old && new > 0.0 && gain >= LIKELIHOOD_GAIN && options.min_gain == 0.0
+    {
+        Verdict::Accept(format!(
+            "{scores}; gold answers {gain:.2} nats a token likelier"
+        ))
     } else {
         Verdict::Weak(format!(
             "{scores}: the gain is under {:.0} %",
@@ -127,6 +130,9 @@ mod tests {
             matches!(&v, Verdict::Forgot(r) if r.contains("8 were") && r.contains("5 after")),
             "{v:?}"
         );
-        assert!(matches!(verdict(0, 5, Some((0.8, 0.7))), Verdict::Accept(_)));
+        assert!(matches!(
+            verdict(0, 5, Some((0.8, 0.7))),
+            Verdict::Accept(_)
+        ));
     }
 }

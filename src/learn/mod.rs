@@ -14,8 +14,8 @@
 //! Knows no HTTP, no SQL and no tensors.
 
 pub mod compare;
-pub mod grading;
 pub mod gate;
+pub mod grading;
 pub mod journal;
 pub mod knowledge;
 pub mod model;

@@ -63,7 +63,9 @@ impl Sampling {
 }
 
 /// One training sequence.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case", tag = "form")]
 pub enum TrainingText {
     /// Plain text; every token is learned, and the end after it.

@@ -150,11 +150,10 @@ impl IngestOptions {
         for layer in layers {
             merge(&mut merged, layer);
         }
-        let options: IngestOptions =
-            serde_json::from_value(merged).map_err(|e| OptionError {
-                field: "options".into(),
-                reason: e.to_string(),
-            })?;
+        let options: IngestOptions = serde_json::from_value(merged).map_err(|e| OptionError {
+            field: "options".into(),
+            reason: e.to_string(),
+        })?;
         options.validate()?;
         Ok(options)
     }

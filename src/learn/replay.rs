@@ -28,7 +28,10 @@ pub fn probes(earlier: &[Earlier]) -> Vec<(String, Question)> {
         .iter()
         .map(|e| {
             let title = &e.passage.title;
-            e.probes.iter().map(|q| (title.clone(), q.clone())).collect()
+            e.probes
+                .iter()
+                .map(|q| (title.clone(), q.clone()))
+                .collect()
         })
         .collect();
     round_robin(
@@ -43,7 +46,11 @@ fn round_robin<T: Clone>(lists: Vec<&[T]>, wanted: usize, from_end: bool) -> Vec
     (0..longest)
         .flat_map(|i| {
             lists.iter().rev().filter_map(move |list| {
-                let at = if from_end { list.len().checked_sub(i + 1)? } else { i };
+                let at = if from_end {
+                    list.len().checked_sub(i + 1)?
+                } else {
+                    i
+                };
                 list.get(at)
             })
         })

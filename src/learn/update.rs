@@ -89,20 +89,21 @@ impl Run<'_> {
             [] => Origin::Written,
             _ => Origin::Given,
         };
-        let written: questions::Written = step(self.journal, "probes", || match self.start.given {
-            [] => Ok(questions::write(
-                self.model,
-                self.start.live,
-                passage,
-                options.gate.probes,
-                options.gate.grader,
-                options.seed.wrapping_add(1),
-            )?),
-            given => Ok(questions::Written {
-                kept: given.to_vec(),
-                dropped: Vec::new(),
-            }),
-        })?;
+        let written: questions::Written =
+            step(self.journal, "probes", || match self.start.given {
+                [] => Ok(questions::write(
+                    self.model,
+                    self.start.live,
+                    passage,
+                    options.gate.probes,
+                    options.gate.grader,
+                    options.seed.wrapping_add(1),
+                )?),
+                given => Ok(questions::Written {
+                    kept: given.to_vec(),
+                    dropped: Vec::new(),
+                }),
+            })?;
         self.journal.event(
             "probes",
             json!({"kept": written.kept, "dropped": written.dropped.len()}),
@@ -169,7 +170,10 @@ impl Run<'_> {
             match verdict {
                 Verdict::Accept(_) => return Ok(self.decide(Some(adapter), reason)),
                 _ if nth + 1 == options.gate.attempts => {
-                    return Ok(self.decide(None, format!("refused after {} attempts: {reason}", nth + 1)));
+                    return Ok(self.decide(
+                        None,
+                        format!("refused after {} attempts: {reason}", nth + 1),
+                    ));
                 }
                 Verdict::Weak(_) => update.epochs = (update.epochs * 3).div_ceil(2),
                 Verdict::Forgot(_) => {
@@ -202,21 +206,30 @@ impl Run<'_> {
             let share = done as f32 / steps as f32;
             let message = format!("step {done} of {steps}, loss {loss:.3}");
             journal.progress("training", 0.4 + 0.45 * share, &message);
-            journal.event("train", json!({"attempt": nth + 1, "step": done, "steps": steps, "loss": loss}));
+            journal.event(
+                "train",
+                json!({"attempt": nth + 1, "step": done, "steps": steps, "loss": loss}),
+            );
             stop = journal.check();
             stop.is_ok()
         });
         stop?;
         let trained = trained?.pop().expect("one adapter for one training");
 
-        self.journal.progress("after", 0.87, "asking after learning");
+        self.journal
+            .progress("after", 0.87, "asking after learning");
         let after = self.ask_new(Some(&trained.adapter))?;
         let retained = self.ask_earlier(Some(&trained.adapter))?;
         let retention = self.report.retention.map(|r| Retention {
             after: accuracy(&retained),
             ..r
         });
-        let before: Vec<Answer> = self.report.probes.iter().filter_map(|p| p.before.clone()).collect();
+        let before: Vec<Answer> = self
+            .report
+            .probes
+            .iter()
+            .filter_map(|p| p.before.clone())
+            .collect();
         let evidence = Evidence {
             before: &before,
             after: &after,
@@ -281,8 +294,10 @@ impl Run<'_> {
         });
         let rows = rows.collect::<Vec<_>>();
         let score = accuracy(answers);
-        self.journal
-            .event("score", json!({"when": when, "score": score, "probes": rows}));
+        self.journal.event(
+            "score",
+            json!({"when": when, "score": score, "probes": rows}),
+        );
     }
 
     fn done(&mut self, stage: &str, clock: Instant) {

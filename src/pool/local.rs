@@ -5,10 +5,10 @@ use crate::learn::model::{
     Adapter, Model, ModelError, OnStep, Prompt, Sampling, Trained, Training, TrainingText,
 };
 use autodidact_engine::chat::Message;
+use autodidact_engine::sampler::SamplingParams;
 use autodidact_engine::scheduler::{
     CompleteRequest, Engine, Priority, ScoreRequest, TrainRequest, Trained as EngineTrained,
 };
-use autodidact_engine::sampler::SamplingParams;
 use autodidact_engine::trainer::{Example, Schedule, TrainConfig};
 use autodidact_engine::{Error, Lora, LoraConfig};
 use std::sync::Arc;

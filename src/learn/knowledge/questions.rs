@@ -1,7 +1,7 @@
 //! Probes without labels: the model writes questions about the passage, and a pair is kept only if it
 //! passes the round trip: answered right with the passage in sight and wrong without it.
 
-use super::closed_book::{ask_open_book, answer_all, closed_book};
+use super::closed_book::{answer_all, ask_open_book, closed_book};
 use super::self_edit::{from_text, grounded, pair_prompt, pair_sampling};
 use super::sentences::sentences;
 use super::{Passage, Question};
@@ -47,7 +47,10 @@ pub fn write(
     let mut written = Written::default();
     for ((pair, open), closed) in candidates.into_iter().zip(open).zip(closed) {
         let reason = match (open.correct, closed.correct) {
-            (false, _) => format!("with the passage in sight it was answered {:?}", open.answer),
+            (false, _) => format!(
+                "with the passage in sight it was answered {:?}",
+                open.answer
+            ),
             (_, true) => "it is known already".to_owned(),
             _ if written.kept.len() == wanted => "enough others were kept".to_owned(),
             _ => {

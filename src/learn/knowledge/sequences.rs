@@ -26,7 +26,10 @@ pub fn training_texts(passage: &Passage, edits: &[SelfEdit]) -> Vec<TrainingText
     for sentence in &first {
         texts.push(chat(format!("Tell me a fact about {title}."), *sentence));
     }
-    texts.push(chat(format!("What do you know about {title}?"), text.as_str()));
+    texts.push(chat(
+        format!("What do you know about {title}?"),
+        text.as_str(),
+    ));
     texts.push(titled(title, text));
     let mut seen = HashSet::new();
     texts.retain(|t| seen.insert(t.clone()));
