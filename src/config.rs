@@ -220,8 +220,8 @@ impl Config {
         self.auth.keys.extend(over.api_key_hashes);
     }
 
-    /// What no type can say: a server others can reach has keys, and counts are not zero.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    /// What no type can say.
+    fn check(&self) -> Result<(), ConfigError> {
         if let Some(bad) = self.auth.keys.iter().find(|key| !is_key_hash(key)) {
             return Err(value_error(
                 "auth.keys",
@@ -245,6 +245,11 @@ impl Config {
                 return Err(value_error(name, "must be at least 1".to_owned()));
             }
         }
+        Ok(())
+    }
+
+    /// Refuses to open a server to others that asks nobody for a key.
+    pub fn check_exposure(&self) -> Result<(), ConfigError> {
         if !self.listen.ip().is_loopback() && self.auth.keys.is_empty() {
             return Err(ConfigError::Unprotected {
                 listen: self.listen,

@@ -7,5 +7,6 @@ pub mod adapters;
 pub mod config;
 pub mod jobs;
 pub mod learn;
+pub mod models;
 pub mod pool;
 pub mod store;

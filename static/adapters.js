@@ -12,7 +12,7 @@ export async function adaptersView({ root, signal }) {
   const list = table("Adapters", COLUMNS, []);
   const load = (cursor) => get(`/adapters?limit=30${cursor ? `&after=${encodeURIComponent(cursor)}` : ""}`, signal);
   await pages(load, (items) => list.body.append(...items.map((item) => row(COLUMNS, [
-    el("a", { href: `#/adapters/${encodeURIComponent(item.name)}` }, item.name), `@${item.live_version}`, String(item.versions), String(item.documents),
+    el("a", { href: `#/adapters/${encodeURIComponent(item.name)}` }, item.name), item.live_version ? `@${item.live_version}` : "none yet", String(item.versions), String(item.documents),
     shortDigest(item.digest), when(item.updated_at),
     el("a", { href: `#/chat?${new URLSearchParams({ adapter: item.name })}` }, "Ask"),
   ]))), more);
@@ -41,12 +41,12 @@ export async function adapterView({ root, id, signal }) {
   }
   const adapter = await draw();
   root.querySelector(".lead")?.remove();
-  root.querySelector(".heading").append(el("p", { class: "lead" }, `Made `, when(adapter.created_at), `, live version ${adapter.live_version}.`));
+  root.querySelector(".heading").append(el("p", { class: "lead" }, `Made `, when(adapter.created_at), adapter.live_version ? `, live version ${adapter.live_version}.` : ", nothing published yet."));
   actions.append(actionButton("Delete", async () => {
     const sure = await confirmed(`Delete ${id}?`, "The name and all its versions go. This cannot be undone.", `Delete ${id}`, true);
     if (!sure) return;
     const now = await get(path, signal);
-    await remove(`${path}?expected_version=${now.live_version}`);
+    await remove(now.live_version ? `${path}?expected_version=${now.live_version}` : path);
     location.hash = "#/adapters";
   }, "danger quiet"));
 }
@@ -64,7 +64,7 @@ function versionCard(adapter, item, path, redraw) {
           await post(`${path}/rollback`, { version: item.version, expected_version: adapter.live_version });
           await redraw();
         }),
-        downloadLink(`${path}/versions/${item.version}/weights`, `${adapter.name}-${item.version}.tar`, { class: "button quiet", title: "PEFT: adapter_config.json and adapter_model.safetensors" }, el))),
+        downloadLink(`${path}/versions/${item.version}/weights`, `${adapter.name}-${item.version}.tar`, { class: "button quiet", title: "PEFT: adapter_config.json and adapter_model.safetensors" }))),
     el("p", { class: "muted small" }, "Made ", when(item.created_at), `, ${bytes(item.bytes)}`, item.parent ? `, continues ${parent(item.parent)}` : "", "."));
   if (Array.isArray(documents) && documents.length) {
     node.append(el("ul", { class: "lineage" }, documents.map((document) => lineageEntry(document))));

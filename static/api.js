@@ -1,6 +1,8 @@
 // Talking to the server: JSON in and out, its error sentences, server-sent events over fetch.
 // EventSource cannot send a bearer key, so streams are read from the response body.
 
+import { el, notice } from "./dom.js";
+
 const KEY = "autodidact-key";
 export const TERMINAL = new Set(["succeeded", "failed", "cancelled"]);
 
@@ -136,12 +138,18 @@ export function pause(milliseconds, signal) {
 }
 
 // A link cannot carry the bearer key, so with one the file is fetched and handed over.
-export function downloadLink(path, name, attributes, el) {
-  return el("a", { href: path, download: name, ...attributes, onclick: async (event) => {
+export function downloadLink(path, name, attributes) {
+  const link = el("a", { href: path, download: name, ...attributes }, "Download");
+  link.addEventListener("click", async (event) => {
     if (!sessionStorage.getItem(KEY)) return;
     event.preventDefault();
-    const url = URL.createObjectURL(await (await send("GET", path)).blob());
-    el("a", { href: url, download: name }).click();
-    URL.revokeObjectURL(url);
-  } }, "Download");
+    try {
+      const url = URL.createObjectURL(await (await send("GET", path)).blob());
+      el("a", { href: url, download: name }).click();
+      URL.revokeObjectURL(url);
+    } catch (error) {
+      link.after(notice(error.message));
+    }
+  });
+  return link;
 }

@@ -15,7 +15,7 @@ export async function chatView({ root, query, signal }) {
   const limit = el("input", { id: "limit", type: "number", min: "1", max: "4096", step: "1", value: "128" });
   const earlier = el("input", { id: "earlier", type: "checkbox" });
   const box = el("textarea", { id: "question", rows: "2", placeholder: "Ask both models the same question…", value: query.get("q") ?? "" });
-  const ask = el("button", { class: "primary", type: "submit" }, "Ask");
+  const ask = el("button", { class: "primary", type: "submit", disabled: true }, "Ask");
   const stop = el("button", { class: "quiet", type: "button", hidden: true }, "Stop");
   const form = el("form", { class: "composer", "aria-label": "Ask" },
     el("label", { for: "question", class: "unseen" }, "Question"), box, el("div", { class: "actions" }, stop, ask));
@@ -36,7 +36,7 @@ export async function chatView({ root, query, signal }) {
   if (!base) throw new ApiError("The server lists no base model.", 0, "no-base");
   const wanted = query.get("adapter") ?? "";
   const [wantedAlias, wantedVersion] = wanted.split("@");
-  const names = adapters.items.map((adapter) => adapter.name);
+  const names = adapters.items.filter((adapter) => adapter.live_version).map((adapter) => adapter.name);
   alias.append(...(names.length ? names : [""]).map((name) => el("option", { value: name }, name || "none yet")));
   alias.disabled = names.length === 0;
   if (names.includes(wantedAlias)) alias.value = wantedAlias;
@@ -98,6 +98,8 @@ export async function chatView({ root, query, signal }) {
     stop.hidden = true;
     if (!signal.aborted) box.focus();
   });
+  // Until here nothing listened to the form, and a browser would have sent it by itself.
+  ask.disabled = false;
   if (matchMedia("(hover: hover)").matches) box.focus();
 }
 

@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { badge, el, empty, heading, inspect, pages, row, scores, table, when } from "./dom.js";
+import { documentCard } from "./learning.js";
 
 const COLUMNS = ["Document", "Adapter", "State", "Score", "Posted"];
 
@@ -33,11 +34,34 @@ export async function documentView({ root, id, signal }) {
     el("section", { class: "card" },
       el("dl", { class: "facts" },
         fact("State", badge(state)), fact("Adapter", el("span", {}, adapterLink(adapter), version ? `, version ${version}` : "")),
-        fact("Score", scores(before, after)), fact("Posted", when(made)),
+        fact("Score", scores(before ?? report?.score_before, after ?? report?.score_after)), fact("Posted", when(made)),
         job ? fact("Job", el("a", { href: `#/jobs/${encodeURIComponent(job)}` }, "Watch how it was learned")) : []),
       typeof text === "string" ? el("details", {}, el("summary", {}, "Text"), el("pre", { class: "text" }, text)) : null));
-  const told = { ...rest, ...(report ?? {}) };
-  if (Object.keys(told).length) root.append(el("section", { class: "card report" }, el("h2", {}, "Report"), inspect(told)));
+  const { self_edits: edits, probes, decision, ...details } = report ?? {};
+  if (report) root.append(learned(found, { edits, probes, decision }));
+  const told = { ...rest, ...details };
+  if (Object.keys(told).length) {
+    root.append(el("section", { class: "card report" }, el("details", {}, el("summary", {}, "Everything that was recorded"), inspect(told))));
+  }
+}
+
+// The report tells the same story as the job's events, so it is drawn by the same card.
+function learned({ adapter, state, report }, { edits, probes, decision }) {
+  const card = documentCard(null, adapter);
+  card.take("document", { title: "What happened", state });
+  for (const edit of edits ?? []) {
+    card.take("self_edit", { ...edit, sequences: (edit.statements?.length ?? 0) + (edit.pairs?.length ?? 0) });
+  }
+  card.take("probes", { kept: probes ?? [], dropped: report.dropped_probes?.length ?? 0 });
+  for (const time of ["before", "after"]) {
+    const asked = (probes ?? []).filter((probe) => probe[time])
+      .map((probe) => ({ question: probe.question, answer: probe.answer, got: probe[time].answer, correct: probe[time].correct }));
+    if (asked.length) card.take("score", { when: time, score: report[`score_${time}`], probes: asked });
+  }
+  const losses = report.attempts?.at(-1)?.losses ?? [];
+  losses.forEach((loss, index) => card.take("train", { step: index + 1, steps: losses.length, loss }));
+  if (decision) card.take("decision", decision);
+  return card.node;
 }
 
 function fact(name, value) {

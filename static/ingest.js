@@ -103,7 +103,7 @@ export async function teachView({ root, query, signal }) {
   });
 
   const page = await get("/adapters?limit=100", signal);
-  versions = new Map(page.items.map((item) => [item.name, item.live_version]));
+  versions = new Map(page.items.filter((item) => item.live_version).map((item) => [item.name, item.live_version]));
   known.append(...page.items.map((item) => el("option", { value: item.name })));
   suggest();
 }

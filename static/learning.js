@@ -5,8 +5,10 @@ import { badge, el, percent, row, svg, table } from "./dom.js";
 
 const COLUMNS = ["Question", "Expected", "Before", "After"];
 
+// Without an id the card stands on the document's own page and links nowhere.
 export function documentCard(id, adapter) {
-  const title = el("h2", {}, el("a", { href: `#/documents/${encodeURIComponent(id)}` }, "Document"));
+  const name = el(id ? "a" : "span", id ? { href: `#/documents/${encodeURIComponent(id)}` } : {}, "Document");
+  const title = el("h2", {}, name);
   const state = el("span", {});
   const decision = el("div", { class: "decision", "aria-live": "polite" });
   const probes = el("section", { hidden: true });
@@ -16,6 +18,7 @@ export function documentCard(id, adapter) {
     el("div", { class: "between" }, title, state), decision, probes, training, notes);
   const asked = new Map();
   const sum = {};
+  const edits = new Map();
   let losses = [];
   let dropped = 0;
 
@@ -30,15 +33,17 @@ export function documentCard(id, adapter) {
   }
   const on = {
     document(data) {
-      if (data.title) title.firstChild.textContent = data.title;
+      if (data.title) name.textContent = data.title;
       if (data.state) state.replaceChildren(badge(data.state));
     },
     self_edit(data) {
+      // A resumed job may tell of the same notes again.
+      edits.set(data.text, data);
       notes.hidden = false;
-      const count = Array.isArray(data.sequences) ? data.sequences.length : data.sequences;
+      const sequences = [...edits.values()].reduce((total, edit) => total + (edit.sequences ?? 0), 0);
       notes.replaceChildren(el("details", { open: true },
-        el("summary", {}, `Study notes: ${data.kind}`, typeof count === "number" ? el("span", { class: "muted" }, ` (${count} training sequences)`) : ""),
-        el("pre", { class: "text" }, data.text || "The text alone, no notes.")));
+        el("summary", {}, `Study notes: ${data.kind}`, sequences ? el("span", { class: "muted" }, ` (${sequences} training ${sequences === 1 ? "sequence" : "sequences"})`) : ""),
+        [...edits.keys()].map((text) => el("pre", { class: "text" }, text || "The text alone, no notes."))));
     },
     probes(data) {
       for (const { question, answer } of data.kept ?? []) asked.set(question, { ...asked.get(question), answer });

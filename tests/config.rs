@@ -169,19 +169,19 @@ fn a_missing_file_is_named() {
 #[test]
 fn other_addresses_need_a_key() {
     let hash = format!("sha256:{}", "ab".repeat(32));
+    let expose = |listen: &str, env: &[(&str, &str)]| {
+        load(&format!("listen = '{listen}'"), env, Overrides::default())
+            .unwrap()
+            .check_exposure()
+            .map_err(|error| error.to_string())
+    };
     for listen in ["0.0.0.0:80", "[::]:80", "192.168.1.5:8080"] {
-        let file = format!("listen = '{listen}'");
-        let error = load(&file, &[], Overrides::default()).unwrap_err();
+        let error = expose(listen, &[]).unwrap_err();
         assert!(error.contains("refusing to listen on"), "{error}");
         assert!(error.contains("autodidact key"), "{error}");
-        load(
-            &file,
-            &[("AUTODIDACT_API_KEY_HASH", &hash)],
-            Overrides::default(),
-        )
-        .unwrap();
+        expose(listen, &[("AUTODIDACT_API_KEY_HASH", &hash)]).unwrap();
     }
-    load("listen = '[::1]:80'", &[], Overrides::default()).unwrap();
+    expose("[::1]:80", &[]).unwrap();
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub mod cpu;
 pub mod error;
 pub mod executor;
 pub mod lora;
+pub mod reference;
 pub mod sampler;
 pub mod scheduler;
 pub mod tiny;
@@ -36,6 +37,7 @@ pub use cpu::{Cpu, CpuOptions, Precision};
 pub use error::{Error, Result};
 pub use executor::{Executor, KvSlot, Score, Target};
 pub use lora::{Lora, LoraConfig, LoraGrads, LoraPair};
+pub use reference::Reference;
 pub use sampler::{SamplingParams, TokenLogprob};
 pub use scheduler::{
     CompleteRequest, Completion, Engine, EngineOptions, EngineStats, FinishReason, GenerateEvent,

@@ -105,11 +105,19 @@ fn plain_text_never_becomes_a_control_token() {
     assert_eq!(t.decode(&trusted, true), "\nsystem\nobey");
     // Only the span is untrusted; a spelling that reaches into it by one byte is text, too.
     assert_eq!(
-        controls(t, &t.encode_spans(text, &[0..10]).unwrap()),
+        controls(
+            t,
+            &t.encode_spans(text, std::slice::from_ref(&(0..10)))
+                .unwrap()
+        ),
         ["<|im_start|>", "<|im_end|>"]
     );
     assert_eq!(
-        controls(t, &t.encode_spans(text, &[9..10]).unwrap()),
+        controls(
+            t,
+            &t.encode_spans(text, std::slice::from_ref(&(9..10)))
+                .unwrap()
+        ),
         ["<|im_start|>", "<|im_end|>"]
     );
     assert_eq!(

@@ -19,3 +19,8 @@ pub use cache::Loaded;
 pub use error::{Error, Result};
 pub use name::{AliasName, InvalidName};
 pub use registry::{Registry, Resolved};
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod tests;

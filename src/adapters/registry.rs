@@ -94,8 +94,22 @@ impl Registry {
         lora: &Lora,
         lineage: Value,
     ) -> Result<Version> {
+        self.publish_learned(alias, expected_live, lora, lineage, &[])
+    }
+
+    /// The same, and marks the documents it learned (by id) in the same transaction: a job that is
+    /// killed right after finds them learned and does not learn them twice.
+    pub fn publish_learned(
+        &self,
+        alias: &AliasName,
+        expected_live: Option<u64>,
+        lora: &Lora,
+        lineage: Value,
+        documents: &[String],
+    ) -> Result<Version> {
         let files = peft::to_files(lora, &self.base_id);
-        let version = self.insert(alias, Expected::Exactly(expected_live), &files, lineage)?;
+        let expected = Expected::Exactly(expected_live);
+        let version = self.insert(alias, expected, &files, lineage, documents)?;
         self.cache
             .get_or_load(&version.digest, || Ok::<_, Error>(lora.clone()))?;
         Ok(version)
@@ -115,7 +129,8 @@ impl Registry {
             safetensors,
         };
         self.check_files(&files)?;
-        self.insert(alias, expected.into(), &files, json!({"source": "upload"}))
+        let lineage = json!({"source": "upload"});
+        self.insert(alias, expected.into(), &files, lineage, &[])
     }
 
     /// The PEFT files of a version.
@@ -192,17 +207,16 @@ impl Registry {
     /// vLLM's `load_lora_adapter`: publishes a PEFT directory of this machine's disk.
     pub fn load(&self, lora_name: &str, lora_path: &Path) -> Result<Version> {
         let alias = AliasName::parse(lora_name)?;
-        let loaded = || Error::AlreadyLoaded {
-            name: lora_name.into(),
-        };
         let files = peft::load_dir(lora_path).map_err(|source| Error::LoadDirectory {
             path: lora_path.into(),
             source,
         })?;
         self.check_files(&files)?;
         let lineage = json!({"source": "load_lora_adapter", "path": lora_path});
-        match self.insert(&alias, Expected::Exactly(None), &files, lineage) {
-            Err(Error::Store(store::Error::Conflict { .. })) => Err(loaded()),
+        match self.insert(&alias, Expected::Exactly(None), &files, lineage, &[]) {
+            Err(Error::Store(store::Error::Conflict { .. })) => Err(Error::AlreadyLoaded {
+                name: lora_name.into(),
+            }),
             other => other,
         }
     }
@@ -245,6 +259,7 @@ impl Registry {
         expected: Expected,
         files: &PeftFiles,
         lineage: Value,
+        documents: &[String],
     ) -> Result<Version> {
         self.check_name(alias)?;
         let aliases = self.store.aliases();
@@ -255,6 +270,7 @@ impl Registry {
             weights_blob: blobs.put(&files.safetensors)?,
             bytes: (files.config_json.len() + files.safetensors.len()) as u64,
             lineage,
+            documents: documents.to_vec(),
         };
         let version = aliases.publish(alias.as_str(), expected, new)?;
         drop(blobs);

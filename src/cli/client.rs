@@ -47,14 +47,22 @@ impl Client {
     pub fn ingest(&self, body: &Value) -> Result<(bool, String), String> {
         let mut answer = self.post("/ingest?wait=60s", body)?;
         let job = answer["job"]["id"].as_str().unwrap_or_default().to_owned();
-        let finished = |j: &Value| matches!(j["state"].as_str(), Some("succeeded" | "failed" | "cancelled"));
+        let finished = |j: &Value| {
+            matches!(
+                j["state"].as_str(),
+                Some("succeeded" | "failed" | "cancelled")
+            )
+        };
         while !finished(&answer["job"]) {
             std::thread::sleep(Duration::from_millis(500));
             answer = json!({"job": self.get(&format!("/jobs/{job}"))?});
         }
         let job = &answer["job"];
         if job["state"] != "succeeded" {
-            return Err(format!("the job ended as {}: {}", job["state"], job["error"]));
+            return Err(format!(
+                "the job ended as {}: {}",
+                job["state"], job["error"]
+            ));
         }
         let document = &job["result"]["documents"][0];
         let reason = document["reason"].as_str().unwrap_or_default().to_owned();
@@ -100,7 +108,8 @@ const START_LIMIT: Duration = Duration::from_secs(600);
 
 impl ServerProcess {
     pub fn start(model: &str, data: &Path) -> Result<Self, String> {
-        let listener = TcpListener::bind("127.0.0.1:0").map_err(|e| format!("no free port: {e}"))?;
+        let listener =
+            TcpListener::bind("127.0.0.1:0").map_err(|e| format!("no free port: {e}"))?;
         let address = listener.local_addr().map_err(|e| e.to_string())?;
         drop(listener);
         let program = std::env::current_exe().map_err(|e| e.to_string())?;
@@ -119,7 +128,13 @@ impl ServerProcess {
                 return Err(format!("the server ended at once: {status}"));
             }
             let url = format!("{}/readyz", server.client.url);
-            if server.client.agent.get(url).call().is_ok_and(|r| r.status().is_success()) {
+            if server
+                .client
+                .agent
+                .get(url)
+                .call()
+                .is_ok_and(|r| r.status().is_success())
+            {
                 return Ok(server);
             }
             if clock.elapsed() > START_LIMIT {

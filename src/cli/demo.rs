@@ -114,7 +114,10 @@ fn measure(model: &str, documents: &[Document], data: &std::path::Path) -> Resul
     let server = ServerProcess::start(model, data)?;
     let client = &server.client;
     let base = client.base_model()?;
-    eprintln!("asking {} documents' questions before learning", documents.len());
+    eprintln!(
+        "asking {} documents' questions before learning",
+        documents.len()
+    );
     let plain = |q: &Question, _: &Document| q.question.clone();
     let open = |q: &Question, d: &Document| {
         let passage = Passage {
@@ -161,15 +164,17 @@ fn measure(model: &str, documents: &[Document], data: &std::path::Path) -> Resul
     let answers = questions
         .zip(flat(&before).zip(flat(&open_book)))
         .zip(flat(&after).zip(flat(&after_restart)))
-        .map(|(((d, q), (before, open_book)), (after, after_restart))| Asked {
-            document: d.slug.clone(),
-            question: q.question.clone(),
-            gold: q.answer.clone(),
-            before,
-            open_book,
-            after,
-            after_restart,
-        });
+        .map(
+            |(((d, q), (before, open_book)), (after, after_restart))| Asked {
+                document: d.slug.clone(),
+                question: q.question.clone(),
+                gold: q.answer.clone(),
+                before,
+                open_book,
+                after,
+                after_restart,
+            },
+        );
     Ok(Figures {
         model: base.clone(),
         documents: documents.len(),
@@ -193,7 +198,9 @@ fn ask_all(
     let of_document = |(i, d): (usize, &Document)| {
         let model = model_of(i);
         let questions = d.questions.iter();
-        questions.map(|q| client.ask(&model, &prompt(q, d))).collect()
+        questions
+            .map(|q| client.ask(&model, &prompt(q, d)))
+            .collect()
     };
     documents.iter().enumerate().map(of_document).collect()
 }

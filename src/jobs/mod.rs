@@ -25,3 +25,6 @@ pub use error::{Error, Result};
 pub use facade::Jobs;
 pub use runner::{Handler, Handlers, Runner};
 pub use subscription::Subscription;
+
+#[cfg(test)]
+mod tests;

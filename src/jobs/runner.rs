@@ -61,7 +61,9 @@ impl Runner {
 
     /// Leases no more, asks running jobs to stop at their next check (they stay queued, to be resumed
     /// by the next process) and returns when all have.
-    pub fn shutdown(self) {}
+    pub fn shutdown(self) {
+        drop(self);
+    }
 }
 
 impl Drop for Runner {

@@ -49,6 +49,9 @@ pub struct NewVersion {
     pub weights_blob: String,
     pub bytes: u64,
     pub lineage: Value,
+    /// Documents that become `learned` by it, in the same transaction: a crash right after leaves no
+    /// document whose learning would be repeated.
+    pub documents: Vec<String>,
 }
 
 /// What the caller takes the live version to be.
@@ -177,6 +180,13 @@ impl Aliases<'_> {
                     at
                 ],
             )?;
+            for id in &new.documents {
+                tx.execute(
+                    "UPDATE documents SET state = 'learned', version = ?2, updated_at = ?3
+                     WHERE id = ?1",
+                    params![id, number, at],
+                )?;
+            }
             let version = get_version(tx, alias, number as u64)?;
             Ok(Ok(version.ok_or(rusqlite::Error::QueryReturnedNoRows)?))
         })?

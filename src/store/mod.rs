@@ -196,3 +196,6 @@ fn lock(data_dir: &Path) -> Result<File> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,8 @@
 //!
 //! Each turn is one packed forward pass that moves every running sequence on by a token and feeds
 //! prompts in, then at most one slice of scoring and one of training. So a stream never waits longer
-//! than two slices, however long the training is. Interactive requests are admitted first, then
+//! than two slices, however long the training is; while it runs, slices get only a share of the time,
+//! so that most of its tokens do not wait at all. Interactive requests are admitted first, then
 //! ingest, then the outer loop; background work never keeps an interactive request from a place.
 //!
 //! [`Engine`] is the handle; what it is asked becomes a [`Command`](worker::Command) to the thread.
@@ -47,6 +48,9 @@ pub struct EngineOptions {
     pub max_waiting: usize,
     /// Tokens of training or scoring between two decoding steps, while something is being generated.
     pub train_slice_tokens: usize,
+    /// The part of the time that training and scoring may take while someone watches a stream: so
+    /// few of its tokens have to wait for a slice.
+    pub train_share: f32,
     /// The context window; the model's own if `None` or larger than that.
     pub window: Option<usize>,
 }
@@ -54,10 +58,11 @@ pub struct EngineOptions {
 impl Default for EngineOptions {
     fn default() -> Self {
         EngineOptions {
-            max_batch_tokens: 1024,
+            max_batch_tokens: 512,
             max_sequences: 32,
             max_waiting: 256,
             train_slice_tokens: 128,
+            train_share: 0.3,
             window: None,
         }
     }

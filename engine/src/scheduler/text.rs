@@ -53,7 +53,10 @@ impl TextStream {
             used += chunk.valid().len();
             let invalid = chunk.invalid();
             let at_end = used + invalid.len() == self.bytes.len();
-            if !invalid.is_empty() && !(at_end && may_continue(invalid)) {
+            if at_end && may_continue(invalid) {
+                break;
+            }
+            if !invalid.is_empty() {
                 text.push('\u{FFFD}');
                 used += invalid.len();
             }

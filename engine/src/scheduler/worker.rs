@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 pub(super) enum Command {
     Generate(GenerateRequest),
@@ -72,6 +73,8 @@ pub(super) struct Worker {
     scoring: Vec<Scoring>,
     training: Vec<Training>,
     totals: EngineStats,
+    /// Seconds that watched streams may run before the next slice of other work.
+    owed: f64,
 }
 
 impl Worker {
@@ -93,6 +96,7 @@ impl Worker {
             scoring: Vec::new(),
             training: Vec::new(),
             totals: EngineStats::default(),
+            owed: 0.0,
         }
     }
 
@@ -100,9 +104,16 @@ impl Worker {
     pub fn run(mut self, commands: Receiver<Command>) {
         while self.listen(&commands) {
             self.admit();
+            let turn = Instant::now();
             self.generate();
-            self.score();
-            self.train();
+            self.owed -= turn.elapsed().as_secs_f64();
+            if self.owed <= 0.0 || !self.watched() {
+                let slices = Instant::now();
+                self.score();
+                self.train();
+                let share = f64::from(self.options.train_share.clamp(0.01, 1.0));
+                self.owed = slices.elapsed().as_secs_f64() * (1.0 - share) / share;
+            }
             self.publish();
         }
         let stopped = Error::Stopped.to_string();
@@ -335,11 +346,15 @@ impl Worker {
 
     /// Small while someone watches a stream, so that it stays smooth.
     fn slice_tokens(&self) -> usize {
-        let watched = |g: &Generation| g.priority == Priority::Interactive;
-        match self.running.iter().any(watched) {
+        match self.watched() {
             true => self.options.train_slice_tokens,
             false => self.options.max_batch_tokens,
         }
+    }
+
+    fn watched(&self) -> bool {
+        let interactive = |g: &Generation| g.priority == Priority::Interactive;
+        self.running.iter().any(interactive)
     }
 
     fn publish(&mut self) {

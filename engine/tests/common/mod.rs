@@ -1,6 +1,22 @@
-//! What the integration tests share.
+//! What the integration tests share. The checks here take any executor: what holds for the reference must
+//! hold for every other, within its own tolerance.
 
+// Every test binary compiles all of this and uses its part.
+#![allow(dead_code)]
+
+pub mod gradients;
+pub mod logits;
+pub mod packing;
+
+use autodidact_engine::reference::Reference;
+use autodidact_engine::tiny::write_tiny;
+use autodidact_engine::{
+    Cpu, CpuOptions, Executor, Family, Lora, LoraConfig, ModelConfig, ModelFiles, Precision,
+};
 use std::path::PathBuf;
+use std::sync::Arc;
+
+pub const FAMILIES: [Family; 3] = [Family::Llama, Family::Qwen2, Family::Qwen3];
 
 /// A model's file: in `$AUTODIDACT_MODELS`, or else `~/.cache/autodidact/models`. A missing file fails the
 /// test: skipping would look like passing.
@@ -23,4 +39,57 @@ pub fn model_path(file: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+pub fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
+}
+
+/// A tiny random model of the family.
+pub fn tiny(family: Family) -> ModelFiles {
+    let dir = tempfile::tempdir().unwrap();
+    write_tiny(dir.path(), family, 7).unwrap();
+    ModelFiles::open(dir.path()).unwrap()
+}
+
+pub fn reference(files: &ModelFiles) -> Reference {
+    Reference::new(files, &candle_core::Device::Cpu).unwrap()
+}
+
+pub fn cpu(files: &ModelFiles, precision: Precision) -> Cpu {
+    let options = CpuOptions {
+        threads: 2,
+        precision,
+    };
+    Cpu::new(files, options).unwrap()
+}
+
+/// On all seven linear layers, A and B random.
+pub fn random_lora(config: &ModelConfig, rank: usize, alpha: f32, seed: u64) -> Arc<Lora> {
+    Arc::new(Lora::random(
+        LoraConfig::all_linear(rank, alpha),
+        config,
+        seed,
+    ))
+}
+
+/// `n` tokens that repeat nothing in an obvious way.
+pub fn some_tokens(n: usize, seed: usize, executor: &dyn Executor) -> Vec<u32> {
+    let vocab = executor.config().vocab_size;
+    (0..n)
+        .map(|i| ((i * i * 31 + i * 17 + seed * 101 + 5) % vocab) as u32)
+        .collect()
+}
+
+#[track_caller]
+pub fn assert_close(what: &str, actual: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(actual.len(), expected.len(), "{what}: lengths differ");
+    for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
+        assert!(
+            (a - e).abs() <= tolerance,
+            "{what}: entry {i} is {a}, expected {e} within {tolerance}"
+        );
+    }
 }

@@ -2,15 +2,16 @@
 //! `peft`, vLLM and this engine. The same adapter always gives the same bytes, so that the digest
 //! of the bytes can name it.
 
+mod config;
+
+use self::config::{PeftConfig, config_json};
 use super::{Lora, LoraConfig, LoraPair};
 use crate::config::{ModelConfig, Projection};
 use crate::error::{Error, Result};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use serde::Deserialize;
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
 pub const CONFIG_FILE: &str = "adapter_config.json";
@@ -66,7 +67,10 @@ pub fn from_files(config_json: &[u8], safetensors: &[u8], model: &ModelConfig) -
     config.check()?;
     let file = SafeTensors::deserialize(safetensors).map_err(damaged)?;
     let (rank, mut layers) = (config.r, empty_layers(model));
-    for (name, tensor) in file.iter() {
+    // Sorted, so that the same damaged file always gets the same complaint.
+    let mut tensors: Vec<_> = file.iter().collect();
+    tensors.sort_unstable_by_key(|(name, _)| *name);
+    for (name, tensor) in tensors {
         let (layer, projection, part) = parse_name(name, model)?;
         let (inputs, outputs) = model.features(projection);
         let want = match part {
@@ -137,129 +141,6 @@ pub fn digest(files: &PeftFiles) -> String {
     }
     let hex: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
     format!("sha256:{hex}")
-}
-
-fn config_json(config: &LoraConfig, base_model: &str) -> Vec<u8> {
-    // PEFT and vLLM expect a whole number where it is one.
-    let alpha = match config.alpha {
-        a if a.fract() == 0.0 => json!(a as i64),
-        a => json!(a),
-    };
-    let targets: Vec<&str> = config.targets.iter().map(|p| p.name()).collect();
-    // A map sorted by key: the bytes must not depend on serde_json's features.
-    let entries = BTreeMap::from([
-        ("peft_type", json!("LORA")),
-        ("task_type", json!("CAUSAL_LM")),
-        ("auto_mapping", Value::Null),
-        ("base_model_name_or_path", json!(base_model)),
-        ("revision", Value::Null),
-        ("inference_mode", json!(true)),
-        ("r", json!(config.rank)),
-        ("lora_alpha", alpha),
-        ("lora_dropout", json!(0.0)),
-        ("target_modules", json!(targets)),
-        ("bias", json!("none")),
-        ("fan_in_fan_out", json!(false)),
-        ("init_lora_weights", json!(true)),
-        ("use_rslora", json!(false)),
-        ("use_dora", json!(false)),
-        ("modules_to_save", Value::Null),
-        ("layers_to_transform", Value::Null),
-        ("layers_pattern", Value::Null),
-        ("rank_pattern", json!({})),
-        ("alpha_pattern", json!({})),
-    ]);
-    let mut bytes = serde_json::to_vec_pretty(&entries).expect("plain values always serialise");
-    bytes.push(b'\n');
-    bytes
-}
-
-/// The keys that decide whether and how an adapter can be applied.
-#[derive(Deserialize)]
-struct PeftConfig {
-    peft_type: String,
-    r: usize,
-    lora_alpha: f32,
-    #[serde(default)]
-    target_modules: Value,
-    #[serde(default)]
-    bias: Option<String>,
-    #[serde(default)]
-    use_rslora: bool,
-    #[serde(default)]
-    use_dora: bool,
-    #[serde(default)]
-    lora_bias: bool,
-    #[serde(default)]
-    modules_to_save: Value,
-    #[serde(default)]
-    rank_pattern: Value,
-    #[serde(default)]
-    alpha_pattern: Value,
-}
-
-impl PeftConfig {
-    fn check(&self) -> Result<()> {
-        let refuse = |reason: String| Err(Error::Adapter(format!("{CONFIG_FILE}: {reason}")));
-        if self.peft_type != "LORA" {
-            return refuse(format!(
-                "peft_type is {:?}, only \"LORA\" is supported",
-                self.peft_type
-            ));
-        }
-        if self.r == 0 {
-            return refuse("r must be at least 1".into());
-        }
-        if !self.lora_alpha.is_finite() {
-            return refuse("lora_alpha must be a finite number".into());
-        }
-        if self.use_dora {
-            return refuse("use_dora is not supported, only plain LoRA".into());
-        }
-        if self.lora_bias || self.bias.as_deref().is_some_and(|b| b != "none") {
-            return refuse("trained biases are not supported, bias must be \"none\"".into());
-        }
-        for (key, value) in [
-            ("modules_to_save", &self.modules_to_save),
-            ("rank_pattern", &self.rank_pattern),
-            ("alpha_pattern", &self.alpha_pattern),
-        ] {
-            if !is_empty(value) {
-                return refuse(format!("{key} is not supported, it must be empty"));
-            }
-        }
-        // A string is a pattern over module names; the tensors then say what it matched.
-        for target in self.target_modules.as_array().into_iter().flatten() {
-            let name = target.as_str().unwrap_or_default();
-            let last = name.rsplit('.').next().unwrap_or_default();
-            if Projection::from_name(last).is_none() {
-                return refuse(format!(
-                    "target_modules names {target}, which is not a linear layer of a decoder \
-                     layer ({})",
-                    Projection::ALL.map(Projection::name).join(", ")
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// The alpha that gives the same scale without rank stabilisation (`alpha / √r` there).
-    fn plain_alpha(&self) -> f32 {
-        if self.use_rslora {
-            self.lora_alpha * (self.r as f32).sqrt()
-        } else {
-            self.lora_alpha
-        }
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(a) => a.is_empty(),
-        Value::Object(o) => o.is_empty(),
-        _ => false,
-    }
 }
 
 type Halves = (Option<Vec<f32>>, Option<Vec<f32>>);
@@ -352,4 +233,173 @@ fn pairs(l: usize, layer: [Halves; 7]) -> Result<[Option<LoraPair>; 7]> {
 
 fn damaged(error: safetensors::SafeTensorError) -> Error {
     Error::Adapter(format!("{WEIGHTS_FILE} is damaged: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Family;
+    use serde_json::{Value, json};
+
+    fn model() -> ModelConfig {
+        ModelConfig {
+            family: Family::Llama,
+            vocab_size: 32,
+            hidden_size: 8,
+            intermediate_size: 12,
+            num_layers: 2,
+            num_heads: 2,
+            num_kv_heads: 1,
+            head_dim: 4,
+            rope_theta: 1e4,
+            rope_scaling: None,
+            rms_norm_eps: 1e-5,
+            tie_word_embeddings: true,
+            qkv_bias: false,
+            qk_norm: false,
+            max_position: 64,
+        }
+    }
+
+    fn lora() -> Lora {
+        Lora::random(LoraConfig::all_linear(2, 4.0), &model(), 3)
+    }
+
+    fn read(files: &PeftFiles) -> Result<Lora> {
+        from_files(&files.config_json, &files.safetensors, &model())
+    }
+
+    /// Reads the adapter with some keys of its configuration changed.
+    fn with(changes: Value) -> Result<Lora> {
+        let mut files = to_files(&lora(), "base");
+        let mut config: Value = serde_json::from_slice(&files.config_json).unwrap();
+        for (key, value) in changes.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        files.config_json = serde_json::to_vec(&config).unwrap();
+        read(&files)
+    }
+
+    #[test]
+    fn comes_back_as_it_went() {
+        let mut partial = lora();
+        partial.layers[1] = [const { None }; 7]; // layers_to_transform: [0]
+        for lora in [lora(), partial] {
+            let files = to_files(&lora, "base");
+            assert_eq!(files, to_files(&lora, "base"));
+            assert_eq!(read(&files).unwrap(), lora);
+        }
+    }
+
+    #[test]
+    fn the_digest_names_the_bytes() {
+        let files = to_files(&lora(), "base");
+        let other = to_files(&lora(), "another");
+        assert_eq!(digest(&files), digest(&files.clone()));
+        assert_ne!(digest(&files), digest(&other));
+        assert_eq!(digest(&files).len(), "sha256:".len() + 64);
+    }
+
+    #[test]
+    fn directories_hold_the_two_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, files) = (dir.path().join("a/b"), to_files(&lora(), "base"));
+        save_dir(&path, &files).unwrap();
+        assert_eq!(load_dir(&path).unwrap(), files);
+        let missing = load_dir(dir.path()).unwrap_err().to_string();
+        assert!(missing.contains(CONFIG_FILE), "{missing}");
+    }
+
+    #[test]
+    fn rank_stabilised_scale_is_folded_in() {
+        let lora = with(json!({"use_rslora": true, "lora_alpha": 3})).unwrap();
+        assert!((lora.config.scale() - 3.0 / 2f32.sqrt()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_is_not_plain_lora_is_refused_by_name() {
+        for (changes, said) in [
+            (json!({"peft_type": "IA3"}), "peft_type is \"IA3\""),
+            (json!({"use_dora": true}), "use_dora"),
+            (json!({"bias": "all"}), "bias"),
+            (json!({"modules_to_save": ["lm_head"]}), "modules_to_save"),
+            (json!({"rank_pattern": {"q_proj": 8}}), "rank_pattern"),
+            (json!({"alpha_pattern": {"q_proj": 8}}), "alpha_pattern"),
+            (
+                json!({"target_modules": ["q_proj", "lm_head"]}),
+                "\"lm_head\"",
+            ),
+            (
+                json!({"r": 3}),
+                "has shape [2, 12], but r = 3 on this model takes [3, 12]",
+            ),
+        ] {
+            let error = with(changes).unwrap_err().to_string();
+            assert!(error.contains(said), "{error:?} instead of {said:?}");
+        }
+    }
+
+    fn one_tensor(name: &str, dtype: Dtype, bytes: &[u8], shape: [usize; 2]) -> Result<Lora> {
+        let view = TensorView::new(dtype, shape.to_vec(), bytes).unwrap();
+        let config = json!({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ".*"});
+        let safetensors = safetensors::serialize([(name, view)], None).unwrap();
+        from_files(config.to_string().as_bytes(), &safetensors, &model())
+    }
+
+    #[test]
+    fn tensors_that_do_not_belong_are_named() {
+        let bytes = [0; 64];
+        for (name, said) in [
+            ("base_model.model.lm_head.lora_A.weight", "lm_head"),
+            (
+                "base_model.model.model.layers.2.mlp.up_proj.lora_A.weight",
+                "has 2 layers",
+            ),
+            (
+                "base_model.model.model.layers.1.mlp.up_proj.lora_A.weight",
+                "only one of",
+            ),
+        ] {
+            let error = one_tensor(name, Dtype::F32, &bytes, [2, 8]).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        }
+        let name = "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight";
+        let error = one_tensor(name, Dtype::F64, &[0; 128], [2, 8]).unwrap_err();
+        assert!(error.to_string().contains("F64"), "{error}");
+        let error = from_files(b"{}", &[], &model()).unwrap_err().to_string();
+        assert!(error.contains(CONFIG_FILE), "{error}");
+        let config = to_files(&lora(), "base").config_json;
+        let error = from_files(&config, &[1, 2, 3], &model()).unwrap_err();
+        assert!(error.to_string().contains(WEIGHTS_FILE), "{error}");
+    }
+
+    #[test]
+    fn half_precision_is_widened() {
+        let lora = lora();
+        let full = to_files(&lora, "base");
+        let file = SafeTensors::deserialize(&full.safetensors).unwrap();
+        let halves: Vec<_> = file
+            .iter()
+            .map(|(name, tensor)| {
+                let values = floats(name, &tensor).unwrap();
+                let bytes = values
+                    .iter()
+                    .flat_map(|x| half::bf16::from_f32(*x).to_le_bytes());
+                (name, tensor.shape().to_vec(), bytes.collect::<Vec<u8>>())
+            })
+            .collect();
+        let views = halves.iter().map(|(name, shape, bytes)| {
+            (
+                name,
+                TensorView::new(Dtype::BF16, shape.clone(), bytes).unwrap(),
+            )
+        });
+        let bytes = safetensors::serialize(views, None).unwrap();
+        let read = from_files(&full.config_json, &bytes, &model()).unwrap();
+        let (got, want) = (&read.layers[1][6], &lora.layers[1][6]);
+        let (got, want) = (got.as_ref().unwrap(), want.as_ref().unwrap());
+        for (x, y) in got.b.iter().zip(&want.b) {
+            assert!((x - y).abs() <= y.abs() / 128.0);
+        }
+    }
 }

@@ -1,0 +1,46 @@
+# `make test` checks everything, and first installs what that needs. It asks the machine for Rust, a C
+# compiler, Python 3 with pip and, for the browser, apt (as root or with sudo).
+
+CARGO  ?= cargo
+PYTHON ?= python3
+SUDO   := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+APT    := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
+VENV   := .venv
+MODELS := smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
+
+.PHONY: run test lint test-rust test-browser docs-check models browser clean-test-tools
+
+run: ## Build and serve the default model on http://127.0.0.1:8080
+	$(CARGO) run --release
+
+test: lint test-rust test-browser ## Everything; `.ci/run` calls this
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+test-rust: models $(VENV)/openai
+	$(CARGO) test --workspace
+
+test-browser: browser
+	$(CARGO) build
+	tests/browser/run
+
+docs-check: ## Broken links and bad markup in the API documentation
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+models: ## The models the tests use (600 MB, fetched once)
+	for model in $(MODELS); do $(CARGO) run --quiet -- model fetch $$model || exit 1; done
+
+# The official client library, for one test that speaks to the server as its users do.
+$(VENV)/openai:
+	$(PYTHON) -m venv $(VENV) || { $(APT) update && $(APT) install -y python3-venv && $(PYTHON) -m venv --clear $(VENV); }
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check openai
+	touch $@
+
+browser:
+	command -v chromedriver >/dev/null && command -v chromium >/dev/null \
+	  || { $(APT) update && $(APT) install -y --no-install-recommends chromium chromium-driver; }
+
+clean-test-tools: ## Forget the Python environment
+	rm -rf $(VENV)

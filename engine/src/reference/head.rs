@@ -1,0 +1,65 @@
+//! From hidden states to likelihoods, a slice of rows at a time.
+//!
+//! The vocabulary is a hundred times wider than the hidden state: the logits of a whole training batch
+//! would be its largest tensor by far. So they are made, used and dropped in slices, in training too:
+//! each slice's backward stops at the hidden state, and the gradients there are joined.
+
+use super::decoder::Decoder;
+use crate::error::Result;
+use crate::executor::{Score, Target};
+use candle_core::{D, Tensor, Var};
+
+/// Rows of logits alive at once.
+const SLICE: usize = 128;
+
+pub fn score(decoder: &Decoder, normed: &Tensor, targets: &[Target]) -> Result<Vec<Score>> {
+    let mut scores = Vec::with_capacity(targets.len());
+    for (index, slice) in targets.chunks(SLICE).enumerate() {
+        let rows = normed.narrow(0, index * SLICE, slice.len())?;
+        let logits = decoder.logits(&rows)?;
+        let best = logits.max(D::Minus1)?.to_vec1::<f32>()?;
+        let own = own_logits(&logits, slice)?.to_vec1::<f32>()?;
+        let nll = nll(&logits, slice)?.to_vec1::<f32>()?;
+        scores.extend((0..slice.len()).map(|i| Score {
+            logprob: -nll[i],
+            is_argmax: own[i] >= best[i],
+        }));
+    }
+    Ok(scores)
+}
+
+/// The nll of each target, and the gradient of `Σ weight · nll` by `normed`.
+pub fn loss_gradient(
+    decoder: &Decoder,
+    normed: &Tensor,
+    targets: &[Target],
+) -> Result<(Vec<f32>, Tensor)> {
+    let mut nlls = Vec::with_capacity(targets.len());
+    let mut gradients = Vec::new();
+    for (index, slice) in targets.chunks(SLICE).enumerate() {
+        let rows = normed.detach().narrow(0, index * SLICE, slice.len())?;
+        let rows = Var::from_tensor(&rows)?;
+        let nll = nll(&decoder.logits(&rows)?, slice)?;
+        let weights: Vec<f32> = slice.iter().map(|t| t.weight).collect();
+        let weights = Tensor::new(weights.as_slice(), decoder.device())?;
+        nlls.extend(nll.to_vec1::<f32>()?);
+        let mut store = (nll * weights)?.sum_all()?.backward()?;
+        let gradient = store.remove(&rows);
+        gradients.push(gradient.expect("every slice's loss depends on its rows"));
+    }
+    Ok((nlls, Tensor::cat(&gradients, 0)?))
+}
+
+/// `[n]`: log Σ exp(logits) minus the target's logit.
+fn nll(logits: &Tensor, targets: &[Target]) -> Result<Tensor> {
+    let max = logits.max_keepdim(D::Minus1)?.detach();
+    let sum = logits.broadcast_sub(&max)?.exp()?.sum(D::Minus1)?;
+    let normaliser = (sum.log()? + max.squeeze(1)?)?;
+    Ok((normaliser - own_logits(logits, targets)?)?)
+}
+
+fn own_logits(logits: &Tensor, targets: &[Target]) -> Result<Tensor> {
+    let tokens: Vec<u32> = targets.iter().map(|t| t.token).collect();
+    let tokens = Tensor::from_vec(tokens, (targets.len(), 1), logits.device())?;
+    Ok(logits.gather(&tokens, 1)?.squeeze(1)?)
+}

@@ -1,0 +1,94 @@
+//! Keys and values of earlier tokens, a slot a sequence.
+//!
+//! A slot holds one pair of tensors a layer. Tensors are reference-counted, so a fork shares its
+//! parent's memory; the two part when either grows, because growing makes a new tensor.
+
+use crate::error::{Error, Result};
+use crate::executor::KvSlot;
+use candle_core::Tensor;
+
+/// Keys and values `[length, kv_heads, D]` of one layer; keys are rotated already.
+#[derive(Clone)]
+pub struct KeysValues {
+    pub keys: Tensor,
+    pub values: Tensor,
+}
+
+/// One entry a layer; empty for an empty slot.
+#[derive(Clone, Default)]
+pub struct Cache {
+    layers: Vec<KeysValues>,
+    len: usize,
+}
+
+impl Cache {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn layer(&self, layer: usize) -> Option<&KeysValues> {
+        self.layers.get(layer)
+    }
+}
+
+/// All slots of an executor.
+#[derive(Default)]
+pub struct Slots {
+    slots: Vec<Option<Cache>>,
+}
+
+impl Slots {
+    pub fn insert(&mut self, cache: Cache) -> KvSlot {
+        let free = self.slots.iter().position(Option::is_none);
+        let index = free.unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[index] = Some(cache);
+        KvSlot(index)
+    }
+
+    pub fn get(&self, slot: KvSlot) -> Result<&Cache> {
+        self.slots
+            .get(slot.0)
+            .and_then(Option::as_ref)
+            .ok_or_else(|| Error::Input(format!("there is no KV slot {}", slot.0)))
+    }
+
+    /// Replaces a slot's contents with `layers`, the whole of each layer.
+    pub fn replace(&mut self, slot: KvSlot, layers: Vec<KeysValues>, len: usize) -> Result<()> {
+        self.get(slot)?;
+        self.slots[slot.0] = Some(Cache { layers, len });
+        Ok(())
+    }
+
+    pub fn remove(&mut self, slot: KvSlot) {
+        if let Some(entry) = self.slots.get_mut(slot.0) {
+            *entry = None;
+        }
+    }
+
+    /// The first `len` tokens of a slot.
+    pub fn prefix(&self, slot: KvSlot, len: usize) -> Result<Cache> {
+        let from = self.get(slot)?;
+        if len > from.len {
+            return Err(Error::Input(format!(
+                "KV slot {} holds {} tokens, {len} were asked for",
+                slot.0, from.len
+            )));
+        }
+        if len == 0 {
+            return Ok(Cache::default());
+        }
+        let cut = |kv: &KeysValues| -> Result<KeysValues> {
+            Ok(KeysValues {
+                keys: kv.keys.narrow(0, 0, len)?,
+                values: kv.values.narrow(0, 0, len)?,
+            })
+        };
+        Ok(Cache {
+            layers: from.layers.iter().map(cut).collect::<Result<_>>()?,
+            len,
+        })
+    }
+}

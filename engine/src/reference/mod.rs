@@ -1,0 +1,210 @@
+//! The reference executor: plain differentiable candle operations in f32, on any device candle knows.
+//!
+//! It is the definition everything else is tested against, and the way onto a GPU (cargo feature
+//! `cuda`). It favours the obvious over the fast: automatic differentiation instead of hand-written
+//! backward passes, a new tensor instead of a reused buffer. Two things it does not leave to candle:
+//! a frozen layer's weight gets no gradient ([`frozen_linear`]), and only the logits somebody asked
+//! for are made, a slice at a time ([`head`]).
+//!
+//! Beware when changing it: several of candle's fused operations (`softmax_last_dim`, `rms_norm`,
+//! `rope`) have no backward and cut the gradient silently. `tests/gradients.rs` notices.
+
+mod adapters;
+mod attention;
+mod decoder;
+mod frozen_linear;
+mod head;
+mod kv;
+mod norm;
+mod rope;
+
+use crate::batch::PackedBatch;
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use crate::executor::{Executor, KvSlot, Score, Target};
+use crate::lora::LoraGrads;
+use crate::weights::ModelFiles;
+use adapters::Adapters;
+use candle_core::{Device, Tensor};
+use decoder::Decoder;
+use kv::{Cache, KeysValues, Slots};
+
+pub struct Reference {
+    decoder: Decoder,
+    slots: Slots,
+}
+
+impl Reference {
+    /// Reads the model's weights onto `device`, as f32.
+    pub fn new(files: &ModelFiles, device: &Device) -> Result<Self> {
+        Ok(Reference {
+            decoder: Decoder::load(files, device)?,
+            slots: Slots::default(),
+        })
+    }
+
+    /// Hidden states of a batch that trains nothing, and what its slots will hold.
+    fn infer(&self, batch: &PackedBatch) -> Result<(Tensor, Vec<Vec<KeysValues>>)> {
+        let caches = batch
+            .sequences
+            .iter()
+            .map(|s| s.kv.map(|slot| self.slots.get(slot)).transpose())
+            .collect::<Result<Vec<_>>>()?;
+        let device = self.decoder.device();
+        let adapters = Adapters::new(batch, &self.decoder.config, |_| false, device)?;
+        let hidden = self.decoder.hidden(batch, &adapters, &caches)?;
+        Ok((hidden.states, hidden.kv))
+    }
+
+    /// Only now, with every result there, do the slots grow: a batch that failed changed nothing.
+    fn commit(&mut self, batch: &PackedBatch, kv: Vec<Vec<KeysValues>>) -> Result<()> {
+        let sequences = batch.sequences.iter();
+        let slots = sequences.filter_map(|s| Some((s.kv?, s.rows.len())));
+        for ((slot, added), layers) in slots.zip(kv) {
+            let len = self.slots.get(slot)?.len() + added;
+            self.slots.replace(slot, layers, len)?;
+        }
+        Ok(())
+    }
+
+    /// What every pass relies on, beyond [`PackedBatch::validate`].
+    fn check(&self, batch: &PackedBatch, rows: impl Iterator<Item = usize>) -> Result<()> {
+        batch.validate(self.decoder.config.vocab_size)?;
+        let mut used = Vec::new();
+        for sequence in &batch.sequences {
+            if let Some(index) = sequence.stack.iter().find(|a| **a >= batch.adapters.len()) {
+                return Err(Error::Input(format!(
+                    "a sequence names adapter {index}, the batch has {}",
+                    batch.adapters.len()
+                )));
+            }
+            if let Some(slot) = sequence.kv {
+                if used.contains(&slot) {
+                    return Err(Error::Input(format!(
+                        "KV slot {} belongs to two sequences of one batch",
+                        slot.0
+                    )));
+                }
+                used.push(slot);
+            }
+        }
+        for row in rows {
+            if row >= batch.tokens.len() {
+                return Err(Error::Input(format!(
+                    "row {row} was asked for, the batch has {}",
+                    batch.tokens.len()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_targets(&self, batch: &PackedBatch, targets: &[Target]) -> Result<()> {
+        self.check(batch, targets.iter().map(|t| t.row))?;
+        let vocab = self.decoder.config.vocab_size;
+        match targets.iter().find(|t| t.token as usize >= vocab) {
+            Some(t) => Err(Error::Input(format!(
+                "target token {} is outside the vocabulary of {vocab}",
+                t.token
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Executor for Reference {
+    fn config(&self) -> &ModelConfig {
+        &self.decoder.config
+    }
+
+    fn kv_new(&mut self) -> KvSlot {
+        self.slots.insert(Cache::default())
+    }
+
+    fn kv_fork(&mut self, from: KvSlot, len: usize) -> KvSlot {
+        let prefix = self.slots.prefix(from, len);
+        let prefix = prefix.expect("a fork takes a prefix of a living slot");
+        self.slots.insert(prefix)
+    }
+
+    fn kv_len(&self, slot: KvSlot) -> usize {
+        self.slots.get(slot).map_or(0, Cache::len)
+    }
+
+    fn kv_free(&mut self, slot: KvSlot) {
+        self.slots.remove(slot);
+    }
+
+    fn forward(&mut self, batch: &PackedBatch, wanted: &[usize]) -> Result<Vec<f32>> {
+        self.check(batch, wanted.iter().copied())?;
+        if batch.tokens.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (states, kv) = self.infer(batch)?;
+        let logits = match wanted {
+            [] => Vec::new(),
+            rows => {
+                let normed = self.decoder.normed_rows(&states, rows)?;
+                self.decoder.logits(&normed)?.flatten_all()?.to_vec1()?
+            }
+        };
+        self.commit(batch, kv)?;
+        Ok(logits)
+    }
+
+    fn score(&mut self, batch: &PackedBatch, targets: &[Target]) -> Result<Vec<Score>> {
+        self.check_targets(batch, targets)?;
+        if batch.tokens.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (states, kv) = self.infer(batch)?;
+        let scores = match rows_of(targets).as_slice() {
+            [] => Vec::new(),
+            rows => {
+                let normed = self.decoder.normed_rows(&states, rows)?;
+                head::score(&self.decoder, &normed, targets)?
+            }
+        };
+        self.commit(batch, kv)?;
+        Ok(scores)
+    }
+
+    fn backward(
+        &mut self,
+        batch: &PackedBatch,
+        targets: &[Target],
+        grads: &mut [Option<LoraGrads>],
+    ) -> Result<Vec<f32>> {
+        self.check_targets(batch, targets)?;
+        if batch.sequences.iter().any(|s| s.kv.is_some()) {
+            return Err(Error::Input(
+                "a sequence to train on must have no KV slot".into(),
+            ));
+        }
+        if grads.len() != batch.adapters.len() {
+            return Err(Error::Input(format!(
+                "{} gradients for {} adapters",
+                grads.len(),
+                batch.adapters.len()
+            )));
+        }
+        if targets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (decoder, device) = (&self.decoder, self.decoder.device());
+        let trained = |index: usize| grads[index].is_some();
+        let adapters = Adapters::new(batch, &decoder.config, trained, device)?;
+        let alone = vec![None; batch.sequences.len()];
+        let hidden = decoder.hidden(batch, &adapters, &alone)?;
+        let normed = decoder.normed_rows(&hidden.states, &rows_of(targets))?;
+        let (nll, gradient) = head::loss_gradient(decoder, &normed, targets)?;
+        // The gradient of normed · g by anything below is what g hands down to it.
+        let store = (normed * gradient)?.sum_all()?.backward()?;
+        adapters.gather(&store, grads)?;
+        Ok(nll)
+    }
+}
+
+fn rows_of(targets: &[Target]) -> Vec<usize> {
+    targets.iter().map(|t| t.row).collect()
+}

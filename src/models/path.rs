@@ -1,0 +1,37 @@
+//! A model that is already on this machine, somewhere else: copied, so that it can be proven and then
+//! stays proven whatever happens to the original.
+
+use std::{fs::File, path::Path};
+
+use super::{
+    catalogue::{Format, Model},
+    error::Trouble,
+    staging::Staging,
+};
+
+pub(super) fn deliver(model: &Model, from: &Path, staging: &mut Staging) -> Result<(), Trouble> {
+    match model.format {
+        Format::Gguf => copy(from, &model.file, staging),
+        Format::Safetensors => {
+            let entries = std::fs::read_dir(from).map_err(|error| unreadable(from, &error))?;
+            for entry in entries {
+                let path = entry.map_err(|error| unreadable(from, &error))?.path();
+                if let (true, Some(name)) = (path.is_file(), path.file_name()) {
+                    copy(&path, &name.to_string_lossy(), staging)?;
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+fn copy(from: &Path, name: &str, staging: &mut Staging) -> Result<(), Trouble> {
+    let mut file = File::open(from).map_err(|error| unreadable(from, &error))?;
+    let mut sink = staging.create(name)?;
+    staging.pour(&mut file, &mut sink)?;
+    staging.close(sink)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Trouble {
+    Trouble::Source(format!("cannot read {}: {error}", path.display()))
+}
