@@ -5,6 +5,7 @@
 
 pub mod adapters;
 pub mod config;
+pub mod http;
 pub mod jobs;
 pub mod learn;
 pub mod models;

@@ -55,7 +55,7 @@ impl Overrides {
         let env = |name: &str| env(name).filter(|value| !value.is_empty());
         Ok(Self {
             listen: parsed(
-                &env,
+                env,
                 "AUTODIDACT_LISTEN",
                 "an address and port such as 127.0.0.1:8080",
             )?,
@@ -63,16 +63,16 @@ impl Overrides {
             model: env("AUTODIDACT_MODEL"),
             models_dir: env("AUTODIDACT_MODELS").map(|path| expand_home(&path)),
             models_file: env("AUTODIDACT_MODELS_FILE").map(|path| expand_home(&path)),
-            executor: parsed(&env, "AUTODIDACT_EXECUTOR", "auto, cpu or reference")?,
-            threads: count(&env, "AUTODIDACT_THREADS")?,
+            executor: parsed(env, "AUTODIDACT_EXECUTOR", "auto, cpu or reference")?,
+            threads: count(env, "AUTODIDACT_THREADS")?,
             api_key_hashes: env("AUTODIDACT_API_KEY_HASH")
                 .map(|list| list.split(',').map(|key| key.trim().to_owned()).collect())
                 .unwrap_or_default(),
-            body_bytes: count(&env, "AUTODIDACT_LIMITS_BODY_BYTES")?,
-            queue: count(&env, "AUTODIDACT_LIMITS_QUEUE")?,
-            documents_per_request: count(&env, "AUTODIDACT_LIMITS_DOCUMENTS_PER_REQUEST")?,
-            requests_waiting: count(&env, "AUTODIDACT_LIMITS_REQUESTS_WAITING")?,
-            workers: count(&env, "AUTODIDACT_JOBS_WORKERS")?,
+            body_bytes: count(env, "AUTODIDACT_LIMITS_BODY_BYTES")?,
+            queue: count(env, "AUTODIDACT_LIMITS_QUEUE")?,
+            documents_per_request: count(env, "AUTODIDACT_LIMITS_DOCUMENTS_PER_REQUEST")?,
+            requests_waiting: count(env, "AUTODIDACT_LIMITS_REQUESTS_WAITING")?,
+            workers: count(env, "AUTODIDACT_JOBS_WORKERS")?,
         })
     }
 }

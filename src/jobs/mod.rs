@@ -1,7 +1,7 @@
 //! Durable background jobs: queue, runner, events, resume.
 //!
 //! ```text
-//!  http ──► Jobs ──submit──► store ◄──lease── Runner ──► Handler (learn::ingest …)
+//!  http ──► Jobs ──submit──► store ◄──lease── Runner ──► Handler (ingest …)
 //!            ▲ wait, subscribe                              │ JobContext: step, progress,
 //!            └───────────── wake, then read the table ◄─────┘             event, check
 //! ```
@@ -16,6 +16,7 @@
 mod context;
 mod error;
 mod facade;
+mod ingest;
 mod runner;
 mod subscription;
 mod wake;
@@ -23,6 +24,7 @@ mod wake;
 pub use context::{JobContext, JobFailure, Stop};
 pub use error::{Error, Result};
 pub use facade::Jobs;
+pub use ingest::IngestHandler;
 pub use runner::{Handler, Handlers, Runner};
 pub use subscription::Subscription;
 

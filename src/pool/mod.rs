@@ -2,5 +2,7 @@
 //! ([`crate::learn::Model`]) is answered here.
 
 mod local;
+mod open;
 
 pub use local::LocalModel;
+pub use open::open_engine;

@@ -145,6 +145,15 @@ impl Documents<'_> {
         Ok(Page::cut(rows, limit, |d| d.id.clone()))
     }
 
+    /// How many documents are in each state; states without any are left out.
+    pub fn counts(&self) -> Result<Vec<(DocumentState, u64)>> {
+        self.0.read("count documents", |c| {
+            c.prepare_cached("SELECT state, count(*) FROM documents GROUP BY state")?
+                .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?
+                .collect()
+        })
+    }
+
     /// Moves a document on. `version` is kept where `None` is given.
     pub fn set_state(&self, id: &str, state: DocumentState, version: Option<u64>) -> Result<()> {
         self.0.write("set the state of a document", |tx| {

@@ -1,0 +1,340 @@
+//! The one place where an error becomes an answer.
+//!
+//! Handlers and middleware speak of a [`Problem`]: a status, a stable code, a sentence for the reader
+//! and, where one field is to blame, its name. [`envelope`], the outermost layer, writes it down in
+//! the shape the route's clients know: RFC 9457 `application/problem+json` on our own routes, OpenAI's
+//! `{"error": …}` under `/v1/`. What axum refuses by itself (no such route, wrong method, a damaged
+//! query) passes through the same layer, so no answer falls outside of the two shapes.
+
+use crate::{adapters, jobs, store};
+use autodidact_engine as engine;
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A refused or failed request, before it is written in either shape.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    pub status: StatusCode,
+    /// Stable: programs may compare it.
+    pub code: &'static str,
+    pub detail: String,
+    pub field: Option<String>,
+    pub retry_after_seconds: Option<u64>,
+}
+
+/// RFC 9457, as our own routes answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProblemBody {
+    /// Always `about:blank`: the code says what it is.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status in words.
+    title: &'static str,
+    status: u16,
+    /// Stable: programs may compare it.
+    code: &'static str,
+    /// One sentence for the reader.
+    detail: String,
+    /// The field to blame, such as `documents[0].text`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+}
+
+/// OpenAI's envelope, as the routes under `/v1/` answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OpenAiErrorBody {
+    error: OpenAiError,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OpenAiError {
+    message: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The parameter to blame.
+    param: Option<String>,
+    code: Option<&'static str>,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Problem {
+            status,
+            code,
+            detail: detail.into(),
+            field: None,
+            retry_after_seconds: None,
+        }
+    }
+
+    pub fn field(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// 400: well-formed, but this server cannot do it.
+    pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    /// 422: a field holds what it must not hold.
+    pub fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", detail).field(field)
+    }
+
+    pub fn not_found(code: &'static str, detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::NOT_FOUND, code, detail)
+    }
+
+    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    /// 429 with `Retry-After`.
+    pub fn full(detail: impl Into<String>, retry_after_seconds: u64) -> Self {
+        let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", detail);
+        problem.retry_after_seconds = Some(retry_after_seconds);
+        problem
+    }
+
+    /// 500: the reason goes to the log, not to the client.
+    pub fn internal(reason: impl std::fmt::Display) -> Self {
+        tracing::error!(%reason, "a request failed inside the server");
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "The server failed to answer; its log says why.",
+        )
+    }
+
+    /// The OpenAI envelope of this problem, also sent inside a stream that fails half-way.
+    pub fn openai_body(&self) -> OpenAiErrorBody {
+        let kind = match self.status {
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            StatusCode::FORBIDDEN => "permission_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        };
+        OpenAiErrorBody {
+            error: OpenAiError {
+                message: self.detail.clone(),
+                kind,
+                param: self.field.clone(),
+                code: Some(self.code),
+            },
+        }
+    }
+
+    fn problem_body(self) -> ProblemBody {
+        ProblemBody {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: self.detail,
+            field: self.field,
+        }
+    }
+}
+
+/// Carries the problem out to [`envelope`], which knows the route and writes the body.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Middleware: writes every error in the shape of its route.
+pub async fn envelope(request: Request, next: Next) -> Response {
+    let openai = request.uri().path().starts_with("/v1/");
+    let mut response = next.run(request).await;
+    let problem = match response.extensions_mut().remove::<Problem>() {
+        Some(problem) => problem,
+        None if is_bare_error(&response) => {
+            let status = response.status();
+            let body = std::mem::replace(response.body_mut(), Body::empty());
+            let text = to_bytes(body, 4096).await.unwrap_or_default();
+            bare(status, String::from_utf8_lossy(&text).trim())
+        }
+        None => return response,
+    };
+    write(problem, openai, response)
+}
+
+/// What a handler's panic is answered with; the trace layer has logged it.
+pub fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    Problem::internal("a handler panicked").into_response()
+}
+
+fn write(mut problem: Problem, openai: bool, original: Response) -> Response {
+    if openai && problem.status == StatusCode::UNPROCESSABLE_ENTITY {
+        // OpenAI's clients expect 400 for every kind of bad field.
+        problem.status = StatusCode::BAD_REQUEST;
+    }
+    let (status, retry_after) = (problem.status, problem.retry_after_seconds);
+    let mut response = if openai {
+        Json(problem.openai_body()).into_response()
+    } else {
+        let mut response = Json(problem.problem_body()).into_response();
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    };
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    if let Some(allow) = original.headers().get(header::ALLOW) {
+        headers.insert(header::ALLOW, allow.clone());
+    }
+    if let Some(seconds) = retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer realm=\"autodidact\"");
+        headers.insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    response
+}
+
+/// An error made by a library: its body is plain text or nothing.
+fn is_bare_error(response: &Response) -> bool {
+    let status = response.status();
+    let json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().ends_with(b"json"));
+    (status.is_client_error() || status.is_server_error()) && !json
+}
+
+fn bare(status: StatusCode, text: &str) -> Problem {
+    let (code, sentence) = match status {
+        StatusCode::NOT_FOUND => ("not_found", "There is nothing at this address."),
+        StatusCode::METHOD_NOT_ALLOWED => (
+            "method_not_allowed",
+            "This address does not know that method; the Allow header names those it knows.",
+        ),
+        StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "The body is too large."),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => (
+            "unsupported_media_type",
+            "This content type is not understood here.",
+        ),
+        status if status.is_server_error() => ("internal", "The server failed to answer."),
+        _ => ("bad_request", "The request is not well-formed."),
+    };
+    let detail = if text.is_empty() || status.is_server_error() {
+        sentence
+    } else {
+        text
+    };
+    Problem::new(status, code, detail)
+}
+
+impl From<engine::Error> for Problem {
+    fn from(error: engine::Error) -> Self {
+        use engine::Error as E;
+        match &error {
+            E::TooLong { asked, window } => context_too_long(*asked, *window),
+            E::Input(reason) => Problem::bad_request("invalid_request", format!("{reason}.")),
+            E::Adapter(_) => Problem::invalid("adapter", format!("{error}.")),
+            E::Full {
+                retry_after_seconds,
+                ..
+            } => Problem::full(format!("{error}."), *retry_after_seconds),
+            E::Stopped => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "engine_stopped",
+                "The engine has stopped; the server's log says why.",
+            ),
+            _ => Problem::internal(&error),
+        }
+    }
+}
+
+/// 400 with both figures.
+pub fn context_too_long(asked: usize, window: usize) -> Problem {
+    Problem::bad_request(
+        "context_length_exceeded",
+        format!("{asked} tokens do not fit the context window of {window} tokens."),
+    )
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
+        use store::Error as E;
+        let sentence = format!("{error}.");
+        match &error {
+            E::Conflict { .. } => Problem::conflict("version_conflict", sentence),
+            E::AliasBusy { .. } => Problem::conflict("adapter_busy", sentence),
+            E::NoAlias { .. } => Problem::not_found("adapter_not_found", sentence),
+            E::NoVersion { .. } => Problem::not_found("version_not_found", sentence),
+            _ => Problem::internal(&error),
+        }
+    }
+}
+
+impl From<adapters::InvalidName> for Problem {
+    fn from(error: adapters::InvalidName) -> Self {
+        let mut problem = Problem::invalid("adapter", format!("{error}."));
+        problem.code = "invalid_name";
+        problem
+    }
+}
+
+impl From<adapters::Error> for Problem {
+    fn from(error: adapters::Error) -> Self {
+        use adapters::Error as E;
+        let sentence = format!("{error}.");
+        match error {
+            E::Name(invalid) => invalid.into(),
+            E::BaseName { .. } => {
+                let mut problem = Problem::invalid("adapter", sentence);
+                problem.code = "invalid_name";
+                problem
+            }
+            E::Unknown { .. } => Problem::not_found("model_not_found", sentence).field("model"),
+            E::Ambiguous { .. } => {
+                Problem::bad_request("ambiguous_model", sentence).field("model")
+            }
+            E::Files(_) => Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_adapter",
+                sentence,
+            ),
+            E::LoadDirectory { .. } => {
+                Problem::bad_request("invalid_adapter", sentence).field("lora_path")
+            }
+            E::AlreadyLoaded { .. } => {
+                Problem::bad_request("already_loaded", sentence).field("lora_name")
+            }
+            E::NotLoaded { .. } => Problem::not_found("not_loaded", sentence).field("lora_name"),
+            E::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<jobs::Error> for Problem {
+    fn from(error: jobs::Error) -> Self {
+        use jobs::Error as E;
+        let sentence = format!("{error}.");
+        match error {
+            E::QueueFull { retry_after, .. } => Problem::full(sentence, retry_after.as_secs().max(1)),
+            E::KeyReused { .. } => Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_mismatch",
+                sentence,
+            )
+            .field("Idempotency-Key"),
+            E::Unknown { .. } => Problem::not_found("job_not_found", sentence),
+            E::Finished { .. } => Problem::conflict("job_state", sentence),
+            E::Store(error) => error.into(),
+            E::Task(error) => Problem::internal(error),
+        }
+    }
+}

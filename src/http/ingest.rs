@@ -1,0 +1,134 @@
+//! `POST /ingest`: documents in, a job out.
+//!
+//! The job, its documents and the idempotency key are stored in one transaction; the answer comes from
+//! what was stored, so a repeated request gets the first one's job and documents.
+
+use super::error::{Problem, context_too_long};
+use super::extract::{Body, Query, wait};
+use super::ingest_body::{self, Ingest, IngestQuery, IngestRequest};
+use super::jobs::JobBody;
+use super::state::AppState;
+use crate::store::{DocumentState, IdempotencyKey, Job, JobKind, digest};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+const KEY_HEADER: &str = "idempotency-key";
+
+#[derive(Serialize, ToSchema)]
+pub struct IngestResponse {
+    job: JobBody,
+    documents: Vec<IngestedDocument>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct IngestedDocument {
+    id: String,
+    title: String,
+    state: DocumentState,
+    /// The version of the adapter that learned it
+    version: Option<u64>,
+}
+
+/// Learn documents
+///
+/// Also takes `text/plain`, `text/markdown` and `application/x-ndjson` (a document a line) with
+/// `?adapter=`. The same `Idempotency-Key` with the same request answers with the same job.
+#[utoipa::path(post, path = "/ingest", tag = "learning",
+    params(IngestQuery, ("Idempotency-Key" = Option<String>, Header, description = "Yours, unique for this request")),
+    request_body(content(
+        (IngestRequest = "application/json"), (String = "text/plain"), (String = "text/markdown"),
+        (String = "application/x-ndjson"))),
+    responses(
+        (status = 202, description = "The job that learns them, at Location", body = IngestResponse),
+        (status = 200, description = "With ?wait=: the job has ended", body = IngestResponse)))]
+pub async fn ingest(
+    State(state): State<AppState>,
+    Query(query): Query<IngestQuery>,
+    headers: HeaderMap,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    let patience = query.wait.as_deref().map(wait).transpose()?;
+    let key = idempotency_key(&headers, &query, &body)?;
+    let submit = move |state: &AppState| -> Result<Job, Problem> {
+        let most = state.config.limits.documents_per_request;
+        let ingest = ingest_body::read(&headers, &query, &body, most)?;
+        submit(state, &ingest, key.as_ref())
+    };
+    let mut job = state.blocking(submit).await?;
+    if let Some(patience) = patience {
+        job = state.jobs.wait(&job.id, patience).await?;
+    }
+    let id = job.id.clone();
+    let stored = state.blocking(move |s| s.store.documents().for_job(&id)).await?;
+    let documents = stored.into_iter().map(|document| IngestedDocument {
+        id: document.id,
+        title: document.title,
+        state: document.state,
+        version: document.version,
+    });
+    let location = format!("/jobs/{}", job.id);
+    let status = match patience.is_some() && job.state.is_terminal() {
+        true => StatusCode::OK,
+        false => StatusCode::ACCEPTED,
+    };
+    let body = Json(IngestResponse {
+        job: job.into(),
+        documents: documents.collect(),
+    });
+    Ok((status, [(header::LOCATION, location)], body).into_response())
+}
+
+fn submit(
+    state: &AppState,
+    ingest: &Ingest,
+    key: Option<&IdempotencyKey>,
+) -> Result<Job, Problem> {
+    state.registry.check_name(&ingest.alias)?;
+    check_lengths(state, ingest)?;
+    let ids: Vec<&str> = ingest.documents.iter().map(|d| d.id.as_str()).collect();
+    let mut input = ingest.options.clone();
+    input.insert("documents".to_owned(), json!(ids));
+    let input = Value::Object(input);
+    let (alias, documents) = (&ingest.alias, &ingest.documents);
+    Ok(state.jobs.submit(JobKind::Ingest, alias, &input, documents, key)?)
+}
+
+/// A document that does not fit the window could be neither read nor trained on.
+fn check_lengths(state: &AppState, ingest: &Ingest) -> Result<(), Problem> {
+    let (tokenizer, window) = (&state.engine.files().tokenizer, state.engine.window());
+    for (i, document) in ingest.documents.iter().enumerate() {
+        let title = tokenizer.encode(&document.title)?.len();
+        let tokens = title + tokenizer.encode(&document.text)?.len();
+        if tokens > window {
+            return Err(context_too_long(tokens, window).field(format!("documents[{i}].text")));
+        }
+    }
+    Ok(())
+}
+
+fn idempotency_key(
+    headers: &HeaderMap,
+    query: &IngestQuery,
+    body: &[u8],
+) -> Result<Option<IdempotencyKey>, Problem> {
+    let Some(value) = headers.get(KEY_HEADER) else {
+        return Ok(None);
+    };
+    let key = value.to_str().unwrap_or_default().trim();
+    if key.is_empty() || key.len() > 255 {
+        let detail = "An Idempotency-Key has 1 to 255 visible ASCII characters.";
+        return Err(Problem::invalid("Idempotency-Key", detail));
+    }
+    // Everything that decides what is learned, but not how long the client waits.
+    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
+    let request = json!([kind, query.adapter, query.title, digest(body)]);
+    Ok(Some(IdempotencyKey {
+        key: key.to_owned(),
+        request: digest(request.to_string().as_bytes()),
+    }))
+}

@@ -1,0 +1,126 @@
+//! `GET /metrics` in Prometheus' text form.
+//!
+//! Requests are counted as they pass; what other rooms know (jobs, documents, tokens) is read from
+//! them when somebody asks, so they need not know of metrics.
+
+use super::error::Problem;
+use super::state::AppState;
+use crate::store::{self, DocumentState, JobKind, JobState};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::sync::OnceLock;
+use std::time::Instant;
+
+const DURATION: &str = "autodidact_http_request_duration_seconds";
+const BUCKETS: [f64; 11] = [0.001, 0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0];
+
+/// Prometheus metrics of this process
+#[utoipa::path(get, path = "/metrics", tag = "operation",
+    responses((status = 200, description = "Prometheus text format", body = String, content_type = "text/plain")))]
+pub async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse, Problem> {
+    let handle = recorder();
+    state.blocking(read_rooms).await?;
+    handle.run_upkeep();
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], handle.render()))
+}
+
+/// Middleware: counts a request and the time to its answer's head, by route, never by raw path.
+pub async fn measure(request: Request, next: Next) -> Response {
+    recorder();
+    let start = Instant::now();
+    let matched = request.extensions().get::<MatchedPath>();
+    let route = matched.map_or("none".to_owned(), |path| path.as_str().to_owned());
+    let method = match request.method().as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "DELETE" | "OPTIONS") => known.to_owned(),
+        _ => "other".to_owned(),
+    };
+    let response = next.run(request).await;
+    let status = response.status().as_u16().to_string();
+    counter!("autodidact_http_requests_total",
+        "method" => method.clone(), "route" => route.clone(), "status" => status)
+    .increment(1);
+    histogram!(DURATION, "method" => method, "route" => route).record(start.elapsed());
+    response
+}
+
+fn read_rooms(state: &AppState) -> Result<(), store::Error> {
+    let engine = state.engine.stats();
+    counter!("autodidact_prompt_tokens_total").absolute(engine.prompt_tokens);
+    counter!("autodidact_generated_tokens_total").absolute(engine.completion_tokens);
+    counter!("autodidact_scored_tokens_total").absolute(engine.scored_tokens);
+    counter!("autodidact_trained_tokens_total").absolute(engine.trained_tokens);
+    gauge!("autodidact_running_sequences").set(engine.running as f64);
+    gauge!("autodidact_waiting_requests").set(engine.waiting as f64);
+    gauge!("autodidact_kv_tokens").set(engine.kv_tokens as f64);
+    gauge!("autodidact_training_candidates").set(engine.training as f64);
+    let jobs = state.store.jobs().counts()?;
+    for job_state in JobState::ALL.iter().copied() {
+        let count = jobs.iter().find(|(s, _)| *s == job_state).map_or(0, |(_, n)| *n);
+        let (kind, state) = (JobKind::Ingest.as_str(), job_state.as_str());
+        match job_state.is_terminal() {
+            true => counter!("autodidact_jobs_total", "kind" => kind, "state" => state).absolute(count),
+            false => gauge!("autodidact_jobs_open", "kind" => kind, "state" => state).set(count as f64),
+        }
+    }
+    let documents = state.store.documents().counts()?;
+    for document_state in DocumentState::ALL.iter().copied() {
+        let found = documents.iter().find(|(s, _)| *s == document_state);
+        let (count, state) = (found.map_or(0, |(_, n)| *n), document_state.as_str());
+        match document_state {
+            DocumentState::Queued | DocumentState::Learning => {
+                gauge!("autodidact_documents_open", "state" => state).set(count as f64);
+            }
+            _ => counter!("autodidact_documents_total", "state" => state).absolute(count),
+        }
+    }
+    Ok(())
+}
+
+/// The process's recorder, installed by the first request.
+fn recorder() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Full(DURATION.into()), &BUCKETS)
+            .expect("the list of buckets is not empty")
+            .build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another metrics recorder is installed: /metrics stays empty");
+        }
+        describe();
+        handle
+    })
+}
+
+fn describe() {
+    let counters = [
+        ("autodidact_http_requests_total", "Requests answered"),
+        ("autodidact_prompt_tokens_total", "Prompt tokens computed"),
+        ("autodidact_generated_tokens_total", "Tokens generated"),
+        ("autodidact_scored_tokens_total", "Answer tokens scored"),
+        ("autodidact_trained_tokens_total", "Tokens trained on"),
+        ("autodidact_jobs_total", "Jobs ended, by how"),
+        ("autodidact_documents_total", "Documents ended, by how"),
+    ];
+    for (name, text) in counters {
+        describe_counter!(name, text);
+    }
+    let gauges = [
+        ("autodidact_running_sequences", "Sequences being generated"),
+        ("autodidact_waiting_requests", "Requests waiting for the engine"),
+        ("autodidact_kv_tokens", "Tokens held in the cache of keys and values"),
+        ("autodidact_training_candidates", "Adapters in training"),
+        ("autodidact_jobs_open", "Jobs not ended"),
+        ("autodidact_documents_open", "Documents not ended"),
+    ];
+    for (name, text) in gauges {
+        describe_gauge!(name, text);
+    }
+    describe_histogram!(DURATION, Unit::Seconds, "Time to the head of the answer");
+}

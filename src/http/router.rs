@@ -1,0 +1,73 @@
+//! The table of routes, and the layers that every request passes.
+
+use super::state::AppState;
+use super::{
+    adapters, auth, chat, completions, console, docs, documents, error, events, health, ingest, jobs,
+    metrics, models, vllm,
+};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::trace::TraceLayer;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
+
+/// The largest adapter that may be uploaded: those of real models are beyond `body_bytes`.
+const ADAPTER_BYTES: usize = 512 << 20;
+
+/// Every route of the interface, with its description.
+pub(super) fn api() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        // OpenAI's
+        .routes(routes!(chat::create_chat_completion))
+        .routes(routes!(completions::create_completion))
+        .routes(routes!(models::list_models))
+        .routes(routes!(models::get_model))
+        // vLLM's
+        .routes(routes!(vllm::load_lora_adapter))
+        .routes(routes!(vllm::unload_lora_adapter))
+        // Learning
+        .routes(routes!(ingest::ingest))
+        .routes(routes!(documents::list_documents))
+        .routes(routes!(documents::get_document))
+        .routes(routes!(jobs::list_jobs))
+        .routes(routes!(jobs::get_job))
+        .routes(routes!(jobs::cancel_job))
+        .routes(routes!(jobs::pause_job))
+        .routes(routes!(jobs::resume_job))
+        .routes(routes!(events::job_events))
+        // Adapters
+        .routes(
+            routes!(adapters::list_adapters, adapters::upload_adapter)
+                .layer(DefaultBodyLimit::max(ADAPTER_BYTES)),
+        )
+        .routes(routes!(adapters::get_adapter, adapters::delete_adapter))
+        .routes(routes!(adapters::list_versions))
+        .routes(routes!(adapters::download_weights))
+        .routes(routes!(adapters::rollback_adapter))
+        // Operation
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(metrics::metrics))
+}
+
+/// The server: routes, pages, and the layers around them, the outermost last.
+pub fn router(state: AppState) -> Router {
+    let (api, _) = api().split_for_parts();
+    api.route("/", get(console::index))
+        .route("/static/{*path}", get(console::file))
+        .route("/openapi.json", get(docs::document))
+        .merge(docs::pages())
+        .fallback(|| async { StatusCode::NOT_FOUND })
+        .layer(DefaultBodyLimit::max(state.config.limits.body_bytes))
+        .layer(from_fn_with_state(state.clone(), auth::guard))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(from_fn(error::envelope))
+        .layer(from_fn(metrics::measure))
+        .layer(from_fn(console::harden))
+        .layer(TraceLayer::new_for_http())
+        .with_state(state)
+}

@@ -1,0 +1,346 @@
+//! The ingest job: its documents are learned one after another, each a version of the alias.
+
+use super::{Handler, JobContext, JobFailure};
+use crate::adapters::{self, AliasName, Registry};
+use crate::learn::journal::{self, Journal};
+use crate::learn::knowledge::{Passage, Question};
+use crate::learn::model::{Adapter, Model};
+use crate::learn::options::IngestOptions;
+use crate::learn::replay::Earlier;
+use crate::learn::report::{Origin, Report};
+use crate::learn::update::{Start, learn};
+use crate::store::{self, Document, DocumentState, NewProbe, ProbeOrigin, ProbeScore};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub struct IngestHandler {
+    model: Arc<dyn Model>,
+    registry: Arc<Registry>,
+    /// Learning settings under the request's: the model's own, then the configuration's.
+    layers: Vec<Value>,
+}
+
+impl IngestHandler {
+    pub fn new(model: Arc<dyn Model>, registry: Arc<Registry>, layers: Vec<Value>) -> Self {
+        IngestHandler {
+            model,
+            registry,
+            layers,
+        }
+    }
+
+    fn options(&self, mut input: Value) -> Result<IngestOptions, JobFailure> {
+        if let Some(fields) = input.as_object_mut() {
+            fields.remove("documents");
+        }
+        let layers: Vec<&Value> = self.layers.iter().chain([&input]).collect();
+        IngestOptions::layered(&layers)
+            .map_err(|e| JobFailure::new("invalid_options", e.to_string()))
+    }
+}
+
+impl Handler for IngestHandler {
+    fn run(&self, cx: &JobContext, input: Value) -> Result<Value, JobFailure> {
+        let options = self.options(input)?;
+        let alias = AliasName::parse(&cx.job().alias)
+            .map_err(|e| JobFailure::new("invalid_name", e.to_string()))?;
+        let documents = cx.store().documents().for_job(cx.id())?;
+        let count = documents.len();
+        for (nth, document) in documents.iter().enumerate() {
+            // What an earlier life of this job finished is not done again.
+            if !matches!(document.state, DocumentState::Queued | DocumentState::Learning) {
+                continue;
+            }
+            let place = (nth, count);
+            self.learn_one(cx, &alias, &options, document, place)?;
+        }
+        let documents = cx.store().documents().for_job(cx.id())?;
+        let live = cx.store().aliases().get(alias.as_str())?.and_then(|a| a.live);
+        let rows: Vec<Value> = documents.iter().map(summary).collect();
+        Ok(json!({"documents": rows, "live_version": live}))
+    }
+}
+
+impl IngestHandler {
+    fn learn_one(
+        &self,
+        cx: &JobContext,
+        alias: &AliasName,
+        options: &IngestOptions,
+        document: &Document,
+        place: (usize, usize),
+    ) -> Result<(), JobFailure> {
+        let store = cx.store();
+        let passage = Passage {
+            title: document.title.clone(),
+            text: document.text.clone(),
+        };
+        let given: Vec<Question> = document.questions.iter().map(question).collect();
+        store.documents().set_state(&document.id, DocumentState::Learning, None)?;
+
+        // The alias may be moved while its document is being learned (a rollback, an upload). The
+        // update would then continue a version that is no longer live, so it starts over.
+        loop {
+            let live = self.live(alias)?;
+            let number = live.as_ref().map(|(number, _)| *number);
+            let tale = &Tale::new(cx, document, place, number);
+            tale.tell_state(DocumentState::Learning);
+            let earlier = earlier(store, alias)?;
+            let adapter = live.as_ref().map(|(_, adapter)| adapter);
+            let start = Start {
+                passage: &passage,
+                given: &given,
+                live: adapter,
+                earlier: &earlier,
+                options,
+            };
+            let outcome = learn(&*self.model, &start, tale).map_err(|stop| tale.failure(stop))?;
+            let mut report = outcome.report;
+            let Some(adapter) = outcome.adapter else {
+                store.documents().set_state(&document.id, DocumentState::Refused, None)?;
+                tale.tell_decision(&report);
+                return Ok(());
+            };
+            let lineage = lineage(document, &report, options);
+            let ids = [document.id.clone()];
+            self.keep_probes(tale, alias, &report)?;
+            match self.registry.publish_learned(alias, number, &adapter.0, lineage, &ids) {
+                Ok(version) => {
+                    if let Some(decision) = &mut report.decision {
+                        decision.version = Some(version.number);
+                    }
+                    tale.report(&report);
+                    self.keep_scores(tale, alias, &report, version.number)?;
+                    tale.tell_decision(&report);
+                    return Ok(());
+                }
+                Err(adapters::Error::Store(store::Error::Conflict { .. })) => {
+                    let message = "the alias moved meanwhile; learning from its live version";
+                    tale.event("moved", json!({"message": message}));
+                }
+                Err(error) => return Err(JobFailure::new("publish", error.to_string())),
+            }
+        }
+    }
+
+    fn live(&self, alias: &AliasName) -> Result<Option<(u64, Adapter)>, JobFailure> {
+        match self.registry.resolve(alias.as_str()) {
+            Ok(resolved) => Ok(resolved
+                .version
+                .zip(resolved.adapter)
+                .map(|((_, number), loaded)| (number, Adapter(loaded.lora.clone())))),
+            Err(adapters::Error::Unknown { .. }) => Ok(None),
+            Err(error) => Err(JobFailure::new("adapter", error.to_string())),
+        }
+    }
+
+    /// Probes are stored before the version that answers them, so that no live version lacks them.
+    fn keep_probes(
+        &self,
+        tale: &Tale,
+        alias: &AliasName,
+        report: &Report,
+    ) -> Result<(), JobFailure> {
+        let probes = report.probes.iter().map(|p| NewProbe {
+            question: p.question.clone(),
+            answer: p.answer.clone(),
+            origin: match p.origin {
+                Origin::Given => ProbeOrigin::Given,
+                Origin::Written => ProbeOrigin::Written,
+            },
+        });
+        let probes: Vec<NewProbe> = probes.collect();
+        let store = tale.cx.store().probes();
+        store.insert_many(&tale.document.id, alias.as_str(), &probes)?;
+        Ok(())
+    }
+
+    fn keep_scores(
+        &self,
+        tale: &Tale,
+        alias: &AliasName,
+        report: &Report,
+        version: u64,
+    ) -> Result<(), JobFailure> {
+        let store = tale.cx.store().probes();
+        let stored = store.for_document(&tale.document.id)?;
+        let scores = stored.iter().zip(&report.probes).filter_map(|(stored, probe)| {
+            let after = probe.after.as_ref()?;
+            Some(ProbeScore {
+                probe_id: stored.id.clone(),
+                alias: alias.as_str().to_owned(),
+                version,
+                correct: after.correct,
+                logprob: Some(f64::from(after.logprob)),
+                answer: after.answer.clone(),
+            })
+        });
+        store.record_scores(&scores.collect::<Vec<_>>())?;
+        Ok(())
+    }
+}
+
+/// One document's part of the job: learning's journal.
+struct Tale<'a> {
+    cx: &'a JobContext,
+    document: &'a Document,
+    /// Which of how many documents.
+    place: (usize, usize),
+    /// The version it starts from: a step belongs to that start.
+    live: Option<u64>,
+    /// Why the journal said stop, for the job's own answer.
+    failure: Mutex<Option<JobFailure>>,
+}
+
+impl<'a> Tale<'a> {
+    fn new(
+        cx: &'a JobContext,
+        document: &'a Document,
+        place: (usize, usize),
+        live: Option<u64>,
+    ) -> Self {
+        Tale {
+            cx,
+            document,
+            place,
+            live,
+            failure: Mutex::new(None),
+        }
+    }
+
+    fn key(&self, step: &str) -> String {
+        format!("{}:from {}:{step}", self.document.id, self.live.unwrap_or(0))
+    }
+
+    fn tell_state(&self, state: DocumentState) {
+        let data = json!({"title": self.document.title, "state": state});
+        self.event("document", data);
+    }
+
+    fn tell_decision(&self, report: &Report) {
+        if let Some(d) = &report.decision {
+            let data = json!({"accepted": d.accepted, "reason": d.reason, "version": d.version});
+            self.event("decision", data);
+            self.tell_state(match d.accepted {
+                true => DocumentState::Learned,
+                false => DocumentState::Refused,
+            });
+        }
+    }
+
+    fn failure(&self, stop: journal::Stop) -> JobFailure {
+        let told = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (told, stop) {
+            (Some(failure), _) => failure,
+            (None, journal::Stop::Model(error)) => JobFailure::new("model", error.to_string()),
+            (None, other) => JobFailure::new("learning", other.to_string()),
+        }
+    }
+
+    fn stop(&self, failure: JobFailure) -> journal::Stop {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+        journal::Stop::Asked
+    }
+}
+
+impl Journal for Tale<'_> {
+    fn recall(&self, key: &str) -> Result<Option<Value>, journal::Stop> {
+        self.cx.recall(&self.key(key)).map_err(|e| self.stop(e.into()))
+    }
+
+    fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Stop> {
+        self.cx.remember(&self.key(key), value).map_err(|e| self.stop(e.into()))
+    }
+
+    fn progress(&self, stage: &str, fraction: f32, message: &str) {
+        let (nth, count) = self.place;
+        let whole = (nth as f32 + fraction) / count as f32;
+        let message = format!("{} of {count}: {message}", nth + 1);
+        if let Err(error) = self.cx.progress(stage, whole, &message) {
+            tracing::warn!(%error, "progress is lost");
+        }
+    }
+
+    fn event(&self, kind: &str, mut data: Value) {
+        data["document_id"] = json!(self.document.id);
+        if let Err(error) = self.cx.event(kind, data) {
+            tracing::warn!(%error, "an event is lost");
+        }
+    }
+
+    fn report(&self, report: &Report) {
+        let report = serde_json::to_value(report).unwrap_or_default();
+        let documents = self.cx.store().documents();
+        if let Err(error) = documents.set_report(&self.document.id, &report) {
+            tracing::warn!(%error, "a report is lost");
+        }
+    }
+
+    fn check(&self) -> Result<(), journal::Stop> {
+        self.cx.check().map_err(|stop| self.stop(stop.into()))
+    }
+}
+
+/// What the alias has learned, as replay and retention need it.
+fn earlier(store: &store::Store, alias: &AliasName) -> Result<Vec<Earlier>, JobFailure> {
+    let documents = store.documents().learned(alias.as_str())?;
+    documents
+        .into_iter()
+        .map(|document| {
+            let probes = store.probes().for_document(&document.id)?;
+            let report = document.report.unwrap_or_default();
+            let texts = report["training_sequences"].clone();
+            Ok(Earlier {
+                passage: Passage {
+                    title: document.title,
+                    text: document.text,
+                },
+                texts: serde_json::from_value(texts).unwrap_or_default(),
+                probes: probes
+                    .into_iter()
+                    .map(|p| Question {
+                        question: p.question,
+                        answer: p.answer,
+                    })
+                    .collect(),
+            })
+        })
+        .collect()
+}
+
+fn question(q: &store::Question) -> Question {
+    Question {
+        question: q.question.clone(),
+        answer: q.answer.clone(),
+    }
+}
+
+/// What made the version: kept with it for ever.
+fn lineage(document: &Document, report: &Report, options: &IngestOptions) -> Value {
+    let last = report.attempts.last();
+    json!({
+        "source": "ingest",
+        "documents": [{"id": document.id, "title": document.title}],
+        "self_edit": options.self_edit,
+        "update": last.map(|a| &a.update),
+        "score_before": report.score_before,
+        "score_after": report.score_after,
+        "retention": report.retention,
+        "training_sequences": report.training_sequences.len(),
+        "replayed_sequences": report.replayed_sequences,
+    })
+}
+
+fn summary(document: &Document) -> Value {
+    let report = document.report.as_ref();
+    let of_report = |key: &str| report.map_or(Value::Null, |r| r[key].clone());
+    json!({
+        "id": document.id,
+        "title": document.title,
+        "state": document.state,
+        "version": document.version,
+        "score_before": of_report("score_before"),
+        "score_after": of_report("score_after"),
+        "reason": of_report("decision")["reason"],
+    })
+}

@@ -1,0 +1,30 @@
+//! Opening a model: files → executor → engine.
+
+use crate::config::ExecutorKind;
+use autodidact_engine::cpu::{Cpu, CpuOptions};
+use autodidact_engine::reference::Reference;
+use autodidact_engine::scheduler::{Engine, EngineOptions};
+use autodidact_engine::{Executor, ModelFiles, Result};
+use std::path::Path;
+use std::sync::Arc;
+
+pub fn open_engine(
+    path: &Path,
+    executor: ExecutorKind,
+    threads: Option<usize>,
+    options: EngineOptions,
+) -> Result<Engine> {
+    let files = Arc::new(ModelFiles::open(path)?);
+    let executor: Box<dyn Executor> = match executor {
+        ExecutorKind::Auto | ExecutorKind::Cpu => {
+            let mut options = CpuOptions::default();
+            options.threads = threads.unwrap_or(options.threads);
+            Box::new(Cpu::new(&files, options)?)
+        }
+        ExecutorKind::Reference => {
+            let device = autodidact_engine::reference::device()?;
+            Box::new(Reference::new(&files, &device)?)
+        }
+    };
+    Ok(Engine::start(files, executor, options))
+}
