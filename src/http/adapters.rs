@@ -181,12 +181,13 @@ pub async fn list_versions(
 ) -> Result<Json<VersionPage>, Problem> {
     let alias = AliasName::parse(&alias)?;
     let limit = limit(query.limit)?;
-    let after = match query.after {
-        None => None,
-        Some(text) => Some(text.parse().map_err(|_| {
-            Problem::invalid("after", "after is the `next` of the page before.")
-        })?),
-    };
+    let after =
+        match query.after {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| {
+                Problem::invalid("after", "after is the `next` of the page before.")
+            })?),
+        };
     let list = move |state: &AppState| -> Result<VersionPage, Problem> {
         let live = state.registry.get(&alias)?.live;
         let Page { items, next } = state.registry.versions(&alias, after, limit)?;
@@ -209,9 +210,9 @@ pub async fn download_weights(
     Path((alias, version)): Path<(String, String)>,
 ) -> Result<impl IntoResponse, Problem> {
     let alias = AliasName::parse(&alias)?;
-    let number: u64 = version.parse().map_err(|_| {
-        Problem::invalid("version", "The version of an adapter is a whole number.")
-    })?;
+    let number: u64 = version
+        .parse()
+        .map_err(|_| Problem::invalid("version", "The version of an adapter is a whole number."))?;
     let disposition = format!("attachment; filename=\"{alias}-{number}.tar\"");
     let pack = move |state: &AppState| -> Result<Vec<u8>, Problem> {
         let files = state.registry.download(&alias, number)?;

@@ -151,10 +151,22 @@ mod tests {
 
     #[test]
     fn loopback_names_are_known_by_name_and_by_address() {
-        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:80", "127.9.9.9", "[::1]:8080"] {
+        for host in [
+            "localhost",
+            "LOCALHOST:8080",
+            "127.0.0.1:80",
+            "127.9.9.9",
+            "[::1]:8080",
+        ] {
             assert!(is_loopback_host(host), "{host}");
         }
-        for host in ["", "evil.test", "127.0.0.1.evil.test", "localhost.evil.test", "10.0.0.1"] {
+        for host in [
+            "",
+            "evil.test",
+            "127.0.0.1.evil.test",
+            "localhost.evil.test",
+            "10.0.0.1",
+        ] {
             assert!(!is_loopback_host(host), "{host}");
         }
     }

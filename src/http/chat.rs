@@ -91,7 +91,11 @@ const UNSUPPORTED: [Unsupported; 10] = {
         rule("functions", empty, "Functions are not supported."),
         rule("tool_choice", no_choice, "Tools are not supported."),
         rule("function_call", no_choice, "Functions are not supported."),
-        rule("response_format", text_format, "Only the response format 'text' is supported."),
+        rule(
+            "response_format",
+            text_format,
+            "Only the response format 'text' is supported.",
+        ),
         rule("logit_bias", empty, "logit_bias is not supported."),
         rule("modalities", text_only, "Only text is supported."),
         rule("audio", never, "Audio is not supported."),
@@ -125,7 +129,9 @@ pub async fn create_chat_completion(
 fn prepare(state: &AppState, request: ChatRequest) -> Result<Ask, Problem> {
     let limit = request.max_completion_tokens.or(request.max_tokens);
     let logprobs = logprobs(&request)?;
-    let sampling = request.sampling.params(limit.unwrap_or(usize::MAX), logprobs)?;
+    let sampling = request
+        .sampling
+        .params(limit.unwrap_or(usize::MAX), logprobs)?;
     let n = request.sampling.samples()?;
     let messages = messages(request.messages)?;
     let resolved = state.registry.resolve(&request.model)?;
@@ -235,7 +241,8 @@ fn chunks(
     let roles: Vec<_> = (0..answer.choices())
         .map(|index| {
             let delta = json!({"role": "assistant", "content": ""});
-            let choice = json!([{"index": index, "delta": delta, "logprobs": null, "finish_reason": null}]);
+            let choice =
+                json!([{"index": index, "delta": delta, "logprobs": null, "finish_reason": null}]);
             Ok(chunk(&about, choice, None))
         })
         .collect();
@@ -248,7 +255,9 @@ fn chunks(
                 }
                 None => None,
                 // Nothing to tell yet: a character or a stop string is incomplete.
-                Some(Ok(p)) if p.text.is_empty() && p.logprob.is_none() && p.finish_reason.is_none() => {
+                Some(Ok(p))
+                    if p.text.is_empty() && p.logprob.is_none() && p.finish_reason.is_none() =>
+                {
                     continue;
                 }
                 Some(Ok(piece)) => {

@@ -208,7 +208,9 @@ fn chunks(
                     Some((Ok(last), (answer, offsets, false)))
                 }
                 None => None,
-                Some(Ok(p)) if p.text.is_empty() && p.logprob.is_none() && p.finish_reason.is_none() => {
+                Some(Ok(p))
+                    if p.text.is_empty() && p.logprob.is_none() && p.finish_reason.is_none() =>
+                {
                     continue;
                 }
                 Some(Ok(piece)) => {

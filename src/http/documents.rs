@@ -98,7 +98,9 @@ pub async fn get_document(
     Path(id): Path<String>,
 ) -> Result<Json<DocumentBody>, Problem> {
     let wanted = id.clone();
-    let found = state.blocking(move |s| s.store.documents().get(&wanted)).await?;
+    let found = state
+        .blocking(move |s| s.store.documents().get(&wanted))
+        .await?;
     match found {
         Some(document) => Ok(Json(document.into())),
         None => Err(Problem::not_found(

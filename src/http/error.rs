@@ -299,9 +299,7 @@ impl From<adapters::Error> for Problem {
                 problem
             }
             E::Unknown { .. } => Problem::not_found("model_not_found", sentence).field("model"),
-            E::Ambiguous { .. } => {
-                Problem::bad_request("ambiguous_model", sentence).field("model")
-            }
+            E::Ambiguous { .. } => Problem::bad_request("ambiguous_model", sentence).field("model"),
             E::Files(_) => Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid_adapter",
@@ -324,7 +322,9 @@ impl From<jobs::Error> for Problem {
         use jobs::Error as E;
         let sentence = format!("{error}.");
         match error {
-            E::QueueFull { retry_after, .. } => Problem::full(sentence, retry_after.as_secs().max(1)),
+            E::QueueFull { retry_after, .. } => {
+                Problem::full(sentence, retry_after.as_secs().max(1))
+            }
             E::KeyReused { .. } => Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_mismatch",

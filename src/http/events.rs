@@ -25,7 +25,9 @@ pub async fn job_events(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, jobs::Error>>>, Problem> {
     let since = last_seen(&headers)?;
-    let subscription = state.blocking(move |s| s.jobs.subscribe(&id, since)).await?;
+    let subscription = state
+        .blocking(move |s| s.jobs.subscribe(&id, since))
+        .await?;
     let events = subscription.into_stream().map(|event| event.map(sse_event));
     // Comments while nothing happens, so that neither side takes the silence for a lost connection.
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
@@ -42,7 +44,10 @@ fn last_seen(headers: &HeaderMap) -> Result<u64, Problem> {
     let Some(value) = headers.get("last-event-id") else {
         return Ok(0);
     };
-    let number = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    let number = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
     number.filter(|n| *n <= i64::MAX as u64).ok_or_else(|| {
         Problem::invalid(
             "Last-Event-ID",

@@ -1,8 +1,8 @@
 //! Reading a request: bodies, queries and headers, with refusals that name the field.
 
 use super::error::Problem;
-use axum::extract::rejection::BytesRejection;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -62,7 +62,9 @@ pub fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut parser = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut parser)
         .map_err(|error| json_problem(error.path().to_string(), error.inner()))?;
-    parser.end().map_err(|error| json_problem(String::new(), &error))?;
+    parser
+        .end()
+        .map_err(|error| json_problem(String::new(), &error))?;
     Ok(value)
 }
 
@@ -94,9 +96,8 @@ pub fn unsupported(kind: Option<&str>, expected: &str) -> Problem {
 /// `500ms`, `30s`, `2m`; at most ten minutes.
 pub fn wait(text: &str) -> Result<Duration, Problem> {
     let wrong = || {
-        let detail = format!(
-            "'{text}' is not a time to wait: write 500ms, 30s or 2m, ten minutes at most."
-        );
+        let detail =
+            format!("'{text}' is not a time to wait: write 500ms, 30s or 2m, ten minutes at most.");
         Problem::invalid("wait", detail)
     };
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -211,8 +212,22 @@ mod tests {
     fn waits_are_read_with_their_unit() {
         assert_eq!(wait("500ms").unwrap(), Duration::from_millis(500));
         assert_eq!(wait("2m").unwrap(), Duration::from_secs(120));
-        for text in ["", "30", "s", "-1s", "11m", "601s", "99999999999999999999s", "1h", "1.5s"] {
-            assert_eq!(wait(text).unwrap_err().field.as_deref(), Some("wait"), "{text}");
+        for text in [
+            "",
+            "30",
+            "s",
+            "-1s",
+            "11m",
+            "601s",
+            "99999999999999999999s",
+            "1h",
+            "1.5s",
+        ] {
+            assert_eq!(
+                wait(text).unwrap_err().field.as_deref(),
+                Some("wait"),
+                "{text}"
+            );
         }
     }
 }

@@ -64,7 +64,9 @@ pub async fn ingest(
         job = state.jobs.wait(&job.id, patience).await?;
     }
     let id = job.id.clone();
-    let stored = state.blocking(move |s| s.store.documents().for_job(&id)).await?;
+    let stored = state
+        .blocking(move |s| s.store.documents().for_job(&id))
+        .await?;
     let documents = stored.into_iter().map(|document| IngestedDocument {
         id: document.id,
         title: document.title,
@@ -83,11 +85,7 @@ pub async fn ingest(
     Ok((status, [(header::LOCATION, location)], body).into_response())
 }
 
-fn submit(
-    state: &AppState,
-    ingest: &Ingest,
-    key: Option<&IdempotencyKey>,
-) -> Result<Job, Problem> {
+fn submit(state: &AppState, ingest: &Ingest, key: Option<&IdempotencyKey>) -> Result<Job, Problem> {
     state.registry.check_name(&ingest.alias)?;
     check_lengths(state, ingest)?;
     let ids: Vec<&str> = ingest.documents.iter().map(|d| d.id.as_str()).collect();
@@ -95,7 +93,9 @@ fn submit(
     input.insert("documents".to_owned(), json!(ids));
     let input = Value::Object(input);
     let (alias, documents) = (&ingest.alias, &ingest.documents);
-    Ok(state.jobs.submit(JobKind::Ingest, alias, &input, documents, key)?)
+    Ok(state
+        .jobs
+        .submit(JobKind::Ingest, alias, &input, documents, key)?)
 }
 
 /// A document that does not fit the window could be neither read nor trained on.
@@ -125,7 +125,9 @@ fn idempotency_key(
         return Err(Problem::invalid("Idempotency-Key", detail));
     }
     // Everything that decides what is learned, but not how long the client waits.
-    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .map(|kind| kind.as_bytes());
     let request = json!([kind, query.adapter, query.title, digest(body)]);
     Ok(Some(IdempotencyKey {
         key: key.to_owned(),

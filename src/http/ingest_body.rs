@@ -12,8 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
-const MEDIA_TYPES: &str =
-    "application/json, application/x-ndjson, text/plain or text/markdown";
+const MEDIA_TYPES: &str = "application/json, application/x-ndjson, text/plain or text/markdown";
 /// Titles go into every prompt and training sequence of their document.
 const LONGEST_TITLE: usize = 300;
 
@@ -113,7 +112,9 @@ fn read_json(query: &IngestQuery, body: &[u8]) -> Result<Ingest, Problem> {
         ("gate", request.gate),
         ("seed", request.seed.map(Value::from)),
     ];
-    let given = given.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?)));
+    let given = given
+        .into_iter()
+        .filter_map(|(k, v)| Some((k.to_owned(), v?)));
     let options: Map<String, Value> = given.filter(|(_, v)| !v.is_null()).collect();
     check_options(&options)?;
     Ok(Ingest {
@@ -236,7 +237,10 @@ fn check_options(options: &Map<String, Value>) -> Result<(), Problem> {
 fn utf8(body: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(body).map_err(|error| {
         let place = error.valid_up_to();
-        Problem::bad_request("not_utf8", format!("The body is not UTF-8 at byte {place}."))
+        Problem::bad_request(
+            "not_utf8",
+            format!("The body is not UTF-8 at byte {place}."),
+        )
     })
 }
 
@@ -264,8 +268,14 @@ mod tests {
 
     #[test]
     fn the_title_of_markdown_is_its_first_heading() {
-        assert_eq!(first_heading("text\n\n## The *pump* ##\n# B"), Some("The *pump*"));
-        assert_eq!(first_heading("```sh\n# a comment\n```\n# Title"), Some("Title"));
+        assert_eq!(
+            first_heading("text\n\n## The *pump* ##\n# B"),
+            Some("The *pump*")
+        );
+        assert_eq!(
+            first_heading("```sh\n# a comment\n```\n# Title"),
+            Some("Title")
+        );
         assert_eq!(first_heading("#hashtag\n####### seven\n#\n"), None);
     }
 }

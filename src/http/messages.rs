@@ -44,7 +44,10 @@ fn message(index: usize, given: ChatMessage) -> Result<Message, Problem> {
     };
     for field in ["tool_calls", "function_call", "audio"] {
         if given.rest.get(field).is_some_and(|value| !value.is_null()) {
-            return Err(unsupported(at(field), "Only text is supported in messages."));
+            return Err(unsupported(
+                at(field),
+                "Only text is supported in messages.",
+            ));
         }
     }
     Ok(Message::new(role, content(at("content"), given.content)?))
@@ -67,9 +70,10 @@ fn content(field: String, content: Value) -> Result<String, Problem> {
 fn part<'p>(field: &str, index: usize, part: &'p Value) -> Result<&'p str, Problem> {
     let at = |leaf: &str| format!("{field}[{index}]{leaf}");
     match part.get("type").and_then(Value::as_str) {
-        Some("text") => part.get("text").and_then(Value::as_str).ok_or_else(|| {
-            Problem::invalid(at(".text"), "The text of a text part is a string.")
-        }),
+        Some("text") => part
+            .get("text")
+            .and_then(Value::as_str)
+            .ok_or_else(|| Problem::invalid(at(".text"), "The text of a text part is a string.")),
         Some(kind) => Err(unsupported(
             at(".type"),
             &format!("Parts of type '{kind}' are not supported: this model reads text only."),

@@ -10,13 +10,17 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::sync::OnceLock;
 use std::time::Instant;
 
 const DURATION: &str = "autodidact_http_request_duration_seconds";
-const BUCKETS: [f64; 11] = [0.001, 0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0];
+const BUCKETS: [f64; 11] = [
+    0.001, 0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0,
+];
 
 /// Prometheus metrics of this process
 #[utoipa::path(get, path = "/metrics", tag = "operation",
@@ -60,11 +64,18 @@ fn read_rooms(state: &AppState) -> Result<(), store::Error> {
     gauge!("autodidact_training_candidates").set(engine.training as f64);
     let jobs = state.store.jobs().counts()?;
     for job_state in JobState::ALL.iter().copied() {
-        let count = jobs.iter().find(|(s, _)| *s == job_state).map_or(0, |(_, n)| *n);
+        let count = jobs
+            .iter()
+            .find(|(s, _)| *s == job_state)
+            .map_or(0, |(_, n)| *n);
         let (kind, state) = (JobKind::Ingest.as_str(), job_state.as_str());
         match job_state.is_terminal() {
-            true => counter!("autodidact_jobs_total", "kind" => kind, "state" => state).absolute(count),
-            false => gauge!("autodidact_jobs_open", "kind" => kind, "state" => state).set(count as f64),
+            true => {
+                counter!("autodidact_jobs_total", "kind" => kind, "state" => state).absolute(count)
+            }
+            false => {
+                gauge!("autodidact_jobs_open", "kind" => kind, "state" => state).set(count as f64)
+            }
         }
     }
     let documents = state.store.documents().counts()?;
@@ -113,8 +124,14 @@ fn describe() {
     }
     let gauges = [
         ("autodidact_running_sequences", "Sequences being generated"),
-        ("autodidact_waiting_requests", "Requests waiting for the engine"),
-        ("autodidact_kv_tokens", "Tokens held in the cache of keys and values"),
+        (
+            "autodidact_waiting_requests",
+            "Requests waiting for the engine",
+        ),
+        (
+            "autodidact_kv_tokens",
+            "Tokens held in the cache of keys and values",
+        ),
         ("autodidact_training_candidates", "Adapters in training"),
         ("autodidact_jobs_open", "Jobs not ended"),
         ("autodidact_documents_open", "Documents not ended"),

@@ -75,6 +75,8 @@ pub fn sse(
         Err(problem) => serde_json::to_string(&problem.openai_body()).unwrap_or_default(),
     });
     let done = futures::stream::once(std::future::ready("[DONE]".to_owned()));
-    let events = events.chain(done).map(|data| Ok(Event::default().data(data)));
+    let events = events
+        .chain(done)
+        .map(|data| Ok(Event::default().data(data)));
     Sse::new(events).keep_alive(KeepAlive::default())
 }

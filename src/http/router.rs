@@ -2,8 +2,8 @@
 
 use super::state::AppState;
 use super::{
-    adapters, auth, chat, completions, console, docs, documents, error, events, health, ingest, jobs,
-    metrics, models, vllm,
+    adapters, auth, chat, completions, console, docs, documents, error, events, health, ingest,
+    jobs, metrics, models, vllm,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

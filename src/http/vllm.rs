@@ -36,7 +36,9 @@ pub async fn load_lora_adapter(
         .blocking(move |s| s.registry.load(&request.lora_name, &request.lora_path))
         .await
         .map_err(named)?;
-    Ok(format!("Success: LoRA adapter '{name}' added successfully."))
+    Ok(format!(
+        "Success: LoRA adapter '{name}' added successfully."
+    ))
 }
 
 /// Take an adapter out of service; its versions stay
@@ -52,7 +54,9 @@ pub async fn unload_lora_adapter(
         .blocking(move |s| s.registry.unload(&request.lora_name))
         .await
         .map_err(named)?;
-    Ok(format!("Success: LoRA adapter '{name}' removed successfully."))
+    Ok(format!(
+        "Success: LoRA adapter '{name}' removed successfully."
+    ))
 }
 
 /// vLLM's field for what we call the adapter.

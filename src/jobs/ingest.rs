@@ -48,14 +48,21 @@ impl Handler for IngestHandler {
         let count = documents.len();
         for (nth, document) in documents.iter().enumerate() {
             // What an earlier life of this job finished is not done again.
-            if !matches!(document.state, DocumentState::Queued | DocumentState::Learning) {
+            if !matches!(
+                document.state,
+                DocumentState::Queued | DocumentState::Learning
+            ) {
                 continue;
             }
             let place = (nth, count);
             self.learn_one(cx, &alias, &options, document, place)?;
         }
         let documents = cx.store().documents().for_job(cx.id())?;
-        let live = cx.store().aliases().get(alias.as_str())?.and_then(|a| a.live);
+        let live = cx
+            .store()
+            .aliases()
+            .get(alias.as_str())?
+            .and_then(|a| a.live);
         let rows: Vec<Value> = documents.iter().map(summary).collect();
         Ok(json!({"documents": rows, "live_version": live}))
     }
@@ -76,7 +83,9 @@ impl IngestHandler {
             text: document.text.clone(),
         };
         let given: Vec<Question> = document.questions.iter().map(question).collect();
-        store.documents().set_state(&document.id, DocumentState::Learning, None)?;
+        store
+            .documents()
+            .set_state(&document.id, DocumentState::Learning, None)?;
 
         // The alias may be moved while its document is being learned (a rollback, an upload). The
         // update would then continue a version that is no longer live, so it starts over.
@@ -97,14 +106,19 @@ impl IngestHandler {
             let outcome = learn(&*self.model, &start, tale).map_err(|stop| tale.failure(stop))?;
             let mut report = outcome.report;
             let Some(adapter) = outcome.adapter else {
-                store.documents().set_state(&document.id, DocumentState::Refused, None)?;
+                store
+                    .documents()
+                    .set_state(&document.id, DocumentState::Refused, None)?;
                 tale.tell_decision(&report);
                 return Ok(());
             };
             let lineage = lineage(document, &report, options);
             let ids = [document.id.clone()];
             self.keep_probes(tale, alias, &report)?;
-            match self.registry.publish_learned(alias, number, &adapter.0, lineage, &ids) {
+            match self
+                .registry
+                .publish_learned(alias, number, &adapter.0, lineage, &ids)
+            {
                 Ok(version) => {
                     if let Some(decision) = &mut report.decision {
                         decision.version = Some(version.number);
@@ -164,17 +178,20 @@ impl IngestHandler {
     ) -> Result<(), JobFailure> {
         let store = tale.cx.store().probes();
         let stored = store.for_document(&tale.document.id)?;
-        let scores = stored.iter().zip(&report.probes).filter_map(|(stored, probe)| {
-            let after = probe.after.as_ref()?;
-            Some(ProbeScore {
-                probe_id: stored.id.clone(),
-                alias: alias.as_str().to_owned(),
-                version,
-                correct: after.correct,
-                logprob: Some(f64::from(after.logprob)),
-                answer: after.answer.clone(),
-            })
-        });
+        let scores = stored
+            .iter()
+            .zip(&report.probes)
+            .filter_map(|(stored, probe)| {
+                let after = probe.after.as_ref()?;
+                Some(ProbeScore {
+                    probe_id: stored.id.clone(),
+                    alias: alias.as_str().to_owned(),
+                    version,
+                    correct: after.correct,
+                    logprob: Some(f64::from(after.logprob)),
+                    answer: after.answer.clone(),
+                })
+            });
         store.record_scores(&scores.collect::<Vec<_>>())?;
         Ok(())
     }
@@ -209,7 +226,11 @@ impl<'a> Tale<'a> {
     }
 
     fn key(&self, step: &str) -> String {
-        format!("{}:from {}:{step}", self.document.id, self.live.unwrap_or(0))
+        format!(
+            "{}:from {}:{step}",
+            self.document.id,
+            self.live.unwrap_or(0)
+        )
     }
 
     fn tell_state(&self, state: DocumentState) {
@@ -229,7 +250,11 @@ impl<'a> Tale<'a> {
     }
 
     fn failure(&self, stop: journal::Stop) -> JobFailure {
-        let told = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let told = self
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         match (told, stop) {
             (Some(failure), _) => failure,
             (None, journal::Stop::Model(error)) => JobFailure::new("model", error.to_string()),
@@ -245,11 +270,15 @@ impl<'a> Tale<'a> {
 
 impl Journal for Tale<'_> {
     fn recall(&self, key: &str) -> Result<Option<Value>, journal::Stop> {
-        self.cx.recall(&self.key(key)).map_err(|e| self.stop(e.into()))
+        self.cx
+            .recall(&self.key(key))
+            .map_err(|e| self.stop(e.into()))
     }
 
     fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Stop> {
-        self.cx.remember(&self.key(key), value).map_err(|e| self.stop(e.into()))
+        self.cx
+            .remember(&self.key(key), value)
+            .map_err(|e| self.stop(e.into()))
     }
 
     fn progress(&self, stage: &str, fraction: f32, message: &str) {
