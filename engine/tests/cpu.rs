@@ -160,9 +160,9 @@ fn gradients_are_slopes_of_the_loss() {
         assert_near(&nll, &logprobs, 1e-5, "nll");
         for (index, grads) in grads.iter().enumerate() {
             let grads = grads.as_ref().unwrap();
-            for l in 0..c.num_layers {
+            for (l, layer) in grads.iter().enumerate() {
                 for p in Projection::ALL {
-                    let pair = grads[l][p.index()].as_ref().unwrap();
+                    let pair = layer[p.index()].as_ref().unwrap();
                     for (is_a, grad) in [(true, &pair.a), (false, &pair.b)] {
                         // Along the gradient itself the slope is its squared length.
                         let square: f64 = grad.iter().map(|g| f64::from(*g).powi(2)).sum();

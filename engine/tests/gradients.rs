@@ -2,7 +2,7 @@
 
 mod common;
 
-use autodidact_engine::Family;
+use autodidact_engine::{Family, Precision};
 use common::gradients::agree_with_finite_differences;
 
 fn reference_agrees(family: Family) {
@@ -24,4 +24,13 @@ fn reference_agrees_on_qwen2() {
 #[test]
 fn reference_agrees_on_qwen3() {
     reference_agrees(Family::Qwen3);
+}
+
+#[test]
+fn cpu_agrees_on_every_family() {
+    for family in common::FAMILIES {
+        let mut executor = common::cpu(&common::tiny(family), Precision::F32);
+        let worst = agree_with_finite_differences(&mut executor, 4e-3, 1e-2);
+        println!("{family:?}: largest error {worst:.5} of the largest entry");
+    }
 }

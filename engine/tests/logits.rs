@@ -2,11 +2,13 @@
 
 mod common;
 
-use autodidact_engine::ModelFiles;
+use autodidact_engine::{ModelFiles, Precision};
 use common::logits::{agrees_with_transformers, recorded_model};
 
 /// Measured differences are 3e-5 and less: f32 summed in another order.
 const TOLERANCE: f32 = 1e-3;
+/// Measured 0.08 and 0.14, on logits that reach 30.
+const BF16_TOLERANCE: f32 = 0.3;
 
 fn reference_agrees(fixture: &str, steps: usize) {
     let path = common::model_path(&recorded_model(fixture));
@@ -24,4 +26,31 @@ fn reference_agrees_on_smollm2() {
 #[test]
 fn reference_agrees_on_qwen2() {
     reference_agrees("logits_qwen2.json", 4);
+}
+
+fn cpu_agrees(fixture: &str, steps: usize, precision: Precision, tolerance: f32) {
+    let files = ModelFiles::open(&common::model_path(&recorded_model(fixture))).unwrap();
+    let mut executor = common::cpu(&files, precision);
+    let largest = agrees_with_transformers(&mut executor, fixture, steps, tolerance);
+    println!("{fixture} {precision:?}: largest difference {largest}");
+}
+
+#[test]
+fn cpu_f32_agrees_on_smollm2() {
+    cpu_agrees("logits_smollm2.json", 20, Precision::F32, TOLERANCE);
+}
+
+#[test]
+fn cpu_f32_agrees_on_qwen2() {
+    cpu_agrees("logits_qwen2.json", 4, Precision::F32, TOLERANCE);
+}
+
+#[test]
+fn cpu_bf16_is_near_on_smollm2() {
+    cpu_agrees("logits_smollm2.json", 20, Precision::Bf16, BF16_TOLERANCE);
+}
+
+#[test]
+fn cpu_bf16_is_near_on_qwen2() {
+    cpu_agrees("logits_qwen2.json", 20, Precision::Bf16, BF16_TOLERANCE);
 }

@@ -4,12 +4,15 @@
 //! together make one product; stacked adapters go level by level, so that within a level rows never
 //! overlap and can be worked on in parallel.
 
-use super::kernels::f32::{Mat, MatMut, dot, matmul};
+use super::kernels::f32::{Mat, MatMut, dot};
+use super::kernels::tile::{matmul, transpose};
 use super::kernels::vectorised;
 use super::plan::{Plan, Segment};
+use super::workspace::Buffer;
 use crate::config::Projection;
 use crate::lora::LoraPair;
 use rayon::prelude::*;
+use std::cell::RefCell;
 use std::ops::Range;
 
 /// Below this many rows dot products beat packing for a product of matrices.
@@ -17,6 +20,11 @@ const FEW_ROWS: usize = 5;
 /// Rows or features of one task.
 const TASK_ROWS: usize = 64;
 const TASK_FEATURES: usize = 1024;
+
+thread_local! {
+    /// The transposed matrices of the pair at hand.
+    static SCRATCH: RefCell<Buffer> = RefCell::default();
+}
 
 /// One group in one layer of one batch.
 pub struct Group<'a> {
@@ -71,26 +79,29 @@ impl Group<'_> {
             }
             return;
         }
-        let a = Mat::rows(&pair.a, rank, self.inputs, self.inputs).transposed();
-        let x = Mat::rows(x, rows, self.inputs, self.inputs);
-        matmul(
-            MatMut::rows(inner, rows, rank, self.width()),
-            false,
-            1.0,
-            x,
-            a,
-            false,
-        );
-        let inner = Mat::rows(inner, rows, rank, self.width());
-        let b = Mat::rows(&pair.b, features, rank, rank).transposed();
-        matmul(
-            MatMut::rows(y, rows, features, self.outputs),
-            true,
-            scale,
-            inner,
-            b,
-            false,
-        );
+        SCRATCH.with_borrow_mut(|turned| {
+            let turned = turned.of(pair.a.len().max(pair.b.len()));
+            transpose(&pair.a, rank, self.inputs, self.inputs, turned);
+            let a = Mat::rows(turned, self.inputs, rank, rank);
+            let x = Mat::rows(x, rows, self.inputs, self.inputs);
+            matmul(
+                MatMut::rows(inner, rows, rank, self.width()),
+                false,
+                1.0,
+                x,
+                a,
+            );
+            transpose(&pair.b, features, rank, rank, turned);
+            let b = Mat::rows(turned, rank, features, features);
+            let inner = Mat::rows(inner, rows, rank, self.width());
+            matmul(
+                MatMut::rows(y, rows, features, self.outputs),
+                true,
+                scale,
+                inner,
+                b,
+            );
+        });
     }
 
     /// Adds the gradients of A and B to `grads` and, where it is wanted, of x to `dx`. `inner` is what
@@ -147,7 +158,6 @@ impl Group<'_> {
             scale,
             dy,
             b,
-            false,
         );
         if let Some(dx) = dx {
             let d_inner = Mat::rows(d_inner, rows, rank, self.width());
@@ -158,7 +168,6 @@ impl Group<'_> {
                 1.0,
                 d_inner,
                 a,
-                false,
             );
         }
     }
@@ -215,7 +224,7 @@ impl Group<'_> {
                     let du = Mat::rows(du, rows, features, self.width()).transposed();
                     let x = Mat::rows(&x[first * self.inputs..], rows, self.inputs, self.inputs);
                     let grad = MatMut::rows(task.grad, features, self.inputs, self.inputs);
-                    matmul(grad, true, 1.0, du, x, false);
+                    matmul(grad, true, 1.0, du, x);
                 } else {
                     let features = task.grad.len() / task.rank;
                     let column = self.members[task.member].1 + task.at;
@@ -224,7 +233,7 @@ impl Group<'_> {
                     let u = &inner[first * self.width() + narrow..];
                     let u = Mat::rows(u, rows, task.rank, self.width());
                     let grad = MatMut::rows(task.grad, features, task.rank, task.rank);
-                    matmul(grad, true, scale, dy, u, false);
+                    matmul(grad, true, scale, dy, u);
                 }
             }
         });

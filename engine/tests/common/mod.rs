@@ -10,7 +10,9 @@ pub mod packing;
 
 use autodidact_engine::reference::Reference;
 use autodidact_engine::tiny::write_tiny;
-use autodidact_engine::{Executor, Family, Lora, LoraConfig, ModelConfig, ModelFiles};
+use autodidact_engine::{
+    Cpu, CpuOptions, Executor, Family, Lora, LoraConfig, ModelConfig, ModelFiles, Precision,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -54,6 +56,14 @@ pub fn tiny(family: Family) -> ModelFiles {
 
 pub fn reference(files: &ModelFiles) -> Reference {
     Reference::new(files, &candle_core::Device::Cpu).unwrap()
+}
+
+pub fn cpu(files: &ModelFiles, precision: Precision) -> Cpu {
+    let options = CpuOptions {
+        threads: 2,
+        precision,
+    };
+    Cpu::new(files, options).unwrap()
 }
 
 /// On all seven linear layers, A and B random.

@@ -6,9 +6,9 @@
 //! its query heads, hence one task's own.
 
 use super::Shared;
-use super::f32::{axpy, dot};
+use super::f32::{Mat, MatMut, axpy, dot};
 use super::math;
-use gemm::Parallelism;
+use super::tile::{matmul, matmul_at, transpose};
 use rayon::prelude::*;
 use std::cell::RefCell;
 
@@ -62,7 +62,7 @@ pub struct Span<'a> {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+    static SCRATCH: RefCell<[Vec<f32>; 4]> = RefCell::default();
 }
 
 /// Attention of every sequence. `q` are the rows of the whole batch (`heads.row()` wide), `out` is
@@ -93,8 +93,12 @@ unsafe fn forward_task(heads: Heads, span: Span, kv: usize, q: &[f32], out: Shar
     assert!((keys - 1) * span.stride + column + size <= span.k.len().min(span.v.len()));
     assert!((span.first + span.rows) * width <= q.len());
     let (k, v) = (&span.k[column..], &span.v[column..]);
-    SCRATCH.with_borrow_mut(|[scores, _]| {
+    SCRATCH.with_borrow_mut(|[scores, _, k_turned, _]| {
         grow(scores, BLOCK.min(span.rows) * keys);
+        if span.rows >= FEW {
+            grow(k_turned, keys * size);
+            transpose(k, keys, size, span.stride, k_turned);
+        }
         for h in kv * heads.group()..(kv + 1) * heads.group() {
             for start in (0..span.rows).step_by(BLOCK) {
                 let rows = BLOCK.min(span.rows - start);
@@ -125,32 +129,22 @@ unsafe fn forward_task(heads: Heads, span: Span, kv: usize, q: &[f32], out: Shar
                     continue;
                 }
                 let s = &mut scores[..rows * seen];
-                // SAFETY: q, k, v were checked above to hold these rows; `out` checks its own.
-                unsafe {
-                    product(
-                        (rows, seen, size),
-                        (s.as_mut_ptr(), seen, false),
-                        (q.as_ptr(), width, 1),
-                        (k.as_ptr(), 1, span.stride),
-                    );
-                    for (i, s) in s.chunks_exact_mut(seen).enumerate() {
-                        let (visible, hidden) = s.split_at_mut(seen - rows + i + 1);
-                        hidden.fill(0.0);
-                        lse.slice((row + i) * heads.queries + h, 1)[0] =
-                            softmax(visible, heads.scale());
-                    }
-                    let extent = (rows - 1) * heads.q_dim() + size;
-                    product(
-                        (rows, size, seen),
-                        (
-                            out.at(row * heads.q_dim() + h * size, extent),
-                            heads.q_dim(),
-                            false,
-                        ),
-                        (s.as_ptr(), seen, 1),
-                        (v.as_ptr(), span.stride, 1),
-                    );
+                let q = Mat::rows(q, rows, size, width);
+                let k = Mat::rows(k_turned, size, seen, keys);
+                matmul(MatMut::rows(s, rows, seen, seen), false, 1.0, q, k);
+                for (i, s) in s.chunks_exact_mut(seen).enumerate() {
+                    let (visible, hidden) = s.split_at_mut(seen - rows + i + 1);
+                    hidden.fill(0.0);
+                    // SAFETY: this task's row and head.
+                    let norm = unsafe { lse.slice((row + i) * heads.queries + h, 1) };
+                    norm[0] = softmax(visible, heads.scale());
                 }
+                let s = Mat::rows(s, rows, seen, seen);
+                let v = Mat::rows(v, seen, size, span.stride);
+                let extent = (rows - 1) * heads.q_dim() + size;
+                let out = out.at(row * heads.q_dim() + h * size, extent);
+                // SAFETY: `at` checked the place; these rows and columns are this task's.
+                unsafe { matmul_at(out, heads.q_dim(), false, 1.0, s, v) }
             }
         }
     });
@@ -222,64 +216,53 @@ unsafe fn backward_task(
             d_qkv.slice(v_at + row * width, size).fill(0.0);
         }
     }
-    SCRATCH.with_borrow_mut(|[p, ds]| {
+    SCRATCH.with_borrow_mut(|[p, ds, k_turned, v_turned]| {
         grow(p, BLOCK.min(length) * length);
         grow(ds, BLOCK.min(length) * length);
+        grow(k_turned, length * size);
+        grow(v_turned, length * size);
+        transpose(k, length, size, width, k_turned);
+        transpose(v, length, size, width, v_turned);
         for h in kv * heads.group()..(kv + 1) * heads.group() {
             for start in (0..length).step_by(BLOCK) {
                 let rows = BLOCK.min(length - start);
                 let (row, seen) = (first + start, start + rows);
                 let (p, ds) = (&mut p[..rows * seen], &mut ds[..rows * seen]);
                 let at = row * heads.q_dim() + h * size;
-                let (q, d_out) = (&kept.qkv[row * width + h * size..], &kept.d_out[at..]);
-                // SAFETY: every operand was checked above to hold these rows; d_qkv's are this task's.
+                let q = Mat::rows(&kept.qkv[row * width + h * size..], rows, size, width);
+                let d_out = Mat::rows(&kept.d_out[at..], rows, size, heads.q_dim());
+                let k_columns = Mat::rows(k_turned, size, seen, length);
+                let v_columns = Mat::rows(v_turned, size, seen, length);
+                matmul(MatMut::rows(p, rows, seen, seen), false, 1.0, q, k_columns);
+                matmul(
+                    MatMut::rows(ds, rows, seen, seen),
+                    false,
+                    1.0,
+                    d_out,
+                    v_columns,
+                );
+                for i in 0..rows {
+                    let visible = start + i + 1;
+                    let (p, hidden) = p[i * seen..(i + 1) * seen].split_at_mut(visible);
+                    let (ds, d_hidden) = ds[i * seen..(i + 1) * seen].split_at_mut(visible);
+                    hidden.fill(0.0);
+                    d_hidden.fill(0.0);
+                    let from = at + i * heads.q_dim();
+                    let delta = dot(&kept.out[from..from + size], &kept.d_out[from..from + size]);
+                    math::exp_sum(p, scale, kept.lse[(row + i) * heads.queries + h]);
+                    math::softmax_grad(p, ds, delta, scale);
+                }
+                let (p, ds) = (
+                    Mat::rows(p, rows, seen, seen),
+                    Mat::rows(ds, rows, seen, seen),
+                );
+                let k = Mat::rows(k, seen, size, width);
+                let d_q = d_qkv.at(row * width + h * size, (rows - 1) * width + size);
+                // SAFETY: `at` checked the places; these rows and columns are this task's.
                 unsafe {
-                    product(
-                        (rows, seen, size),
-                        (p.as_mut_ptr(), seen, false),
-                        (q.as_ptr(), width, 1),
-                        (k.as_ptr(), 1, width),
-                    );
-                    product(
-                        (rows, seen, size),
-                        (ds.as_mut_ptr(), seen, false),
-                        (d_out.as_ptr(), heads.q_dim(), 1),
-                        (v.as_ptr(), 1, width),
-                    );
-                    for i in 0..rows {
-                        let visible = start + i + 1;
-                        let (p, hidden) = p[i * seen..(i + 1) * seen].split_at_mut(visible);
-                        let (ds, d_hidden) = ds[i * seen..(i + 1) * seen].split_at_mut(visible);
-                        hidden.fill(0.0);
-                        d_hidden.fill(0.0);
-                        let from = at + i * heads.q_dim();
-                        let delta =
-                            dot(&kept.out[from..from + size], &kept.d_out[from..from + size]);
-                        math::exp_sum(p, scale, kept.lse[(row + i) * heads.queries + h]);
-                        math::softmax_grad(p, ds, delta, scale);
-                    }
-                    product(
-                        (rows, size, seen),
-                        (
-                            d_qkv.at(row * width + h * size, (rows - 1) * width + size),
-                            width,
-                            false,
-                        ),
-                        (ds.as_ptr(), seen, 1),
-                        (k.as_ptr(), width, 1),
-                    );
-                    product(
-                        (seen, size, rows),
-                        (d_k, width, true),
-                        (ds.as_ptr(), 1, seen),
-                        (q.as_ptr(), width, 1),
-                    );
-                    product(
-                        (seen, size, rows),
-                        (d_v, width, true),
-                        (p.as_ptr(), 1, seen),
-                        (d_out.as_ptr(), heads.q_dim(), 1),
-                    );
+                    matmul_at(d_q, width, false, 1.0, ds, k);
+                    matmul_at(d_k, width, true, 1.0, ds.transposed(), q);
+                    matmul_at(d_v, width, true, 1.0, p.transposed(), d_out);
                 }
             }
         }
@@ -297,42 +280,5 @@ fn softmax(s: &mut [f32], scale: f32) -> f32 {
 fn grow(buffer: &mut Vec<f32>, len: usize) {
     if buffer.len() < len {
         buffer.resize(len, 0.0);
-    }
-}
-
-/// `dst[m, n] (+)= lhs[m, k] · rhs[k, n]`: `(pointer, row stride, add)` and `(pointer, row, column
-/// stride)`.
-///
-/// # Safety
-/// All three must be valid for their shapes, and `dst` overlap neither operand.
-unsafe fn product(
-    (m, n, k): (usize, usize, usize),
-    dst: (*mut f32, usize, bool),
-    lhs: (*const f32, usize, usize),
-    rhs: (*const f32, usize, usize),
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            dst.0,
-            1,
-            dst.1 as isize,
-            dst.2,
-            lhs.0,
-            lhs.2 as isize,
-            lhs.1 as isize,
-            rhs.0,
-            rhs.2 as isize,
-            rhs.1 as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        )
     }
 }

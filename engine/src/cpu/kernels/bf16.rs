@@ -314,7 +314,10 @@ mod x86 {
                     let low = _mm512_loadu_ps(from.as_ptr());
                     let high = _mm512_loadu_ps(from.as_ptr().add(16));
                     let both = _mm512_cvtne2ps_pbh(high, low);
-                    _mm512_storeu_si512(line.as_mut_ptr().cast(), std::mem::transmute(both));
+                    _mm512_storeu_si512(
+                        line.as_mut_ptr().cast(),
+                        std::mem::transmute::<__m512bh, __m512i>(both),
+                    );
                 }
             }
             let target = &mut out[k / 2 * rows..(k / 2 + 16) * rows];

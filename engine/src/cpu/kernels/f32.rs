@@ -44,7 +44,7 @@ impl<'a> Mat<'a> {
         }
     }
 
-    fn extent(&self) -> usize {
+    pub fn extent(&self) -> usize {
         (self.rows - 1) * self.row + (self.cols - 1) * self.col + 1
     }
 }
@@ -68,20 +68,46 @@ pub fn matmul(dst: MatMut, add: bool, scale: f32, lhs: Mat, rhs: Mat, parallel: 
     }
     assert!((dst.rows - 1) * dst.row + dst.cols <= dst.data.len());
     assert!(lhs.extent() <= lhs.data.len() && rhs.extent() <= rhs.data.len());
+    // SAFETY: the three matrices lie inside their slices (just checked), and `dst` is borrowed
+    // mutably, so it overlaps neither operand.
+    unsafe {
+        matmul_at(
+            dst.data.as_mut_ptr(),
+            dst.row,
+            add,
+            scale,
+            lhs,
+            rhs,
+            parallel,
+        )
+    }
+}
+
+/// # Safety
+/// The operands must lie inside their slices; `dst` must be valid for `lhs.rows` rows of `rhs.cols`
+/// elements, `stride` apart, and overlap neither operand.
+pub unsafe fn matmul_at(
+    dst: *mut f32,
+    stride: usize,
+    add: bool,
+    scale: f32,
+    lhs: Mat,
+    rhs: Mat,
+    parallel: bool,
+) {
     let threads = match parallel {
         true => Parallelism::Rayon(0),
         false => Parallelism::None,
     };
-    // SAFETY: the three matrices lie inside their slices (just checked), and `dst` is borrowed
-    // mutably, so it overlaps neither operand.
+    // SAFETY: the caller's promise.
     unsafe {
         gemm::gemm(
-            dst.rows,
-            dst.cols,
+            lhs.rows,
+            rhs.cols,
             lhs.cols,
-            dst.data.as_mut_ptr(),
+            dst,
             1,
-            dst.row as isize,
+            stride as isize,
             add,
             lhs.data.as_ptr(),
             lhs.col as isize,
