@@ -171,8 +171,9 @@ impl Model for LocalModel {
             for step in reports {
                 let loss = step.iter().map(|s| s.loss).sum::<f32>() / step.len().max(1) as f32;
                 let furthest = step.iter().max_by_key(|s| s.total_steps);
+                // The engine counts its steps from zero.
                 if let Some(s) = furthest
-                    && !on_step(s.step, s.total_steps, loss)
+                    && !on_step(s.step + 1, s.total_steps, loss)
                 {
                     stopped.store(true, Ordering::Relaxed);
                 }
