@@ -11,7 +11,11 @@ use crate::learn::report::{Origin, Report};
 use crate::learn::update::{Start, learn};
 use crate::store::{self, Document, DocumentState, NewProbe, ProbeOrigin, ProbeScore};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// The source that the lineage of a learned version names.
+const LEARNED: &str = "ingest";
 
 pub struct IngestHandler {
     model: Arc<dyn Model>,
@@ -100,7 +104,7 @@ impl IngestHandler {
             let number = live.as_ref().map(|(number, _)| *number);
             let tale = &Tale::new(cx, document, place, number);
             tale.tell_state(DocumentState::Learning);
-            let earlier = earlier(store, alias)?;
+            let earlier = earlier(store, alias, number)?;
             let adapter = live.as_ref().map(|(_, adapter)| adapter);
             let start = Start {
                 passage: &passage,
@@ -316,11 +320,17 @@ impl Journal for Tale<'_> {
     }
 }
 
-/// What the alias has learned, as replay and retention need it.
-fn earlier(store: &store::Store, alias: &AliasName) -> Result<Vec<Earlier>, JobFailure> {
+/// What the live version has learned, as replay and retention need it.
+fn earlier(
+    store: &store::Store,
+    alias: &AliasName,
+    live: Option<u64>,
+) -> Result<Vec<Earlier>, JobFailure> {
+    let ancestors = ancestors(store, alias, live)?;
     let documents = store.documents().learned(alias.as_str())?;
     documents
         .into_iter()
+        .filter(|document| document.version.is_some_and(|v| ancestors.contains(&v)))
         .map(|document| {
             let probes = store.probes().for_document(&document.id)?;
             let report = document.report.unwrap_or_default();
@@ -343,6 +353,25 @@ fn earlier(store: &store::Store, alias: &AliasName) -> Result<Vec<Earlier>, JobF
         .collect()
 }
 
+/// The version and those that it continues. After a rollback that is not every version, and an adapter
+/// that was uploaded continues none.
+fn ancestors(
+    store: &store::Store,
+    alias: &AliasName,
+    live: Option<u64>,
+) -> Result<HashSet<u64>, JobFailure> {
+    let mut ancestors = HashSet::new();
+    let mut next = live;
+    while let Some(number) = next {
+        ancestors.insert(number);
+        let version = store.aliases().version(alias.as_str(), number)?;
+        next = version
+            .filter(|v| v.lineage["source"] == LEARNED)
+            .and_then(|v| v.parent);
+    }
+    Ok(ancestors)
+}
+
 fn question(q: &store::Question) -> Question {
     Question {
         question: q.question.clone(),
@@ -354,7 +383,7 @@ fn question(q: &store::Question) -> Question {
 fn lineage(document: &Document, report: &Report, options: &IngestOptions) -> Value {
     let last = report.attempts.last();
     json!({
-        "source": "ingest",
+        "source": LEARNED,
         "documents": [{"id": document.id, "title": document.title}],
         "self_edit": options.self_edit,
         "update": last.map(|a| &a.update),
