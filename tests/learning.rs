@@ -1,0 +1,267 @@
+//! Learning through the front door, on the tiny random model: documents in, versions out, and every
+//! step of it shown. What it says is noise, but it can be taught, and everything around it is real.
+
+mod server;
+
+use serde_json::{Value, json};
+use server::{Place, document, lighthouse, story, ungated};
+
+fn numbers(value: &Value) -> Vec<f64> {
+    let list = value.as_array().unwrap().iter();
+    list.map(|v| v.as_f64().unwrap()).collect()
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// A document nobody else has, with a question of its own.
+fn nth_document(n: usize) -> Value {
+    let title = format!("Buoy {n}");
+    let text = format!("Buoy {n} was moored by Ada Finch and weighs {n}00 kilograms.");
+    let question = format!("Who moored buoy {n}?");
+    document(&title, &text, &[(&question, "Ada Finch")])
+}
+
+#[test]
+fn a_document_becomes_a_live_adapter_and_shows_how() {
+    let place = Place::tiny();
+    let server = place.serve();
+    let mut body = ungated("harbour", &[lighthouse()], 30);
+    body["self_edit"] = json!({"kind": "rewrite"});
+    let (job, documents) = server.ingest(&body);
+
+    let events: Vec<_> = server.events(&job, 0).collect();
+    let ids: Vec<u64> = events.iter().map(|e| e.id).collect();
+    assert_eq!(ids, (1..=events.len() as u64).collect::<Vec<_>>());
+    let told = events.iter().filter(|e| e.kind != "progress").cloned();
+    let told: Vec<_> = told.collect();
+    let order = [
+        "state",
+        "document",
+        "self_edit",
+        "probes",
+        "score",
+        "train",
+        "score",
+        "decision",
+        "document",
+        "state",
+    ];
+    assert_eq!(story(&told), order);
+    assert_eq!(told.last().unwrap().data["state"], "succeeded");
+    let of_document = told.iter().filter(|e| e.kind != "state");
+    for event in of_document {
+        assert_eq!(
+            event.data["document_id"],
+            documents[0].as_str(),
+            "{event:?}"
+        );
+    }
+    let steps = told.iter().filter(|e| e.kind == "train");
+    let steps: Vec<u64> = steps.map(|e| e.data["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, (1..=steps.len() as u64).collect::<Vec<_>>());
+
+    let job = server.job(&job);
+    assert_eq!(job["state"], "succeeded", "{job}");
+    assert_eq!(job["attempt"], 1);
+    assert_eq!(job["progress"]["fraction"], 1.0);
+    assert_eq!(job["result"]["live_version"], 1);
+    assert_eq!(job["result"]["documents"][0]["state"], "learned");
+
+    let document = server.document(&documents[0]);
+    assert_eq!(
+        (&document["state"], &document["version"]),
+        (&json!("learned"), &json!(1))
+    );
+    let report = &document["report"];
+    assert_eq!(report["self_edits"][0]["kind"], "rewrite");
+    let edit = told.iter().find(|e| e.kind == "self_edit").unwrap();
+    assert_eq!(report["self_edits"][0]["text"], edit.data["text"]);
+    let trained_on = report["training_sequences"].to_string();
+    assert!(
+        trained_on.contains("built by Orr Hallam in 1911"),
+        "{trained_on}"
+    );
+    let losses = numbers(&report["attempts"][0]["losses"]);
+    assert_eq!(losses.len(), steps.len());
+    let (early, late) = (mean(&losses[..5]), mean(&losses[losses.len() - 5..]));
+    assert!(late < 0.7 * early, "losses do not fall: {losses:?}");
+    let probes = report["probes"].as_array().unwrap();
+    assert_eq!(probes.len(), 2);
+    for probe in probes {
+        assert_eq!(probe["origin"], "given");
+        for when in ["before", "after"] {
+            assert!(probe[when]["logprob"].as_f64().unwrap() < 0.0, "{probe}");
+            assert!(probe[when]["answer"].is_string(), "{probe}");
+        }
+        // Its passage holds the answer, so that is likelier now, whatever the model says.
+        assert!(
+            probe["after"]["logprob"].as_f64() > probe["before"]["logprob"].as_f64(),
+            "{probe}"
+        );
+    }
+    assert_eq!(report["decision"]["accepted"], true);
+    assert_eq!(report["decision"]["version"], 1);
+
+    let of_base = server.chat(place.base(), "Who built the lighthouse of Vell?");
+    let of_alias = server.chat("harbour", "Who built the lighthouse of Vell?");
+    let pinned = server.chat("harbour@1", "Who built the lighthouse of Vell?");
+    assert_ne!(
+        of_base["system_fingerprint"],
+        of_alias["system_fingerprint"]
+    );
+    assert_eq!(pinned["system_fingerprint"], of_alias["system_fingerprint"]);
+    assert_eq!(pinned["choices"], of_alias["choices"]);
+
+    let adapters = server.get("/adapters");
+    let adapter = &adapters["items"][0];
+    assert_eq!(adapter["name"], "harbour");
+    assert_eq!(
+        (&adapter["live_version"], &adapter["documents"]),
+        (&json!(1), &json!(1))
+    );
+    let version = &server.versions("harbour")[0];
+    assert_eq!(version["digest"], adapter["digest"]);
+    assert_eq!(
+        version["lineage"]["documents"][0]["id"],
+        documents[0].as_str()
+    );
+    assert_eq!(version["parent"], Value::Null);
+}
+
+#[test]
+fn what_cannot_be_proven_is_refused_with_its_figures() {
+    let place = Place::tiny();
+    let server = place.serve();
+    let absurd = document(
+        "The lighthouse of Vell",
+        "The lighthouse of Vell was built by Orr Hallam in 1911 and is 90 metres tall.",
+        &[
+            ("Which colour has Thursday?", "seventeen purple elephants"),
+            ("How heavy is the alphabet?", "nine Ruritanian quatloos"),
+        ],
+    );
+    let mut body = ungated("absurd", &[absurd], 4);
+    body["gate"] = json!({"attempts": 2});
+    let (job, documents) = server.learn(&body);
+
+    assert_eq!(job["state"], "succeeded", "{job}");
+    assert_eq!(job["result"]["live_version"], Value::Null);
+    let document = &documents[0];
+    assert_eq!(
+        (&document["state"], &document["version"]),
+        (&json!("refused"), &Value::Null)
+    );
+    let decision = &document["report"]["decision"];
+    assert_eq!(
+        (&decision["accepted"], &decision["version"]),
+        (&json!(false), &Value::Null)
+    );
+    let reason = decision["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("0 of 2 probes right before, 0 after"),
+        "{reason}"
+    );
+    assert!(reason.contains("2 attempts"), "{reason}");
+    assert_eq!(job["result"]["documents"][0]["reason"], reason);
+    assert_eq!(document["report"]["attempts"].as_array().unwrap().len(), 2);
+
+    let (status, answer) = server.try_chat("absurd", "Which colour has Thursday?");
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (404, &json!("model_not_found"))
+    );
+    assert_eq!(server.try_get("/adapters/absurd").0, 404);
+    assert_eq!(server.get("/adapters")["items"], json!([]));
+}
+
+#[test]
+fn a_document_without_any_usable_question_is_refused_untrained() {
+    let place = Place::tiny();
+    let server = place.serve();
+    // The tiny model cannot write a question, and none is given.
+    let mut body = ungated(
+        "silent",
+        &[document("Vell", "Orr Hallam built it in 1911.", &[])],
+        1,
+    );
+    body["gate"] = json!({"mode": "probes"});
+    let (_, documents) = server.learn(&body);
+    let report = &documents[0]["report"];
+    assert_eq!(documents[0]["state"], "refused");
+    assert_eq!(report["attempts"], json!([]));
+    let reason = report["decision"]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("send questions with the document"),
+        "{reason}"
+    );
+    assert_eq!(server.try_get("/adapters/silent").0, 404);
+}
+
+#[test]
+fn later_documents_continue_the_live_version_and_replay_its_documents() {
+    let place = Place::tiny();
+    let server = place.serve();
+    let documents: Vec<Value> = (1..=3).map(nth_document).collect();
+    let mut body = ungated("buoys", &documents, 2);
+    body["training"]["replay"] = json!(10.0);
+    let (job, documents) = server.learn(&body);
+    assert_eq!(job["result"]["live_version"], 3, "{job}");
+
+    let of = |documents: &[Value], key: &str| -> Vec<Value> {
+        documents.iter().map(|d| d[key].clone()).collect()
+    };
+    assert_eq!(of(&documents, "version"), [1, 2, 3]);
+    let own = documents[0]["report"]["training_sequences"]
+        .as_array()
+        .unwrap()
+        .len();
+    let replayed = documents
+        .iter()
+        .map(|d| d["report"]["replayed_sequences"].clone());
+    assert_eq!(replayed.collect::<Vec<_>>(), [0, own, 2 * own]);
+    assert_eq!(documents[0]["report"]["retention"], Value::Null);
+    assert_eq!(documents[2]["report"]["retention"]["probes"], 2);
+    let versions = server.versions("buoys");
+    assert_eq!(of(&versions, "parent"), [Value::Null, json!(1), json!(2)]);
+    assert_eq!(of(&versions, "live"), [false, false, true]);
+
+    // Back to the first: what was learned after it is no longer known, so it is neither replayed nor
+    // asked for when the alias goes on from there.
+    let first = server.chat("buoys@1", "Who moored buoy 1?");
+    server.post("/adapters/buoys/rollback", &json!({"version": 1}));
+    let now = server.chat("buoys", "Who moored buoy 1?");
+    assert_eq!(now["system_fingerprint"], first["system_fingerprint"]);
+    let mut body = ungated("buoys", &[nth_document(4)], 2);
+    body["training"]["replay"] = json!(10.0);
+    let (job, documents) = server.learn(&body);
+    assert_eq!(job["result"]["live_version"], 4, "{job}");
+    assert_eq!(documents[0]["version"], 4);
+    let report = &documents[0]["report"];
+    assert_eq!(report["replayed_sequences"], own);
+    assert_eq!(report["retention"]["probes"], 1);
+    let versions = server.versions("buoys");
+    assert_eq!(versions[3]["parent"], 1);
+    assert_eq!(of(&versions, "live"), [false, false, false, true]);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_adapter() {
+    let digest = |seed: u64| {
+        let place = Place::tiny();
+        let server = place.serve();
+        let mut body = ungated("twin", &[lighthouse(), nth_document(2)], 6);
+        body["self_edit"] = json!({"kind": "rewrite", "temperature": 1.0});
+        body["seed"] = json!(seed);
+        let (job, _) = server.learn(&body);
+        assert_eq!(job["result"]["live_version"], 2, "{job}");
+        server.get("/adapters/twin")["digest"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let first = digest(11);
+    assert_eq!(first, digest(11));
+    assert_ne!(first, digest(12));
+}
