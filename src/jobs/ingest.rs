@@ -57,15 +57,18 @@ impl Handler for IngestHandler {
         let documents = cx.store().documents().for_job(cx.id())?;
         let count = documents.len();
         for (nth, document) in documents.iter().enumerate() {
-            // What an earlier life of this job finished is not done again.
-            if !matches!(
-                document.state,
-                DocumentState::Queued | DocumentState::Learning
-            ) {
-                continue;
-            }
             let place = (nth, count);
-            self.learn_one(cx, &alias, &options, document, place)?;
+            match document.state {
+                DocumentState::Queued | DocumentState::Learning => {
+                    self.learn_one(cx, &alias, &options, document, place)?;
+                }
+                // What an earlier life of this job finished is not done again, but it may have died
+                // before it told so.
+                DocumentState::Learned | DocumentState::Refused => {
+                    self.conclude_again(cx, &alias, document, place)?;
+                }
+                DocumentState::Failed | DocumentState::Cancelled => {}
+            }
         }
         let documents = cx.store().documents().for_job(cx.id())?;
         let live = cx
@@ -114,13 +117,12 @@ impl IngestHandler {
                 options,
             };
             let outcome = learn(&*self.model, &start, tale).map_err(|stop| tale.failure(stop))?;
-            let mut report = outcome.report;
+            let report = outcome.report;
             let Some(adapter) = outcome.adapter else {
                 store
                     .documents()
                     .set_state(&document.id, DocumentState::Refused, None)?;
-                tale.tell_decision(&report);
-                return Ok(());
+                return self.conclude(tale, alias, report, None);
             };
             let lineage = lineage(document, &report, options);
             let ids = [document.id.clone()];
@@ -129,15 +131,7 @@ impl IngestHandler {
                 .registry
                 .publish_learned(alias, number, &adapter.0, lineage, &ids)
             {
-                Ok(version) => {
-                    if let Some(decision) = &mut report.decision {
-                        decision.version = Some(version.number);
-                    }
-                    tale.report(&report);
-                    self.keep_scores(tale, alias, &report, version.number)?;
-                    tale.tell_decision(&report);
-                    return Ok(());
-                }
+                Ok(version) => return self.conclude(tale, alias, report, Some(version.number)),
                 Err(adapters::Error::Store(store::Error::Conflict { .. })) => {
                     let message = "the alias moved meanwhile; learning from its live version";
                     tale.event("moved", json!({"message": message}));
@@ -145,6 +139,43 @@ impl IngestHandler {
                 Err(error) => return Err(JobFailure::new("publish", error.to_string())),
             }
         }
+    }
+
+    /// Writes down and tells how it ended. The end itself is durable already.
+    fn conclude(
+        &self,
+        tale: &Tale,
+        alias: &AliasName,
+        mut report: Report,
+        version: Option<u64>,
+    ) -> Result<(), JobFailure> {
+        if let Some(decision) = &mut report.decision {
+            decision.version = version;
+        }
+        tale.report(&report);
+        if let Some(version) = version {
+            self.keep_scores(tale, alias, &report, version)?;
+        }
+        tale.tell_decision(&report);
+        tale.cx.remember(&told(tale.document), &Value::Bool(true))?;
+        Ok(())
+    }
+
+    fn conclude_again(
+        &self,
+        cx: &JobContext,
+        alias: &AliasName,
+        document: &Document,
+        place: (usize, usize),
+    ) -> Result<(), JobFailure> {
+        if cx.recall(&told(document))?.is_some() {
+            return Ok(());
+        }
+        let report = document.report.clone().unwrap_or_default();
+        let report = serde_json::from_value(report)
+            .map_err(|e| JobFailure::new("report", format!("a report cannot be read back: {e}")))?;
+        let tale = Tale::new(cx, document, place, document.version);
+        self.conclude(&tale, alias, report, document.version)
     }
 
     fn live(&self, alias: &AliasName) -> Result<Option<(u64, Adapter)>, JobFailure> {
@@ -318,6 +349,11 @@ impl Journal for Tale<'_> {
     fn check(&self) -> Result<(), journal::Stop> {
         self.cx.check().map_err(|stop| self.stop(stop.into()))
     }
+}
+
+/// The step of having told how a document ended.
+fn told(document: &Document) -> String {
+    format!("{}:told", document.id)
 }
 
 /// What the live version has learned, as replay and retention need it.
