@@ -33,6 +33,17 @@ fn assert_learned_once(server: &Client, job: &str, document: &str) {
         (&document["state"], &document["version"]),
         (&json!("learned"), &json!(1))
     );
+    assert_eq!(document["report"]["decision"]["version"], 1);
+    let told = server.events(job["id"].as_str().unwrap(), 0);
+    let ends: Vec<_> = told.map(|e| e.data).collect();
+    assert!(
+        ends.iter()
+            .any(|d| d["accepted"] == true && d["version"] == 1)
+    );
+    assert!(
+        ends.iter()
+            .any(|d| d["document_id"].is_string() && d["state"] == "learned")
+    );
     let adapter = server.get("/adapters/harbour");
     assert_eq!(
         (&adapter["versions"], &adapter["documents"]),
@@ -121,6 +132,39 @@ fn a_job_killed_at_any_moment_is_done_once() {
         assert_continues(&server, &job, &heard);
         assert_learned_once(&server, &job, &documents[0]);
     }
+}
+
+#[test]
+fn a_job_killed_between_publishing_and_telling_tells_and_learns_nothing_twice() {
+    let place = Place::tiny();
+    let server = place.serve();
+    let (job, documents) = server.ingest(&rewritten(1));
+    server.finished(&job);
+    server.kill();
+    // The moment is too short to be hit, so what came after it is taken back.
+    let database = rusqlite::Connection::open(place.database()).unwrap();
+    database
+        .execute_batch(
+            "DELETE FROM events WHERE seq >= (SELECT seq FROM events WHERE kind = 'decision');
+             DELETE FROM steps WHERE key LIKE '%:told';
+             DELETE FROM scores;
+             UPDATE documents SET report = json_set(report, '$.decision.version', NULL);
+             UPDATE jobs SET state = 'running', result = NULL, finished_at = NULL;",
+        )
+        .unwrap();
+    drop(database);
+
+    let server = place.serve();
+    server.finished(&job);
+    assert_eq!(server.job(&job)["attempt"], 2);
+    assert_learned_once(&server, &job, &documents[0]);
+    drop(server);
+    let database = rusqlite::Connection::open(place.database()).unwrap();
+    let count = |table: &str| -> i64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        database.query_row(&sql, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!((count("probes"), count("scores")), (2, 2));
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Place {
             .arg("--config")
             .arg(&file)
             .arg("--data")
-            .arg(self.dir.path().join("data"))
+            .arg(self.data())
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -108,6 +108,18 @@ impl Place {
             client: Client::new(format!("http://{address}")),
             child,
         }
+    }
+
+    /// To be opened while no server runs.
+    pub fn database(&self) -> PathBuf {
+        let entries = std::fs::read_dir(self.data()).unwrap();
+        let mut files = entries.map(|e| e.unwrap().path());
+        let is_database = |p: &PathBuf| p.extension().is_some_and(|e| e == "db" || e == "sqlite");
+        files.find(is_database).unwrap()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
     }
 
     /// Where its servers log, one after another.
