@@ -24,6 +24,8 @@ pub mod replay;
 pub mod report;
 pub mod stats;
 pub mod update;
+#[cfg(test)]
+mod update_tests;
 
 pub use journal::{Journal, Stop};
 pub use model::{Adapter, Model, ModelError};
