@@ -204,3 +204,12 @@ pub fn ungated(adapter: &str, documents: &[Value], epochs: usize) -> Value {
         "gate": {"mode": "off"},
     })
 }
+
+/// The nth demo document, from 1, as an ingest takes it.
+pub fn demo(nth: usize) -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/documents.json");
+    let text = std::fs::read_to_string(path).unwrap();
+    let all: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let document = &all[nth - 1];
+    json!({"title": document["title"], "text": document["text"], "questions": document["questions"]})
+}
