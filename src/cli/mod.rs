@@ -3,6 +3,7 @@
 
 mod client;
 mod demo;
+mod grade;
 mod health;
 mod key;
 mod model;
@@ -43,6 +44,8 @@ enum Command {
     Health(health::Health),
     /// Learn twenty invented documents and show what came of it
     Demo(demo::Demo),
+    /// Compare the graders with an expert's verdicts
+    Grade(grade::Grade),
     /// Measure the paper's tables on this model and your data
     Reproduce(reproduce::Reproduce),
 }
@@ -55,6 +58,7 @@ impl Cli {
         match command {
             Command::Serve(serve) => serve.run(),
             Command::Openapi(openapi) => openapi.run(),
+            Command::Grade(grade) => grade.run(),
             Command::Reproduce(reproduce) => reproduce.run(),
             Command::Model(model) => model.run(),
             Command::Key(key) => key.run(),

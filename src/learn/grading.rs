@@ -1,5 +1,5 @@
 //! Is an answer right? The graders, all on SQuAD's normalisation: lower case, no punctuation, no
-//! articles, single spaces.
+//! articles, single spaces; and against it, no possessive 's (Ann's = Ann).
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -47,7 +47,16 @@ pub fn f1(gold: &str, answer: &str) -> f32 {
 
 /// Words after SQuAD's normalisation.
 pub fn words(text: &str) -> Vec<String> {
+    let possessive = |w: &str| {
+        w.strip_suffix("'s")
+            .or(w.strip_suffix("’s"))
+            .map(str::to_owned)
+    };
     text.to_lowercase()
+        .split_whitespace()
+        .map(|w| possessive(w).unwrap_or_else(|| w.to_owned()))
+        .collect::<Vec<_>>()
+        .join(" ")
         .chars()
         .filter(|c| !c.is_ascii_punctuation())
         .collect::<String>()
@@ -81,6 +90,10 @@ mod tests {
     #[test]
     fn normalisation_is_squads() {
         assert_eq!(words("The  Quick, brown-fox!"), ["quick", "brownfox"]);
+        assert_eq!(
+            words("Orr's cat, the Venns' dog"),
+            ["orr", "cat", "venns", "dog"]
+        );
         assert!(Grader::Exact.correct("the 4,200 metres", "4200 metres."));
     }
 

@@ -103,7 +103,7 @@ impl Default for SelfEditOptions {
         SelfEditOptions {
             kind: SelfEditKind::SelfQa,
             samples: 1,
-            temperature: 0.7,
+            temperature: 0.3,
             top_p: 0.95,
         }
     }
@@ -115,7 +115,7 @@ impl Default for TrainingOptions {
             rank: 32,
             alpha: 64.0,
             learning_rate: 1e-3,
-            epochs: 10,
+            epochs: 5,
             batch_size: 4,
             replay: 1.0,
         }

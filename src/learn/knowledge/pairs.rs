@@ -1,7 +1,7 @@
-//! Question–answer pairs, the answer first: a phrase of the passage is given, the model writes the
-//! question that it answers. Small models asked for both write the question they know from the example;
-//! asked this way half of the questions are good, and the rest is found out by asking them back with
-//! the passage in sight.
+//! Questions about a passage, the answer first: a phrase of the passage is given, the model writes the
+//! question that it answers. Small models asked for question and answer at once write the question of
+//! the example again; asked this way half of the questions are good, and nearly all of them point at the
+//! right sentence.
 
 use super::closed_book::{answer_all, ask_open_book};
 use super::phrases::Phrase;
@@ -11,15 +11,22 @@ use crate::learn::model::{Adapter, Model, ModelError, Prompt, Sampling};
 use crate::learn::options::SelfEditOptions;
 use std::collections::HashSet;
 
-/// `options.samples` lists of pairs. Each pair was answered right with the passage in sight.
-pub fn write(
+/// A question, the phrase that answers it, and the sentence the phrase stands in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pair<'a> {
+    pub question: String,
+    pub phrase: Phrase<'a>,
+}
+
+/// `options.samples` lists of pairs; questions that give the answer away, or ask again, are dropped.
+pub fn write<'a>(
     model: &dyn Model,
     policy: Option<&Adapter>,
     passage: &Passage,
-    phrases: &[Phrase],
+    phrases: &[Phrase<'a>],
     options: &SelfEditOptions,
     seed: u64,
-) -> Result<Vec<Vec<Question>>, ModelError> {
+) -> Result<Vec<Vec<Pair<'a>>>, ModelError> {
     let prompts: Vec<Prompt> = phrases.iter().map(|p| prompt(passage, p)).collect();
     let sampling = Sampling {
         temperature: options.temperature,
@@ -30,41 +37,41 @@ pub fn write(
         n: options.samples,
     };
     let written = model.generate(&prompts, policy, &sampling)?;
-    let mut samples = Vec::new();
-    for sample in 0..options.samples {
-        let questions = written.iter().filter_map(|n| n.get(sample));
-        let pairs = questions.zip(phrases).map(|(question, phrase)| Question {
-            question: question.trim().to_owned(),
-            answer: phrase.text.to_owned(),
-        });
-        samples.push(answerable(model, passage, sensible(pairs.collect()))?);
-    }
-    Ok(samples)
+    let sample = |nth: usize| {
+        let mut seen = HashSet::new();
+        let questions = written.iter().filter_map(move |n| n.get(nth));
+        questions
+            .zip(phrases)
+            .map(|(question, phrase)| Pair {
+                question: question.trim().to_owned(),
+                phrase: *phrase,
+            })
+            .filter(|p| p.question.ends_with('?'))
+            .filter(|p| !Grader::Contains.correct(p.phrase.text, &p.question))
+            .filter(|p| seen.insert(words(&p.question)))
+            .collect()
+    };
+    Ok((0..options.samples).map(sample).collect())
 }
 
-/// Pairs that ask something, do not give the answer away, and ask it once.
-fn sensible(pairs: Vec<Question>) -> Vec<Question> {
-    let mut seen = HashSet::new();
-    pairs
-        .into_iter()
-        .filter(|p| p.question.ends_with('?') && !Grader::Contains.correct(&p.answer, &p.question))
-        .filter(|p| seen.insert(words(&p.question)))
-        .collect()
-}
-
-/// Pairs that the base answers right with the passage in sight.
-fn answerable(
+/// Pairs that the base answers right with the passage in sight, short answers as gold.
+pub fn answerable(
     model: &dyn Model,
     passage: &Passage,
-    pairs: Vec<Question>,
+    pairs: Vec<Pair>,
 ) -> Result<Vec<Question>, ModelError> {
-    let items: Vec<(Prompt, String)> = pairs
+    let questions = pairs.into_iter().map(|p| Question {
+        question: p.question,
+        answer: p.phrase.text.to_owned(),
+    });
+    let questions: Vec<Question> = questions.collect();
+    let items: Vec<(Prompt, String)> = questions
         .iter()
         .map(|p| (ask_open_book(passage, &p.question), p.answer.clone()))
         .collect();
     let answers = answer_all(model, None, &items, Grader::Contains)?;
-    let kept = pairs.into_iter().zip(answers);
-    Ok(kept.filter(|(_, a)| a.correct).map(|(p, _)| p).collect())
+    let kept = questions.into_iter().zip(answers);
+    Ok(kept.filter(|(_, a)| a.correct).map(|(q, _)| q).collect())
 }
 
 fn prompt(passage: &Passage, phrase: &Phrase) -> Prompt {

@@ -39,7 +39,7 @@ pub fn write(
     let phrases = phrases(passage, wanted * PHRASES_A_PROBE);
     let options = SelfEditOptions::default();
     let samples = pairs::write(model, None, passage, &phrases, &options, seed)?;
-    let pairs = samples.concat();
+    let pairs = pairs::answerable(model, passage, samples.concat())?;
     let closed = closed_book(&passage.title, &pairs);
     let closed = answer_all(model, live, &closed, grader)?;
 

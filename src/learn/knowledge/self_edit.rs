@@ -124,6 +124,13 @@ fn write_pairs(
         .into_iter()
         .zip(seed..)
         .map(|(pairs, seed)| {
+            // The whole sentence as the answer: it holds what was asked for even where the question
+            // is a little off, and many questions to one sentence teach which sentence answers what.
+            let pairs = pairs.into_iter().map(|p| Question {
+                question: p.question,
+                answer: p.phrase.sentence.to_owned(),
+            });
+            let pairs: Vec<Question> = pairs.collect();
             let block = |p: &Question| format!("Question: {}\nAnswer: {}", p.question, p.answer);
             let blocks: Vec<String> = pairs.iter().map(block).collect();
             SelfEdit {
@@ -138,7 +145,7 @@ fn write_pairs(
 }
 
 /// Answers asked for in one passage; bounds the cost of a long one.
-const MOST_PHRASES: usize = 40;
+const MOST_PHRASES: usize = 32;
 
 /// `Question: …` / `Answer: …` blocks; half pairs and repeats are dropped.
 fn split_pairs(text: &str) -> Vec<Question> {
