@@ -131,7 +131,9 @@ impl Engine {
             self.check_adapters(&request.adapters)?;
         }
         let (reply, result) = sync_channel(1);
-        self.send(Command::Score(Scoring::new(requests, priority, reply)))?;
+        let share = self.options.cache_tokens > 0;
+        let scoring = Scoring::new(requests, priority, share, reply);
+        self.send(Command::Score(scoring))?;
         result.recv().map_err(|_| Error::Stopped)?
     }
 

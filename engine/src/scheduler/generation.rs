@@ -1,5 +1,6 @@
 //! One request while it generates: its prompt, its samples, its events.
 
+use super::prefix::PrefixCache;
 use super::text::TextStream;
 use super::{FinishReason, GenerateEvent, GenerateRequest, Priority, Sink};
 use crate::executor::{Executor, KvSlot};
@@ -34,7 +35,8 @@ pub(super) struct Sample {
     /// … and what was drawn from it.
     pub drawn: Option<Sampled>,
     text: TextStream,
-    tokens: usize,
+    /// What was generated.
+    tokens: Vec<u32>,
     finished: bool,
 }
 
@@ -51,7 +53,7 @@ impl Generation {
                 row: None,
                 drawn: None,
                 text: TextStream::new(&sampling.stop),
-                tokens: 0,
+                tokens: Vec::new(),
                 finished: false,
             })
             .collect();
@@ -83,6 +85,13 @@ impl Generation {
         self.prefill.into_iter().chain(samples)
     }
 
+    /// Whether both run under the same adapters, in the same order.
+    pub fn same_stack(&self, other: &Generation) -> bool {
+        let both = self.adapters.iter().zip(&other.adapters);
+        self.adapters.len() == other.adapters.len()
+            && both.into_iter().all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
     /// The prompt is computed: every sample continues from it.
     pub fn branch(&mut self, executor: &mut dyn Executor) {
         let Some(slot) = self.prefill.take() else {
@@ -95,13 +104,15 @@ impl Generation {
         }
     }
 
-    /// Takes the token that sample `index` drew, and tells the sink.
+    /// Takes the token that sample `index` drew, and tells the sink. A sample that ends leaves its
+    /// slot to the cache.
     pub fn advance(
         &mut self,
         index: usize,
         sampled: Sampled,
         files: &ModelFiles,
         executor: &mut dyn Executor,
+        cache: &mut PrefixCache,
     ) {
         if self.cancelled {
             return;
@@ -109,7 +120,7 @@ impl Generation {
         let sample = &mut self.samples[index];
         let token = sampled.token;
         sample.last = token;
-        sample.tokens += 1;
+        sample.tokens.push(token);
         let ended = files.eos.contains(&token) && !self.ignore_eos;
         let (mut text, stopped) = match ended || files.tokenizer.is_control(token) {
             true => (String::new(), false),
@@ -119,7 +130,7 @@ impl Generation {
         };
         let reason = if ended || stopped {
             Some(FinishReason::Stop)
-        } else if sample.tokens >= self.max_tokens {
+        } else if sample.tokens.len() >= self.max_tokens {
             Some(FinishReason::Length)
         } else {
             None
@@ -134,17 +145,17 @@ impl Generation {
             logprob: sampled.logprob,
         });
         match reason {
-            _ if !listening => self.cancel(executor),
-            Some(reason) => self.finish(index, reason, executor),
+            _ if !listening => self.cancel(executor, cache),
+            Some(reason) => self.finish(index, reason, executor, cache),
             None => {}
         }
     }
 
     /// Nobody listens: ends all samples.
-    fn cancel(&mut self, executor: &mut dyn Executor) {
+    fn cancel(&mut self, executor: &mut dyn Executor, cache: &mut PrefixCache) {
         self.cancelled = true;
         for index in 0..self.samples.len() {
-            self.finish(index, FinishReason::Cancelled, executor);
+            self.finish(index, FinishReason::Cancelled, executor, cache);
         }
         self.free(executor);
     }
@@ -158,22 +169,33 @@ impl Generation {
         self.tell(GenerateEvent::Failed { error });
     }
 
-    fn finish(&mut self, index: usize, reason: FinishReason, executor: &mut dyn Executor) {
+    fn finish(
+        &mut self,
+        index: usize,
+        reason: FinishReason,
+        executor: &mut dyn Executor,
+        cache: &mut PrefixCache,
+    ) {
         let sample = &mut self.samples[index];
         if std::mem::replace(&mut sample.finished, true) {
             return;
         }
         if let Some(slot) = sample.slot.take() {
-            free(executor, slot);
+            let mut tokens = [self.prompt.as_slice(), &sample.tokens].concat();
+            tokens.truncate(executor.kv_len(slot)); // the last one drawn was never read
+            match self.cancelled {
+                true => free(executor, slot),
+                false => cache.keep(&self.adapters, tokens, self.prompt.len(), slot, executor),
+            }
         }
         let event = GenerateEvent::Finished {
             index,
             reason,
             prompt_tokens: self.prompt.len(),
-            completion_tokens: sample.tokens,
+            completion_tokens: sample.tokens.len(),
         };
         if !self.tell(event) && !self.cancelled {
-            self.cancel(executor);
+            self.cancel(executor, cache);
         }
     }
 
@@ -191,7 +213,7 @@ impl Generation {
 }
 
 /// An executor that failed once may fail to free, too; the engine goes on.
-fn free(executor: &mut dyn Executor, slot: KvSlot) {
+pub(super) fn free(executor: &mut dyn Executor, slot: KvSlot) {
     if catch_unwind(AssertUnwindSafe(|| executor.kv_free(slot))).is_err() {
         tracing::error!(
             slot = slot.0,

@@ -4,12 +4,14 @@
 //! prompts in, then at most one slice of scoring and one of training. So a stream never waits longer
 //! than two slices, however long the training is; while it runs, slices get only a share of the time,
 //! so that most of its tokens do not wait at all. Interactive requests are admitted first, then
-//! ingest, then the outer loop; background work never keeps an interactive request from a place.
+//! ingest, then the outer loop; background work never keeps an interactive request from a place. What
+//! prompts have in common is computed [once](prefix).
 //!
 //! [`Engine`] is the handle; what it is asked becomes a [`Command`](worker::Command) to the thread.
 
 mod engine;
 mod generation;
+mod prefix;
 mod scoring;
 mod text;
 mod training;
@@ -53,6 +55,9 @@ pub struct EngineOptions {
     pub train_share: f32,
     /// The context window; the model's own if `None` or larger than that.
     pub window: Option<usize>,
+    /// Tokens whose keys and values are kept after their sequence ended, for prompts that start
+    /// alike. 0: every prompt is computed whole, also beside others that start alike.
+    pub cache_tokens: usize,
 }
 
 impl Default for EngineOptions {
@@ -64,6 +69,7 @@ impl Default for EngineOptions {
             train_slice_tokens: 128,
             train_share: 0.3,
             window: None,
+            cache_tokens: 16_384,
         }
     }
 }
@@ -171,14 +177,18 @@ pub struct EngineStats {
     pub running: usize,
     /// Requests waiting for a place.
     pub waiting: usize,
-    /// Tokens held in KV slots.
+    /// Tokens held in KV slots …
     pub kv_tokens: usize,
+    /// … and how many of them are kept for prompts to come.
+    pub prefix_tokens: usize,
     /// Candidates in training.
     pub training: usize,
     /// Scoring jobs not finished.
     pub scoring: usize,
-    /// Since the start:
+    /// Since the start: prompt tokens computed,
     pub prompt_tokens: u64,
+    /// prompt tokens (of scoring, too) that others had computed already,
+    pub cached_tokens: u64,
     pub completion_tokens: u64,
     pub scored_tokens: u64,
     pub trained_tokens: u64,

@@ -1,9 +1,18 @@
 //! Scoring: the log-likelihood of given answers, in packed slices.
+//!
+//! The answers of one call often follow prompts that start alike (questions on one passage, answers
+//! to one question). Such requests form a group: its prefix is computed once, into a KV slot, and
+//! each member is a fork of it. Groups take turns in a batch: while one's prefix is computed,
+//! another's members are scored.
 
+use super::generation::free;
+use super::prefix::{LEAST_SHARED, common};
 use super::{Priority, ScoreRequest};
 use crate::batch::PackedBatch;
 use crate::error::Result;
-use crate::executor::{Executor, Score, Target};
+use crate::executor::{Executor, KvSlot, Score, Target};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 pub(super) struct Scoring {
@@ -11,68 +20,174 @@ pub(super) struct Scoring {
     pub reply: SyncSender<Result<Vec<Vec<Score>>>>,
     requests: Vec<ScoreRequest>,
     scores: Vec<Vec<Score>>,
+    /// What is still to do.
+    groups: Vec<Group>,
+    /// Slots of the members in the current batch.
+    forks: Vec<KvSlot>,
+}
+
+/// Requests whose prompts have their first `shared` tokens in common (0: one that stands alone).
+struct Group {
+    shared: usize,
+    slot: Option<KvSlot>,
+    /// Indices of the requests not yet scored.
+    members: VecDeque<usize>,
+}
+
+/// What a slice has done.
+pub(super) struct Slice {
+    /// Tokens computed.
+    pub tokens: usize,
+    /// Prompt tokens that did not have to be computed again.
+    pub cached: usize,
 }
 
 impl Scoring {
+    /// `share`: whether common prefixes are computed once.
     pub fn new(
         requests: Vec<ScoreRequest>,
         priority: Priority,
+        share: bool,
         reply: SyncSender<Result<Vec<Vec<Score>>>>,
     ) -> Self {
         Scoring {
             priority,
             reply,
-            scores: Vec::with_capacity(requests.len()),
+            scores: vec![Vec::new(); requests.len()],
+            groups: groups(&requests, share),
             requests,
+            forks: Vec::new(),
         }
     }
 
     pub fn done(&self) -> bool {
-        self.scores.len() == self.requests.len()
+        self.groups.is_empty()
     }
 
     pub fn take(&mut self) -> Vec<Vec<Score>> {
         std::mem::take(&mut self.scores)
     }
 
-    /// Scores the next requests that fit into `budget` tokens, at least one; returns their tokens.
-    pub fn slice(&mut self, executor: &mut dyn Executor, budget: usize) -> Result<usize> {
+    /// Gets on with as much as fits into `budget` tokens: at least one answer or a piece of a prefix.
+    pub fn slice(&mut self, executor: &mut dyn Executor, budget: usize) -> Result<Slice> {
         let mut batch = PackedBatch::new();
         let mut targets = Vec::new();
-        let mut answers = Vec::new(); // lengths
-        for request in &self.requests[self.scores.len()..] {
-            let Some((_, answer)) = request.answer.split_last() else {
-                answers.push(0);
+        let mut scored = Vec::new(); // indices of requests
+        let mut cached = 0;
+        'full: for group in &mut self.groups {
+            let Some(head) = group.members.front().map(|i| &self.requests[*i]) else {
                 continue;
             };
-            // The last answer token is only predicted, never read.
-            let inputs = [request.prompt.as_slice(), answer].concat();
-            if !batch.tokens.is_empty() && batch.tokens.len() + inputs.len() > budget {
-                break;
+            if group.shared > 0 {
+                let slot = *group.slot.get_or_insert_with(|| executor.kv_new());
+                let held = executor.kv_len(slot);
+                if held < group.shared {
+                    let room = budget.saturating_sub(batch.tokens.len());
+                    if room == 0 && !batch.tokens.is_empty() {
+                        break 'full;
+                    }
+                    let end = group.shared.min(held + room.max(1));
+                    batch.push(&head.prompt[held..end], held, Some(slot), &head.adapters);
+                    // Every other member is spared it.
+                    cached += (end - held) * (group.members.len() - 1);
+                    continue;
+                }
             }
-            let rows = batch.push(&inputs, 0, None, &request.adapters);
-            let first = rows.start + request.prompt.len() - 1;
-            targets.extend(
-                request
-                    .answer
-                    .iter()
-                    .zip(first..)
-                    .map(|(token, row)| Target {
-                        row,
-                        token: *token,
-                        weight: 1.0,
-                    }),
-            );
-            answers.push(request.answer.len());
+            while let Some(index) = group.members.front().copied() {
+                let request = &self.requests[index];
+                let rows = request.prompt.len() + request.answer.len() - 1 - group.shared;
+                if !batch.tokens.is_empty() && batch.tokens.len() + rows > budget {
+                    break 'full;
+                }
+                let fork = (group.slot).map(|slot| executor.kv_fork(slot, group.shared));
+                self.forks.extend(fork);
+                targets.extend(push(&mut batch, request, group.shared, fork));
+                scored.push(index);
+                group.members.pop_front();
+            }
         }
-        let mut scores = match targets.is_empty() {
-            true => Vec::new(),
+        let scores = match targets.is_empty() {
+            true => executor.forward(&batch, &[]).map(|_| Vec::new())?,
             false => executor.score(&batch, &targets)?,
+        };
+        let mut scores = scores.into_iter();
+        for index in scored {
+            let length = self.requests[index].answer.len();
+            self.scores[index] = scores.by_ref().take(length).collect();
         }
-        .into_iter();
-        for length in answers {
-            self.scores.push(scores.by_ref().take(length).collect());
-        }
-        Ok(batch.tokens.len())
+        self.forks.drain(..).for_each(|fork| free(executor, fork));
+        let over = self.groups.extract_if(.., |g| g.members.is_empty());
+        over.filter_map(|g| g.slot).for_each(|s| free(executor, s));
+        Ok(Slice {
+            tokens: batch.tokens.len(),
+            cached,
+        })
     }
+
+    pub fn slots(&self) -> impl Iterator<Item = KvSlot> {
+        let of_groups = self.groups.iter().filter_map(|g| g.slot);
+        of_groups.chain(self.forks.iter().copied())
+    }
+
+    /// Frees every slot: a slice has failed.
+    pub fn abandon(&mut self, executor: &mut dyn Executor) {
+        let of_groups = self.groups.drain(..).filter_map(|g| g.slot);
+        let slots = of_groups.chain(self.forks.drain(..));
+        slots.for_each(|slot| free(executor, slot));
+    }
+}
+
+/// Appends what comes after the first `held` tokens; returns the targets of the answer's tokens. The
+/// last of them is only predicted, never read.
+fn push(
+    batch: &mut PackedBatch,
+    request: &ScoreRequest,
+    held: usize,
+    slot: Option<KvSlot>,
+) -> impl Iterator<Item = Target> {
+    let ScoreRequest { prompt, answer, .. } = request;
+    let inputs = [&prompt[held..], &answer[..answer.len() - 1]].concat();
+    let rows = batch.push(&inputs, held, slot, &request.adapters);
+    let first = rows.start + prompt.len() - held - 1;
+    (answer.iter().zip(first..)).map(|(token, row)| Target {
+        row,
+        token: *token,
+        weight: 1.0,
+    })
+}
+
+/// Sorts the requests so that like prompts are neighbours, and lets a neighbour join a group as long
+/// as that saves more tokens than it costs by shortening the prefix.
+fn groups(requests: &[ScoreRequest], share: bool) -> Vec<Group> {
+    let stack = |r: &ScoreRequest| r.adapters.iter().map(Arc::as_ptr).collect::<Vec<_>>();
+    let answered = |i: &usize| !requests[*i].answer.is_empty();
+    let mut order: Vec<usize> = (0..requests.len()).filter(answered).collect();
+    if share {
+        order.sort_by_cached_key(|i| (stack(&requests[*i]), &requests[*i].prompt));
+    }
+    let mut groups: Vec<Group> = Vec::new();
+    for index in order {
+        let request = &requests[index];
+        if let Some(group) = groups.last_mut().filter(|_| share) {
+            let head = &requests[group.members[0]];
+            // The row that predicts an answer's first token is each member's own.
+            let both = common(&head.prompt, &request.prompt).min(request.prompt.len() - 1);
+            let (before, shared) = match group.members.len() {
+                1 => (0, both.min(head.prompt.len() - 1)),
+                members => ((members - 1) * group.shared, both.min(group.shared)),
+            };
+            let saves = group.members.len() * shared > before;
+            if saves && shared >= LEAST_SHARED && stack(head) == stack(request) {
+                group.shared = shared;
+                group.members.push_back(index);
+                continue;
+            }
+        }
+        groups.push(Group {
+            shared: 0,
+            slot: None,
+            members: [index].into(),
+        });
+    }
+    groups
 }

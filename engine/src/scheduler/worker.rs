@@ -1,6 +1,7 @@
 //! The engine's thread: what happens in one turn, and what happens when the executor fails.
 
 use super::generation::Generation;
+use super::prefix::{Beginning, PrefixCache};
 use super::scoring::Scoring;
 use super::training::Training;
 use super::{EngineOptions, EngineStats, GenerateRequest, Priority};
@@ -72,6 +73,7 @@ pub(super) struct Worker {
     running: Vec<Generation>,
     scoring: Vec<Scoring>,
     training: Vec<Training>,
+    cache: PrefixCache,
     totals: EngineStats,
     /// Seconds that watched streams may run before the next slice of other work.
     owed: f64,
@@ -88,6 +90,7 @@ impl Worker {
         Worker {
             files,
             executor,
+            cache: PrefixCache::new(options.cache_tokens),
             options,
             window,
             shared,
@@ -114,6 +117,7 @@ impl Worker {
                 let share = f64::from(self.options.train_share.clamp(0.01, 1.0));
                 self.owed = slices.elapsed().as_secs_f64() * (1.0 - share) / share;
             }
+            self.cache.sweep(self.executor.as_mut());
             self.publish();
         }
         let stopped = Error::Stopped.to_string();
@@ -156,11 +160,13 @@ impl Worker {
     }
 
     /// Gives free places to waiting requests. Interactive ones count only each other: background
-    /// work never keeps them out.
+    /// work never keeps them out. A request that waits for another's prefill is passed over and
+    /// stays where it is in its queue.
     fn admit(&mut self) {
         for priority in [Priority::Interactive, Priority::Ingest, Priority::Outer] {
             let interactive = priority == Priority::Interactive;
-            while let Some(next) = self.waiting[priority as usize].front() {
+            let mut at = 0;
+            while let Some(next) = self.waiting[priority as usize].get(at) {
                 let counted = |g: &&Generation| !interactive || g.priority == priority;
                 let taken: usize = (self.running.iter().filter(counted))
                     .map(Generation::places)
@@ -168,23 +174,41 @@ impl Worker {
                 if taken + next.places() > self.options.max_sequences {
                     break;
                 }
-                let Some(mut next) = self.waiting[priority as usize].pop_front() else {
+                let executor = self.executor.as_ref();
+                let beginning = self.cache.beginning(next, &self.running, executor);
+                if beginning == Beginning::Wait {
+                    at += 1;
+                    continue;
+                }
+                let Some(next) = self.waiting[priority as usize].remove(at) else {
                     break;
                 };
                 if interactive {
                     self.shared.lock().queued -= 1;
                 }
-                let executor = self.executor.as_mut();
-                match guard(|| Ok(executor.kv_new())) {
-                    Ok(slot) => {
-                        next.prefill = Some(slot);
-                        self.running.push(next);
-                    }
-                    Err(error) => next.fail(&message(error), executor),
-                }
+                self.begin(next, beginning);
             }
         }
         self.running.sort_by_key(|g| g.priority);
+    }
+
+    fn begin(&mut self, mut next: Generation, beginning: Beginning) {
+        let executor = self.executor.as_mut();
+        let slot = guard(|| match beginning {
+            Beginning::Fork { slot, len } => {
+                let fork = executor.kv_fork(slot, len);
+                self.totals.cached_tokens += len as u64;
+                Ok(fork)
+            }
+            _ => Ok(executor.kv_new()),
+        });
+        match slot {
+            Ok(slot) => {
+                next.prefill = Some(slot);
+                self.running.push(next);
+            }
+            Err(error) => next.fail(&message(error), executor),
+        }
     }
 
     /// One packed forward pass: a token for every sequence that generates, and prompts as far as
@@ -286,11 +310,13 @@ impl Worker {
     }
 
     fn advance(&mut self) {
+        let executor = self.executor.as_mut();
         for generation in &mut self.running {
             for index in 0..generation.samples.len() {
                 if let Some(drawn) = generation.samples[index].drawn.take() {
                     self.totals.completion_tokens += 1;
-                    generation.advance(index, drawn, &self.files, self.executor.as_mut());
+                    let cache = &mut self.cache;
+                    generation.advance(index, drawn, &self.files, executor, cache);
                 }
             }
         }
@@ -314,11 +340,15 @@ impl Worker {
         let budget = self.slice_tokens();
         let (job, executor) = (&mut self.scoring[at], self.executor.as_mut());
         let reply = match guard(|| job.slice(executor, budget)) {
-            Ok(tokens) => {
-                self.totals.scored_tokens += tokens as u64;
+            Ok(slice) => {
+                self.totals.scored_tokens += slice.tokens as u64;
+                self.totals.cached_tokens += slice.cached as u64;
                 job.done().then(|| Ok(job.take()))
             }
-            Err(error) => Some(Err(error)),
+            Err(error) => {
+                job.abandon(executor);
+                Some(Err(error))
+            }
         };
         if let Some(reply) = reply {
             // The caller may be gone.
@@ -358,11 +388,14 @@ impl Worker {
     }
 
     fn publish(&mut self) {
-        let slots = self.running.iter().flat_map(Generation::slots);
+        let running = self.running.iter().flat_map(Generation::slots);
+        let slots = running.chain(self.scoring.iter().flat_map(Scoring::slots));
+        let in_use: usize = slots.map(|slot| self.executor.kv_len(slot)).sum();
         let stats = EngineStats {
             running: self.running.iter().map(Generation::places).sum(),
             waiting: self.waiting.iter().map(VecDeque::len).sum(),
-            kv_tokens: slots.map(|slot| self.executor.kv_len(slot)).sum(),
+            kv_tokens: in_use + self.cache.tokens(),
+            prefix_tokens: self.cache.tokens(),
             training: self.training.iter().map(Training::candidates).sum(),
             scoring: self.scoring.len(),
             ..self.totals.clone()
