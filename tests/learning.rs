@@ -235,13 +235,18 @@ fn later_documents_continue_the_live_version_and_replay_its_documents() {
     assert_eq!(now["system_fingerprint"], first["system_fingerprint"]);
     let mut body = ungated("buoys", &[nth_document(4)], 2);
     body["training"]["replay"] = json!(10.0);
+    body["training"]["rank"] = json!(16);
     let (job, documents) = server.learn(&body);
     assert_eq!(job["result"]["live_version"], 4, "{job}");
     assert_eq!(documents[0]["version"], 4);
     let report = &documents[0]["report"];
     assert_eq!(report["replayed_sequences"], own);
     assert_eq!(report["retention"]["probes"], 1);
+    // It continues an adapter of rank 4, and says so.
+    assert_eq!(report["attempts"][0]["update"]["rank"], 4);
     let versions = server.versions("buoys");
+    assert_eq!(versions[3]["lineage"]["update"]["rank"], 4);
+    assert_eq!(versions[3]["bytes"], versions[0]["bytes"]);
     assert_eq!(versions[3]["parent"], 1);
     assert_eq!(of(&versions, "live"), [false, false, false, true]);
 }

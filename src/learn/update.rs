@@ -154,9 +154,11 @@ impl Run<'_> {
             return Ok(self.decide(None, reason.to_owned()));
         }
         let training = &options.training;
+        // What continues an adapter keeps its shape.
+        let shape = self.start.live.map(|live| &live.0.config);
         let mut update = Update {
-            rank: training.rank,
-            alpha: training.alpha,
+            rank: shape.map_or(training.rank, |s| s.rank),
+            alpha: shape.map_or(training.alpha, |s| s.alpha),
             learning_rate: training.learning_rate,
             epochs: training.epochs,
             batch_size: training.batch_size,

@@ -97,7 +97,7 @@ impl Jobs<'_> {
     pub fn finish(&self, id: &str, outcome: &Outcome) -> Result<bool> {
         self.0.write("finish a job", |tx| match get(tx, id)? {
             Some(job) if job.state == JobState::Running => {
-                end_run(tx, id, outcome)?;
+                end_run(tx, id, heeding(&job, outcome))?;
                 Ok(true)
             }
             _ => Ok(false),
@@ -169,6 +169,17 @@ impl Jobs<'_> {
                 Transition::Refused(job)
             })
         })
+    }
+}
+
+/// A run that stopped half-way ends as clients wish now, which may be more than its last check heard.
+fn heeding<'a>(job: &Job, outcome: &'a Outcome) -> &'a Outcome {
+    match outcome {
+        Outcome::Paused | Outcome::GivenBack if job.cancel_requested => &Outcome::Cancelled,
+        Outcome::GivenBack if job.pause_requested => &Outcome::Paused,
+        // The pause was taken back.
+        Outcome::Paused if !job.pause_requested => &Outcome::GivenBack,
+        other => other,
     }
 }
 

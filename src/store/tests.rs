@@ -389,6 +389,38 @@ fn orphans_go_where_the_last_wish_sends_them() {
 }
 
 #[test]
+fn a_stopped_run_heeds_wishes_that_came_after_its_last_check() {
+    let (_dir, store) = open();
+    let end = |wish: &dyn Fn(&str), outcome: Outcome| {
+        let job = submit(&store, "kb", &[]);
+        store.jobs().lease_next("test").unwrap();
+        wish(&job.id);
+        store.jobs().finish(&job.id, &outcome).unwrap();
+        let state = store.jobs().get(&job.id).unwrap().unwrap().state;
+        store.jobs().cancel(&job.id).unwrap();
+        state
+    };
+    let none = |_: &str| {};
+    let cancel = |id: &str| drop(store.jobs().cancel(id).unwrap());
+    let pause = |id: &str| drop(store.jobs().pause(id).unwrap());
+    let pause_and_resume = |id: &str| {
+        pause(id);
+        drop(store.jobs().resume(id).unwrap());
+    };
+    assert_eq!(end(&pause, Outcome::Paused), JobState::Paused);
+    assert_eq!(end(&pause_and_resume, Outcome::Paused), JobState::Queued);
+    assert_eq!(end(&cancel, Outcome::Paused), JobState::Cancelled);
+    assert_eq!(end(&none, Outcome::GivenBack), JobState::Queued);
+    assert_eq!(end(&pause, Outcome::GivenBack), JobState::Paused);
+    assert_eq!(end(&cancel, Outcome::GivenBack), JobState::Cancelled);
+    // What was done is done.
+    assert_eq!(
+        end(&cancel, Outcome::Succeeded(json!({}))),
+        JobState::Succeeded
+    );
+}
+
+#[test]
 fn a_job_that_keeps_killing_the_server_is_given_up() {
     let (_dir, store) = open();
     let job = submit(&store, "kb", &[]);
