@@ -54,7 +54,13 @@ fn learn(server: &server::Server, document: &Value) {
     let (job, documents) = server.learn(&json!({"adapter": "notes", "documents": [unasked]}));
     assert_eq!(job["state"], "succeeded", "{job}");
     let report = &documents[0]["report"];
-    println!("{} in {}", report["decision"], report["seconds"]);
+    for attempt in report["attempts"].as_array().into_iter().flatten() {
+        let of = |key: &str| attempt[key].to_string();
+        let (update, reason, kept) = (of("update"), of("reason"), of("retention"));
+        println!("attempt with {update}: {reason}; retention {kept}");
+    }
+    let seconds = &report["seconds"];
+    println!("{} after {seconds}", report["decision"]);
     assert_eq!(documents[0]["state"], "learned", "{}", report["decision"]);
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ureq::Agent;
 
 /// How long any answer may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(1800);
 
 pub struct Client {
     agent: Agent,
