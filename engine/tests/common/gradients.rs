@@ -83,9 +83,9 @@ pub fn agree_with_finite_differences(
 
     let mut worst = 0f64;
     for (adapter, grads) in grads.iter().flatten().enumerate() {
-        for layer in 0..config.num_layers {
+        for (layer, of_layer) in grads.iter().enumerate() {
             for projection in Projection::ALL {
-                let pair = grads[layer][projection.index()].as_ref().unwrap();
+                let pair = of_layer[projection.index()].as_ref().unwrap();
                 for (matrix, gradient) in [('A', &pair.a), ('B', &pair.b)] {
                     let place = (adapter, layer, projection, matrix);
                     let by_size = |a: &usize, b: &usize| {

@@ -208,7 +208,7 @@ pub fn forks_diverge(executor: &mut dyn Executor, tolerance: f32) {
 
     let parent = executor.kv_new();
     let mut batch = PackedBatch::new();
-    batch.push(&prompt, 0, Some(parent), &[lora.clone()]);
+    batch.push(&prompt, 0, Some(parent), std::slice::from_ref(&lora));
     assert!(executor.forward(&batch, &[]).unwrap().is_empty());
     let slots = [
         parent,
@@ -224,7 +224,12 @@ pub fn forks_diverge(executor: &mut dyn Executor, tolerance: f32) {
         let mut batch = PackedBatch::new();
         for i in 0..3 {
             let token = continuations[i][step];
-            batch.push(&[token], shared[i] + step, Some(slots[i]), &[lora.clone()]);
+            batch.push(
+                &[token],
+                shared[i] + step,
+                Some(slots[i]),
+                std::slice::from_ref(&lora),
+            );
         }
         let logits = executor.forward(&batch, &[0, 1, 2]).unwrap();
         let vocab = executor.config().vocab_size;
@@ -232,7 +237,7 @@ pub fn forks_diverge(executor: &mut dyn Executor, tolerance: f32) {
             let mut tokens = prompt[..shared[i]].to_vec();
             tokens.extend(&continuations[i][..=step]);
             let mut whole = PackedBatch::new();
-            let rows = whole.push(&tokens, 0, None, &[lora.clone()]);
+            let rows = whole.push(&tokens, 0, None, std::slice::from_ref(&lora));
             let expected = executor.forward(&whole, &[rows.end - 1]).unwrap();
             let actual = &logits[i * vocab..(i + 1) * vocab];
             assert_close("a fork's logits", actual, &expected, tolerance);
