@@ -64,11 +64,11 @@ fn agrees(name: &str) {
         &expected.base_logits,
         TOLERANCE,
     );
-    let adapted = logits(&[lora.clone()]);
+    let adapted = logits(std::slice::from_ref(&lora));
     assert_close("logits", &adapted, &expected.adapter_logits, TOLERANCE);
 
     let mut batch = PackedBatch::new();
-    batch.push(&expected.tokens, 0, None, &[lora.clone()]);
+    batch.push(&expected.tokens, 0, None, std::slice::from_ref(&lora));
     let targets: Vec<Target> = (expected.first_target_row..expected.tokens.len() - 1)
         .map(|row| Target {
             row,

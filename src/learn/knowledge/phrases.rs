@@ -128,9 +128,9 @@ mod tests {
         assert_eq!(
             found,
             [
-                "Aldous Hills",
-                "Tamsin Orrel",
                 "6,214 people",
+                "Tamsin Orrel",
+                "Aldous Hills",
                 "mayor",
                 "green slate",
                 "baker",
