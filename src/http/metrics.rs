@@ -55,12 +55,14 @@ pub async fn measure(request: Request, next: Next) -> Response {
 fn read_rooms(state: &AppState) -> Result<(), store::Error> {
     let engine = state.engine.stats();
     counter!("autodidact_prompt_tokens_total").absolute(engine.prompt_tokens);
+    counter!("autodidact_cached_prompt_tokens_total").absolute(engine.cached_tokens);
     counter!("autodidact_generated_tokens_total").absolute(engine.completion_tokens);
     counter!("autodidact_scored_tokens_total").absolute(engine.scored_tokens);
     counter!("autodidact_trained_tokens_total").absolute(engine.trained_tokens);
     gauge!("autodidact_running_sequences").set(engine.running as f64);
     gauge!("autodidact_waiting_requests").set(engine.waiting as f64);
     gauge!("autodidact_kv_tokens").set(engine.kv_tokens as f64);
+    gauge!("autodidact_prefix_tokens").set(engine.prefix_tokens as f64);
     gauge!("autodidact_training_candidates").set(engine.training as f64);
     let jobs = state.store.jobs().counts()?;
     for job_state in JobState::ALL.iter().copied() {
@@ -113,6 +115,10 @@ fn describe() {
     let counters = [
         ("autodidact_http_requests_total", "Requests answered"),
         ("autodidact_prompt_tokens_total", "Prompt tokens computed"),
+        (
+            "autodidact_cached_prompt_tokens_total",
+            "Prompt tokens not computed again, their prefix being cached",
+        ),
         ("autodidact_generated_tokens_total", "Tokens generated"),
         ("autodidact_scored_tokens_total", "Answer tokens scored"),
         ("autodidact_trained_tokens_total", "Tokens trained on"),
@@ -131,6 +137,10 @@ fn describe() {
         (
             "autodidact_kv_tokens",
             "Tokens held in the cache of keys and values",
+        ),
+        (
+            "autodidact_prefix_tokens",
+            "Tokens of autodidact_kv_tokens kept for prompts to come",
         ),
         ("autodidact_training_candidates", "Adapters in training"),
         ("autodidact_jobs_open", "Jobs not ended"),
