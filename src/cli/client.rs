@@ -15,7 +15,11 @@ pub struct Client {
 
 impl Client {
     pub fn new(url: impl Into<String>) -> Self {
-        let config = Agent::config_builder().http_status_as_error(false).build();
+        // The server is on this machine: a proxy for the world outside has no part in it.
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(None)
+            .build();
         Client {
             agent: config.into(),
             url: url.into(),
@@ -103,6 +107,15 @@ pub struct ServerProcess {
     pub client: Client,
 }
 
+/// What a server of ours keeps of `AUTODIDACT_…`: where the models are and how the machine is used. A
+/// key, a limit or a learning setting would change what is measured.
+const KEPT: [&str; 4] = [
+    "AUTODIDACT_MODELS",
+    "AUTODIDACT_MODELS_FILE",
+    "AUTODIDACT_THREADS",
+    "AUTODIDACT_LOG",
+];
+
 /// A first start may fetch the model.
 const START_LIMIT: Duration = Duration::from_secs(600);
 
@@ -113,10 +126,24 @@ impl ServerProcess {
         let address = listener.local_addr().map_err(|e| e.to_string())?;
         drop(listener);
         let program = std::env::current_exe().map_err(|e| e.to_string())?;
-        let child = Command::new(program)
+        // An empty configuration, so that the user's own does not count either.
+        let config = data.join("measured.toml");
+        std::fs::create_dir_all(data)
+            .and_then(|()| std::fs::write(&config, ""))
+            .map_err(|e| format!("cannot write {}: {e}", config.display()))?;
+        let mut command = Command::new(program);
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("AUTODIDACT_") && !KEPT.contains(&&*text) {
+                command.env_remove(&name);
+            }
+        }
+        let child = command
             .args(["serve", "--model", model, "--listen", &address.to_string()])
             .arg("--data")
             .arg(data)
+            .arg("--config")
+            .arg(&config)
             .stdout(Stdio::null())
             .spawn()
             .map_err(|e| format!("cannot start the server: {e}"))?;
