@@ -39,7 +39,10 @@ pub struct Config {
     #[serde(deserialize_with = "home_path")]
     pub models_dir: PathBuf,
     /// A second catalogue, whose models are added to the built-in ones or replace those of the same name.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "some_home_path"
+    )]
     pub models_file: Option<PathBuf>,
     /// Which implementation computes.
     pub executor: ExecutorKind,
@@ -300,4 +303,11 @@ pub(crate) fn expand_home(path: &str) -> PathBuf {
 
 fn home_path<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     Ok(expand_home(&String::deserialize(deserializer)?))
+}
+
+/// A field that is given; one that is not keeps its default.
+fn some_home_path<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<PathBuf>, D::Error> {
+    home_path(deserializer).map(Some)
 }

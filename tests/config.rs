@@ -191,3 +191,14 @@ fn learning_settings_are_kept_as_written() {
     assert_eq!(config.learning["training"]["rank"], 8);
     assert!(parse("learning = 3").is_err());
 }
+
+#[test]
+fn a_path_in_the_file_may_start_at_home() {
+    let home = std::env::home_dir().unwrap();
+    let text = "data = \"~/d\"\nmodels_dir = \"~/m\"\nmodels_file = \"~/more.toml\"";
+    let config = parse(text).unwrap();
+    assert_eq!(config.data, home.join("d"));
+    assert_eq!(config.models_dir, home.join("m"));
+    assert_eq!(config.models_file, Some(home.join("more.toml")));
+    assert_eq!(parse("").unwrap().models_file, None);
+}
