@@ -1,23 +1,33 @@
 # `make test` checks everything, and first installs what that needs. It asks the machine for Rust, a C
-# compiler, Python 3 with pip and, for the browser, apt (as root or with sudo).
+# compiler, Python 3 with pip and, for the browser, apt (as root or with sudo): the packages' names are
+# Debian's. Elsewhere install a Chromium with its chromedriver first, and apt is not asked.
 
 CARGO  ?= cargo
 PYTHON ?= python3
 SUDO   := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 APT    := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 VENV   := .venv
+OPENAI := 3.54.0
 MODELS := smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
+# Fetched to where the tests look, whatever an autodidact.toml here says.
+models test-rust test-browser: export AUTODIDACT_MODELS ?= $(HOME)/.cache/autodidact/models
 
-.PHONY: run test lint test-rust test-browser docs-check models browser clean-test-tools
+.PHONY: run test lint rust-tools test-rust test-browser docs-check models browser clean-test-tools
 
 run: ## Build and serve the default model on http://127.0.0.1:8080
 	$(CARGO) run --release
 
 test: lint test-rust test-browser ## Everything; `.ci/run` calls this
 
-lint:
+lint: rust-tools
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# A toolchain of rustup's minimal profile lacks them.
+rust-tools:
+	@{ $(CARGO) fmt --version && $(CARGO) clippy --version; } >/dev/null 2>&1 \
+	  || rustup component add rustfmt clippy \
+	  || { echo 'rustfmt and clippy are missing, and rustup is not here to add them: install both for your Rust.' >&2; exit 1; }
 
 test-rust: models $(VENV)/openai
 	$(CARGO) test --workspace
@@ -35,7 +45,7 @@ models: ## The models the tests use (600 MB, fetched once)
 # The official client library, for one test that speaks to the server as its users do.
 $(VENV)/openai:
 	$(PYTHON) -m venv $(VENV) || { $(APT) update && $(APT) install -y python3-venv && $(PYTHON) -m venv --clear $(VENV); }
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check openai
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check openai==$(OPENAI)
 	touch $@
 
 browser:
