@@ -88,7 +88,7 @@ fn publish_until_killed(directory: &Path) -> ! {
 }
 
 fn open(store: Store) -> Registry {
-    Registry::new(store, tiny_config(Family::Llama), "tiny-base")
+    Registry::new(store, tiny_config(Family::Llama), "tiny-base", "sha256:0")
 }
 
 fn kb() -> AliasName {

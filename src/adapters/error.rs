@@ -15,6 +15,16 @@ pub enum Error {
     Unknown { model: String },
     #[error("`{model}` fits more than one version: give more digits of the digest")]
     Ambiguous { model: String },
+    /// It was trained against other weights, so on these it would answer nonsense.
+    #[error(
+        "adapter `{name}` was made for the base model {}, but this server runs {}",
+        short(.made_for), short(.served)
+    )]
+    AnotherBase {
+        name: String,
+        made_for: String,
+        served: String,
+    },
     #[error("the files are not an adapter for this model: {0}")]
     Files(#[source] autodidact_engine::Error),
     #[error("cannot load the adapter from {path}: {source}")]
@@ -30,4 +40,9 @@ pub enum Error {
     /// Among them [`store::Error::Conflict`], `NoAlias`, `NoVersion` and `AliasBusy`.
     #[error(transparent)]
     Store(#[from] store::Error),
+}
+
+/// Enough of a digest to tell two apart.
+fn short(digest: &str) -> &str {
+    digest.get(.."sha256:".len() + 12).unwrap_or(digest)
 }

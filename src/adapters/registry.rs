@@ -19,6 +19,7 @@ pub struct Registry {
     store: Store,
     model: ModelConfig,
     base_id: String,
+    base_digest: String,
     cache: Cache,
 }
 
@@ -34,11 +35,18 @@ pub struct Resolved {
 
 impl Registry {
     /// `base_id` names the base model: it resolves to no adapter and no alias may be called so.
-    pub fn new(store: Store, model: ModelConfig, base_id: impl Into<String>) -> Self {
+    /// `base_digest` names its weights: a version made for others is refused.
+    pub fn new(
+        store: Store,
+        model: ModelConfig,
+        base_id: impl Into<String>,
+        base_digest: impl Into<String>,
+    ) -> Self {
         Registry {
             store,
             model,
             base_id: base_id.into(),
+            base_digest: base_digest.into(),
             cache: Cache::new(KEEP_LOADED),
         }
     }
@@ -146,6 +154,7 @@ impl Registry {
     /// Points the alias at another of its versions.
     pub fn rollback(&self, alias: &AliasName, to: u64, expected: Option<u64>) -> Result<Alias> {
         let before = self.get(alias)?;
+        self.check_base(&self.version(alias, to)?)?;
         let aliases = self.store.aliases();
         aliases.move_live(alias.as_str(), expected.into(), Some(to))?;
         let after = self.get(alias)?;
@@ -252,6 +261,12 @@ impl Registry {
         Ok(())
     }
 
+    /// Refuses an alias whose live version cannot be continued here.
+    pub fn check_continues(&self, alias: &AliasName) -> Result<()> {
+        let live = self.store.aliases().live_version(alias.as_str())?;
+        live.map_or(Ok(()), |version| self.check_base(&version))
+    }
+
     /// Blobs, then the row with the move of the alias.
     fn insert(
         &self,
@@ -266,6 +281,7 @@ impl Registry {
         let blobs = self.store.blobs().guard();
         let new = NewVersion {
             digest: peft::digest(files),
+            base_digest: self.base_digest.clone(),
             config_blob: blobs.put(&files.config_json)?,
             weights_blob: blobs.put(&files.safetensors)?,
             bytes: (files.config_json.len() + files.safetensors.len()) as u64,
@@ -296,7 +312,19 @@ impl Registry {
         Ok(())
     }
 
+    fn check_base(&self, version: &Version) -> Result<()> {
+        if version.base_digest != self.base_digest {
+            return Err(Error::AnotherBase {
+                name: format!("{}@{}", version.alias, version.number),
+                made_for: version.base_digest.clone(),
+                served: self.base_digest.clone(),
+            });
+        }
+        Ok(())
+    }
+
     fn load_version(&self, version: &Version) -> Result<Arc<Loaded>> {
+        self.check_base(version)?;
         self.cache.get_or_load(&version.digest, || {
             let blobs = self.store.blobs();
             let config = blobs.get(&version.config_blob)?;

@@ -8,6 +8,8 @@ use std::sync::{Arc, Barrier};
 use tempfile::TempDir;
 
 const BASE: &str = "tiny-base";
+/// Of the base's weights.
+const DIGEST: &str = "sha256:0123456789abcdef";
 
 fn model() -> ModelConfig {
     tiny_config(Family::Llama)
@@ -16,7 +18,7 @@ fn model() -> ModelConfig {
 fn registry() -> (TempDir, Registry) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    (dir, Registry::new(store, model(), BASE))
+    (dir, Registry::new(store, model(), BASE, DIGEST))
 }
 
 fn lora(seed: u64) -> Lora {
@@ -143,7 +145,7 @@ fn a_published_version_survives_the_process() {
     let (dir, registry) = registry();
     publish(&registry, None, 1);
     drop(registry);
-    let registry = Registry::new(Store::open(dir.path()).unwrap(), model(), BASE);
+    let registry = Registry::new(Store::open(dir.path()).unwrap(), model(), BASE, DIGEST);
     let live = registry.resolve("kb").unwrap().adapter.unwrap();
     assert_eq!(*live.lora, lora(1));
 }
@@ -219,7 +221,7 @@ fn deleting_frees_the_bytes_that_nobody_else_uses() {
     let store = Store::open(dir.path()).unwrap();
     assert!(store.blobs().exists(&first.weights_blob));
     assert!(!store.blobs().exists(&second.weights_blob));
-    let registry = Registry::new(store, model(), BASE);
+    let registry = Registry::new(store, model(), BASE, DIGEST);
     assert_eq!(publish(&registry, None, 3).number, 1);
 }
 
@@ -227,7 +229,7 @@ fn deleting_frees_the_bytes_that_nobody_else_uses() {
 fn publishing_and_marking_the_documents_is_one_act() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let registry = Registry::new(store.clone(), model(), BASE);
+    let registry = Registry::new(store.clone(), model(), BASE, DIGEST);
     let document = NewDocument::new("Title", "Text");
     let submission = store.jobs().submit(NewJob {
         kind: JobKind::Ingest,
@@ -268,4 +270,31 @@ fn loading_and_unloading_as_vllm_does() {
     assert_eq!(registry.load("kb", &path).unwrap().number, 2);
     let nowhere = registry.load("new", &dir.path().join("none"));
     assert!(matches!(nowhere, Err(Error::LoadDirectory { .. })));
+}
+
+#[test]
+fn a_version_made_for_another_base_is_refused_by_every_name() {
+    let (dir, registry) = registry();
+    let first = publish(&registry, None, 1);
+    assert_eq!(first.base_digest, DIGEST);
+    drop(registry);
+
+    let store = Store::open(dir.path()).unwrap();
+    let other = Registry::new(store, model(), BASE, "sha256:fedcba9876543210");
+    let refusal = "adapter `kb@1` was made for the base model sha256:0123456789ab, \
+                   but this server runs sha256:fedcba987654";
+    for name in ["kb", "kb@1", &format!("kb@{}", first.digest)] {
+        let error = other.resolve(name).unwrap_err();
+        assert!(matches!(error, Error::AnotherBase { .. }), "{name}");
+        assert_eq!(error.to_string(), refusal, "{name}");
+    }
+    assert!(other.check_continues(&kb()).is_err());
+    // The name itself is free to go on with an adapter of this base, but not back.
+    let second = publish(&other, Some(1), 2);
+    assert_eq!(second.base_digest, "sha256:fedcba9876543210");
+    assert_eq!(resolved(&other, "kb"), Some(2));
+    other.check_continues(&kb()).unwrap();
+    let back = other.rollback(&kb(), 1, None).unwrap_err();
+    assert_eq!(back.to_string(), refusal);
+    assert_eq!(other.get(&kb()).unwrap().live, Some(2));
 }

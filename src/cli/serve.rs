@@ -55,7 +55,8 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
     let base_id = models.id(&config.model);
     let jobs = Jobs::new(store.clone(), config.limits.queue);
     let model = engine.files().config.clone();
-    let registry = Arc::new(Registry::new(store, model, base_id.clone()));
+    let digest = engine.files().digest.clone();
+    let registry = Arc::new(Registry::new(store, model, base_id.clone(), digest));
     let layers = vec![
         Value::Object(models.learning(&config.model)),
         Value::Object(config.learning.clone()),

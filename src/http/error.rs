@@ -300,6 +300,7 @@ impl From<adapters::Error> for Problem {
             }
             E::Unknown { .. } => Problem::not_found("model_not_found", sentence).field("model"),
             E::Ambiguous { .. } => Problem::bad_request("ambiguous_model", sentence).field("model"),
+            E::AnotherBase { .. } => Problem::conflict("adapter_of_another_base", sentence),
             E::Files(_) => Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid_adapter",

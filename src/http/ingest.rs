@@ -87,6 +87,7 @@ pub async fn ingest(
 
 fn submit(state: &AppState, ingest: &Ingest, key: Option<&IdempotencyKey>) -> Result<Job, Problem> {
     state.registry.check_name(&ingest.alias)?;
+    state.registry.check_continues(&ingest.alias)?;
     check_lengths(state, ingest)?;
     let ids: Vec<&str> = ingest.documents.iter().map(|d| d.id.as_str()).collect();
     let mut input = ingest.options.clone();

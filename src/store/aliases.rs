@@ -31,6 +31,8 @@ pub struct Version {
     pub number: u64,
     /// Digest of the adapter as a whole.
     pub digest: String,
+    /// Digest of the base model it was made for: on another base it would answer nonsense.
+    pub base_digest: String,
     pub config_blob: String,
     pub weights_blob: String,
     /// Size of its files.
@@ -45,6 +47,7 @@ pub struct Version {
 #[derive(Debug, Clone)]
 pub struct NewVersion {
     pub digest: String,
+    pub base_digest: String,
     pub config_blob: String,
     pub weights_blob: String,
     pub bytes: u64,
@@ -165,13 +168,14 @@ impl Aliases<'_> {
                 params![alias, number, at],
             )?;
             tx.execute(
-                "INSERT INTO versions (alias, number, digest, config_blob, weights_blob, bytes,
-                                       parent, lineage, created_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT INTO versions (alias, number, digest, base_digest, config_blob, weights_blob,
+                                       bytes, parent, lineage, created_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 params![
                     alias,
                     number,
                     new.digest,
+                    new.base_digest,
                     new.config_blob,
                     new.weights_blob,
                     new.bytes as i64,
@@ -308,6 +312,7 @@ fn version(row: &Row) -> rusqlite::Result<Version> {
         alias: row.get("alias")?,
         number: row.get::<_, i64>("number")? as u64,
         digest: row.get("digest")?,
+        base_digest: row.get("base_digest")?,
         config_blob: row.get("config_blob")?,
         weights_blob: row.get("weights_blob")?,
         bytes: row.get::<_, i64>("bytes")? as u64,

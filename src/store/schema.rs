@@ -107,6 +107,7 @@ CREATE TABLE versions (
     alias TEXT NOT NULL REFERENCES aliases (name) ON DELETE CASCADE,
     number INTEGER NOT NULL,
     digest TEXT NOT NULL,
+    base_digest TEXT NOT NULL,
     config_blob TEXT NOT NULL,
     weights_blob TEXT NOT NULL,
     bytes INTEGER NOT NULL,

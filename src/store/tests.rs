@@ -13,6 +13,7 @@ fn new_version(store: &Store, tag: &str) -> NewVersion {
     let blobs = store.blobs().guard();
     NewVersion {
         digest: digest(tag.as_bytes()),
+        base_digest: digest(b"base"),
         config_blob: blobs.put(format!("config of {tag}").as_bytes()).unwrap(),
         weights_blob: blobs.put(format!("weights of {tag}").as_bytes()).unwrap(),
         bytes: 7,

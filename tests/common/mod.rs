@@ -117,7 +117,8 @@ impl Server {
         let store = Store::open(&config.data).unwrap();
         let jobs = Jobs::new(store.clone(), config.limits.queue);
         let model = engine.files().config.clone();
-        let registry = Arc::new(Registry::new(store, model, BASE));
+        let digest = engine.files().digest.clone();
+        let registry = Arc::new(Registry::new(store, model, BASE, digest));
         let gate = Arc::new(Gate::default());
         gate.open();
         let handler: Arc<dyn Handler> = Arc::new(Scripted(gate.clone()));

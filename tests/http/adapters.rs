@@ -1,6 +1,7 @@
 //! Adapters: up, in use, back, down and away.
 
 use crate::common::{BASE, Server, adapter, archive, json_of, tar_of};
+use autodidact::adapters::{AliasName, Registry};
 use autodidact_engine::lora::peft;
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -272,4 +273,28 @@ async fn an_answer_never_mixes_two_versions() {
         })
         .collect();
     assert_eq!(said, whole["choices"][0]["message"]["content"]);
+}
+
+#[tokio::test]
+async fn an_adapter_of_another_base_is_refused_with_a_reason() {
+    let server = Server::start().await;
+    let (state, config) = (&server.state, server.state.engine.files().config.clone());
+    // What another model of the same shape left in this data directory.
+    let left = Registry::new(state.store.clone(), config, BASE, "sha256:0123456789abcdef");
+    let files = adapter(1);
+    let alias = AliasName::parse("kb").unwrap();
+    left.upload(&alias, files.config_json, files.safetensors, None)
+        .unwrap();
+
+    let answer = server.chat("kb", json!({})).await;
+    assert_eq!(answer.status(), 409);
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(answer["error"]["code"], "adapter_of_another_base");
+    let served = &state.engine.files().digest[..19];
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.contains("sha256:0123456789ab,"), "{message}");
+    assert!(message.contains(served), "{message}");
+    let (status, problem) = json_of(server.ingest("kb", &["A"])).await;
+    let expected = (409, &json!("adapter_of_another_base"));
+    assert_eq!((status, &problem["code"]), expected);
 }
