@@ -60,7 +60,8 @@ function learned({ adapter, state, report }, { edits, probes, decision }) {
   }
   const losses = report.attempts?.at(-1)?.losses ?? [];
   losses.forEach((loss, index) => card.take("train", { step: index + 1, steps: losses.length, loss }));
-  if (decision) card.take("decision", decision);
+  if (state === "failed") card.take("document", { state, reason: decision?.reason });
+  else if (decision) card.take("decision", decision);
   return card.node;
 }
 

@@ -35,6 +35,7 @@ export function documentCard(id, adapter) {
     document(data) {
       if (data.title) name.textContent = data.title;
       if (data.state) state.replaceChildren(badge(data.state));
+      if (data.state === "failed" && data.reason) failed(data.reason);
     },
     self_edit(data) {
       // A resumed job may tell of the same notes again.
@@ -80,17 +81,19 @@ export function documentCard(id, adapter) {
       accepted ? el("a", { class: "button", href: `#/chat?${query}` }, "Ask it now") : "");
   }
 
+  function failed(reason) {
+    state.replaceChildren(badge("failed"));
+    decision.className = "decision refused";
+    decision.replaceChildren(el("p", {}, el("strong", {}, "Failed. "), el("span", { class: "reason" }, reason ?? "")));
+  }
+
   return {
     node,
     take: (event, data) => on[event]?.(data),
     // The result of the finished job also covers documents whose decision event never came.
     finish(result) {
       if (!decision.hasChildNodes() && result.state !== "failed") settle(result.state === "learned", result.reason, result.version);
-      else if (result.state === "failed") {
-        state.replaceChildren(badge("failed"));
-        decision.className = "decision refused";
-        decision.replaceChildren(el("p", {}, el("strong", {}, "Failed. "), el("span", { class: "reason" }, result.reason ?? "")));
-      }
+      else if (result.state === "failed") failed(result.reason);
     },
   };
 }

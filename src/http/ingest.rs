@@ -3,7 +3,7 @@
 //! The job, its documents and the idempotency key are stored in one transaction; the answer comes from
 //! what was stored, so a repeated request gets the first one's job and documents.
 
-use super::error::{Problem, context_too_long};
+use super::error::Problem;
 use super::extract::{Body, Query, wait};
 use super::ingest_body::{self, Ingest, IngestQuery, IngestRequest};
 use super::jobs::JobBody;
@@ -18,6 +18,10 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 const KEY_HEADER: &str = "idempotency-key";
+/// Tokens of the window that a document leaves to the prompts around it and to their answers.
+const ROOM_FOR_PROMPTS: usize = 512;
+/// A question is asked and answered within that room.
+const LONGEST_QUESTION: usize = 256;
 
 #[derive(Serialize, ToSchema)]
 pub struct IngestResponse {
@@ -99,14 +103,32 @@ fn submit(state: &AppState, ingest: &Ingest, key: Option<&IdempotencyKey>) -> Re
         .submit(JobKind::Ingest, alias, &input, documents, key)?)
 }
 
-/// A document that does not fit the window could be neither read nor trained on.
+/// What does not fit the window with the prompts around it could be neither read nor trained on.
 fn check_lengths(state: &AppState, ingest: &Ingest) -> Result<(), Problem> {
     let (tokenizer, window) = (&state.engine.files().tokenizer, state.engine.window());
+    let most = window.saturating_sub(ROOM_FOR_PROMPTS);
     for (i, document) in ingest.documents.iter().enumerate() {
         let title = tokenizer.encode(&document.title)?.len();
         let tokens = title + tokenizer.encode(&document.text)?.len();
-        if tokens > window {
-            return Err(context_too_long(tokens, window).field(format!("documents[{i}].text")));
+        if tokens > most {
+            let detail = format!(
+                "Title and text have {tokens} tokens, more than the {most} that leave room for \
+                 questions in the context window of {window} tokens; split the document."
+            );
+            return Err(Problem::bad_request("context_length_exceeded", detail)
+                .field(format!("documents[{i}].text")));
+        }
+        for (j, given) in document.questions.iter().enumerate() {
+            let question = tokenizer.encode(&given.question)?.len();
+            let tokens = question + tokenizer.encode(&given.answer)?.len();
+            if tokens > LONGEST_QUESTION {
+                let detail = format!(
+                    "A question and its answer have at most {LONGEST_QUESTION} tokens together; \
+                     these have {tokens}."
+                );
+                let field = format!("documents[{i}].questions[{j}]");
+                return Err(Problem::invalid(field, detail));
+            }
         }
     }
     Ok(())

@@ -15,6 +15,8 @@ use utoipa::{IntoParams, ToSchema};
 const MEDIA_TYPES: &str = "application/json, application/x-ndjson, text/plain or text/markdown";
 /// Titles go into every prompt and training sequence of their document.
 const LONGEST_TITLE: usize = 300;
+/// Each is asked several times for every training of every later document.
+const MOST_QUESTIONS: usize = 100;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -197,6 +199,11 @@ fn document(input: DocumentInput, at: &str) -> Result<NewDocument, Problem> {
     if input.title.chars().count() > LONGEST_TITLE {
         let detail = format!("A title has at most {LONGEST_TITLE} characters.");
         return Err(Problem::invalid(format!("{at}title"), detail));
+    }
+    if input.questions.len() > MOST_QUESTIONS {
+        let asked = input.questions.len();
+        let detail = format!("A document has at most {MOST_QUESTIONS} questions, not {asked}.");
+        return Err(Problem::invalid(format!("{at}questions"), detail));
     }
     for (i, question) in input.questions.iter().enumerate() {
         filled(format!("questions[{i}].question"), &question.question)?;

@@ -1,13 +1,16 @@
 //! The ingest job: its documents are learned one after another, each a version of the alias.
+//!
+//! A document that the model fails on is marked failed, with its reason, and the next one is learned;
+//! the job fails only if no document came to a decision.
 
 use super::{Handler, JobContext, JobFailure};
 use crate::adapters::{self, AliasName, Registry};
 use crate::learn::journal::{self, Journal};
 use crate::learn::knowledge::{Passage, Question};
-use crate::learn::model::{Adapter, Model};
+use crate::learn::model::{Adapter, Model, ModelError};
 use crate::learn::options::{IngestOptions, OptionError};
 use crate::learn::replay::Earlier;
-use crate::learn::report::{Origin, Report};
+use crate::learn::report::{Decision, Origin, Report};
 use crate::learn::update::{Start, learn};
 use crate::store::{self, Document, DocumentState, NewProbe, ProbeOrigin, ProbeScore};
 use serde_json::{Value, json};
@@ -67,10 +70,12 @@ impl Handler for IngestHandler {
                 DocumentState::Learned | DocumentState::Refused => {
                     self.conclude_again(cx, &alias, document, place)?;
                 }
-                DocumentState::Failed | DocumentState::Cancelled => {}
+                DocumentState::Failed => self.tell_failed(&Tale::new(cx, document, place, None))?,
+                DocumentState::Cancelled => {}
             }
         }
         let documents = cx.store().documents().for_job(cx.id())?;
+        all_failed(&documents)?;
         let live = cx
             .store()
             .aliases()
@@ -116,7 +121,13 @@ impl IngestHandler {
                 earlier: &earlier,
                 options,
             };
-            let outcome = learn(&*self.model, &start, tale).map_err(|stop| tale.failure(stop))?;
+            let outcome = match learn(&*self.model, &start, tale) {
+                Ok(outcome) => outcome,
+                Err(journal::Stop::Model(error)) if !is_over(&error) => {
+                    return self.fail(tale, &error.to_string());
+                }
+                Err(stop) => return Err(tale.failure(stop)),
+            };
             let report = outcome.report;
             let Some(adapter) = outcome.adapter else {
                 store
@@ -161,6 +172,40 @@ impl IngestHandler {
         Ok(())
     }
 
+    /// The model cannot learn this document; that says nothing about the others.
+    fn fail(&self, tale: &Tale, reason: &str) -> Result<(), JobFailure> {
+        let (id, documents) = (&tale.document.id, tale.cx.store().documents());
+        let mut report = read_report(documents.get(id)?.and_then(|d| d.report))?;
+        report.decision = Some(Decision {
+            accepted: false,
+            reason: reason.to_owned(),
+            version: None,
+        });
+        let report = serde_json::to_value(report)
+            .map_err(|e| JobFailure::new("report", format!("a report cannot be written: {e}")))?;
+        documents.set_report(id, &report)?;
+        documents.set_state(id, DocumentState::Failed, None)?;
+        self.tell_failed(tale)
+    }
+
+    /// Once, though the job may have died between the failure and the telling.
+    fn tell_failed(&self, tale: &Tale) -> Result<(), JobFailure> {
+        let key = told(tale.document);
+        if tale.cx.recall(&key)?.is_some() {
+            return Ok(());
+        }
+        let documents = tale.cx.store().documents();
+        let stored = documents.get(&tale.document.id)?;
+        let reason = stored.as_ref().map_or(Value::Null, reason);
+        let (title, state) = (&tale.document.title, DocumentState::Failed);
+        tale.event(
+            "document",
+            json!({"title": title, "state": state, "reason": reason}),
+        );
+        tale.cx.remember(&key, &Value::Bool(true))?;
+        Ok(())
+    }
+
     fn conclude_again(
         &self,
         cx: &JobContext,
@@ -171,9 +216,7 @@ impl IngestHandler {
         if cx.recall(&told(document))?.is_some() {
             return Ok(());
         }
-        let report = document.report.clone().unwrap_or_default();
-        let report = serde_json::from_value(report)
-            .map_err(|e| JobFailure::new("report", format!("a report cannot be read back: {e}")))?;
+        let report = read_report(document.report.clone())?;
         let tale = Tale::new(cx, document, place, document.version);
         self.conclude(&tale, alias, report, document.version)
     }
@@ -351,6 +394,35 @@ impl Journal for Tale<'_> {
     }
 }
 
+/// Nothing more can be learned by this job, whichever document comes next.
+fn is_over(error: &ModelError) -> bool {
+    use autodidact_engine::Error as E;
+    matches!(
+        error,
+        ModelError::Stopped | ModelError::Engine(E::Stopped | E::Cancelled)
+    )
+}
+
+/// Fails with the first document's reason if the model failed and nothing came to a decision.
+fn all_failed(documents: &[Document]) -> Result<(), JobFailure> {
+    let decided = [DocumentState::Learned, DocumentState::Refused];
+    let failed = documents.iter().find(|d| d.state == DocumentState::Failed);
+    match failed {
+        Some(failed) if !documents.iter().any(|d| decided.contains(&d.state)) => {
+            let reason = reason(failed);
+            let reason = reason.as_str().unwrap_or("the model failed");
+            Err(JobFailure::new("model", reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read_report(report: Option<Value>) -> Result<Report, JobFailure> {
+    report
+        .map_or(Ok(Report::default()), serde_json::from_value)
+        .map_err(|e| JobFailure::new("report", format!("a report cannot be read back: {e}")))
+}
+
 /// The step of having told how a document ended.
 fn told(document: &Document) -> String {
     format!("{}:told", document.id)
@@ -441,6 +513,11 @@ fn summary(document: &Document) -> Value {
         "version": document.version,
         "score_before": of_report("score_before"),
         "score_after": of_report("score_after"),
-        "reason": of_report("decision")["reason"],
+        "reason": reason(document),
     })
+}
+
+fn reason(document: &Document) -> Value {
+    let report = document.report.as_ref();
+    report.map_or(Value::Null, |r| r["decision"]["reason"].clone())
 }

@@ -29,4 +29,6 @@ pub use runner::{Handler, Handlers, Runner};
 pub use subscription::Subscription;
 
 #[cfg(test)]
+mod ingest_tests;
+#[cfg(test)]
 mod tests;

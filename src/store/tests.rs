@@ -435,3 +435,42 @@ fn a_job_that_keeps_killing_the_server_is_given_up() {
     assert_eq!(job.state, JobState::Failed);
     assert_eq!(job.error.unwrap().code, "crashed");
 }
+
+#[test]
+fn an_alias_that_learned_nothing_can_be_forgotten_too() {
+    let (_dir, store) = open();
+    let missing = store.aliases().delete("kb", Expected::Anything);
+    assert!(matches!(missing, Err(Error::NoAlias { .. })));
+
+    let document = NewDocument::new("Title", "A secret");
+    let job = submit(&store, "kb", std::slice::from_ref(&document));
+    let other = submit(&store, "other", &[NewDocument::new("Title", "Text")]);
+    for job in [&job, &other] {
+        let note = json!({"text": "A secret"});
+        store.events().step_put(&job.id, "note", &note).unwrap();
+        store.events().append(&job.id, "self_edit", &note).unwrap();
+    }
+    let busy = store.aliases().delete("kb", Expected::Anything);
+    assert!(matches!(busy, Err(Error::AliasBusy { .. })));
+    store.jobs().cancel(&job.id).unwrap();
+    let stale = store.aliases().delete("kb", Expected::Exactly(Some(1)));
+    assert!(matches!(stale, Err(Error::Conflict { .. })));
+
+    store.aliases().delete("kb", Expected::Anything).unwrap();
+    assert_eq!(store.documents().get(&document.id).unwrap(), None);
+    // The job is still known, without what it said.
+    let kept = store.jobs().get(&job.id).unwrap().unwrap();
+    assert_eq!(kept.state, JobState::Cancelled);
+    assert_eq!(store.events().since(&job.id, 0, 100).unwrap(), []);
+    assert_eq!(store.events().step_get(&job.id, "note").unwrap(), None);
+    assert!(!store.events().since(&other.id, 0, 100).unwrap().is_empty());
+    assert!(
+        store
+            .events()
+            .step_get(&other.id, "note")
+            .unwrap()
+            .is_some()
+    );
+    let again = store.aliases().delete("kb", Expected::Anything);
+    assert!(matches!(again, Err(Error::NoAlias { .. })));
+}

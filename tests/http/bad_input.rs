@@ -50,6 +50,7 @@ async fn a_bad_ingest_stores_nothing() {
         with(json!({"documents": [document, bad]}))
     };
     let long = "words ".repeat(2048);
+    let question = |text: &str| json!({"question": text, "answer": "She."});
     let cases = [
         (
             with(json!({"adapters": 1})),
@@ -154,6 +155,18 @@ async fn a_bad_ingest_stores_nothing() {
             400,
             "context_length_exceeded",
             "documents[1].text",
+        ),
+        (
+            of(json!({"questions": vec![question("Who?"); 101]})),
+            422,
+            "invalid_field",
+            "documents[1].questions",
+        ),
+        (
+            of(json!({"questions": [question("Who?"), question(&long)]})),
+            422,
+            "invalid_field",
+            "documents[1].questions[1]",
         ),
         (
             with(json!({"self_edit": {"kid": "none"}})),
@@ -454,4 +467,34 @@ async fn a_full_engine_says_when_to_come_back() {
     assert!(seconds >= 1);
     let body: Value = refused.json().await.unwrap();
     assert_eq!(body["error"]["type"], "rate_limit_error");
+}
+
+/// The prompts around a document and their answers have to fit the window with it.
+#[tokio::test]
+async fn a_document_leaves_room_in_the_window_for_its_questions() {
+    let server = Server::start().await;
+    let tokenizer = &server.state.engine.files().tokenizer;
+    let count = |text: &str| tokenizer.encode(text).unwrap().len();
+    let most = 2048 - 512;
+    // As long as may be, and one token longer.
+    let text_of = |tokens: usize| {
+        let mut text = String::new();
+        while count("A") + count(&text) < tokens {
+            text.push('0');
+        }
+        assert_eq!(count("A") + count(&text), tokens);
+        text
+    };
+    let post = |text: String| {
+        let body = json!({"adapter": "kb", "documents": [{"title": "A", "text": text}]});
+        json_of(server.post("/ingest").json(&body))
+    };
+    let (status, body) = post(text_of(most)).await;
+    assert_eq!(status, 202, "{body}");
+    let (status, body) = post(text_of(most + 1)).await;
+    assert_eq!(status, 400, "{body}");
+    let detail = body["detail"].as_str().unwrap();
+    for figure in [(most + 1).to_string(), most.to_string(), "2048".to_owned()] {
+        assert!(detail.contains(&figure), "{detail}");
+    }
 }
