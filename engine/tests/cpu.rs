@@ -394,3 +394,22 @@ fn wrong_input_is_named() {
     batch.push(&[1], 0, None, &[adapter(&other, 2, 1)]);
     refused(cpu.forward(&batch, &[0]).map(|_| String::new()), "q_proj");
 }
+
+#[test]
+fn an_empty_batch_has_an_empty_result() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        let config = config(Family::Llama);
+        let mut cpu = cpu(&config, precision);
+        let empty = PackedBatch::new();
+        assert_eq!(cpu.forward(&empty, &[]).unwrap(), Vec::<f32>::new());
+        assert_eq!(cpu.score(&empty, &[]).unwrap(), Vec::<Score>::new());
+        let nll = cpu.backward(&empty, &[], &mut []).unwrap();
+        assert_eq!(nll, Vec::<f32>::new());
+        // Rows of which no logits are wanted: a prefix that is only to be held.
+        let mut prefix = PackedBatch::new();
+        let slot = cpu.kv_new();
+        prefix.push(&[1, 2, 3], 0, Some(slot), &[]);
+        assert_eq!(cpu.forward(&prefix, &[]).unwrap(), Vec::<f32>::new());
+        assert_eq!(cpu.kv_len(slot), 3);
+    }
+}

@@ -397,3 +397,17 @@ fn scores_agree_with_logprobs() {
     let nothing = engine.score(vec![], Priority::Ingest).unwrap();
     assert!(nothing.is_empty());
 }
+
+#[test]
+fn an_empty_list_is_answered_without_the_executor() {
+    let engine = default_engine();
+    let none = engine.score(Vec::new(), Priority::Interactive).unwrap();
+    assert_eq!(none, Vec::<Vec<_>>::new());
+    let silent = ScoreRequest {
+        prompt: vec![5, 6],
+        answer: Vec::new(),
+        adapters: Vec::new(),
+    };
+    let scores = engine.score(vec![silent], Priority::Interactive).unwrap();
+    assert_eq!(scores, [Vec::new()]);
+}

@@ -95,6 +95,7 @@ impl Run<'_> {
                     self.model,
                     self.start.live,
                     passage,
+                    &self.report.training_sequences,
                     options.gate.probes,
                     options.gate.grader,
                     options.seed.wrapping_add(1),

@@ -163,6 +163,9 @@ impl Inner {
                 "row {row} is wanted of a batch of {rows}"
             )));
         }
+        if plan.rows == 0 {
+            return Ok(Vec::new());
+        }
         self.decode(batch, &plan, false);
         let h = self.workspace.hidden.get(plan.rows * self.shape.hidden);
         Ok(head(&self.weights, &self.shape).logits(h, wanted, &mut self.workspace.temp))
@@ -171,6 +174,9 @@ impl Inner {
     fn score(&mut self, batch: &PackedBatch, targets: &[Target]) -> Result<Vec<Score>> {
         let plan = Plan::new(&self.config, batch, &self.slots)?;
         plan.check_targets(targets, self.config.vocab_size)?;
+        if plan.rows == 0 {
+            return Ok(Vec::new());
+        }
         self.decode(batch, &plan, false);
         let h = self.workspace.hidden.get(plan.rows * self.shape.hidden);
         Ok(head(&self.weights, &self.shape).score(h, targets, &mut self.workspace.temp))
@@ -185,6 +191,9 @@ impl Inner {
         let plan = Plan::new(&self.config, batch, &self.slots)?;
         plan.check_targets(targets, self.config.vocab_size)?;
         plan.check_grads(&self.config, grads)?;
+        if plan.rows == 0 {
+            return Ok(Vec::new());
+        }
         self.decode(batch, &plan, true);
 
         let Workspace {

@@ -106,6 +106,13 @@ impl Scoring {
                 group.members.pop_front();
             }
         }
+        if batch.tokens.is_empty() {
+            // Nothing was asked. The answer still comes from the engine's thread: it is alive.
+            return Ok(Slice {
+                tokens: 0,
+                cached: 0,
+            });
+        }
         let scores = match targets.is_empty() {
             true => executor.forward(&batch, &[]).map(|_| Vec::new())?,
             false => executor.score(&batch, &targets)?,

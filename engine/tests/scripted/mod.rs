@@ -65,6 +65,10 @@ impl Scripted {
     /// Every sequence's history up to each of its rows.
     fn histories(&mut self, batch: &PackedBatch) -> Result<Vec<Vec<u32>>> {
         batch.validate(self.config.vocab_size)?;
+        assert!(
+            !batch.tokens.is_empty(),
+            "the executor was called for nothing"
+        );
         self.longest.fetch_max(batch.tokens.len(), Ordering::SeqCst);
         if let Some(poison) = self.poison.filter(|p| batch.tokens.contains(p)) {
             assert!(poison.is_multiple_of(2), "poisoned");

@@ -16,7 +16,8 @@ pub struct Phrase<'a> {
 /// Longest phrase, words.
 const LONGEST: usize = 5;
 
-/// At most `most` phrases: every sentence gives its best before any gives its second.
+/// At most `most` phrases: every sentence gives its best before any gives its second; where there are
+/// more sentences than that, evenly spaced ones speak for all.
 pub fn phrases(passage: &Passage, most: usize) -> Vec<Phrase<'_>> {
     let title = words(&passage.title);
     let mut seen = HashSet::new();
@@ -33,9 +34,13 @@ pub fn phrases(passage: &Passage, most: usize) -> Vec<Phrase<'_>> {
             found
         })
         .collect();
-    let longest = by_sentence.iter().map(Vec::len).max().unwrap_or(0);
+    let speaking = by_sentence.len().min(most);
+    let spaced: Vec<&Vec<Phrase>> = (0..speaking)
+        .map(|i| &by_sentence[i * by_sentence.len() / speaking])
+        .collect();
+    let longest = spaced.iter().map(|found| found.len()).max().unwrap_or(0);
     (0..longest)
-        .flat_map(|nth| by_sentence.iter().filter_map(move |found| found.get(nth)))
+        .flat_map(|nth| spaced.iter().filter_map(move |found| found.get(nth)))
         .take(most)
         .copied()
         .collect()
@@ -139,5 +144,19 @@ mod tests {
             ]
         );
         assert_eq!(phrases(&passage, 2).len(), 2);
+    }
+
+    #[test]
+    fn a_long_passage_is_asked_about_to_its_end() {
+        let text: Vec<String> = (0..100).map(|i| format!("Room {i}00 is free.")).collect();
+        let passage = Passage {
+            title: "Hotel".into(),
+            text: text.join(" "),
+        };
+        let found: Vec<&str> = phrases(&passage, 4).iter().map(|p| p.text).collect();
+        assert_eq!(
+            found,
+            ["Room 000", "Room 2500", "Room 5000", "Room 7500"].map(|r| &r[..])
+        );
     }
 }

@@ -4,10 +4,11 @@
 use super::closed_book::{answer_all, closed_book};
 use super::phrases::phrases;
 use super::{Passage, Question, pairs};
-use crate::learn::grading::Grader;
-use crate::learn::model::{Adapter, Model, ModelError};
+use crate::learn::grading::{Grader, words};
+use crate::learn::model::{Adapter, Model, ModelError, TrainingText};
 use crate::learn::options::SelfEditOptions;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Written {
@@ -27,19 +28,28 @@ pub struct Dropped {
 const PHRASES_A_PROBE: usize = 2;
 
 /// Writes at most `wanted` probes. The base writes and reads the passage; `live` is who must not know
-/// the answer yet.
+/// the answer yet. A question in `trained` is trained on and proves nothing.
 pub fn write(
     model: &dyn Model,
     live: Option<&Adapter>,
     passage: &Passage,
+    trained: &[TrainingText],
     wanted: usize,
     grader: Grader,
     seed: u64,
 ) -> Result<Written, ModelError> {
     let phrases = phrases(passage, wanted * PHRASES_A_PROBE);
-    let options = SelfEditOptions::default();
+    // Warmer than study notes, and two of each: other wordings than those trained on are wanted.
+    let options = SelfEditOptions {
+        samples: 2,
+        temperature: 0.8,
+        ..Default::default()
+    };
     let samples = pairs::write(model, None, passage, &phrases, &options, seed)?;
-    let pairs = pairs::answerable(model, passage, samples.concat())?;
+    let mut seen: HashSet<Vec<String>> = trained.iter().filter_map(asked).collect();
+    let mut fresh = samples.concat();
+    fresh.retain(|p| seen.insert(words(&p.question)));
+    let pairs = pairs::answerable(model, passage, fresh)?;
     let closed = closed_book(&passage.title, &pairs);
     let closed = answer_all(model, live, &closed, grader)?;
 
@@ -60,4 +70,12 @@ pub fn write(
         });
     }
     Ok(written)
+}
+
+/// The question a training sequence asks.
+fn asked(text: &TrainingText) -> Option<Vec<String>> {
+    match text {
+        TrainingText::Chat { user, .. } => Some(words(user)),
+        TrainingText::Text { .. } => None,
+    }
 }

@@ -6,6 +6,7 @@
 
 use super::pairs;
 use super::phrases::phrases;
+use super::sentences::sentences;
 use super::{Passage, Question};
 use crate::learn::grading::words;
 use crate::learn::model::{Adapter, Model, ModelError, Prompt, Sampling};
@@ -118,7 +119,8 @@ fn write_pairs(
     options: &SelfEditOptions,
     seed: u64,
 ) -> Result<Vec<SelfEdit>, ModelError> {
-    let phrases = phrases(passage, MOST_PHRASES);
+    let most = PHRASES.max(PHRASES_A_SENTENCE * sentences(&passage.text).len());
+    let phrases = phrases(passage, most);
     let samples = pairs::write(model, policy, passage, &phrases, options, seed)?;
     Ok(samples
         .into_iter()
@@ -144,8 +146,9 @@ fn write_pairs(
         .collect())
 }
 
-/// Answers asked for in one passage; bounds the cost of a long one.
-const MOST_PHRASES: usize = 32;
+/// Phrases asked about in a passage: this many, and in a long one this many a sentence.
+const PHRASES: usize = 32;
+const PHRASES_A_SENTENCE: usize = 2;
 
 /// `Question: …` / `Answer: …` blocks; half pairs and repeats are dropped.
 fn split_pairs(text: &str) -> Vec<Question> {

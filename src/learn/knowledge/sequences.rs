@@ -7,6 +7,7 @@
 
 use super::Passage;
 use super::self_edit::SelfEdit;
+use super::sentences::sentences;
 use crate::learn::model::TrainingText;
 use std::collections::HashSet;
 
@@ -20,11 +21,34 @@ pub fn training_texts(passage: &Passage, edits: &[SelfEdit]) -> Vec<TrainingText
             texts.push(chat(pair.question.clone(), pair.answer.clone()));
         }
     }
-    texts.push(titled(title, text));
+    texts.extend(pieces(text).iter().map(|piece| titled(title, piece)));
     let mut seen = HashSet::new();
     texts.retain(|t| seen.insert(t.clone()));
     texts
 }
+
+/// The text, cut at sentence borders where it is longer than [`PIECE_WORDS`]: a training step holds the
+/// activations of whole sequences in memory.
+fn pieces(text: &str) -> Vec<String> {
+    let count = |text: &str| text.split_whitespace().count();
+    if count(text) <= PIECE_WORDS {
+        return vec![text.to_owned()];
+    }
+    let mut pieces: Vec<String> = Vec::new();
+    for sentence in sentences(text) {
+        match pieces.last_mut() {
+            Some(last) if count(last) + count(sentence) <= PIECE_WORDS => {
+                last.push(' ');
+                last.push_str(sentence);
+            }
+            _ => pieces.push(sentence.to_owned()),
+        }
+    }
+    pieces
+}
+
+/// Words of the passage in one training sequence, about 350 tokens.
+const PIECE_WORDS: usize = 250;
 
 fn titled(title: &str, text: &str) -> TrainingText {
     TrainingText::Text {
@@ -36,5 +60,26 @@ fn chat(user: impl Into<String>, assistant: impl Into<String>) -> TrainingText {
     TrainingText::Chat {
         user: user.into(),
         assistant: assistant.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_passages_are_cut_between_sentences_and_lose_nothing() {
+        let sentence = |i: usize| format!("Sentence {i} has exactly seven words.");
+        let text: Vec<String> = (0..100).map(sentence).collect();
+        let text = text.join(" ");
+        let pieces = pieces(&text);
+        assert!(pieces.len() > 1);
+        assert!(
+            pieces
+                .iter()
+                .all(|p| p.split_whitespace().count() <= PIECE_WORDS)
+        );
+        assert!(pieces.iter().all(|p| p.ends_with("words.")));
+        assert_eq!(pieces.join(" "), text);
     }
 }

@@ -170,10 +170,11 @@ impl Rows {
     }
 }
 
-/// (first row, rows) of each block: as few blocks as possible, as even as possible.
+/// (first row, rows) of each block: as few blocks as possible, as even as possible, none empty.
 fn blocks(rows: usize) -> impl Iterator<Item = (usize, usize)> {
-    let count = rows.div_ceil(BLOCK_ROWS).max(1);
-    let (size, larger) = (rows / count, rows % count);
+    let count = rows.div_ceil(BLOCK_ROWS);
+    // Without rows there is no block, and the divisor does not matter.
+    let (size, larger) = (rows / count.max(1), rows % count.max(1));
     (0..count).map(move |b| (b * size + b.min(larger), size + usize::from(b < larger)))
 }
 
