@@ -85,6 +85,8 @@ pub fn open(config: &Config, models: &Models) -> Result<Engine, String> {
     let path = models.ensure(&config.model).map_err(|e| e.to_string())?;
     let options = EngineOptions {
         max_waiting: config.limits.requests_waiting,
+        window: Some(config.limits.window),
+        kv_budget_tokens: config.limits.kv_tokens,
         ..Default::default()
     };
     open_engine(&path, config.executor, config.threads, options).map_err(|e| e.to_string())
