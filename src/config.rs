@@ -84,6 +84,10 @@ pub struct Limits {
     pub documents_per_request: usize,
     /// Completion requests that may wait for the engine (429 beyond).
     pub requests_waiting: usize,
+    /// Tokens a prompt and its completion may have together; the model's own window if that is smaller.
+    pub window: usize,
+    /// Tokens for whose keys and values there is memory; requests wait until they fit.
+    pub kv_tokens: usize,
 }
 
 /// Who may ask.
@@ -128,6 +132,8 @@ impl Default for Limits {
             queue: 1000,
             documents_per_request: 1000,
             requests_waiting: 256,
+            window: 8192,
+            kv_tokens: 65_536,
         }
     }
 }
@@ -219,6 +225,8 @@ impl Config {
             over.documents_per_request,
         );
         set(&mut self.limits.requests_waiting, over.requests_waiting);
+        set(&mut self.limits.window, over.window);
+        set(&mut self.limits.kv_tokens, over.kv_tokens);
         set(&mut self.jobs.workers, over.workers);
         self.auth.keys.extend(over.api_key_hashes);
     }
@@ -243,6 +251,8 @@ impl Config {
                 self.limits.documents_per_request,
             ),
             ("limits.requests_waiting", self.limits.requests_waiting),
+            ("limits.window", self.limits.window),
+            ("limits.kv_tokens", self.limits.kv_tokens),
         ] {
             if count == 0 {
                 return Err(value_error(name, "must be at least 1".to_owned()));

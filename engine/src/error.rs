@@ -37,6 +37,18 @@ pub enum Error {
     /// The executor failed or panicked in a batch; the requests in it are lost, the engine goes on.
     #[error("the model failed: {0}")]
     Executor(String),
+    /// A loss, gradient or weight in training is no longer a finite number.
+    #[error(
+        "training diverged at step {step} of candidate {candidate} (learning rate {learning_rate}): \
+         lower the learning rate"
+    )]
+    Diverged {
+        /// Which of the candidates trained together, from 0.
+        candidate: usize,
+        /// From 0.
+        step: usize,
+        learning_rate: f32,
+    },
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,

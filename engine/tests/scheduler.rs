@@ -411,3 +411,51 @@ fn an_empty_list_is_answered_without_the_executor() {
     let scores = engine.score(vec![silent], Priority::Interactive).unwrap();
     assert_eq!(scores, [Vec::new()]);
 }
+
+#[test]
+fn requests_that_do_not_fit_together_run_one_after_the_other() {
+    let mut executor = Scripted::new();
+    let (entered, inside) = channel();
+    let (leave, leaving) = channel();
+    executor.gate = Some((entered, leaving));
+    let peak = executor.peak.clone();
+    let options = EngineOptions {
+        kv_budget_tokens: 60,
+        ..EngineOptions::default()
+    };
+    let engine = engine(executor, options);
+    let ignoring = |first: u32| {
+        let sampling = SamplingParams {
+            ignore_eos: true,
+            ..SamplingParams::greedy(20)
+        };
+        let prompt: Vec<u32> = (first..first + 20).collect();
+        request(&prompt, sampling)
+    };
+    let first = listen(&engine, ignoring(3));
+    inside.recv().unwrap();
+    // 40 + 40 tokens do not fit; nor does the small one get what the second waits for.
+    let second = listen(&engine, ignoring(30));
+    let mut small = greedy(&[9], 3);
+    small.priority = Priority::Outer;
+    let third = listen(&engine, small);
+    leave.send(()).unwrap();
+    inside.recv().unwrap();
+    leave.send(()).unwrap();
+    inside.recv().unwrap(); // a turn that saw all three has been published
+    let stats = engine.stats();
+    assert_eq!((stats.running, stats.waiting), (1, 2));
+    drop(leave);
+    for events in [first, second, third] {
+        let last = events.iter().last().unwrap();
+        assert!(matches!(last, GenerateEvent::Finished { .. }), "{last:?}");
+    }
+    // What was kept for later prompts made room.
+    assert!(peak.load(Ordering::SeqCst) <= 60);
+
+    let mut large = ignoring(3);
+    large.n = 2;
+    let error = engine.complete(vec![large]).unwrap_err().to_string();
+    assert!(error.contains("80 tokens"), "{error}");
+    assert!(error.contains("memory for 60"), "{error}");
+}

@@ -159,3 +159,46 @@ fn wrong_examples_are_named() {
     };
     assert!(refuse(first).to_string().contains("first token"));
 }
+
+#[test]
+fn a_candidate_that_diverges_is_no_result() {
+    let sound = || candidate(config(2, 1e-2, 1), examples(4));
+    let wild = |rate| candidate(config(2, rate, 1), examples(4));
+    let fails = |mut candidates: Vec<Candidate>| {
+        let mut executor = Scripted::new();
+        loop {
+            assert!(candidates.iter().any(|c| !c.finished()), "it ended well");
+            if let Err(error) = step(&mut executor, &mut candidates, 1000) {
+                return error;
+            }
+        }
+    };
+    // After the first update the products overflow.
+    let error = fails(vec![sound(), wild(1e30)]);
+    let message = error.to_string();
+    assert!(matches!(error, Error::Diverged { candidate: 1, step, .. } if step > 0));
+    assert!(
+        message.contains("of candidate 1 (learning rate 1"),
+        "{message}"
+    );
+    assert!(message.ends_with("lower the learning rate"), "{message}");
+    // A single step: its loss is sound, the weights after it are not.
+    let single = TrainConfig {
+        epochs: 1,
+        batch_size: 4,
+        lora_plus_ratio: 8.0,
+        ..config(2, f32::MAX, 1)
+    };
+    let error = fails(vec![candidate(single, examples(4))]);
+    assert!(
+        matches!(
+            error,
+            Error::Diverged {
+                candidate: 0,
+                step: 0,
+                ..
+            }
+        ),
+        "{error}"
+    );
+}

@@ -84,8 +84,16 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
 /// The configured model, fetched if it is not here yet.
 pub fn open(config: &Config, models: &Models) -> Result<Engine, String> {
     let path = models.ensure(&config.model).map_err(|e| e.to_string())?;
+    if let Some(threads) = config.threads {
+        // The executor has a pool of its own; sampling, the optimizer and reading weights use
+        // rayon's global one, which takes every core unless told. If it exists already, it stays.
+        let global = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        let _ = global.build_global();
+    }
     let options = EngineOptions {
         max_waiting: config.limits.requests_waiting,
+        window: Some(config.limits.window),
+        kv_budget_tokens: config.limits.kv_tokens,
         ..Default::default()
     };
     open_engine(&path, config.executor, config.threads, options).map_err(|e| e.to_string())

@@ -44,6 +44,12 @@ pub struct Overrides {
     /// AUTODIDACT_LIMITS_REQUESTS_WAITING
     #[arg(skip)]
     pub requests_waiting: Option<usize>,
+    /// AUTODIDACT_LIMITS_WINDOW
+    #[arg(skip)]
+    pub window: Option<usize>,
+    /// AUTODIDACT_LIMITS_KV_TOKENS
+    #[arg(skip)]
+    pub kv_tokens: Option<usize>,
     /// AUTODIDACT_JOBS_WORKERS
     #[arg(skip)]
     pub workers: Option<usize>,
@@ -72,6 +78,8 @@ impl Overrides {
             queue: count(env, "AUTODIDACT_LIMITS_QUEUE")?,
             documents_per_request: count(env, "AUTODIDACT_LIMITS_DOCUMENTS_PER_REQUEST")?,
             requests_waiting: count(env, "AUTODIDACT_LIMITS_REQUESTS_WAITING")?,
+            window: count(env, "AUTODIDACT_LIMITS_WINDOW")?,
+            kv_tokens: count(env, "AUTODIDACT_LIMITS_KV_TOKENS")?,
             workers: count(env, "AUTODIDACT_JOBS_WORKERS")?,
         })
     }

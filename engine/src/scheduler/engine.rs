@@ -170,6 +170,16 @@ impl Engine {
             )));
         }
         self.check_prompt(&request.prompt, 1)?;
+        let (asked, budget) = (
+            request.kv_tokens(self.window),
+            self.options.kv_budget_tokens,
+        );
+        if asked > budget {
+            return Err(Error::Input(format!(
+                "the request may come to hold {asked} tokens (n times prompt and max_tokens), and \
+                 there is memory for {budget}: ask for fewer max_tokens or a smaller n"
+            )));
+        }
         self.check_adapters(&request.adapters)
     }
 

@@ -40,8 +40,21 @@ pub(super) struct Sample {
     finished: bool,
 }
 
+impl GenerateRequest {
+    /// What each sample may generate.
+    fn max_tokens(&self, window: usize) -> usize {
+        self.sampling.max_tokens.min(window - self.prompt.len())
+    }
+
+    /// Tokens that its slots may come to hold. The prompt must fit the window.
+    pub(super) fn kv_tokens(&self, window: usize) -> usize {
+        self.n * (self.prompt.len() + self.max_tokens(window))
+    }
+}
+
 impl Generation {
     pub fn new(request: GenerateRequest, window: usize) -> Self {
+        let max_tokens = request.max_tokens(window);
         let GenerateRequest {
             prompt, sampling, ..
         } = &request;
@@ -59,7 +72,7 @@ impl Generation {
             .collect();
         Generation {
             samples,
-            max_tokens: sampling.max_tokens.min(window - prompt.len()),
+            max_tokens,
             ignore_eos: sampling.ignore_eos,
             prompt: request.prompt,
             adapters: request.adapters,
@@ -74,6 +87,11 @@ impl Generation {
     /// Samples that hold or will hold a place.
     pub fn places(&self) -> usize {
         self.samples.iter().filter(|s| !s.finished).count()
+    }
+
+    /// Tokens that its slots may come to hold, as far as its samples have not finished.
+    pub fn kv_tokens(&self) -> usize {
+        self.places() * (self.prompt.len() + self.max_tokens)
     }
 
     pub fn done(&self) -> bool {

@@ -58,6 +58,9 @@ pub struct EngineOptions {
     /// Tokens whose keys and values are kept after their sequence ended, for prompts that start
     /// alike. 0: every prompt is computed whole, also beside others that start alike.
     pub cache_tokens: usize,
+    /// Tokens for whose keys and values there is memory: those of running sequences, with all they
+    /// may still generate, and those kept. A request waits until it fits.
+    pub kv_budget_tokens: usize,
 }
 
 impl Default for EngineOptions {
@@ -70,6 +73,7 @@ impl Default for EngineOptions {
             train_share: 0.3,
             window: None,
             cache_tokens: 16_384,
+            kv_budget_tokens: 65_536,
         }
     }
 }

@@ -135,7 +135,12 @@ impl PrefixCache {
             tokens,
             slot,
         });
-        while self.tokens() > self.budget {
+        self.trim(self.budget, executor);
+    }
+
+    /// Frees what was used longest ago until at most `tokens` are held.
+    pub fn trim(&mut self, tokens: usize, executor: &mut dyn Executor) {
+        while self.tokens() > tokens {
             free(executor, self.entries.remove(0).slot);
         }
     }

@@ -54,7 +54,7 @@ impl Training {
             self.step = Some(step);
             return Ok(tokens);
         }
-        let reports = step.finish(&mut self.candidates);
+        let reports = step.finish(&mut self.candidates)?;
         let progress = AssertUnwindSafe(|| (self.progress)(&reports));
         match catch_unwind(progress).unwrap_or(false) {
             true => Ok(tokens),

@@ -160,10 +160,11 @@ impl Worker {
     }
 
     /// Gives free places to waiting requests. Interactive ones count only each other: background
-    /// work never keeps them out. A request that waits for another's prefill is passed over and
-    /// stays where it is in its queue.
+    /// work never takes their places. A request that waits for another's prefill is passed over and
+    /// stays where it is in its queue. Memory is one for all: nobody may take what a more urgent or
+    /// earlier request waits for, or that one might wait forever.
     fn admit(&mut self) {
-        for priority in [Priority::Interactive, Priority::Ingest, Priority::Outer] {
+        'admitting: for priority in [Priority::Interactive, Priority::Ingest, Priority::Outer] {
             let interactive = priority == Priority::Interactive;
             let mut at = 0;
             while let Some(next) = self.waiting[priority as usize].get(at) {
@@ -173,6 +174,10 @@ impl Worker {
                     .sum();
                 if taken + next.places() > self.options.max_sequences {
                     break;
+                }
+                let reserved: usize = self.running.iter().map(Generation::kv_tokens).sum();
+                if reserved + next.kv_tokens() > self.options.kv_budget_tokens {
+                    break 'admitting;
                 }
                 let executor = self.executor.as_ref();
                 let beginning = self.cache.beginning(next, &self.running, executor);
@@ -190,6 +195,9 @@ impl Worker {
             }
         }
         self.running.sort_by_key(|g| g.priority);
+        let reserved: usize = self.running.iter().map(Generation::kv_tokens).sum();
+        let left = self.options.kv_budget_tokens.saturating_sub(reserved);
+        self.cache.trim(left, self.executor.as_mut());
     }
 
     fn begin(&mut self, mut next: Generation, beginning: Beginning) {

@@ -173,33 +173,48 @@ impl Candidate {
         self.order[start..end].to_vec()
     }
 
-    /// Applies the gathered gradient. A gradient that is not finite is dropped, so that a candidate
-    /// that diverges keeps its last sound weights; its loss shows what happened.
-    pub(super) fn finish_step(&mut self, index: usize, loss: f32, tokens: usize) -> StepReport {
+    /// Applies the gathered gradient. A candidate that diverges is an error: nobody should take
+    /// what it held before for a result.
+    pub(super) fn finish_step(
+        &mut self,
+        index: usize,
+        loss: f32,
+        tokens: usize,
+    ) -> Result<StepReport> {
         let step = self.steps_done();
         let config = &self.config;
+        let diverged = Error::Diverged {
+            candidate: index,
+            step,
+            learning_rate: config.learning_rate,
+        };
         let factor = config
             .schedule
             .factor(step, config.warmup_steps, self.total_steps());
         let learning_rate = config.learning_rate * factor;
         let grad_norm = adamw::norm(&self.grads);
-        if grad_norm.is_finite() {
-            let rates = Rates {
-                learning_rate_a: learning_rate,
-                learning_rate_b: learning_rate * config.lora_plus_ratio,
-                beta1: config.beta1,
-                beta2: config.beta2,
-                eps: config.eps,
-                weight_decay: config.weight_decay,
-            };
-            // A new allocation if anyone still holds the old weights, so nobody sees them change.
-            let lora = Arc::make_mut(&mut self.lora);
-            let scale = clip_scale(grad_norm, config.clip_norm);
-            self.optimizer.update(lora, &self.grads, scale, &rates);
+        if !loss.is_finite() || !grad_norm.is_finite() {
+            return Err(diverged);
         }
+        let rates = Rates {
+            learning_rate_a: learning_rate,
+            learning_rate_b: learning_rate * config.lora_plus_ratio,
+            beta1: config.beta1,
+            beta2: config.beta2,
+            eps: config.eps,
+            weight_decay: config.weight_decay,
+        };
+        // A new allocation if anyone still holds the old weights, so nobody sees them change.
+        let lora = Arc::make_mut(&mut self.lora);
+        let scale = clip_scale(grad_norm, config.clip_norm);
+        self.optimizer.update(lora, &self.grads, scale, &rates);
         adamw::clear(&mut self.grads);
         self.losses.push(loss);
-        StepReport {
+        // No later loss would show what the last update did.
+        if self.finished() && !finite(&self.lora) {
+            return Err(diverged);
+        }
+        Ok(StepReport {
             candidate: index,
             step,
             total_steps: self.total_steps(),
@@ -207,10 +222,15 @@ impl Candidate {
             learning_rate,
             grad_norm,
             tokens,
-        }
+        })
     }
 
     fn steps_per_epoch(&self) -> usize {
         self.examples.len().div_ceil(self.config.batch_size)
     }
+}
+
+fn finite(lora: &Lora) -> bool {
+    let mut pairs = lora.layers.iter().flatten().flatten();
+    pairs.all(|p| p.a.iter().chain(&p.b).all(|x| x.is_finite()))
 }

@@ -36,7 +36,7 @@ pub fn step(
     while step.pending() {
         step.slice(executor, candidates, token_budget)?;
     }
-    Ok(step.finish(candidates))
+    step.finish(candidates)
 }
 
 /// A step under way: whoever drives it may do other work between its slices.
@@ -129,8 +129,9 @@ impl Step {
         Ok(batch.tokens.len())
     }
 
-    /// Updates every candidate that had work; to be called when nothing is pending.
-    pub fn finish(self, candidates: &mut [Candidate]) -> Vec<StepReport> {
+    /// Updates every candidate that had work; to be called when nothing is pending. Fails if one of
+    /// them diverged.
+    pub fn finish(self, candidates: &mut [Candidate]) -> Result<Vec<StepReport>> {
         assert!(self.work.is_empty(), "the step still has pending slices");
         let with_work = candidates.iter_mut().zip(self.sums).enumerate();
         with_work

@@ -37,6 +37,8 @@ pub struct Scripted {
     pub poison: Option<u32>,
     /// Before each forward pass: say so, and wait for leave (or for the sender to be dropped).
     pub gate: Option<(Sender<()>, Receiver<()>)>,
+    /// The most tokens its slots have held after a batch.
+    pub peak: Arc<AtomicUsize>,
     /// The longest batch seen.
     pub longest: Arc<AtomicUsize>,
 }
@@ -51,6 +53,7 @@ impl Scripted {
             successor: false,
             poison: None,
             gate: None,
+            peak: Arc::default(),
             longest: Arc::default(),
         }
     }
@@ -89,6 +92,8 @@ impl Scripted {
                 self.slots.insert(slot.0, history);
             }
         }
+        let held = self.slots.values().map(Vec::len).sum();
+        self.peak.fetch_max(held, Ordering::SeqCst);
         Ok(histories)
     }
 
