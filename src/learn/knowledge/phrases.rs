@@ -154,9 +154,6 @@ mod tests {
             text: text.join(" "),
         };
         let found: Vec<&str> = phrases(&passage, 4).iter().map(|p| p.text).collect();
-        assert_eq!(
-            found,
-            ["Room 000", "Room 2500", "Room 5000", "Room 7500"].map(|r| &r[..])
-        );
+        assert_eq!(found, ["Room 000", "Room 2500", "Room 5000", "Room 7500"]);
     }
 }
