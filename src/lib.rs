@@ -1,7 +1,7 @@
 //! Autodidact: a language-model server that keeps learning.
 //!
-//! Arrows between the rooms run down only: `http → jobs → learn → {adapters, pool} → engine`, with
-//! `store` beside them.
+//! `http` calls `jobs`; `jobs` joins `learn`, `adapters` and `store`; `pool` answers what `learn` asks of a
+//! model with the engine of this process. ARCHITECTURE.md has the map.
 
 pub mod adapters;
 pub mod config;

@@ -11,7 +11,7 @@
 //! nothing: at the next start its running jobs are queued again, and a handler that puts its work
 //! into [`JobContext::step`]s repeats none that finished.
 //!
-//! Deliberately absent: HTTP, and any knowledge of what a job does.
+//! Deliberately absent: HTTP; and, but for [`IngestHandler`], what a job does.
 
 mod context;
 mod error;
