@@ -3,11 +3,12 @@
 //! A document that the model fails on is marked failed, with its reason, and the next one is learned;
 //! the job fails only if no document came to a decision.
 
+use super::tale::{Tale, is_over};
 use super::{Handler, JobContext, JobFailure};
 use crate::adapters::{self, AliasName, Registry};
 use crate::learn::journal::{self, Journal};
 use crate::learn::knowledge::{Passage, Question};
-use crate::learn::model::{Adapter, Model, ModelError};
+use crate::learn::model::{Adapter, Model};
 use crate::learn::options::{IngestOptions, OptionError};
 use crate::learn::replay::Earlier;
 use crate::learn::report::{Decision, Origin, Report};
@@ -15,7 +16,7 @@ use crate::learn::update::{Start, learn};
 use crate::store::{self, Document, DocumentState, NewProbe, ProbeOrigin, ProbeScore};
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// The source that the lineage of a learned version names.
 const LEARNED: &str = "ingest";
@@ -279,128 +280,6 @@ impl IngestHandler {
         store.record_scores(&scores.collect::<Vec<_>>())?;
         Ok(())
     }
-}
-
-/// One document's part of the job: learning's journal.
-struct Tale<'a> {
-    cx: &'a JobContext,
-    document: &'a Document,
-    /// Which of how many documents.
-    place: (usize, usize),
-    /// The version it starts from: a step belongs to that start.
-    live: Option<u64>,
-    /// Why the journal said stop, for the job's own answer.
-    failure: Mutex<Option<JobFailure>>,
-}
-
-impl<'a> Tale<'a> {
-    fn new(
-        cx: &'a JobContext,
-        document: &'a Document,
-        place: (usize, usize),
-        live: Option<u64>,
-    ) -> Self {
-        Tale {
-            cx,
-            document,
-            place,
-            live,
-            failure: Mutex::new(None),
-        }
-    }
-
-    fn key(&self, step: &str) -> String {
-        format!(
-            "{}:from {}:{step}",
-            self.document.id,
-            self.live.unwrap_or(0)
-        )
-    }
-
-    fn tell_state(&self, state: DocumentState) {
-        let data = json!({"title": self.document.title, "state": state});
-        self.event("document", data);
-    }
-
-    fn tell_decision(&self, report: &Report) {
-        if let Some(d) = &report.decision {
-            let data = json!({"accepted": d.accepted, "reason": d.reason, "version": d.version});
-            self.event("decision", data);
-            self.tell_state(match d.accepted {
-                true => DocumentState::Learned,
-                false => DocumentState::Refused,
-            });
-        }
-    }
-
-    fn failure(&self, stop: journal::Stop) -> JobFailure {
-        let told = self
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        match (told, stop) {
-            (Some(failure), _) => failure,
-            (None, journal::Stop::Model(error)) => JobFailure::new("model", error.to_string()),
-            (None, other) => JobFailure::new("learning", other.to_string()),
-        }
-    }
-
-    fn stop(&self, failure: JobFailure) -> journal::Stop {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
-        journal::Stop::Asked
-    }
-}
-
-impl Journal for Tale<'_> {
-    fn recall(&self, key: &str) -> Result<Option<Value>, journal::Stop> {
-        self.cx
-            .recall(&self.key(key))
-            .map_err(|e| self.stop(e.into()))
-    }
-
-    fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Stop> {
-        self.cx
-            .remember(&self.key(key), value)
-            .map_err(|e| self.stop(e.into()))
-    }
-
-    fn progress(&self, stage: &str, fraction: f32, message: &str) {
-        let (nth, count) = self.place;
-        let whole = (nth as f32 + fraction) / count as f32;
-        let message = format!("{} of {count}: {message}", nth + 1);
-        if let Err(error) = self.cx.progress(stage, whole, &message) {
-            tracing::warn!(%error, "progress is lost");
-        }
-    }
-
-    fn event(&self, kind: &str, mut data: Value) {
-        data["document_id"] = json!(self.document.id);
-        if let Err(error) = self.cx.event(kind, data) {
-            tracing::warn!(%error, "an event is lost");
-        }
-    }
-
-    fn report(&self, report: &Report) {
-        let report = serde_json::to_value(report).unwrap_or_default();
-        let documents = self.cx.store().documents();
-        if let Err(error) = documents.set_report(&self.document.id, &report) {
-            tracing::warn!(%error, "a report is lost");
-        }
-    }
-
-    fn check(&self) -> Result<(), journal::Stop> {
-        self.cx.check().map_err(|stop| self.stop(stop.into()))
-    }
-}
-
-/// Nothing more can be learned by this job, whichever document comes next.
-fn is_over(error: &ModelError) -> bool {
-    use autodidact_engine::Error as E;
-    matches!(
-        error,
-        ModelError::Stopped | ModelError::Engine(E::Stopped | E::Cancelled)
-    )
 }
 
 /// Fails with the first document's reason if the model failed and nothing came to a decision.

@@ -19,6 +19,7 @@ mod facade;
 mod ingest;
 mod runner;
 mod subscription;
+mod tale;
 mod wake;
 
 pub use context::{JobContext, JobFailure, Stop};

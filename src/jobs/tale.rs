@@ -1,0 +1,131 @@
+//! What the ingest job tells and remembers of one document: learning's journal over the job's context.
+
+use super::{JobContext, JobFailure};
+use crate::learn::journal::{self, Journal};
+use crate::learn::model::ModelError;
+use crate::learn::report::Report;
+use crate::store::{Document, DocumentState};
+use serde_json::{Value, json};
+use std::sync::{Mutex, PoisonError};
+
+/// One document's part of the job: learning's journal.
+pub(super) struct Tale<'a> {
+    pub(super) cx: &'a JobContext,
+    pub(super) document: &'a Document,
+    /// Which of how many documents.
+    pub(super) place: (usize, usize),
+    /// The version it starts from: a step belongs to that start.
+    pub(super) live: Option<u64>,
+    /// Why the journal said stop, for the job's own answer.
+    pub(super) failure: Mutex<Option<JobFailure>>,
+}
+
+impl<'a> Tale<'a> {
+    pub(super) fn new(
+        cx: &'a JobContext,
+        document: &'a Document,
+        place: (usize, usize),
+        live: Option<u64>,
+    ) -> Self {
+        Tale {
+            cx,
+            document,
+            place,
+            live,
+            failure: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn key(&self, step: &str) -> String {
+        format!(
+            "{}:from {}:{step}",
+            self.document.id,
+            self.live.unwrap_or(0)
+        )
+    }
+
+    pub(super) fn tell_state(&self, state: DocumentState) {
+        let data = json!({"title": self.document.title, "state": state});
+        self.event("document", data);
+    }
+
+    pub(super) fn tell_decision(&self, report: &Report) {
+        if let Some(d) = &report.decision {
+            let data = json!({"accepted": d.accepted, "reason": d.reason, "version": d.version});
+            self.event("decision", data);
+            self.tell_state(match d.accepted {
+                true => DocumentState::Learned,
+                false => DocumentState::Refused,
+            });
+        }
+    }
+
+    pub(super) fn failure(&self, stop: journal::Stop) -> JobFailure {
+        let told = self
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match (told, stop) {
+            (Some(failure), _) => failure,
+            (None, journal::Stop::Model(error)) => JobFailure::new("model", error.to_string()),
+            (None, other) => JobFailure::new("learning", other.to_string()),
+        }
+    }
+
+    pub(super) fn stop(&self, failure: JobFailure) -> journal::Stop {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+        journal::Stop::Asked
+    }
+}
+
+impl Journal for Tale<'_> {
+    fn recall(&self, key: &str) -> Result<Option<Value>, journal::Stop> {
+        self.cx
+            .recall(&self.key(key))
+            .map_err(|e| self.stop(e.into()))
+    }
+
+    fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Stop> {
+        self.cx
+            .remember(&self.key(key), value)
+            .map_err(|e| self.stop(e.into()))
+    }
+
+    fn progress(&self, stage: &str, fraction: f32, message: &str) {
+        let (nth, count) = self.place;
+        let whole = (nth as f32 + fraction) / count as f32;
+        let message = format!("{} of {count}: {message}", nth + 1);
+        if let Err(error) = self.cx.progress(stage, whole, &message) {
+            tracing::warn!(%error, "progress is lost");
+        }
+    }
+
+    fn event(&self, kind: &str, mut data: Value) {
+        data["document_id"] = json!(self.document.id);
+        if let Err(error) = self.cx.event(kind, data) {
+            tracing::warn!(%error, "an event is lost");
+        }
+    }
+
+    fn report(&self, report: &Report) {
+        let report = serde_json::to_value(report).unwrap_or_default();
+        let documents = self.cx.store().documents();
+        if let Err(error) = documents.set_report(&self.document.id, &report) {
+            tracing::warn!(%error, "a report is lost");
+        }
+    }
+
+    fn check(&self) -> Result<(), journal::Stop> {
+        self.cx.check().map_err(|stop| self.stop(stop.into()))
+    }
+}
+
+/// Nothing more can be learned by this job, whichever document comes next.
+pub(super) fn is_over(error: &ModelError) -> bool {
+    use autodidact_engine::Error as E;
+    matches!(
+        error,
+        ModelError::Stopped | ModelError::Engine(E::Stopped | E::Cancelled)
+    )
+}
