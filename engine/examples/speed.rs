@@ -16,6 +16,7 @@ fn main() -> Outcome {
     let precision = match args.next().as_deref() {
         Some("f32") => Precision::F32,
         Some("bf16") => Precision::Bf16,
+        Some("int8") => Precision::Int8,
         _ => Precision::Auto,
     };
     let start = Instant::now();
