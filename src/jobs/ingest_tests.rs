@@ -5,7 +5,8 @@ use crate::adapters::{AliasName, Registry};
 use crate::learn::model::{
     Adapter, Model, ModelError, OnStep, Prompt, Sampling, Trained, Training, TrainingText,
 };
-use crate::store::{Document, DocumentState, Job, JobKind, NewDocument, Question, Store};
+use crate::question::Question;
+use crate::store::{Document, DocumentState, Job, JobKind, NewDocument, Store};
 use autodidact_engine::tiny::tiny_config;
 use autodidact_engine::{Error, Family, Lora, LoraConfig};
 use serde_json::{Value, json};

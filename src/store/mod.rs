@@ -30,7 +30,7 @@ mod sql;
 pub use aliases::{Alias, Aliases, Expected, NewVersion, Version};
 pub use blobs::{BlobGuard, Blobs, digest};
 pub use documents::{
-    Document, DocumentFilter, DocumentState, DocumentSummary, Documents, NewDocument, Question,
+    Document, DocumentFilter, DocumentState, DocumentSummary, Documents, NewDocument,
 };
 pub use error::{Error, Result};
 pub use events::{Event, Events};

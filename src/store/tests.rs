@@ -1,4 +1,5 @@
 use super::*;
+use crate::question::Question;
 use serde_json::{Value, json};
 use std::sync::Barrier;
 use tempfile::TempDir;
