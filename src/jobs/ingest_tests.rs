@@ -3,7 +3,8 @@
 use super::{Handler, IngestHandler, JobContext, JobFailure, Jobs};
 use crate::adapters::{AliasName, Registry};
 use crate::learn::model::{
-    Adapter, Model, ModelError, OnStep, Prompt, Sampling, Trained, Training, TrainingText,
+    Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
+    TrainingText,
 };
 use crate::question::Question;
 use crate::store::{Document, DocumentState, Job, JobKind, NewDocument, Store};
@@ -22,6 +23,7 @@ impl Model for Picky {
         prompts: &[Prompt],
         _: Option<&Adapter>,
         sampling: &Sampling,
+        _: &ShouldStop<'_>,
     ) -> Result<Vec<Vec<String>>, ModelError> {
         let answers = prompts
             .iter()
@@ -33,6 +35,7 @@ impl Model for Picky {
         &self,
         items: &[(Prompt, String)],
         _: Option<&Adapter>,
+        _: &ShouldStop<'_>,
     ) -> Result<Vec<f32>, ModelError> {
         Ok(vec![-1.0; items.len()])
     }

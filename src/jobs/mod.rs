@@ -32,4 +32,6 @@ pub use subscription::Subscription;
 #[cfg(test)]
 mod ingest_tests;
 #[cfg(test)]
+mod interrupt_tests;
+#[cfg(test)]
 mod tests;
