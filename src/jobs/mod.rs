@@ -17,6 +17,7 @@ mod context;
 mod error;
 mod facade;
 mod ingest;
+mod prune;
 mod runner;
 mod subscription;
 mod tale;
@@ -26,6 +27,7 @@ pub use context::{JobContext, JobFailure, Stop};
 pub use error::{Error, Result};
 pub use facade::Jobs;
 pub use ingest::IngestHandler;
+pub use prune::prune_daily;
 pub use runner::{Handler, Handlers, Runner};
 pub use subscription::Subscription;
 
