@@ -9,6 +9,7 @@ pub mod attention;
 pub mod bf16;
 pub mod f32;
 pub mod math;
+pub mod peak;
 pub mod tile;
 
 /// Defines a function whose body is compiled for AVX-512, for AVX2 and for the build's own target;
