@@ -81,7 +81,7 @@ fn measure(publisher: &Publisher, clients: usize, uploads: usize) -> Result<Figu
                 scope.spawn(move || stream_until(publisher.client, stop, &started))
             })
             .collect();
-        (0..clients).for_each(|_| drop(running.recv()));
+        running.iter().take(clients).for_each(drop);
         progress(&format!("{uploads} uploads and as many rollbacks"));
         let swaps: Result<Vec<Swap>, String> =
             (0..2 * uploads).map(|nth| publisher.swap(nth)).collect();
