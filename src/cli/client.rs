@@ -2,11 +2,14 @@
 //! measure through the front door.
 
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use ureq::Agent;
+
+type Sent = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
 
 pub struct Client {
     agent: Agent,
@@ -78,16 +81,50 @@ impl Client {
         Self::json(path, response)
     }
 
-    fn post(&self, path: &str, body: &Value) -> Result<Value, String> {
-        let request = self.agent.post(format!("{}{path}", self.url));
-        let request = request.header("content-type", "application/json");
-        Self::json(path, request.send(body.to_string()))
+    pub fn post(&self, path: &str, body: &Value) -> Result<Value, String> {
+        self.post_bytes(path, "application/json", body.to_string().as_bytes())
     }
 
-    fn json(
+    pub fn post_bytes(&self, path: &str, kind: &str, body: &[u8]) -> Result<Value, String> {
+        Self::json(path, self.send(path, kind, body))
+    }
+
+    /// Posts, and tells every event of the answer as it comes. An answer that breaks off is an error.
+    pub fn stream(
+        &self,
         path: &str,
-        response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-    ) -> Result<Value, String> {
+        body: &Value,
+        mut tell: impl FnMut(&Value),
+    ) -> Result<(), String> {
+        let response = self.send(path, "application/json", body.to_string().as_bytes());
+        if response.as_ref().is_ok_and(|r| !r.status().is_success()) {
+            return Self::json(path, response).map(drop);
+        }
+        let response = response.map_err(|e| format!("{path}: {e}"))?;
+        for line in BufReader::new(response.into_body().into_reader()).lines() {
+            let line = line.map_err(|e| format!("{path}: the stream broke off: {e}"))?;
+            match line.strip_prefix("data: ") {
+                Some("[DONE]") => return Ok(()),
+                Some(data) => {
+                    let event: Value = serde_json::from_str(data)
+                        .map_err(|e| format!("{path}: not JSON: {e}: {data}"))?;
+                    if !event["error"].is_null() {
+                        return Err(format!("{path}: {}", event["error"]));
+                    }
+                    tell(&event);
+                }
+                None => {}
+            }
+        }
+        Err(format!("{path}: the stream ended without [DONE]"))
+    }
+
+    fn send(&self, path: &str, kind: &str, body: &[u8]) -> Sent {
+        let request = self.agent.post(format!("{}{path}", self.url));
+        request.header("content-type", kind).send(body)
+    }
+
+    fn json(path: &str, response: Sent) -> Result<Value, String> {
         let mut response = response.map_err(|e| format!("{path}: {e}"))?;
         let status = response.status();
         let text = response

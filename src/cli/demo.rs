@@ -44,11 +44,16 @@ enum Half {
 }
 
 #[derive(Debug, Deserialize)]
-struct Document {
-    slug: String,
-    title: String,
-    text: String,
-    questions: Vec<Question>,
+pub struct Document {
+    pub slug: String,
+    pub title: String,
+    pub text: String,
+    pub questions: Vec<Question>,
+}
+
+/// The invented documents that the binary carries.
+pub fn documents() -> Result<Vec<Document>, String> {
+    serde_json::from_str(DOCUMENTS).map_err(|e| format!("demo/documents.json cannot be read: {e}"))
 }
 
 #[derive(Debug, Serialize)]
@@ -78,8 +83,7 @@ struct Asked {
 
 impl Demo {
     pub fn run(self) -> Result<(), String> {
-        let all: Vec<Document> = serde_json::from_str(DOCUMENTS)
-            .map_err(|e| format!("demo/documents.json cannot be read: {e}"))?;
+        let all = documents()?;
         let middle = all.len() / 2;
         let documents: Vec<Document> = match self.half {
             Half::First => all.into_iter().take(middle).collect(),

@@ -1,6 +1,7 @@
 //! The command line: a command a file, each a struct of arguments with a `run` that ends in one sentence
 //! if it fails. No command means `serve`.
 
+mod bench;
 mod client;
 mod demo;
 mod grade;
@@ -46,6 +47,8 @@ enum Command {
     Demo(demo::Demo),
     /// Compare the graders with an expert's verdicts
     Grade(grade::Grade),
+    /// Measure speed, latency and memory on this machine
+    Bench(bench::Bench),
     /// Measure the paper's tables on this model and your data
     Reproduce(reproduce::Reproduce),
 }
@@ -57,6 +60,7 @@ impl Cli {
         };
         match command {
             Command::Serve(serve) => serve.run(),
+            Command::Bench(bench) => bench.run(),
             Command::Openapi(openapi) => openapi.run(),
             Command::Grade(grade) => grade.run(),
             Command::Reproduce(reproduce) => reproduce.run(),

@@ -2,12 +2,14 @@
 
 use super::serve;
 use super::settings::{Settings, env};
-use autodidact::config::Overrides;
+use autodidact::config::{Config, Overrides};
 use autodidact::models::Models;
-use autodidact::pool::LocalModel;
-use autodidact_engine::scheduler::Priority;
+use autodidact::pool::{LocalModel, open_executor};
+use autodidact_engine::scheduler::{Engine, Priority};
+use autodidact_engine::{Executor, ModelFiles};
 use clap::Args;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Which model, run how.
 #[derive(Debug, Args)]
@@ -25,10 +27,46 @@ pub struct Opened {
     pub learning: [Value; 2],
 }
 
+/// The model with what computes it, and nothing in between.
+pub struct OpenedExecutor {
+    pub id: String,
+    pub files: Arc<ModelFiles>,
+    pub executor: Box<dyn Executor>,
+    pub config: Config,
+}
+
+/// The model behind its scheduler.
+pub struct OpenedEngine {
+    pub id: String,
+    pub engine: Engine,
+    pub config: Config,
+}
+
 impl ModelArgs {
+    pub fn executor(self) -> Result<OpenedExecutor, String> {
+        let (config, models) = self.config()?;
+        let path = serve::locate(&config, &models)?;
+        let opened = open_executor(&path, config.executor, config.threads);
+        let (files, executor) = opened.map_err(|e| e.to_string())?;
+        Ok(OpenedExecutor {
+            id: models.id(&config.model),
+            files,
+            executor,
+            config,
+        })
+    }
+
+    pub fn engine(self) -> Result<OpenedEngine, String> {
+        let (config, models) = self.config()?;
+        Ok(OpenedEngine {
+            id: models.id(&config.model),
+            engine: serve::open(&config, &models)?,
+            config,
+        })
+    }
+
     pub fn open(self) -> Result<Opened, String> {
-        let config = self.settings.load(self.overrides)?;
-        let models = Models::open(&config, env).map_err(|e| e.to_string())?;
+        let (config, models) = self.config()?;
         let engine = serve::open(&config, &models)?;
         Ok(Opened {
             id: models.id(&config.model),
@@ -38,5 +76,11 @@ impl ModelArgs {
                 Value::Object(config.learning),
             ],
         })
+    }
+
+    fn config(self) -> Result<(Config, Models), String> {
+        let config = self.settings.load(self.overrides)?;
+        let models = Models::open(&config, env).map_err(|e| e.to_string())?;
+        Ok((config, models))
     }
 }

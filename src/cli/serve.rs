@@ -11,6 +11,7 @@ use autodidact::store::{JobKind, Store};
 use autodidact_engine::scheduler::{Engine, EngineOptions, Priority};
 use clap::Args;
 use serde_json::Value;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::net::TcpListener;
@@ -84,13 +85,7 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
 
 /// The configured model, fetched if it is not here yet.
 pub fn open(config: &Config, models: &Models) -> Result<Engine, String> {
-    let path = models.ensure(&config.model).map_err(|e| e.to_string())?;
-    if let Some(threads) = config.threads {
-        // The executor has a pool of its own; sampling, the optimizer and reading weights use
-        // rayon's global one, which takes every core unless told. If it exists already, it stays.
-        let global = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        let _ = global.build_global();
-    }
+    let path = locate(config, models)?;
     let options = EngineOptions {
         max_waiting: config.limits.requests_waiting,
         window: Some(config.limits.window),
@@ -98,6 +93,18 @@ pub fn open(config: &Config, models: &Models) -> Result<Engine, String> {
         ..Default::default()
     };
     open_engine(&path, config.executor, config.threads, options).map_err(|e| e.to_string())
+}
+
+/// Where the configured model is, with this process's threads set as configured.
+pub fn locate(config: &Config, models: &Models) -> Result<PathBuf, String> {
+    let path = models.ensure(&config.model).map_err(|e| e.to_string())?;
+    if let Some(threads) = config.threads {
+        // The executor has a pool of its own; sampling, the optimizer and reading weights use
+        // rayon's global one, which takes every core unless told. If it exists already, it stays.
+        let global = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        let _ = global.build_global();
+    }
+    Ok(path)
 }
 
 /// Ready when the process is asked to stop.

@@ -5,4 +5,4 @@ mod local;
 mod open;
 
 pub use local::LocalModel;
-pub use open::open_engine;
+pub use open::{open_engine, open_executor};

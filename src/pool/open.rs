@@ -8,12 +8,12 @@ use autodidact_engine::{Executor, ModelFiles, Result};
 use std::path::Path;
 use std::sync::Arc;
 
-pub fn open_engine(
+/// Files and executor, for whoever drives it without a scheduler.
+pub fn open_executor(
     path: &Path,
     executor: ExecutorKind,
     threads: Option<usize>,
-    options: EngineOptions,
-) -> Result<Engine> {
+) -> Result<(Arc<ModelFiles>, Box<dyn Executor>)> {
     let files = Arc::new(ModelFiles::open(path)?);
     let executor: Box<dyn Executor> = match executor {
         ExecutorKind::Auto | ExecutorKind::Cpu => {
@@ -26,5 +26,15 @@ pub fn open_engine(
             Box::new(Reference::new(&files, &device)?)
         }
     };
+    Ok((files, executor))
+}
+
+pub fn open_engine(
+    path: &Path,
+    executor: ExecutorKind,
+    threads: Option<usize>,
+    options: EngineOptions,
+) -> Result<Engine> {
+    let (files, executor) = open_executor(path, executor, threads)?;
     Ok(Engine::start(files, executor, options))
 }

@@ -25,6 +25,8 @@ mod plan;
 mod weights;
 mod workspace;
 
+pub use kernels::peak::{Peak, measure_peak};
+
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};

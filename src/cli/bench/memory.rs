@@ -1,0 +1,216 @@
+//! `bench memory`: how much this process keeps resident, and whether that grows.
+//!
+//! A mixed run: sixteen streams, half of them under adapters, each with a new prompt as soon as it
+//! ends; and round after round, eight fresh adapters in training (8 × 128 tokens each), whose results
+//! the streams use next. The resident set is read every ten milliseconds. The prefix cache fills in the first
+//! minutes: a growth that means something needs a long run (`--seconds 600`).
+
+use super::Common;
+use super::machine::Machine;
+use super::report::{Figure, median, print, progress};
+use super::workload::{RANK, adapter, tokens, training};
+use crate::cli::open::OpenedEngine;
+use autodidact_engine::{
+    CompleteRequest, Engine, Error, Lora, Priority, Result, SamplingParams, TrainRequest,
+};
+use clap::Args;
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Args)]
+pub struct MemoryBench {
+    #[command(flatten)]
+    common: Common,
+    /// How long each mixed run lasts
+    #[arg(long, value_name = "N", default_value = "60")]
+    seconds: NonZeroU64,
+}
+
+const STREAMS: usize = 16;
+const CANDIDATES: usize = 8;
+const PROMPT: usize = 64;
+const ANSWER: usize = 64;
+const TICK: Duration = Duration::from_millis(10);
+/// Optimizer steps of one round.
+const STEPS: usize = 4;
+
+/// Mebibytes resident.
+struct Resident {
+    peak: f64,
+    at_a_tenth: f64,
+    end: f64,
+}
+
+impl MemoryBench {
+    pub fn run(self) -> std::result::Result<(), String> {
+        let (repeats, json) = (self.common.repeats(1), self.common.json);
+        let OpenedEngine { id, engine, config } = self.common.model.engine()?;
+        let machine = Machine::measure(&id, &config);
+        let idle = resident()?;
+        let before = engine.stats();
+        let mut runs = Vec::new();
+        for nth in 1..=repeats {
+            progress(&format!(
+                "{} s of mixed work, {nth} of {repeats}",
+                self.seconds
+            ));
+            runs.push(mixed(&engine, Duration::from_secs(self.seconds.get()))?);
+        }
+        let after = engine.stats();
+        let column = |of: fn(&Resident) -> f64| runs.iter().map(of).collect::<Vec<f64>>();
+        let growth = column(|r| 100.0 * (r.end / r.at_a_tenth - 1.0));
+        let shape = format!(
+            "{CANDIDATES} adapters in training, {STREAMS} streams, {} s",
+            self.seconds
+        );
+        let figure = Figure::new("memory", shape)
+            .measured("peak_mib", &column(|r| r.peak))
+            .with("idle_mib", idle)
+            .with("at_a_tenth_mib", median(&column(|r| r.at_a_tenth)))
+            .with("end_mib", median(&column(|r| r.end)))
+            .with("growth_percent", median(&growth))
+            .with("seconds", self.seconds.get())
+            .with(
+                "trained_tokens",
+                after.trained_tokens - before.trained_tokens,
+            )
+            .with(
+                "completion_tokens",
+                after.completion_tokens - before.completion_tokens,
+            );
+        print(&machine, &[figure], json)
+    }
+}
+
+fn mixed(engine: &Engine, length: Duration) -> std::result::Result<Resident, String> {
+    let work = Work {
+        engine,
+        stop: Arc::default(),
+        requests: AtomicUsize::new(0),
+        adapters: Mutex::default(),
+    };
+    work.renew_adapters((0..CANDIDATES).map(|i| adapter(&engine.files().config, RANK, i as u64)));
+    std::thread::scope(|scope| {
+        let mut working: Vec<_> = (0..STREAMS)
+            .map(|i| {
+                scope.spawn({
+                    let work = &work;
+                    move || work.stream(i)
+                })
+            })
+            .collect();
+        working.push(scope.spawn(|| work.train()));
+        let watched = watch(length, &work.stop);
+        work.stop.store(true, Ordering::Relaxed);
+        for thread in working {
+            let result = thread.join().unwrap_or(Err(Error::Stopped));
+            result.map_err(|e| e.to_string())?;
+        }
+        watched
+    })
+}
+
+/// Reads the resident set until `length` has passed, or somebody stops earlier because he failed.
+fn watch(length: Duration, stop: &AtomicBool) -> std::result::Result<Resident, String> {
+    let start = Instant::now();
+    let mut seen = Resident {
+        peak: 0.0,
+        at_a_tenth: 0.0,
+        end: 0.0,
+    };
+    while start.elapsed() < length && !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(TICK);
+        seen.end = resident()?;
+        seen.peak = seen.peak.max(seen.end);
+        if start.elapsed() < length / 10 || seen.at_a_tenth == 0.0 {
+            seen.at_a_tenth = seen.end;
+        }
+    }
+    Ok(seen)
+}
+
+/// What the threads share.
+struct Work<'a> {
+    engine: &'a Engine,
+    stop: Arc<AtomicBool>,
+    /// Numbers the prompts, so that no two are alike.
+    requests: AtomicUsize,
+    adapters: Mutex<Vec<Arc<Lora>>>,
+}
+
+impl Work<'_> {
+    /// Every other stream is under an adapter.
+    fn stream(&self, nth: usize) -> Result<()> {
+        self.until_stopped(|| {
+            let request = CompleteRequest {
+                prompt: tokens(
+                    &self.engine.files().config,
+                    PROMPT,
+                    self.requests.fetch_add(1, Ordering::Relaxed),
+                ),
+                adapters: self.adapter(nth).into_iter().collect(),
+                sampling: SamplingParams {
+                    ignore_eos: true,
+                    ..SamplingParams::greedy(ANSWER)
+                },
+                n: 1,
+                priority: Priority::Interactive,
+            };
+            self.engine.complete(vec![request]).map(drop)
+        })
+    }
+
+    fn train(&self) -> Result<()> {
+        let mut round = 0;
+        self.until_stopped(|| {
+            round += 1;
+            let seed = |i: usize| (round * CANDIDATES + i) as u64;
+            let request = |i| training(&self.engine.files().config, STEPS, seed(i));
+            let requests: Vec<TrainRequest> = (0..CANDIDATES).map(request).collect();
+            let stop = self.stop.clone();
+            let progress = Box::new(move |_: &[_]| !stop.load(Ordering::Relaxed));
+            match self.engine.train(requests, Priority::Ingest, progress) {
+                // The run is over.
+                Err(Error::Cancelled) => Ok(()),
+                Err(error) => Err(error),
+                Ok(trained) => {
+                    self.renew_adapters(trained.into_iter().map(|t| t.lora));
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    /// Whoever fails stops all.
+    fn until_stopped(&self, mut turn: impl FnMut() -> Result<()>) -> Result<()> {
+        while !self.stop.load(Ordering::Relaxed) {
+            turn().inspect_err(|_| self.stop.store(true, Ordering::Relaxed))?;
+        }
+        Ok(())
+    }
+
+    fn adapter(&self, stream: usize) -> Option<Arc<Lora>> {
+        let adapters = self.adapters.lock().unwrap_or_else(PoisonError::into_inner);
+        let nth = stream.is_multiple_of(2).then_some(stream / 2)?;
+        adapters.get(nth).cloned()
+    }
+
+    fn renew_adapters(&self, adapters: impl Iterator<Item = Lora>) {
+        let fresh = adapters.map(Arc::new).collect();
+        *self.adapters.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+    }
+}
+
+/// This process's resident set in MiB.
+fn resident() -> std::result::Result<f64, String> {
+    const STATUS: &str = "/proc/self/status";
+    let status = std::fs::read_to_string(STATUS)
+        .map_err(|e| format!("memory is read from {STATUS}, which only Linux has: {e}"))?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|l| l.trim().strip_suffix(" kB"));
+    let kibibytes = kibibytes.and_then(|n| n.trim().parse::<f64>().ok());
+    let mebibytes = kibibytes.map(|n| n / 1024.0);
+    mebibytes.ok_or_else(|| format!("{STATUS} says no VmRSS in kB"))
+}
