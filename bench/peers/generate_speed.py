@@ -3,7 +3,7 @@
     python bench/peers/generate_speed.py MODEL.gguf|HF_DIR [--modes f32,bf16] > generate.jsonl
 
 Prefill: one forward pass over 512 tokens, logits of the last alone. Decoding: `generate` after prompts of
-64 tokens, 64 tokens further, counted from the first new token to the last, so the prompt's share is
+64 tokens, 16 tokens further, counted from the first new token to the last, so the prompt's share is
 left out.
 """
 
@@ -11,7 +11,7 @@ import time
 
 import harness
 
-PREFILL, PROMPT, GENERATED = 512, 64, 64
+PREFILL, PROMPT, GENERATED = 512, 64, 16
 MODES = ["f32", "bf16"]
 
 
@@ -63,14 +63,13 @@ def main() -> None:
         parser.error(f"--modes: {', '.join(sorted(unknown))} is none of {', '.join(MODES)}")
     torch = harness.start(options)
 
-    def report(mode: str, name: str, shape: str, speeds: list[float], **more) -> None:
+    def report(mode: str, name: str, shape: str, speeds: list[float]) -> None:
         harness.report(
             peer="transformers",
             name=name,
             mode=mode,
             model=harness.model_name(str(options.model)),
             shape=shape,
-            **more,
             **harness.spread(speeds),
             **harness.environment(options),
         )
@@ -79,10 +78,10 @@ def main() -> None:
         for mode in modes:
             dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[mode]
             model = harness.load(options.model, dtype).eval()
-            report(mode, "prefill", f"{PREFILL}", prefill(torch, model, options))
+            report(mode, "prefill", f"{PREFILL} tokens, base", prefill(torch, model, options))
             for streams in map(int, options.streams.split(",")):
                 speeds = decode(torch, model, options, streams)
-                report(mode, "decode", f"{PROMPT}+{GENERATED}", speeds, streams=streams)
+                report(mode, "decode", f"{streams} streams, base", speeds)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
 def start(options: argparse.Namespace):
     """Gives malloc and OpenMP their settings (they are read when a process begins, so this process
     begins anew), then imports torch and transformers and quiets them."""
-    wanted = {"OMP_NUM_THREADS": str(options.threads), "TQDM_DISABLE": "1"}
+    wanted = {"OMP_NUM_THREADS": str(options.threads), "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
     if not options.default_malloc:
         wanted |= KEEP_MEMORY
     if any(os.environ.get(name) != value for name, value in wanted.items()):
@@ -91,7 +91,10 @@ def repeated(run, warm_up: int, repeats: int, limit: float) -> list[float]:
     that this machine does not have (bfloat16 without its instructions) can be a hundred times slower:
     after `limit` seconds one more measured run is the last."""
     start = time.perf_counter()
-    late = lambda: time.perf_counter() - start > limit
+
+    def late() -> bool:
+        return time.perf_counter() - start > limit
+
     for _ in range(warm_up):
         run()
         if late():
@@ -102,11 +105,11 @@ def repeated(run, warm_up: int, repeats: int, limit: float) -> list[float]:
     return values
 
 
-def spread(values: list[float]) -> dict:
+def spread(values: list[float], unit: str = "tokens_per_second") -> dict:
     return {
-        "tokens_per_second": round(statistics.median(values), 2),
-        "min": round(min(values), 2),
-        "max": round(max(values), 2),
+        unit: round(statistics.median(values), 4),
+        "min": round(min(values), 4),
+        "max": round(max(values), 4),
         "repeats": len(values),
     }
 

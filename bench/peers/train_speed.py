@@ -78,7 +78,7 @@ def main() -> None:
             name="train",
             mode=mode,
             model=harness.model_name(str(options.model)),
-            shape=f"{options.sequences}x{LENGTH} r{RANK}",
+            shape=f"{options.sequences} × {LENGTH} tokens, r {RANK}, 1 adapter",
             **harness.spread(speeds),
             **harness.environment(options),
         )
