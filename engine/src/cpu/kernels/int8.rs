@@ -399,6 +399,8 @@ unsafe fn finish<S: Simd>(tile: &Tile, row: usize, register: usize, sum: S::Floa
 /// # Safety
 /// As [`task`]; the processor must have `S`.
 #[inline(always)]
+// Plain indices: an adaptor's closures are not compiled for the instruction set.
+#[allow(clippy::needless_range_loop)]
 unsafe fn few_rows<S: Simd, const R: usize>(job: &Job, panel: usize) {
     let (w, outputs) = (job.w, job.w.outputs);
     let Scales::Inputs(scales) = &w.scales else {
