@@ -11,6 +11,7 @@ use autodidact_engine::{
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -69,9 +70,9 @@ impl Executor for Held {
 struct Place {
     jobs: Jobs,
     job: String,
-    runner: Runner,
-    /// Holds the model while it lives.
+    /// Holds the model while it lives. Dropped before the runner, which a broken test would wait for.
     _hold: Sender<()>,
+    runner: Runner,
     _directory: TempDir,
 }
 
@@ -133,7 +134,13 @@ async fn a_job_is_paused_while_the_model_writes() {
 #[test]
 fn a_server_stops_while_the_model_writes() {
     let place = writing();
-    place.runner.shutdown();
+    let (done, stopped) = channel();
+    let runner = place.runner;
+    thread::spawn(move || {
+        runner.shutdown();
+        let _ = done.send(());
+    });
+    stopped.recv_timeout(LONG).expect("the runner stops");
     let job = place.jobs.get(&place.job).unwrap();
     assert_eq!(job.state, JobState::Queued);
 }
