@@ -105,6 +105,8 @@ pub struct Auth {
 pub struct Jobs {
     /// Jobs that run at the same time; they share the engine's threads.
     pub workers: usize,
+    /// Days that events and steps of a finished job are kept; 0: for ever.
+    pub keep_days: u32,
 }
 
 impl Default for Config {
@@ -140,7 +142,10 @@ impl Default for Limits {
 
 impl Default for Jobs {
     fn default() -> Self {
-        Self { workers: 1 }
+        Self {
+            workers: 1,
+            keep_days: 30,
+        }
     }
 }
 
@@ -228,6 +233,7 @@ impl Config {
         set(&mut self.limits.window, over.window);
         set(&mut self.limits.kv_tokens, over.kv_tokens);
         set(&mut self.jobs.workers, over.workers);
+        set(&mut self.jobs.keep_days, over.keep_days);
         self.auth.keys.extend(over.api_key_hashes);
     }
 

@@ -10,4 +10,5 @@ pub mod jobs;
 pub mod learn;
 pub mod models;
 pub mod pool;
+pub mod question;
 pub mod store;

@@ -76,6 +76,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
             ("AUTODIDACT_MODELS", "/models"),
             ("AUTODIDACT_EXECUTOR", "reference"),
             ("AUTODIDACT_LIMITS_BODY_BYTES", "9"),
+            ("AUTODIDACT_JOBS_KEEP_DAYS", "0"),
             ("AUTODIDACT_THREADS", ""),
             ("AUTODIDACT_PORT", "tcp://10.0.0.1:80"),
         ],
@@ -92,6 +93,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     assert_eq!(config.executor, ExecutorKind::Reference);
     assert_eq!(config.limits.body_bytes, 9);
     assert_eq!(config.limits.queue, 5);
+    assert_eq!(config.jobs.keep_days, 0);
     assert_eq!(config.limits.documents_per_request, 1000);
     assert_eq!(config.threads, None);
 }
@@ -141,6 +143,11 @@ fn wrong_values_are_named() {
             "",
             Some(("AUTODIDACT_LISTEN", "here")),
             "AUTODIDACT_LISTEN: `here` is not an address and port",
+        ),
+        (
+            "",
+            Some(("AUTODIDACT_JOBS_KEEP_DAYS", "-1")),
+            "AUTODIDACT_JOBS_KEEP_DAYS: `-1` is not a whole number of days",
         ),
         (
             "",

@@ -371,6 +371,34 @@ fn training_can_be_cancelled() {
 }
 
 #[test]
+fn whoever_stops_waiting_is_answered_at_once_and_his_work_dropped() {
+    let (arrived, inside) = channel();
+    let (leave, gate) = channel();
+    let mut executor = Scripted::new();
+    executor.gate = Some((arrived, gate));
+    let live = executor.live.clone();
+    let engine = engine(executor, EngineOptions::default());
+    // The engine is held inside the first forward pass until `leave` is dropped.
+    let cancelled = engine.complete_until(vec![greedy(&[4, 5], 1000)], &|| true);
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+    inside.recv().unwrap();
+    let score = ScoreRequest {
+        prompt: vec![1, 2],
+        answer: vec![3],
+        adapters: vec![],
+    };
+    let cancelled = engine.score_until(vec![score], Priority::Ingest, &|| true);
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+    drop(leave);
+    assert_eq!(one(&engine, greedy(&[1], 1)).tokens.len(), 1);
+    // This turn's statistics are out once a further request was heard.
+    one(&engine, greedy(&[1], 1));
+    let stats = engine.stats();
+    assert_eq!((stats.scoring, stats.scored_tokens), (0, 0));
+    assert_eq!(live.load(Ordering::SeqCst), 0);
+}
+
+#[test]
 fn scores_agree_with_logprobs() {
     let engine = default_engine();
     let sampling = SamplingParams {

@@ -4,7 +4,7 @@ use super::settings::{Settings, env};
 use autodidact::adapters::Registry;
 use autodidact::config::{Config, Overrides};
 use autodidact::http::{self, AppState};
-use autodidact::jobs::{Handlers, IngestHandler, Jobs, Runner};
+use autodidact::jobs::{Handlers, IngestHandler, Jobs, Runner, prune_daily};
 use autodidact::models::Models;
 use autodidact::pool::{LocalModel, open_engine};
 use autodidact::store::{JobKind, Store};
@@ -68,6 +68,7 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
     let handlers = Handlers::from([(JobKind::Ingest, Arc::new(ingest) as _)]);
     let workers = config.jobs.workers;
     let runner = Runner::start(&jobs, handlers, workers).map_err(|e| e.to_string())?;
+    tokio::spawn(prune_daily(jobs.clone(), config.jobs.keep_days));
     let state = AppState::new(Arc::new(config), engine, jobs, registry)?;
 
     println!(

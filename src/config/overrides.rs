@@ -53,6 +53,9 @@ pub struct Overrides {
     /// AUTODIDACT_JOBS_WORKERS
     #[arg(skip)]
     pub workers: Option<usize>,
+    /// AUTODIDACT_JOBS_KEEP_DAYS
+    #[arg(skip)]
+    pub keep_days: Option<u32>,
 }
 
 impl Overrides {
@@ -81,6 +84,7 @@ impl Overrides {
             window: count(env, "AUTODIDACT_LIMITS_WINDOW")?,
             kv_tokens: count(env, "AUTODIDACT_LIMITS_KV_TOKENS")?,
             workers: count(env, "AUTODIDACT_JOBS_WORKERS")?,
+            keep_days: parsed(env, "AUTODIDACT_JOBS_KEEP_DAYS", "a whole number of days")?,
         })
     }
 }

@@ -4,9 +4,10 @@ use super::error::Problem;
 use super::extract::{Json as Body, from_value};
 use super::generation::{About, Answer, Ask, Choice, LoggedToken, Piece};
 use super::messages::{ChatMessage, messages};
-use super::openai::{StreamOptions, Unsupported, Usage, empty, never, refuse, sse};
+use super::openai::{StreamOptions, Unsupported, Usage, empty, never, refuse};
 use super::sampling::SamplingFields;
 use super::state::AppState;
+use super::stream::{Form, sse};
 use autodidact_engine::Message;
 use axum::Json;
 use axum::extract::State;
@@ -132,7 +133,16 @@ pub async fn create_chat_completion(
     let ask = state.blocking(move |state| prepare(state, request)).await?;
     let mut answer = Answer::start(&state, ask)?;
     if stream {
-        return Ok(sse(chunks(answer, logprobs.is_some(), usage)).into_response());
+        let form = Form {
+            prefix: "chatcmpl",
+            object: "chat.completion.chunk",
+            usage,
+        };
+        let roles = (0..answer.choices()).map(role).collect();
+        let logprobs = logprobs.is_some();
+        return Ok(sse(answer, form, roles, move |piece| {
+            delta(piece, logprobs)
+        }));
     }
     let choices = answer.whole().await?;
     Ok(Json(response(&answer, choices, logprobs.is_some())).into_response())
@@ -228,59 +238,10 @@ fn response(answer: &Answer, choices: Vec<Choice>, logprobs: bool) -> ChatRespon
     }
 }
 
-/// A role for every choice, the pieces as they come, and the usage if asked for.
-fn chunks(
-    answer: Answer,
-    logprobs: bool,
-    usage: bool,
-) -> impl futures::Stream<Item = Result<Value, Problem>> + Send {
-    use futures::StreamExt;
-    let about = answer.about.clone();
-    let chunk = move |about: &About, choices: Value, total: Option<Usage>| {
-        let mut chunk = json!({
-            "id": format!("chatcmpl-{}", about.id),
-            "object": "chat.completion.chunk",
-            "created": about.created,
-            "model": about.model,
-            "system_fingerprint": about.system_fingerprint,
-            "choices": choices,
-        });
-        if usage {
-            chunk["usage"] = json!(total);
-        }
-        chunk
-    };
-    let roles: Vec<_> = (0..answer.choices())
-        .map(|index| {
-            let delta = json!({"role": "assistant", "content": ""});
-            let choice =
-                json!([{"index": index, "delta": delta, "logprobs": null, "finish_reason": null}]);
-            Ok(chunk(&about, choice, None))
-        })
-        .collect();
-    let rest = futures::stream::unfold((answer, usage), move |(mut answer, usage)| async move {
-        loop {
-            return match answer.next().await {
-                None if usage => {
-                    let last = chunk(&answer.about, json!([]), Some(answer.usage));
-                    Some((Ok(last), (answer, false)))
-                }
-                None => None,
-                // Nothing to tell yet: a character or a stop string is incomplete.
-                Some(Ok(p))
-                    if p.text.is_empty() && p.logprob.is_none() && p.finish_reason.is_none() =>
-                {
-                    continue;
-                }
-                Some(Ok(piece)) => {
-                    let value = chunk(&answer.about, json!([delta(piece, logprobs)]), None);
-                    Some((Ok(value), (answer, usage)))
-                }
-                Some(Err(problem)) => Some((Err(problem), (answer, false))),
-            };
-        }
-    });
-    futures::stream::iter(roles).chain(rest)
+/// What a choice's chunks begin with.
+fn role(index: usize) -> Value {
+    let delta = json!({"role": "assistant", "content": ""});
+    json!({"index": index, "delta": delta, "logprobs": null, "finish_reason": null})
 }
 
 fn delta(piece: Piece, logprobs: bool) -> Value {

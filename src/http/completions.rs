@@ -2,10 +2,11 @@
 
 use super::error::Problem;
 use super::extract::{Json as Body, from_value};
-use super::generation::{About, Answer, Ask, Choice, LoggedToken};
-use super::openai::{StreamOptions, Unsupported, Usage, empty, never, refuse, sse};
+use super::generation::{About, Answer, Ask, Choice, LoggedToken, Piece};
+use super::openai::{StreamOptions, Unsupported, Usage, empty, never, refuse};
 use super::sampling::SamplingFields;
 use super::state::AppState;
+use super::stream::{Form, sse};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -113,7 +114,16 @@ pub async fn create_completion(
     let ask = state.blocking(move |state| prepare(state, request)).await?;
     let mut answer = Answer::start(&state, ask)?;
     if stream {
-        return Ok(sse(chunks(answer, logprobs, usage)).into_response());
+        let form = Form {
+            prefix: "cmpl",
+            object: "text_completion",
+            usage,
+        };
+        let mut offsets = vec![0; answer.choices()];
+        return Ok(sse(answer, form, Vec::new(), move |piece| {
+            let offset = &mut offsets[piece.choice];
+            delta(piece, logprobs, offset)
+        }));
     }
     let choices = answer.whole().await?;
     Ok(Json(response(&answer, choices, logprobs)).into_response())
@@ -182,55 +192,14 @@ fn response(answer: &Answer, choices: Vec<Choice>, logprobs: bool) -> Completion
     }
 }
 
-fn chunks(
-    answer: Answer,
-    logprobs: bool,
-    usage: bool,
-) -> impl futures::Stream<Item = Result<Value, Problem>> + Send {
-    let offsets = vec![0; answer.choices()];
-    let chunk = move |about: &About, choices: Value, total: Option<Usage>| {
-        let mut chunk = json!({
-            "id": format!("cmpl-{}", about.id),
-            "object": "text_completion",
-            "created": about.created,
-            "model": about.model,
-            "system_fingerprint": about.system_fingerprint,
-            "choices": choices,
-        });
-        if usage {
-            chunk["usage"] = json!(total);
-        }
-        chunk
-    };
-    let start = (answer, offsets, usage);
-    futures::stream::unfold(start, move |(mut answer, mut offsets, usage)| async move {
-        loop {
-            return match answer.next().await {
-                None if usage => {
-                    let last = chunk(&answer.about, json!([]), Some(answer.usage));
-                    Some((Ok(last), (answer, offsets, false)))
-                }
-                None => None,
-                Some(Ok(p))
-                    if p.text.is_empty() && p.logprob.is_none() && p.finish_reason.is_none() =>
-                {
-                    continue;
-                }
-                Some(Ok(piece)) => {
-                    let logged = piece.logprob.as_slice();
-                    let choice = CompletionChoice {
-                        index: piece.choice,
-                        logprobs: (logprobs && !logged.is_empty())
-                            .then(|| table(logged, &mut offsets[piece.choice])),
-                        text: piece.text,
-                        finish_reason: piece.finish_reason,
-                    };
-                    let value = chunk(&answer.about, json!([choice]), None);
-                    Some((Ok(value), (answer, offsets, usage)))
-                }
-                Some(Err(problem)) => Some((Err(problem), (answer, offsets, false))),
-            };
-        }
+/// A piece as a choice of a chunk; `offset` is where it stands in its choice's text.
+fn delta(piece: Piece, logprobs: bool, offset: &mut usize) -> Value {
+    let logged = piece.logprob.as_slice();
+    json!(CompletionChoice {
+        index: piece.choice,
+        logprobs: (logprobs && !logged.is_empty()).then(|| table(logged, offset)),
+        text: piece.text,
+        finish_reason: piece.finish_reason,
     })
 }
 

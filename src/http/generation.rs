@@ -59,6 +59,13 @@ pub struct Piece {
     pub finish_reason: Option<&'static str>,
 }
 
+impl Piece {
+    /// Nothing to tell yet: a character or a stop string is incomplete.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.logprob.is_none() && self.finish_reason.is_none()
+    }
+}
+
 /// A whole choice.
 #[derive(Default)]
 pub struct Choice {

@@ -8,8 +8,9 @@
 //! ├ metrics    what /metrics shows
 //! │  OpenAI's routes                      ours
 //! ├ chat, completions, models, vllm       ingest, documents, jobs, events, adapters,
-//! └ generation   one prompt's way         health, docs, console
-//!   sampling     through the engine
+//! ├ generation   one prompt's way         health, docs, console
+//! │ sampling     through the engine
+//! └ stream       the answer, as events
 //! ```
 //!
 //! Handlers parse, call a room below (through `spawn_blocking` where that blocks) and shape the
@@ -39,6 +40,7 @@ mod router;
 mod sampling;
 mod serve;
 mod state;
+mod stream;
 mod vllm;
 
 pub use auth::Access;

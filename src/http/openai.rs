@@ -1,15 +1,12 @@
-//! What the routes under OpenAI's names have in common: refusals, usage, streaming.
+//! What the routes under OpenAI's names have in common: refusals and usage.
 //!
 //! Clients of OpenAI send fields this server has no use for (`user`, `store`, `metadata` …), so unknown
 //! ones are ignored. But a field that would change the answer and is not implemented is refused: an
 //! answer without the tools that were asked for would be a wrong answer.
 
 use super::error::Problem;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use futures::Stream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::convert::Infallible;
 use utoipa::ToSchema;
 
 /// Tokens of one answer, all choices together.
@@ -62,21 +59,4 @@ pub fn empty(value: &Value) -> bool {
         Value::Object(map) => map.is_empty(),
         _ => false,
     }
-}
-
-/// Server-sent events as OpenAI sends them: one JSON object each, then `[DONE]`.
-pub fn sse(
-    chunks: impl Stream<Item = Result<Value, Problem>> + Send + 'static,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    use futures::StreamExt;
-    let events = chunks.map(|chunk| match chunk {
-        Ok(chunk) => chunk.to_string(),
-        // The status is sent already: the stream itself has to say what happened.
-        Err(problem) => serde_json::to_string(&problem.openai_body()).unwrap_or_default(),
-    });
-    let done = futures::stream::once(std::future::ready("[DONE]".to_owned()));
-    let events = events
-        .chain(done)
-        .map(|data| Ok(Event::default().data(data)));
-    Sse::new(events).keep_alive(KeepAlive::default())
 }

@@ -2,7 +2,6 @@
 
 use super::Jobs;
 use crate::store::{self, Job, JobError, Progress, Store};
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,29 +85,6 @@ impl JobContext {
 
     pub fn store(&self) -> &Store {
         self.jobs.store()
-    }
-
-    /// Does `f` once in the job's life: if it finished in an earlier one, its stored value is
-    /// returned and `f` is not called. A step that failed is tried again.
-    pub fn step<T, E>(&self, key: &str, f: impl FnOnce() -> Result<T, E>) -> Result<T, E>
-    where
-        T: Serialize + DeserializeOwned,
-        E: From<store::Error>,
-    {
-        if let Some(value) = self.recall(key)? {
-            let decoded = serde_json::from_value(value);
-            return Ok(decoded.map_err(|source| store::Error::DecodeStep {
-                key: key.into(),
-                source,
-            })?);
-        }
-        let value = f()?;
-        let encoded = serde_json::to_value(&value).map_err(|source| store::Error::EncodeStep {
-            key: key.into(),
-            source,
-        })?;
-        self.remember(key, &encoded)?;
-        Ok(value)
     }
 
     /// The value of a step that finished, maybe in an earlier life.

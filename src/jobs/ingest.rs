@@ -101,7 +101,6 @@ impl IngestHandler {
             title: document.title.clone(),
             text: document.text.clone(),
         };
-        let given: Vec<Question> = document.questions.iter().map(question).collect();
         store
             .documents()
             .set_state(&document.id, DocumentState::Learning, None)?;
@@ -117,7 +116,7 @@ impl IngestHandler {
             let adapter = live.as_ref().map(|(_, adapter)| adapter);
             let start = Start {
                 passage: &passage,
-                given: &given,
+                given: &document.questions,
                 live: adapter,
                 earlier: &earlier,
                 options,
@@ -357,13 +356,6 @@ fn ancestors(
             .and_then(|v| v.parent);
     }
     Ok(ancestors)
-}
-
-fn question(q: &store::Question) -> Question {
-    Question {
-        question: q.question.clone(),
-        answer: q.answer.clone(),
-    }
 }
 
 /// What made the version: kept with it for ever.

@@ -3,9 +3,11 @@
 use super::{Handler, IngestHandler, JobContext, JobFailure, Jobs};
 use crate::adapters::{AliasName, Registry};
 use crate::learn::model::{
-    Adapter, Model, ModelError, OnStep, Prompt, Sampling, Trained, Training, TrainingText,
+    Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
+    TrainingText,
 };
-use crate::store::{Document, DocumentState, Job, JobKind, NewDocument, Question, Store};
+use crate::question::Question;
+use crate::store::{Document, DocumentState, Job, JobKind, NewDocument, Store};
 use autodidact_engine::tiny::tiny_config;
 use autodidact_engine::{Error, Family, Lora, LoraConfig};
 use serde_json::{Value, json};
@@ -21,6 +23,7 @@ impl Model for Picky {
         prompts: &[Prompt],
         _: Option<&Adapter>,
         sampling: &Sampling,
+        _: &ShouldStop<'_>,
     ) -> Result<Vec<Vec<String>>, ModelError> {
         let answers = prompts
             .iter()
@@ -32,6 +35,7 @@ impl Model for Picky {
         &self,
         items: &[(Prompt, String)],
         _: Option<&Adapter>,
+        _: &ShouldStop<'_>,
     ) -> Result<Vec<f32>, ModelError> {
         Ok(vec![-1.0; items.len()])
     }

@@ -14,8 +14,8 @@ use std::time::Duration;
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// Does the work of one kind of job. It asks [`JobContext::check`] between slices of work and
-/// returns what that says; it keeps finished work in [`JobContext::step`]s, because it may be called
-/// again for the same job.
+/// returns what that says; it remembers finished work ([`JobContext::remember`]), because it may be
+/// called again for the same job.
 pub trait Handler: Send + Sync {
     fn run(&self, cx: &JobContext, input: Value) -> Result<Value, JobFailure>;
 }

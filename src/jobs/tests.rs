@@ -1,5 +1,7 @@
+use super::tale::Tale;
 use super::*;
 use crate::adapters::AliasName;
+use crate::learn::journal::{self, step};
 use crate::store::{
     DocumentState, IdempotencyKey, Job, JobFilter, JobKind, JobState, NewDocument, Store,
 };
@@ -124,10 +126,12 @@ async fn a_killed_job_resumes_without_repeating_finished_steps() {
     // A first life that ends with the process after one step: leased, never finished.
     let leased = jobs.store().jobs().lease_next("first life").unwrap();
     let cx = JobContext::new(&jobs, leased.unwrap(), Arc::default());
-    let notes: Result<String, JobFailure> = cx.step("notes", || Ok("the notes".into()));
+    let document = &cx.store().documents().for_job(cx.id()).unwrap()[0];
+    let tale = Tale::new(&cx, document, (0, 1), None);
+    let notes: Result<String, _> = step(&tale, "notes", || Ok("the notes".into()));
     notes.unwrap();
-    let failed: Result<String, JobFailure> =
-        cx.step("train", || Err(JobFailure::new("killed", "half way")));
+    let killed = || Err(journal::Stop::Journal("killed half way".into()));
+    let failed: Result<String, _> = step(&tale, "train", killed);
     failed.unwrap_err();
     drop((cx, jobs));
 
@@ -137,15 +141,17 @@ async fn a_killed_job_resumes_without_repeating_finished_steps() {
     let runner = Runner::start(
         &jobs,
         handlers(move |cx, _| {
-            let notes: String = cx.step("notes", || {
+            let document = &cx.store().documents().for_job(cx.id())?[0];
+            let tale = Tale::new(cx, document, (0, 1), None);
+            let notes: Result<String, _> = step(&tale, "notes", || {
                 seen.lock().unwrap().push("notes");
-                Ok::<_, JobFailure>("other notes".into())
-            })?;
-            let loss: f64 = cx.step("train", || {
+                Ok("other notes".into())
+            });
+            let loss: Result<f64, _> = step(&tale, "train", || {
                 seen.lock().unwrap().push("train");
-                Ok::<_, JobFailure>(0.25)
-            })?;
-            Ok(json!({"notes": notes, "loss": loss}))
+                Ok(0.25)
+            });
+            Ok(json!({"notes": notes.unwrap(), "loss": loss.unwrap()}))
         }),
         1,
     )

@@ -6,7 +6,7 @@ use super::knowledge::closed_book::{Answer, answer_all, ask_open_book, closed_bo
 use super::knowledge::self_edit::{self, SelfEdit};
 use super::knowledge::sequences::training_texts;
 use super::knowledge::{Passage, Question};
-use super::model::{Model, ModelError, Training, TrainingText, Update};
+use super::model::{Interruptible, Model, ModelError, Training, TrainingText, Update};
 use super::options::{IngestOptions, SelfEditKind, SelfEditOptions};
 use super::stats::{Estimate, estimate};
 use serde::Serialize;
@@ -95,6 +95,7 @@ pub fn run(
     seeds: &[u64],
     on_case: &mut dyn FnMut(usize, usize),
 ) -> Result<Row, ModelError> {
+    let model = Interruptible::new(model, &|| false);
     let clock = Instant::now();
     let mut clusters = vec![Vec::new(); cases.len()];
     let (mut asked, mut texts, mut logprobs, mut tokens) = (Vec::new(), Vec::new(), 0.0, 0);
@@ -142,7 +143,7 @@ struct Learned {
 }
 
 fn run_case(
-    model: &dyn Model,
+    model: Interruptible<'_>,
     case: &Case,
     arm: Arm,
     options: &IngestOptions,

@@ -108,9 +108,12 @@ pub struct Trained {
 /// How far a training is: (steps done, steps in all, last loss).
 pub type OnStep<'a> = dyn FnMut(usize, usize, f32) -> bool + Send + 'a;
 
+/// Asked again and again while the model works; true ends the wait.
+pub type ShouldStop<'a> = dyn Fn() -> bool + 'a;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// The training was stopped by its `on_step`.
+    /// By `stop`, or by the training's `on_step`.
     #[error("stopped")]
     Stopped,
     #[error(transparent)]
@@ -124,6 +127,7 @@ pub trait Model: Send + Sync {
         prompts: &[Prompt],
         adapter: Option<&Adapter>,
         sampling: &Sampling,
+        stop: &ShouldStop<'_>,
     ) -> Result<Vec<Vec<String>>, ModelError>;
 
     /// Mean log-likelihood (nats a token) of each answer after its prompt.
@@ -131,6 +135,7 @@ pub trait Model: Send + Sync {
         &self,
         items: &[(Prompt, String)],
         adapter: Option<&Adapter>,
+        stop: &ShouldStop<'_>,
     ) -> Result<Vec<f32>, ModelError>;
 
     /// Trains several adapters together; `on_step` returning false stops them.
@@ -139,4 +144,43 @@ pub trait Model: Send + Sync {
         trainings: Vec<Training>,
         on_step: &mut OnStep<'_>,
     ) -> Result<Vec<Trained>, ModelError>;
+}
+
+/// A model in the service of one job: whatever is asked of it ends early when the job is to stop.
+#[derive(Clone, Copy)]
+pub struct Interruptible<'a> {
+    model: &'a dyn Model,
+    stop: &'a ShouldStop<'a>,
+}
+
+impl<'a> Interruptible<'a> {
+    pub fn new(model: &'a dyn Model, stop: &'a ShouldStop<'a>) -> Self {
+        Interruptible { model, stop }
+    }
+
+    pub fn generate(
+        &self,
+        prompts: &[Prompt],
+        adapter: Option<&Adapter>,
+        sampling: &Sampling,
+    ) -> Result<Vec<Vec<String>>, ModelError> {
+        self.model.generate(prompts, adapter, sampling, self.stop)
+    }
+
+    pub fn likelihood(
+        &self,
+        items: &[(Prompt, String)],
+        adapter: Option<&Adapter>,
+    ) -> Result<Vec<f32>, ModelError> {
+        self.model.likelihood(items, adapter, self.stop)
+    }
+
+    /// Stops between two steps, as `on_step` says.
+    pub fn train(
+        &self,
+        trainings: Vec<Training>,
+        on_step: &mut OnStep<'_>,
+    ) -> Result<Vec<Trained>, ModelError> {
+        self.model.train(trainings, on_step)
+    }
 }

@@ -7,7 +7,7 @@ use super::knowledge::closed_book::{Answer, accuracy, answer_all, ask, closed_bo
 use super::knowledge::self_edit::SelfEdit;
 use super::knowledge::sequences::training_texts;
 use super::knowledge::{Passage, Question, questions, self_edit};
-use super::model::{Adapter, Model, Prompt, Training, TrainingText, Update};
+use super::model::{Adapter, Interruptible, Model, Prompt, Training, TrainingText, Update};
 use super::options::IngestOptions;
 use super::replay::{self, Earlier};
 use super::report::{Attempt, Decision, Origin, ProbeReport, Report, Retention};
@@ -33,8 +33,9 @@ pub struct Outcome {
 }
 
 pub fn learn(model: &dyn Model, start: &Start<'_>, journal: &dyn Journal) -> Result<Outcome, Stop> {
+    let stop = || journal.check().is_err();
     let mut run = Run {
-        model,
+        model: Interruptible::new(model, &stop),
         start,
         journal,
         report: Report::default(),
@@ -46,7 +47,7 @@ pub fn learn(model: &dyn Model, start: &Start<'_>, journal: &dyn Journal) -> Res
 }
 
 struct Run<'a> {
-    model: &'a dyn Model,
+    model: Interruptible<'a>,
     start: &'a Start<'a>,
     journal: &'a dyn Journal,
     report: Report,

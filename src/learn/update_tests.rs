@@ -4,7 +4,8 @@
 use super::journal::{Journal, Stop};
 use super::knowledge::{Passage, Question};
 use super::model::{
-    Adapter, Model, ModelError, OnStep, Prompt, Sampling, Trained, Training, TrainingText, Update,
+    Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
+    TrainingText, Update,
 };
 use super::options::{GateMode, IngestOptions, SelfEditKind};
 use super::replay::Earlier;
@@ -80,6 +81,7 @@ impl Model for Scripted {
         prompts: &[Prompt],
         adapter: Option<&Adapter>,
         sampling: &Sampling,
+        _: &ShouldStop<'_>,
     ) -> Result<Vec<Vec<String>>, ModelError> {
         self.called("generate");
         let says = |prompt| match self.knows(adapter, prompt) {
@@ -94,6 +96,7 @@ impl Model for Scripted {
         &self,
         items: &[(Prompt, String)],
         adapter: Option<&Adapter>,
+        _: &ShouldStop<'_>,
     ) -> Result<Vec<f32>, ModelError> {
         self.called("likelihood");
         let known = items.iter().map(|(p, _)| self.knows(adapter, p));

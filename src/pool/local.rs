@@ -2,7 +2,8 @@
 //! batches go to the scheduler behind people's requests.
 
 use crate::learn::model::{
-    Adapter, Model, ModelError, OnStep, Prompt, Sampling, Trained, Training, TrainingText,
+    Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
+    TrainingText,
 };
 use autodidact_engine::chat::Message;
 use autodidact_engine::sampler::SamplingParams;
@@ -104,6 +105,7 @@ impl Model for LocalModel {
         prompts: &[Prompt],
         adapter: Option<&Adapter>,
         sampling: &Sampling,
+        stop: &ShouldStop<'_>,
     ) -> Result<Vec<Vec<String>>, ModelError> {
         let requests = prompts.iter().zip(0u64..).map(|(prompt, i)| {
             Ok(CompleteRequest {
@@ -123,7 +125,8 @@ impl Model for LocalModel {
             })
         });
         let requests = requests.collect::<Result<Vec<_>, Error>>()?;
-        let completions = self.engine.complete(requests)?;
+        let completions = self.engine.complete_until(requests, stop);
+        let completions = completions.map_err(stopped)?;
         let texts = |n: Vec<autodidact_engine::scheduler::Completion>| {
             n.into_iter().map(|c| c.text).collect()
         };
@@ -134,6 +137,7 @@ impl Model for LocalModel {
         &self,
         items: &[(Prompt, String)],
         adapter: Option<&Adapter>,
+        stop: &ShouldStop<'_>,
     ) -> Result<Vec<f32>, ModelError> {
         let requests = items.iter().map(|(prompt, answer)| {
             Ok(ScoreRequest {
@@ -143,7 +147,8 @@ impl Model for LocalModel {
             })
         });
         let requests = requests.collect::<Result<Vec<_>, Error>>()?;
-        let scores = self.engine.score(requests, self.priority)?;
+        let scores = self.engine.score_until(requests, self.priority, stop);
+        let scores = scores.map_err(stopped)?;
         Ok(scores
             .iter()
             .map(|s| s.iter().map(|t| t.logprob).sum::<f32>() / s.len().max(1) as f32)
@@ -193,6 +198,14 @@ impl Model for LocalModel {
                 tokens,
             })
             .collect())
+    }
+}
+
+/// The engine's word for it, in learning's words.
+fn stopped(error: Error) -> ModelError {
+    match error {
+        Error::Cancelled => ModelError::Stopped,
+        other => other.into(),
     }
 }
 

@@ -3,8 +3,9 @@
 use super::error::Result;
 use super::sql::{Json, page_limit, text_enum};
 use super::{Page, Store, events, new_id, now};
+use crate::question::Question;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 text_enum! {
@@ -18,13 +19,6 @@ text_enum! {
         Failed = "failed",
         Cancelled = "cancelled",
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Question {
-    pub question: String,
-    pub answer: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -71,18 +71,6 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    #[error("cannot keep the value of step `{key}`: {source}")]
-    EncodeStep {
-        key: String,
-        #[source]
-        source: serde_json::Error,
-    },
-    #[error("the kept value of step `{key}` is of another shape: {source}")]
-    DecodeStep {
-        key: String,
-        #[source]
-        source: serde_json::Error,
-    },
     /// The compare of a compare-and-swap failed.
     #[error("adapter `{alias}` is at {}, not at {}", version(*live), version(*expected))]
     Conflict {

@@ -7,10 +7,12 @@
 use super::Store;
 use super::error::Result;
 use super::sql::Json;
-use super::{Progress, now};
+use super::{Progress, now, time};
+use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
 use serde_json::Value;
+use std::time::Duration;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {
@@ -69,6 +71,24 @@ impl Events<'_> {
             Ok(())
         })
     }
+
+    /// Deletes events and steps of jobs that ended at least `age` ago; returns how many.
+    pub fn prune(&self, age: Duration) -> Result<usize> {
+        // Longer ago than time reaches: nothing is that old.
+        let Ok(before) = Timestamp::now().checked_sub(age) else {
+            return Ok(0);
+        };
+        self.0.write("prune events and steps of old jobs", |tx| {
+            let delete = |table: &str| {
+                let sql = format!(
+                    "DELETE FROM {table} WHERE job_id IN (SELECT id FROM jobs WHERE finished_at <= ?1
+                     AND state IN ('succeeded', 'failed', 'cancelled'))"
+                );
+                tx.execute(&sql, [time(before)])
+            };
+            Ok(delete("events")? + delete("steps")?)
+        })
+    }
 }
 
 pub(super) fn append(
@@ -95,4 +115,54 @@ fn event(row: &Row) -> rusqlite::Result<Event> {
         data: row.get::<_, Json<_>>("data")?.0,
         at: row.get("at")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{open, submit};
+    use crate::store::{Job, NewDocument, Outcome};
+    use serde_json::json;
+
+    #[test]
+    fn only_how_old_jobs_went_is_pruned() {
+        let (_dir, store) = open();
+        let document = NewDocument::new("Title", "Text");
+        let ended = submit(&store, "kb", std::slice::from_ref(&document));
+        let queued = submit(&store, "other", &[NewDocument::new("Title", "Text")]);
+        store.jobs().lease_next("test").unwrap();
+        for job in [&ended, &queued] {
+            store
+                .events()
+                .step_put(&job.id, "notes", &json!("x"))
+                .unwrap();
+        }
+        store
+            .documents()
+            .set_report(&document.id, &json!({"score_after": 1}))
+            .unwrap();
+        let outcome = Outcome::Succeeded(json!("done"));
+        store.jobs().finish(&ended.id, &outcome).unwrap();
+        let told = |job: &Job| store.events().since(&job.id, 0, 100).unwrap().len();
+        let events = told(&ended);
+
+        assert_eq!(store.events().prune(Duration::from_secs(3600)).unwrap(), 0);
+        assert_eq!(store.events().prune(Duration::MAX).unwrap(), 0);
+        assert_eq!(store.events().prune(Duration::ZERO).unwrap(), events + 1);
+        assert_eq!(told(&ended), 0);
+        assert_eq!(store.events().step_get(&ended.id, "notes").unwrap(), None);
+        let job = store.jobs().get(&ended.id).unwrap().unwrap();
+        assert_eq!(job.result, Some(json!("done")));
+        let kept = store.documents().get(&document.id).unwrap().unwrap();
+        assert_eq!(kept.report, Some(json!({"score_after": 1})));
+        // A job that has not ended needs both.
+        assert_eq!(told(&queued), 1);
+        assert!(
+            store
+                .events()
+                .step_get(&queued.id, "notes")
+                .unwrap()
+                .is_some()
+        );
+    }
 }

@@ -30,7 +30,7 @@ mod sql;
 pub use aliases::{Alias, Aliases, Expected, NewVersion, Version};
 pub use blobs::{BlobGuard, Blobs, digest};
 pub use documents::{
-    Document, DocumentFilter, DocumentState, DocumentSummary, Documents, NewDocument, Question,
+    Document, DocumentFilter, DocumentState, DocumentSummary, Documents, NewDocument,
 };
 pub use error::{Error, Result};
 pub use events::{Event, Events};
@@ -164,9 +164,14 @@ pub fn new_id(prefix: &str) -> String {
     format!("{prefix}_{}", uuid::Uuid::now_v7().simple())
 }
 
-/// Now, as RFC 3339 in UTC with milliseconds (a fixed width, so that text sorts as time).
+/// Now, as the store writes it.
 pub fn now() -> String {
-    format!("{:.3}", jiff::Timestamp::now())
+    time(jiff::Timestamp::now())
+}
+
+/// RFC 3339 in UTC with milliseconds (a fixed width, so that text sorts as time).
+fn time(at: jiff::Timestamp) -> String {
+    format!("{at:.3}")
 }
 
 /// A panic while the lock was held rolled its transaction back: the connection is sound.

@@ -97,20 +97,6 @@ impl Probes<'_> {
         })
     }
 
-    /// Probes of the documents an alias has learned, without those of one document: what a further
-    /// update must not forget.
-    pub fn for_alias(&self, alias: &str, excluding: Option<&str>) -> Result<Vec<Probe>> {
-        self.0.read("read the probes of an adapter", |c| {
-            c.prepare_cached(
-                "SELECT probes.* FROM probes JOIN documents ON documents.id = document_id
-                 WHERE probes.alias = ?1 AND documents.state = 'learned' AND document_id IS NOT ?2
-                 ORDER BY probes.id",
-            )?
-            .query_map(params![alias, excluding], probe)?
-            .collect()
-        })
-    }
-
     /// Keeps what a version scored; the same cell written again replaces the first.
     pub fn record_scores(&self, scores: &[ProbeScore]) -> Result<()> {
         self.0.write("store probe scores", |tx| {
@@ -131,15 +117,6 @@ impl Probes<'_> {
             Ok(())
         })
     }
-
-    /// Every score of an alias, by version, then probe.
-    pub fn scores(&self, alias: &str) -> Result<Vec<ProbeScore>> {
-        self.0.read("read probe scores", |c| {
-            c.prepare_cached("SELECT * FROM scores WHERE alias = ?1 ORDER BY version, probe_id")?
-                .query_map([alias], score)?
-                .collect()
-        })
-    }
 }
 
 fn probe(row: &Row) -> rusqlite::Result<Probe> {
@@ -151,16 +128,5 @@ fn probe(row: &Row) -> rusqlite::Result<Probe> {
         answer: row.get("answer")?,
         origin: row.get("origin")?,
         created_at: row.get("created_at")?,
-    })
-}
-
-fn score(row: &Row) -> rusqlite::Result<ProbeScore> {
-    Ok(ProbeScore {
-        probe_id: row.get("probe_id")?,
-        alias: row.get("alias")?,
-        version: row.get::<_, i64>("version")? as u64,
-        correct: row.get("correct")?,
-        logprob: row.get("logprob")?,
-        answer: row.get("answer")?,
     })
 }

@@ -1,7 +1,9 @@
 //! A frozen linear layer: forward, and the gradient of its input. Never the gradient of its weight.
 
-use super::kernels::bf16::{self, Panels, Rows, Start};
+use super::kernels::Start;
+use super::kernels::bf16::{self, Rows};
 use super::kernels::f32::{Mat, MatMut, few_rows, matmul};
+use super::kernels::int8;
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
@@ -19,10 +21,25 @@ enum Form {
     /// `[outputs, inputs]`
     F32(Vec<f32>),
     Bf16 {
-        forward: Panels,
+        forward: bf16::Panels,
         /// The transposed weight, made when the first gradient asks for it: serving never pays.
-        backward: OnceLock<Panels>,
+        backward: OnceLock<bf16::Panels>,
     },
+    Int8 {
+        forward: int8::Panels,
+        /// As above.
+        backward: OnceLock<int8::Panels>,
+    },
+}
+
+/// The number format of a layer's weights, and of what is multiplied with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    F32,
+    /// Weights and activations in bf16.
+    Bf16,
+    /// Weights of eight bits, activations in f32.
+    Int8,
 }
 
 /// What the output holds before the product comes.
@@ -36,16 +53,24 @@ pub enum Into {
 
 impl Linear {
     /// Stacks matrices `[n_i, inputs]` on top of each other.
-    pub fn new(parts: Vec<Vec<f32>>, inputs: usize, bias: Option<Vec<f32>>, in_bf16: bool) -> Self {
+    pub fn new(
+        parts: Vec<Vec<f32>>,
+        inputs: usize,
+        bias: Option<Vec<f32>>,
+        format: Format,
+    ) -> Self {
         let outputs = parts.iter().map(|p| p.len() / inputs).sum();
-        let form = if in_bf16 {
-            let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
-            Form::Bf16 {
-                forward: Panels::pack(&parts, inputs),
+        let slices: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
+        let form = match format {
+            Format::F32 => Form::F32(parts.concat()),
+            Format::Bf16 => Form::Bf16 {
+                forward: bf16::Panels::pack(&slices, inputs),
                 backward: OnceLock::new(),
-            }
-        } else {
-            Form::F32(parts.concat())
+            },
+            Format::Int8 => Form::Int8 {
+                forward: int8::Panels::pack(&slices, inputs),
+                backward: OnceLock::new(),
+            },
         };
         Linear {
             inputs,
@@ -58,16 +83,17 @@ impl Linear {
     /// `y[T, outputs] = x[T, inputs] · Wᵀ + bias`; with [`Into::Add`] there is no bias.
     pub fn forward(&self, x: &[f32], y: &mut [f32], into: Into, packed: &mut Rows) {
         let rows = x.len() / self.inputs;
+        let start = match (into, &self.bias) {
+            (Into::Add, _) => Start::Keep,
+            (Into::Set, Some(bias)) => Start::Bias(bias),
+            (Into::Set, None) => Start::Zero,
+        };
         match &self.form {
             Form::Bf16 { forward, .. } => {
                 packed.pack(x, self.inputs);
-                let start = match (into, &self.bias) {
-                    (Into::Add, _) => Start::Keep,
-                    (Into::Set, Some(bias)) => Start::Bias(bias),
-                    (Into::Set, None) => Start::Zero,
-                };
                 bf16::multiply(packed, forward, y, start);
             }
+            Form::Int8 { forward, .. } => int8::multiply(x, forward, y, start),
             Form::F32(w) => {
                 let mut add = into == Into::Add;
                 if let (false, Some(bias)) = (add, &self.bias) {
@@ -95,6 +121,10 @@ impl Linear {
                 let w = backward.get_or_init(|| forward.transpose());
                 bf16::multiply(packed, w, dx, Start::Zero);
             }
+            Form::Int8 { forward, backward } => {
+                let w = backward.get_or_init(|| forward.transpose());
+                int8::multiply(dy, w, dx, Start::Zero);
+            }
             Form::F32(w) => {
                 let w = Mat::rows(w, self.outputs, self.inputs, self.inputs);
                 let dy = Mat::rows(dy, rows, self.outputs, self.outputs);
@@ -108,6 +138,7 @@ impl Linear {
     pub fn row(&self, n: usize, out: &mut [f32]) {
         match &self.form {
             Form::Bf16 { forward, .. } => forward.row(n, out),
+            Form::Int8 { forward, .. } => forward.row(n, out),
             Form::F32(w) => out.copy_from_slice(&w[n * self.inputs..(n + 1) * self.inputs]),
         }
     }

@@ -1,8 +1,8 @@
 //! The executor for processors: hand-written fused forward and backward over reused buffers.
 //!
 //! Where the time goes decides the shape. Nearly all arithmetic is the frozen products, so those run
-//! in bf16 on processors with AVX512_BF16 (weights packed once at load), else in f32; the residual
-//! stream, norms, softmax and all of LoRA stay f32. A frozen layer never gets a weight gradient,
+//! in bf16 on processors with AVX512_BF16, else on weights of eight bits (either packed once at load); the
+//! residual stream, norms, softmax and all of LoRA stay f32. A frozen layer never gets a weight gradient,
 //! logits of unsupervised rows are never made, and backward stops at the lowest layer that trains.
 //! Buffers are kept between calls, threads are the executor's own.
 //!
@@ -36,6 +36,7 @@ use crate::weights::ModelFiles;
 use head::Head;
 use kv::Slots;
 use layer::{Pass, Shape};
+use linear::Format;
 use lora::LayerGrads;
 use plan::Plan;
 use weights::Weights;
@@ -51,11 +52,14 @@ pub struct CpuOptions {
 /// The number format of the frozen weights and of what is multiplied with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// bf16 where the processor multiplies it natively, else f32.
+    /// bf16 where the processor multiplies it natively, else eight bits.
     #[default]
     Auto,
     F32,
+    /// Weights and what is multiplied with them.
     Bf16,
+    /// Weights of eight bits with a scale for every 32; what is multiplied with them stays f32.
+    Int8,
 }
 
 impl Default for CpuOptions {
@@ -92,17 +96,18 @@ impl Cpu {
         source: &(dyn Fn(&str) -> Result<Vec<f32>> + Sync),
         options: CpuOptions,
     ) -> Result<Self> {
-        let bf16 = match options.precision {
-            Precision::Auto => kernels::bf16::available(),
-            Precision::F32 => false,
-            Precision::Bf16 => true,
+        let format = match options.precision {
+            Precision::Auto if kernels::bf16::available() => Format::Bf16,
+            Precision::Auto | Precision::Int8 => Format::Int8,
+            Precision::F32 => Format::F32,
+            Precision::Bf16 => Format::Bf16,
         };
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(options.threads.max(1))
             .thread_name(|i| format!("cpu-{i}"))
             .build()
             .map_err(|e| Error::Input(format!("cannot start {} threads: {e}", options.threads)))?;
-        let weights = pool.install(|| Weights::load(config, source, bf16))?;
+        let weights = pool.install(|| Weights::load(config, source, format))?;
         let inner = Inner {
             config: config.clone(),
             shape: Shape::new(config),

@@ -1,7 +1,7 @@
 //! Frozen weights, packed once at load: q·k·v and gate·up stacked, so that one product makes them.
 
 use super::layer::Layer;
-use super::linear::Linear;
+use super::linear::{Format, Linear};
 use crate::config::{ModelConfig, Projection};
 use crate::error::Result;
 use rayon::prelude::*;
@@ -18,17 +18,17 @@ pub struct Weights {
 pub type Source<'a> = dyn Fn(&str) -> Result<Vec<f32>> + Sync + 'a;
 
 impl Weights {
-    pub fn load(config: &ModelConfig, source: &Source, bf16: bool) -> Result<Self> {
+    pub fn load(config: &ModelConfig, source: &Source, format: Format) -> Result<Self> {
         let layers = (0..config.num_layers).into_par_iter();
         let layers = layers
-            .map(|i| load_layer(config, i, source, bf16))
+            .map(|i| load_layer(config, i, source, format))
             .collect::<Result<_>>()?;
         let table = |name| -> Result<Linear> {
             Ok(Linear::new(
                 vec![source(name)?],
                 config.hidden_size,
                 None,
-                bf16,
+                format,
             ))
         };
         let embedding = table("model.embed_tokens.weight")?;
@@ -52,7 +52,12 @@ impl Weights {
     }
 }
 
-fn load_layer(config: &ModelConfig, index: usize, source: &Source, bf16: bool) -> Result<Layer> {
+fn load_layer(
+    config: &ModelConfig,
+    index: usize,
+    source: &Source,
+    format: Format,
+) -> Result<Layer> {
     let get = |name: &str| source(&format!("model.layers.{index}.{name}"));
     let stack = |members: &[Projection], with_bias: bool| -> Result<Linear> {
         let read = |kind| {
@@ -64,7 +69,7 @@ fn load_layer(config: &ModelConfig, index: usize, source: &Source, bf16: bool) -
             .transpose()?
             .map(|parts| parts.concat());
         let inputs = config.features(members[0]).0;
-        Ok(Linear::new(read("weight")?, inputs, bias, bf16))
+        Ok(Linear::new(read("weight")?, inputs, bias, format))
     };
     let norms = || -> Result<_> {
         Ok((

@@ -13,7 +13,8 @@ use crate::lora::Lora;
 use crate::trainer::Candidate;
 use crate::weights::ModelFiles;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
+use std::time::{Duration, Instant};
 
 /// A handle to a running engine. The engine stops when the last handle is dropped.
 #[derive(Clone)]
@@ -81,6 +82,15 @@ impl Engine {
     /// Generates all samples of all requests, in company, and waits: `[request][sample]`. Not
     /// bounded by `max_waiting`: whoever waits here has bounded himself.
     pub fn complete(&self, requests: Vec<CompleteRequest>) -> Result<Vec<Vec<Completion>>> {
+        self.complete_until(requests, &|| false)
+    }
+
+    /// [`Engine::complete`] that ends as [`Error::Cancelled`] soon after `stop` says so.
+    pub fn complete_until(
+        &self,
+        requests: Vec<CompleteRequest>,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Vec<Vec<Completion>>> {
         let (sender, events) = channel();
         let samples = |r: &CompleteRequest| (0..r.n).map(|_| Gathered::default()).collect();
         let mut gathered: Vec<Vec<Gathered>> = requests.iter().map(samples).collect();
@@ -111,8 +121,9 @@ impl Engine {
             }
             self.send(Command::Generate(request))?;
         }
+        let mut asked = Instant::now();
         while missing > 0 {
-            let (i, event) = events.recv().map_err(|_| Error::Stopped)?;
+            let (i, event) = receive(&events, stop, &mut asked)?;
             missing -= usize::from(gather(&mut gathered[i], event)?);
         }
         let whole = |samples: Vec<Gathered>| samples.into_iter().map(Gathered::whole).collect();
@@ -125,6 +136,16 @@ impl Engine {
         requests: Vec<ScoreRequest>,
         priority: Priority,
     ) -> Result<Vec<Vec<Score>>> {
+        self.score_until(requests, priority, &|| false)
+    }
+
+    /// [`Engine::score`] that ends as [`Error::Cancelled`] soon after `stop` says so.
+    pub fn score_until(
+        &self,
+        requests: Vec<ScoreRequest>,
+        priority: Priority,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Vec<Vec<Score>>> {
         for request in &requests {
             self.check_prompt(&request.prompt, request.answer.len())?;
             self.check_tokens(&request.answer)?;
@@ -132,9 +153,11 @@ impl Engine {
         }
         let (reply, result) = sync_channel(1);
         let share = self.options.cache_tokens > 0;
-        let scoring = Scoring::new(requests, priority, share, reply);
+        // Lives as long as this call: the engine drops the work when it is gone.
+        let caller = Arc::new(());
+        let scoring = Scoring::new(requests, priority, share, Arc::downgrade(&caller), reply);
         self.send(Command::Score(scoring))?;
-        result.recv().map_err(|_| Error::Stopped)?
+        receive(&result, stop, &mut Instant::now())?
     }
 
     /// Trains all candidates in company; waits for it.
@@ -209,6 +232,26 @@ impl Engine {
     fn check_adapters(&self, adapters: &[Arc<Lora>]) -> Result<()> {
         let config = &self.files.config;
         adapters.iter().try_for_each(|lora| lora.validate(config))
+    }
+}
+
+/// How often whoever waits for the engine is asked whether to stop.
+const ASK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The next message, unless `stop` says that nobody wants it; `asked` is when it was last heard.
+fn receive<T>(messages: &Receiver<T>, stop: &dyn Fn() -> bool, asked: &mut Instant) -> Result<T> {
+    loop {
+        if asked.elapsed() >= ASK_INTERVAL {
+            if stop() {
+                return Err(Error::Cancelled);
+            }
+            *asked = Instant::now();
+        }
+        match messages.recv_timeout(ASK_INTERVAL) {
+            Ok(message) => return Ok(message),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(Error::Stopped),
+        }
     }
 }
 

@@ -12,12 +12,14 @@ use crate::batch::PackedBatch;
 use crate::error::Result;
 use crate::executor::{Executor, KvSlot, Score, Target};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Weak};
 
 pub(super) struct Scoring {
     pub priority: Priority,
     pub reply: SyncSender<Result<Vec<Vec<Score>>>>,
+    /// Gone when nobody waits for the scores any more.
+    caller: Weak<()>,
     requests: Vec<ScoreRequest>,
     scores: Vec<Vec<Score>>,
     /// What is still to do.
@@ -48,11 +50,13 @@ impl Scoring {
         requests: Vec<ScoreRequest>,
         priority: Priority,
         share: bool,
+        caller: Weak<()>,
         reply: SyncSender<Result<Vec<Vec<Score>>>>,
     ) -> Self {
         Scoring {
             priority,
             reply,
+            caller,
             scores: vec![Vec::new(); requests.len()],
             groups: groups(&requests, share),
             requests,
@@ -62,6 +66,11 @@ impl Scoring {
 
     pub fn done(&self) -> bool {
         self.groups.is_empty()
+    }
+
+    /// Whether somebody still waits for the scores.
+    pub fn wanted(&self) -> bool {
+        self.caller.strong_count() > 0
     }
 
     pub fn take(&mut self) -> Vec<Vec<Score>> {
@@ -136,7 +145,7 @@ impl Scoring {
         of_groups.chain(self.forks.iter().copied())
     }
 
-    /// Frees every slot: a slice has failed.
+    /// Frees every slot: a slice has failed, or nobody waits any more.
     pub fn abandon(&mut self, executor: &mut dyn Executor) {
         let of_groups = self.groups.drain(..).filter_map(|g| g.slot);
         let slots = of_groups.chain(self.forks.drain(..));

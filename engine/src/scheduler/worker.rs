@@ -342,6 +342,9 @@ impl Worker {
     }
 
     fn score(&mut self) {
+        let executor = self.executor.as_mut();
+        let unwanted = self.scoring.extract_if(.., |job| !job.wanted());
+        unwanted.for_each(|mut job| job.abandon(executor));
         let Some(at) = first(&self.scoring, |s| s.priority) else {
             return;
         };

@@ -2,7 +2,7 @@
 
 use super::{Passage, Question};
 use crate::learn::grading::Grader;
-use crate::learn::model::{Adapter, Model, ModelError, Prompt, Sampling};
+use crate::learn::model::{Adapter, Interruptible, ModelError, Prompt, Sampling};
 use serde::{Deserialize, Serialize};
 
 /// One question, answered.
@@ -35,7 +35,7 @@ const ANSWER_TOKENS: usize = 48;
 
 /// Asks all of `items` (prompt, gold) in one batch and grades the answers.
 pub fn answer_all(
-    model: &dyn Model,
+    model: Interruptible<'_>,
     adapter: Option<&Adapter>,
     items: &[(Prompt, String)],
     grader: Grader,

@@ -9,19 +9,11 @@ pub mod self_edit;
 pub mod sentences;
 pub mod sequences;
 
+pub use crate::question::Question;
+
 /// A passage to be learned.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Passage {
     pub title: String,
     pub text: String,
-}
-
-/// A question with its gold answer.
-#[derive(
-    Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
-)]
-#[serde(deny_unknown_fields)]
-pub struct Question {
-    pub question: String,
-    pub answer: String,
 }

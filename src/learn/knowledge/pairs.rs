@@ -7,7 +7,7 @@ use super::closed_book::{answer_all, ask_open_book};
 use super::phrases::Phrase;
 use super::{Passage, Question};
 use crate::learn::grading::{Grader, words};
-use crate::learn::model::{Adapter, Model, ModelError, Prompt, Sampling};
+use crate::learn::model::{Adapter, Interruptible, ModelError, Prompt, Sampling};
 use crate::learn::options::SelfEditOptions;
 use std::collections::HashSet;
 
@@ -20,7 +20,7 @@ pub struct Pair<'a> {
 
 /// `options.samples` lists of pairs; questions that give the answer away, or ask again, are dropped.
 pub fn write<'a>(
-    model: &dyn Model,
+    model: Interruptible<'_>,
     policy: Option<&Adapter>,
     passage: &Passage,
     phrases: &[Phrase<'a>],
@@ -56,7 +56,7 @@ pub fn write<'a>(
 
 /// Pairs that the base answers right with the passage in sight, short answers as gold.
 pub fn answerable(
-    model: &dyn Model,
+    model: Interruptible<'_>,
     passage: &Passage,
     pairs: Vec<Pair>,
 ) -> Result<Vec<Question>, ModelError> {

@@ -5,7 +5,7 @@ use super::closed_book::{answer_all, closed_book};
 use super::phrases::phrases;
 use super::{Passage, Question, pairs};
 use crate::learn::grading::{Grader, words};
-use crate::learn::model::{Adapter, Model, ModelError, TrainingText};
+use crate::learn::model::{Adapter, Interruptible, ModelError, TrainingText};
 use crate::learn::options::SelfEditOptions;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -30,7 +30,7 @@ const PHRASES_A_PROBE: usize = 2;
 /// Writes at most `wanted` probes. The base writes and reads the passage; `live` is who must not know
 /// the answer yet. A question in `trained` is trained on and proves nothing.
 pub fn write(
-    model: &dyn Model,
+    model: Interruptible<'_>,
     live: Option<&Adapter>,
     passage: &Passage,
     trained: &[TrainingText],

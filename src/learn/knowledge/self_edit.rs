@@ -9,7 +9,7 @@ use super::phrases::phrases;
 use super::sentences::sentences;
 use super::{Passage, Question};
 use crate::learn::grading::words;
-use crate::learn::model::{Adapter, Model, ModelError, Prompt, Sampling};
+use crate::learn::model::{Adapter, Interruptible, ModelError, Prompt, Sampling};
 use crate::learn::options::{SelfEditKind, SelfEditOptions};
 use std::collections::HashSet;
 
@@ -28,7 +28,7 @@ pub struct SelfEdit {
 
 /// Samples `options.samples` self-edits from the policy.
 pub fn write(
-    model: &dyn Model,
+    model: Interruptible<'_>,
     policy: Option<&Adapter>,
     passage: &Passage,
     options: &SelfEditOptions,
@@ -113,7 +113,7 @@ fn strip_marker(line: &str) -> &str {
 /// Pairs written phrase by phrase: covers the whole passage, where one request for many pairs makes small
 /// models repeat the first few.
 fn write_pairs(
-    model: &dyn Model,
+    model: Interruptible<'_>,
     policy: Option<&Adapter>,
     passage: &Passage,
     options: &SelfEditOptions,

@@ -9,7 +9,7 @@
 //! runs over it. The cuts depend on K alone, and a row's sums on nothing but the row, so a row's
 //! result is the same bits whatever else is in the batch.
 
-use super::Shared;
+use super::{Shared, Start};
 use half::bf16;
 use rayon::prelude::*;
 
@@ -50,14 +50,6 @@ pub struct Rows {
     rows: usize,
     inputs: usize,
     pairs: Vec<u32>,
-}
-
-/// What `y` holds before the product is added to it.
-#[derive(Clone, Copy)]
-pub enum Start<'a> {
-    Zero,
-    Bias(&'a [f32]),
-    Keep,
 }
 
 impl Panels {
@@ -413,15 +405,7 @@ mod x86 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn numbers(n: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(1664525).wrapping_add(1013904223);
-            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
-        };
-        (0..n).map(|_| next()).collect()
-    }
+    use crate::cpu::kernels::numbers;
 
     fn round(x: f32) -> f64 {
         f64::from(bf16::from_f32(x).to_f32())

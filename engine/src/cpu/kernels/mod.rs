@@ -1,16 +1,27 @@
 //! The inner loops. Everything `unsafe` of the executor lives here, behind safe functions that check
 //! the bounds they rely on.
 //!
-//! Two ways of being fast: loops written so that the compiler vectorises them, compiled once for each
-//! instruction set and chosen at run time ([`vectorised!`]), and the bf16 product, whose instruction
-//! no compiler would pick, by intrinsics.
+//! Three ways of being fast: loops written so that the compiler vectorises them, compiled once for each
+//! instruction set and chosen at run time ([`vectorised!`]); tiles of a product held in registers,
+//! written once over [`simd`]'s registers; and the bf16 product, whose instruction no compiler would
+//! pick, by intrinsics.
 
 pub mod attention;
 pub mod bf16;
 pub mod f32;
+pub mod int8;
 pub mod math;
 pub mod peak;
+mod simd;
 pub mod tile;
+
+/// What `y` holds before a product is added to it.
+#[derive(Clone, Copy)]
+pub enum Start<'a> {
+    Zero,
+    Bias(&'a [f32]),
+    Keep,
+}
 
 /// Defines a function whose body is compiled for AVX-512, for AVX2 and for the build's own target;
 /// calling it picks the best the processor has.
@@ -56,6 +67,22 @@ pub fn has_avx512() -> bool {
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512dq")
+}
+
+#[cfg(target_arch = "x86_64")]
+pub fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+/// Numbers in -0.5..0.5, for tests.
+#[cfg(test)]
+pub fn numbers(n: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1664525).wrapping_add(1013904223);
+        (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+    };
+    (0..n).map(|_| next()).collect()
 }
 
 /// A buffer that parallel tasks write in disjoint places no slice type can express (columns of rows).
