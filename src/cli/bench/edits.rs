@@ -109,7 +109,10 @@ fn test<'a>(
     questions: &[Prompt],
 ) -> Result<(), ModelError> {
     let greedy = Sampling::greedy(ANSWER_TOKENS);
-    let ask = |adapter| model.generate(questions, Some(adapter), &greedy).map(drop);
+    let ask = |adapter| {
+        let answers = model.generate(questions, Some(adapter), &greedy, &|| false);
+        answers.map(drop)
+    };
     std::thread::scope(|scope| {
         let ask = &ask;
         let asking: Vec<_> = adapters.map(|a| scope.spawn(move || ask(a))).collect();

@@ -8,7 +8,8 @@ use std::time::Duration;
 pub struct Machine {
     pub model: String,
     pub threads: usize,
-    /// Of the frozen weights and what is multiplied with them.
+    /// Of the frozen weights: `bf16`, `int8` or `f32`. With bf16 the products are bf16's; with the other
+    /// two they are f32's.
     pub precision: &'static str,
     pub features: Vec<&'static str>,
     peaks: Vec<Peak>,
@@ -27,8 +28,9 @@ impl Machine {
         let native_bf16 = peaks.iter().any(|p| p.bf16.is_some());
         // As the executor chooses by itself.
         let precision = match config.executor {
+            ExecutorKind::Reference => "f32",
             ExecutorKind::Auto | ExecutorKind::Cpu if native_bf16 => "bf16",
-            _ => "f32",
+            ExecutorKind::Auto | ExecutorKind::Cpu => "int8",
         };
         Machine {
             model: model.to_owned(),
@@ -39,9 +41,14 @@ impl Machine {
         }
     }
 
-    /// Part of the peak, in the number format that is used, that this many operations a second are.
+    /// Part of the peak, in the number format that is multiplied in, that this many operations a second
+    /// are.
     pub fn share_of_peak(&self, operations_per_second: f64) -> f64 {
-        operations_per_second / best(&self.looks(self.precision))
+        let multiplied = match self.precision {
+            "bf16" => "bf16",
+            _ => "f32",
+        };
+        operations_per_second / best(&self.looks(multiplied))
     }
 
     /// The peak in each number format that the processor multiplies natively.
@@ -67,7 +74,7 @@ impl Machine {
             .filter(|(_, looks)| !looks.is_empty())
             .map(|(format, looks)| format!("{format} {:.0} GFLOP/s", best(looks) / 1e9));
         format!(
-            "{}, {} threads, {}; {}; peak {}",
+            "{}, {} threads, {} weights; {}; peak {}",
             self.model,
             self.threads,
             self.precision,
