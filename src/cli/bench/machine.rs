@@ -1,6 +1,6 @@
 //! What was measured on: processor, threads, number format, and how fast it can multiply at all.
 
-use super::report::{Figure, median};
+use super::report::Figure;
 use autodidact::config::{Config, ExecutorKind};
 use autodidact_engine::cpu::{Peak, measure_peak};
 use std::time::Duration;
@@ -8,7 +8,8 @@ use std::time::Duration;
 pub struct Machine {
     pub model: String,
     pub threads: usize,
-    /// Of the frozen weights and what is multiplied with them.
+    /// Of the frozen weights: `bf16`, `int8` or `f32`. With bf16 the products are bf16's; with the other
+    /// two they are f32's.
     pub precision: &'static str,
     pub features: Vec<&'static str>,
     peaks: Vec<Peak>,
@@ -27,8 +28,9 @@ impl Machine {
         let native_bf16 = peaks.iter().any(|p| p.bf16.is_some());
         // As the executor chooses by itself.
         let precision = match config.executor {
+            ExecutorKind::Reference => "f32",
             ExecutorKind::Auto | ExecutorKind::Cpu if native_bf16 => "bf16",
-            _ => "f32",
+            ExecutorKind::Auto | ExecutorKind::Cpu => "int8",
         };
         Machine {
             model: model.to_owned(),
@@ -39,10 +41,14 @@ impl Machine {
         }
     }
 
-    /// Part of the peak, in the number format that is used, that this many operations a second are.
+    /// Part of the peak, in the number format that is multiplied in, that this many operations a second
+    /// are.
     pub fn share_of_peak(&self, operations_per_second: f64) -> f64 {
-        let peaks = self.looks(self.precision);
-        operations_per_second / peaks.iter().copied().fold(f64::MIN_POSITIVE, f64::max)
+        let multiplied = match self.precision {
+            "bf16" => "bf16",
+            _ => "f32",
+        };
+        operations_per_second / best(&self.looks(multiplied))
     }
 
     /// The peak in each number format that the processor multiplies natively.
@@ -66,9 +72,9 @@ impl Machine {
         let told = peaks
             .iter()
             .filter(|(_, looks)| !looks.is_empty())
-            .map(|(format, looks)| format!("{format} {:.0} GFLOP/s", median(looks) / 1e9));
+            .map(|(format, looks)| format!("{format} {:.0} GFLOP/s", best(looks) / 1e9));
         format!(
-            "{}, {} threads, {}; {}; peak {}",
+            "{}, {} threads, {} weights; {}; peak {}",
             self.model,
             self.threads,
             self.precision,
@@ -84,6 +90,11 @@ impl Machine {
         };
         self.peaks.iter().filter_map(of).collect()
     }
+}
+
+/// The peak is the most that was seen: less is somebody else's business in between.
+fn best(looks: &[f64]) -> f64 {
+    looks.iter().copied().fold(f64::MIN_POSITIVE, f64::max)
 }
 
 /// The vector instructions that kernels are chosen by.
