@@ -39,7 +39,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
         help="leave malloc as it is, instead of having it keep its memory",
     )
     parser.add_argument(
-        "--limit", type=float, default=300, help="seconds after which a figure gets no more repeats"
+        "--limit", type=float, default=240, help="seconds after which a figure gets no more repeats"
     )
     return parser
 
@@ -89,20 +89,15 @@ def model_name(name: str) -> str:
 def repeated(run, warm_up: int, repeats: int, limit: float) -> list[float]:
     """What `run` returns, `repeats` times after `warm_up` times that do not count. A way of computing
     that this machine does not have (bfloat16 without its instructions) can be a hundred times slower:
-    after `limit` seconds one more measured run is the last."""
+    after `limit` seconds nothing is run any more, and if that comes before the first repeat, the last
+    warm-up is the figure."""
     start = time.perf_counter()
-
-    def late() -> bool:
-        return time.perf_counter() - start > limit
-
-    for _ in range(warm_up):
-        run()
-        if late():
-            break
-    values = [run()]
-    while len(values) < repeats and not late():
+    values = []
+    for _ in range(warm_up + repeats):
         values.append(run())
-    return values
+        if time.perf_counter() - start > limit:
+            break
+    return values[warm_up:] or values[-1:]
 
 
 def spread(values: list[float], unit: str = "tokens_per_second") -> dict:
