@@ -9,6 +9,8 @@ use common::logits::{agrees_with_transformers, recorded_model};
 const TOLERANCE: f32 = 1e-3;
 /// Measured 0.08 and 0.14, on logits that reach 30.
 const BF16_TOLERANCE: f32 = 0.3;
+/// Measured 0.036 on qwen2, whose Q6_K blocks are no even steps of 32.
+const INT8_TOLERANCE: f32 = 0.1;
 
 fn reference_agrees(fixture: &str, steps: usize) {
     let path = common::model_path(&recorded_model(fixture));
@@ -53,4 +55,15 @@ fn cpu_bf16_is_near_on_smollm2() {
 #[test]
 fn cpu_bf16_is_near_on_qwen2() {
     cpu_agrees("logits_qwen2.json", 20, Precision::Bf16, BF16_TOLERANCE);
+}
+
+/// All its blocks are even steps: eight bits hold them exactly.
+#[test]
+fn cpu_int8_agrees_on_smollm2() {
+    cpu_agrees("logits_smollm2.json", 20, Precision::Int8, TOLERANCE);
+}
+
+#[test]
+fn cpu_int8_is_near_on_qwen2() {
+    cpu_agrees("logits_qwen2.json", 20, Precision::Int8, INT8_TOLERANCE);
 }

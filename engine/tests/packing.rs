@@ -14,6 +14,7 @@ fn on_every_family(check: impl Fn(&mut dyn Executor, f32)) {
     for family in FAMILIES {
         check(&mut reference(&tiny(family)), TOLERANCE);
         check(&mut cpu(&tiny(family), Precision::F32), TOLERANCE);
+        check(&mut cpu(&tiny(family), Precision::Int8), TOLERANCE);
         check(&mut cpu(&tiny(family), Precision::Bf16), BF16_TOLERANCE);
     }
 }

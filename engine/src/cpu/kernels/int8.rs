@@ -1,24 +1,25 @@
 //! The frozen product with weights of eight bits: `y[T, N] = x[T, K] · W[N, K]ᵀ`, activations and sums
 //! in f32.
 //!
-//! A weight is an integer times the scale of its group of 32 along K, so reading all weights, which is
-//! what a decoding step costs, moves a quarter of f32's bytes, and a file whose own blocks are eight
-//! bits wide loses nothing. Weights lie in **panels** of 32 outputs, `[N/32][K][32]`.
+//! A weight is `q · scale + zero`, with the scale and zero of its group of 32 along K, so reading all
+//! weights, which is what a decoding step costs, moves a third of f32's bytes. Weights lie in [`Panels`]
+//! of 32 outputs, `[N/32][K][32]`.
 //!
 //! Few rows: the weights are widened in registers on their way into the sums. Many rows: a stretch of a
 //! panel is widened once into a buffer of the first-level cache, and all rows run over it in tiles. Both
 //! add the same products in the same order, cut along K in the same places, so a row's result is the
 //! same bits whatever else is in the batch.
 
+mod panels;
+
 use super::simd::{Simd, dispatch};
 use super::{Shared, Start};
+pub use panels::Panels;
+use panels::{GROUP, PANEL, Steps};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
-const PANEL: usize = 32;
-/// Weights along K that share a scale.
-const GROUP: usize = 32;
 /// Steps of K that a tile runs over: whole groups, and a widened stretch of half a panel is 16 KB.
 const STRETCH: usize = 256;
 /// Rows that run over one stretch before the next is widened: their share of x stays in the
@@ -31,103 +32,6 @@ const SERIAL: usize = 1 << 17;
 
 thread_local! {
     static WIDENED: RefCell<Vec<f32>> = RefCell::default();
-}
-
-/// Packed weights.
-pub struct Panels {
-    outputs: usize,
-    inputs: usize,
-    /// `[outputs / 32][inputs][32]`
-    values: Vec<i8>,
-    scales: Scales,
-}
-
-enum Scales {
-    /// `[outputs / 32][inputs / 32][32]`: a group lies along the inputs.
-    Inputs(Vec<f32>),
-    /// `[outputs / 32][inputs]`: a group lies along the outputs and is a panel's row (the transposed
-    /// matrix).
-    Outputs(Vec<f32>),
-}
-
-impl Panels {
-    /// Rounds and packs matrices `[n_i, inputs]` stacked on top of each other.
-    pub fn pack(parts: &[&[f32]], inputs: usize) -> Self {
-        let rows: Vec<&[f32]> = parts.iter().flat_map(|p| p.chunks_exact(inputs)).collect();
-        let (panels, groups) = (rows.len().div_ceil(PANEL), inputs.div_ceil(GROUP));
-        let mut values = vec![0i8; panels * inputs * PANEL];
-        let mut scales = vec![0.0f32; panels * groups * PANEL];
-        values
-            .par_chunks_mut(inputs * PANEL)
-            .zip(scales.par_chunks_mut(groups * PANEL))
-            .zip(rows.par_chunks(PANEL))
-            .for_each(|((values, scales), rows)| {
-                for (j, row) in rows.iter().enumerate() {
-                    for (g, group) in row.chunks(GROUP).enumerate() {
-                        let most = group.iter().fold(0.0f32, |m, x| m.max(x.abs()));
-                        scales[g * PANEL + j] = most / 127.0;
-                        let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
-                        for (k, value) in group.iter().enumerate() {
-                            let at = (g * GROUP + k) * PANEL + j;
-                            values[at] = (value * inverse).round() as i8;
-                        }
-                    }
-                }
-            });
-        Panels {
-            outputs: rows.len(),
-            inputs,
-            values,
-            scales: Scales::Inputs(scales),
-        }
-    }
-
-    /// The same matrix, packed for the product with its transpose: the same integers and scales.
-    pub fn transpose(&self) -> Self {
-        let Scales::Inputs(scales) = &self.scales else {
-            unreachable!("only what was packed is transposed");
-        };
-        let (outputs, inputs) = (self.inputs, self.outputs);
-        let groups = self.inputs.div_ceil(GROUP);
-        let mut values = vec![0i8; outputs.div_ceil(PANEL) * inputs * PANEL];
-        let mut turned = vec![0.0f32; outputs.div_ceil(PANEL) * inputs];
-        values
-            .par_chunks_mut(inputs * PANEL)
-            .zip(turned.par_chunks_mut(inputs))
-            .enumerate()
-            .for_each(|(p, (values, turned))| {
-                let mine = p * PANEL..(p * PANEL + PANEL).min(outputs);
-                for n in 0..inputs {
-                    let (old, lane) = (n / PANEL, n % PANEL);
-                    turned[n] = scales[(old * groups + p) * PANEL + lane];
-                    for (j, k) in mine.clone().enumerate() {
-                        let at = (old * self.inputs + k) * PANEL + lane;
-                        values[n * PANEL + j] = self.values[at];
-                    }
-                }
-            });
-        Panels {
-            outputs,
-            inputs,
-            values,
-            scales: Scales::Outputs(turned),
-        }
-    }
-
-    /// Row `n` of the matrix, widened.
-    pub fn row(&self, n: usize, out: &mut [f32]) {
-        let (panel, lane) = (n / PANEL, n % PANEL);
-        let values = &self.values[panel * self.inputs * PANEL..];
-        for (k, out) in out[..self.inputs].iter_mut().enumerate() {
-            let scale = match &self.scales {
-                Scales::Inputs(s) => {
-                    s[(panel * self.inputs.div_ceil(GROUP) + k / GROUP) * PANEL + lane]
-                }
-                Scales::Outputs(s) => s[panel * self.inputs + k],
-            };
-            *out = f32::from(values[k * PANEL + lane]) * scale;
-        }
-    }
 }
 
 /// `y[T, N] = start + x · Wᵀ`, over the threads of the current pool.
@@ -191,7 +95,7 @@ unsafe fn run(job: &Job, panels: Range<usize>, widened: &mut [f32]) {
 /// As [`task`]; the processor must have `S`.
 #[inline(always)]
 unsafe fn run_panels<S: Simd>(job: &Job, panels: Range<usize>, widened: &mut [f32]) {
-    if job.rows <= FEW && matches!(job.w.scales, Scales::Inputs(_)) {
+    if job.rows <= FEW && matches!(job.w.steps, Steps::Inputs(_)) {
         for panel in panels {
             // SAFETY: handed on to the caller.
             unsafe {
@@ -248,21 +152,26 @@ unsafe fn widen<S: Simd>(w: &Panels, part: &Part, out: &mut [f32]) {
     assert!(out.len() >= part.depth * 2 * S::LANES && part.lane + 2 * S::LANES <= PANEL);
     let (values, out) = (values.as_ptr().wrapping_add(part.lane), out.as_mut_ptr());
     for k in 0..part.depth {
-        // SAFETY: row k of the part, checked above; the scales have its group.
+        // SAFETY: row k of the part, checked above; the steps have its group.
         unsafe {
-            let [low, high] = match &w.scales {
-                Scales::Inputs(scales) => {
+            let [[scale_0, scale_1], [zero_0, zero_1]] = match &w.steps {
+                Steps::Inputs(steps) => {
                     let group = part.panel * w.inputs.div_ceil(GROUP) + (part.first + k) / GROUP;
-                    let at = scales.as_ptr().add(group * PANEL + part.lane);
-                    [S::load(at), S::load(at.add(S::LANES))]
+                    let at = steps.as_ptr().add(group * 2 * PANEL + part.lane);
+                    let zero = at.add(PANEL);
+                    [
+                        [S::load(at), S::load(at.add(S::LANES))],
+                        [S::load(zero), S::load(zero.add(S::LANES))],
+                    ]
                 }
-                Scales::Outputs(scales) => {
-                    [S::splat(scales[part.panel * w.inputs + part.first + k]); 2]
+                Steps::Outputs(steps) => {
+                    let at = (part.panel * w.inputs + part.first + k) * 2;
+                    [[S::splat(steps[at]); 2], [S::splat(steps[at + 1]); 2]]
                 }
             };
             let (from, to) = (values.add(k * PANEL), out.add(k * 2 * S::LANES));
-            S::store(to, S::mul(S::widen(from), low));
-            let high = S::mul(S::widen(from.add(S::LANES)), high);
+            S::store(to, S::fma(S::widen(from), scale_0, zero_0));
+            let high = S::fma(S::widen(from.add(S::LANES)), scale_1, zero_1);
             S::store(to.add(S::LANES), high);
         }
     }
@@ -403,14 +312,14 @@ unsafe fn finish<S: Simd>(tile: &Tile, row: usize, register: usize, sum: S::Floa
 #[allow(clippy::needless_range_loop)]
 unsafe fn few_rows<S: Simd, const R: usize>(job: &Job, panel: usize) {
     let (w, outputs) = (job.w, job.w.outputs);
-    let Scales::Inputs(scales) = &w.scales else {
+    let Steps::Inputs(steps) = &w.steps else {
         unreachable!("checked by the caller");
     };
     let column = panel * PANEL;
     let width = PANEL.min(outputs - column);
     let values = &w.values[panel * w.inputs * PANEL..(panel + 1) * w.inputs * PANEL];
     let groups = w.inputs.div_ceil(GROUP);
-    let scales = &scales[panel * groups * PANEL..(panel + 1) * groups * PANEL];
+    let steps = &steps[panel * groups * 2 * PANEL..(panel + 1) * groups * 2 * PANEL];
     assert_eq!(job.x.len(), R * w.inputs);
     for first in (0..w.inputs).step_by(STRETCH) {
         let depth = STRETCH.min(w.inputs - first);
@@ -428,19 +337,22 @@ unsafe fn few_rows<S: Simd, const R: usize>(job: &Job, panel: usize) {
                 _ => Start::Keep,
             },
         };
-        // SAFETY: the slices above hold the panel and its scales, x the rows (checked); the outputs
+        // SAFETY: the slices above hold the panel and its steps, x the rows (checked); the outputs
         // are the caller's own.
         unsafe {
             let mut sums = [[S::splat(0.0); PANEL / 8]; R];
             for k in (first..first + depth).step_by(GROUP) {
                 let mut scale = [S::splat(0.0); PANEL / 8];
+                let mut zero = [S::splat(0.0); PANEL / 8];
                 for z in 0..PANEL / S::LANES {
-                    scale[z] = S::load(scales.as_ptr().add(k / GROUP * PANEL + z * S::LANES));
+                    let at = steps.as_ptr().add(k / GROUP * 2 * PANEL + z * S::LANES);
+                    scale[z] = S::load(at);
+                    zero[z] = S::load(at.add(PANEL));
                 }
                 for k in k..(k + GROUP).min(first + depth) {
                     let at = values.as_ptr().add(k * PANEL);
                     for z in 0..PANEL / S::LANES {
-                        let w = S::mul(S::widen(at.add(z * S::LANES)), scale[z]);
+                        let w = S::fma(S::widen(at.add(z * S::LANES)), scale[z], zero[z]);
                         for r in 0..R {
                             let value = S::splat(*tile.x.add(r * tile.x_stride + k));
                             sums[r][z] = S::fma(value, w, sums[r][z]);
@@ -459,16 +371,9 @@ unsafe fn few_rows<S: Simd, const R: usize>(job: &Job, panel: usize) {
 
 #[cfg(test)]
 mod tests {
+    use super::panels::matrix;
     use super::*;
     use crate::cpu::kernels::numbers;
-
-    fn matrix(panels: &Panels) -> Vec<f32> {
-        let mut rows = vec![0.0; panels.outputs * panels.inputs];
-        for (n, row) in rows.chunks_exact_mut(panels.inputs).enumerate() {
-            panels.row(n, row);
-        }
-        rows
-    }
 
     #[test]
     fn agrees_with_the_definition_at_odd_shapes() {
@@ -527,27 +432,6 @@ mod tests {
         let all = run(&x);
         for rows in [1, 2, 3, 4, 7, 13] {
             assert_eq!(run(&x[..rows * k]), all[..rows * n], "{rows} rows");
-        }
-    }
-
-    #[test]
-    fn weights_of_eight_bits_keep_every_bit_and_others_half_a_step() {
-        let (n, k) = (40, 70);
-        let w = numbers(n * k, 5);
-        let once = matrix(&Panels::pack(&[&w], k));
-        for (group, again) in w
-            .chunks(k)
-            .flat_map(|r| r.chunks(GROUP))
-            .zip(once.chunks(k).flat_map(|r| r.chunks(GROUP)))
-        {
-            let most = group.iter().fold(0.0f32, |m, x| m.max(x.abs()));
-            for (a, b) in group.iter().zip(again) {
-                assert!((a - b).abs() <= most / 253.0, "{a} became {b}");
-            }
-        }
-        let twice = matrix(&Panels::pack(&[&once], k));
-        for (a, b) in once.iter().zip(&twice) {
-            assert!((a - b).abs() <= 1e-6 * a.abs(), "{a} became {b}");
         }
     }
 }

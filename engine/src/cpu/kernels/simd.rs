@@ -14,12 +14,16 @@ pub trait Simd {
     const LANES: usize;
     /// Rows of a tile two registers wide whose sums, operands and all fit the register file.
     const ROWS: usize;
+    /// Likewise for the small products: rows of a tile one register and two registers wide, and steps of
+    /// k taken at once (at most 4).
+    const HIGH: usize;
+    const WIDE: usize;
+    const UNROLL: usize;
 
     unsafe fn splat(value: f32) -> Self::Floats;
     unsafe fn load(at: *const f32) -> Self::Floats;
     unsafe fn store(at: *mut f32, value: Self::Floats);
     unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
-    unsafe fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `a · b + c`
     unsafe fn fma(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
     /// Eight-bit integers, widened.
@@ -68,6 +72,9 @@ impl Simd for Portable {
     type Mask = usize;
     const LANES: usize = 8;
     const ROWS: usize = 4;
+    const HIGH: usize = 4;
+    const WIDE: usize = 4;
+    const UNROLL: usize = 1;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> [f32; 8] {
@@ -86,10 +93,6 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn add(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
         std::array::from_fn(|i| a[i] + b[i])
-    }
-    #[inline(always)]
-    unsafe fn mul(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
-        std::array::from_fn(|i| a[i] * b[i])
     }
     #[inline(always)]
     unsafe fn fma(a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
@@ -141,6 +144,9 @@ mod x86 {
         type Mask = __m256i;
         const LANES: usize = 8;
         const ROWS: usize = 6;
+        const HIGH: usize = 8;
+        const WIDE: usize = 6;
+        const UNROLL: usize = 1;
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> __m256 {
@@ -161,11 +167,6 @@ mod x86 {
         unsafe fn add(a: __m256, b: __m256) -> __m256 {
             // SAFETY: see the implementation's head.
             unsafe { _mm256_add_ps(a, b) }
-        }
-        #[inline(always)]
-        unsafe fn mul(a: __m256, b: __m256) -> __m256 {
-            // SAFETY: see the implementation's head.
-            unsafe { _mm256_mul_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
@@ -206,6 +207,9 @@ mod x86 {
         type Mask = u16;
         const LANES: usize = 16;
         const ROWS: usize = 12;
+        const HIGH: usize = 16;
+        const WIDE: usize = 8;
+        const UNROLL: usize = 4;
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> __m512 {
@@ -226,11 +230,6 @@ mod x86 {
         unsafe fn add(a: __m512, b: __m512) -> __m512 {
             // SAFETY: see the implementation's head.
             unsafe { _mm512_add_ps(a, b) }
-        }
-        #[inline(always)]
-        unsafe fn mul(a: __m512, b: __m512) -> __m512 {
-            // SAFETY: see the implementation's head.
-            unsafe { _mm512_mul_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {

@@ -5,6 +5,7 @@
 //! tile of the result stays in registers. An element's sum runs over k in order, whatever the tile.
 
 use super::f32::{self, Mat, MatMut};
+use super::simd::{Simd, dispatch};
 
 /// `dst = scale · lhs · rhs`, or `dst += …` with `add`, on this thread. `rhs` has contiguous rows.
 pub fn matmul(dst: MatMut, add: bool, scale: f32, lhs: Mat, rhs: Mat) {
@@ -27,11 +28,9 @@ pub unsafe fn matmul_at(dst: *mut f32, stride: usize, add: bool, scale: f32, lhs
     assert!(rhs.col == 1, "the right operand has contiguous rows");
     assert!(lhs.cols == rhs.rows && lhs.rows * lhs.cols * rhs.cols > 0);
     assert!(lhs.extent() <= lhs.data.len() && rhs.extent() <= rhs.data.len());
-    #[cfg(target_arch = "x86_64")]
-    if super::has_avx512() && (lhs.row == 1 || lhs.col == 1) {
-        // SAFETY: the operands lie inside their slices (just checked), the processor has AVX-512; the
-        // rest is the caller's promise.
-        return unsafe { x86::product(dst, stride, add, scale, lhs, rhs) };
+    if lhs.row == 1 || lhs.col == 1 {
+        // SAFETY: the operands lie inside their slices (just checked); the rest is the caller's promise.
+        return unsafe { in_registers(dst, stride, add, scale, lhs, rhs) };
     }
     // SAFETY: the operands were checked above; the rest is the caller's promise.
     unsafe { f32::matmul_at(dst, stride, add, scale, lhs, rhs, false) }
@@ -53,173 +52,192 @@ pub fn transpose(data: &[f32], rows: usize, cols: usize, stride: usize, out: &mu
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::Mat;
-    use std::arch::x86_64::*;
+/// Rows of k taken at a time where the left operand lies transposed: its columns then stay in the
+/// second-level cache.
+const STRETCH: usize = 256;
+/// Most steps of k that share one address of the left operand.
+const UNROLL: usize = 4;
 
-    /// Rows of k taken at a time where the left operand lies transposed: its columns then stay in
-    /// the second-level cache.
-    const STRETCH: usize = 256;
-    /// Steps of k that share one address of the left operand.
-    const UNROLL: usize = 4;
-
-    /// # Safety
-    /// `c` must be valid for `lhs.rows` rows of `rhs.cols`, `stride` apart, and overlap no operand;
-    /// the operands must lie inside their slices; the processor must have AVX-512.
-    pub unsafe fn product(c: *mut f32, stride: usize, add: bool, scale: f32, lhs: Mat, rhs: Mat) {
-        let (rows, cols, depth) = (lhs.rows, rhs.cols, lhs.cols);
-        let turned = lhs.row == 1;
-        let stretch = if turned { STRETCH } else { depth };
-        for k in (0..depth).step_by(stretch) {
-            let mut tile = Tile {
-                depth: stretch.min(depth - k),
-                a: lhs.data.as_ptr().wrapping_add(k * lhs.col),
-                a_stride: if turned { lhs.col } else { lhs.row },
-                b: std::ptr::null(),
-                b_stride: rhs.row,
-                c,
-                c_stride: stride,
-                width: 0,
-                scale,
-                add: add || k > 0,
-            };
-            let (a, b) = (tile.a, rhs.data.as_ptr().wrapping_add(k * rhs.row));
-            let height = if cols <= 16 { 16 } else { 8 };
-            for i in (0..rows).step_by(height) {
-                tile.a = a.wrapping_add(i * lhs.row);
-                let panel = if cols <= 16 { 16 } else { 32 };
-                for j in (0..cols).step_by(panel) {
-                    tile.b = b.wrapping_add(j);
-                    tile.c = c.wrapping_add(i * stride + j);
-                    tile.width = panel.min(cols - j);
-                    let high = height.min(rows - i);
-                    // SAFETY: the tile lies inside the matrices the caller vouches for.
-                    unsafe {
-                        match (turned, panel) {
-                            (false, 16) => rows_of::<false, 1>(&tile, high),
-                            (true, 16) => rows_of::<true, 1>(&tile, high),
-                            (false, _) => rows_of::<false, 2>(&tile, high),
-                            (true, _) => rows_of::<true, 2>(&tile, high),
-                        }
-                    }
-                }
-            }
-        }
+/// # Safety
+/// As [`matmul_at`]; the operands must lie inside their slices, and the left one's rows or columns be
+/// contiguous.
+unsafe fn in_registers(c: *mut f32, stride: usize, add: bool, scale: f32, lhs: Mat, rhs: Mat) {
+    // SAFETY: `dispatch` calls what the processor has; the rest is the caller's promise.
+    unsafe {
+        dispatch!(product(
+            c: *mut f32,
+            stride: usize,
+            add: bool,
+            scale: f32,
+            lhs: Mat,
+            rhs: Mat
+        ))
     }
+}
 
-    struct Tile {
-        depth: usize,
-        a: *const f32,
-        a_stride: usize,
-        b: *const f32,
-        b_stride: usize,
-        c: *mut f32,
-        c_stride: usize,
-        width: usize,
-        scale: f32,
-        add: bool,
-    }
-
-    /// # Safety
-    /// As [`run`], for `rows` rows: as many as fit at a time.
-    unsafe fn rows_of<const TURNED: bool, const Z: usize>(tile: &Tile, rows: usize) {
-        let mut done = 0;
-        while done < rows {
-            let part = Tile {
-                a: tile
-                    .a
-                    .wrapping_add(done * if TURNED { 1 } else { tile.a_stride }),
-                c: tile.c.wrapping_add(done * tile.c_stride),
-                ..*tile
-            };
-            // SAFETY: rows `done..` of the caller's tile.
-            done += unsafe {
-                match rows - done {
-                    16.. => run::<TURNED, Z, 16>(&part),
-                    8.. => run::<TURNED, Z, 8>(&part),
-                    4.. => run::<TURNED, Z, 4>(&part),
-                    2.. => run::<TURNED, Z, 2>(&part),
-                    _ => run::<TURNED, Z, 1>(&part),
-                }
-            };
-        }
-    }
-
-    /// `M` rows × `Z` registers. Returns M.
-    ///
-    /// # Safety
-    /// `a`, `b`, `c` must be valid for the tile, the processor must have AVX-512.
-    #[target_feature(enable = "avx512f")]
-    unsafe fn run<const TURNED: bool, const Z: usize, const M: usize>(t: &Tile) -> usize {
-        let full = (1u64 << t.width) - 1;
-        let masks: [u16; Z] = std::array::from_fn(|z| (full >> (16 * z)) as u16);
-        let mut sums = [[_mm512_setzero_ps(); Z]; M];
-        let whole = t.depth / UNROLL * UNROLL;
-        let mut k = 0;
-        while k < t.depth {
-            let steps = if k < whole { UNROLL } else { 1 };
-            // SAFETY: inside the tile; loads of b are masked to its width.
-            unsafe {
-                if steps == UNROLL {
-                    let mut b = [[_mm512_setzero_ps(); Z]; UNROLL];
-                    for (u, b) in b.iter_mut().enumerate() {
-                        for z in 0..Z {
-                            let at = t.b.wrapping_add((k + u) * t.b_stride + 16 * z);
-                            b[z] = _mm512_maskz_loadu_ps(masks[z], at);
-                        }
-                    }
-                    if TURNED {
-                        for (u, b) in b.iter().enumerate() {
-                            let a = t.a.add((k + u) * t.a_stride);
-                            for (m, sum) in sums.iter_mut().enumerate() {
-                                let a = _mm512_set1_ps(*a.add(m));
-                                for z in 0..Z {
-                                    sum[z] = _mm512_fmadd_ps(a, b[z], sum[z]);
-                                }
-                            }
-                        }
-                    } else {
-                        for (m, sum) in sums.iter_mut().enumerate() {
-                            let a = t.a.add(m * t.a_stride + k);
-                            for (u, b) in b.iter().enumerate() {
-                                let a = _mm512_set1_ps(*a.add(u));
-                                for z in 0..Z {
-                                    sum[z] = _mm512_fmadd_ps(a, b[z], sum[z]);
-                                }
-                            }
-                        }
-                    }
-                } else {
-                    for (m, sum) in sums.iter_mut().enumerate() {
-                        let at = if TURNED {
-                            k * t.a_stride + m
-                        } else {
-                            m * t.a_stride + k
-                        };
-                        let a = _mm512_set1_ps(*t.a.add(at));
-                        for z in 0..Z {
-                            let at = t.b.wrapping_add(k * t.b_stride + 16 * z);
-                            let b = _mm512_maskz_loadu_ps(masks[z], at);
-                            sum[z] = _mm512_fmadd_ps(a, b, sum[z]);
-                        }
-                    }
-                }
-            }
-            k += steps;
-        }
-        let scale = _mm512_set1_ps(t.scale);
-        for (m, sum) in sums.iter().enumerate() {
-            for z in 0..Z {
-                // SAFETY: masked to the tile's width.
+/// # Safety
+/// As [`in_registers`]; the processor must have `S`.
+#[inline(always)]
+unsafe fn product<S: Simd>(c: *mut f32, stride: usize, add: bool, scale: f32, lhs: Mat, rhs: Mat) {
+    let (rows, cols, depth) = (lhs.rows, rhs.cols, lhs.cols);
+    let turned = lhs.row == 1;
+    let stretch = if turned { STRETCH } else { depth };
+    let narrow = cols <= S::LANES;
+    let (height, panel) = match narrow {
+        true => (S::HIGH, S::LANES),
+        false => (S::WIDE, 2 * S::LANES),
+    };
+    for k in (0..depth).step_by(stretch) {
+        let mut tile = Tile {
+            depth: stretch.min(depth - k),
+            a: lhs.data.as_ptr().wrapping_add(k * lhs.col),
+            a_stride: if turned { lhs.col } else { lhs.row },
+            b: std::ptr::null(),
+            b_stride: rhs.row,
+            c,
+            c_stride: stride,
+            width: 0,
+            scale,
+            add: add || k > 0,
+        };
+        let (a, b) = (tile.a, rhs.data.as_ptr().wrapping_add(k * rhs.row));
+        for i in (0..rows).step_by(height) {
+            tile.a = a.wrapping_add(i * lhs.row);
+            for j in (0..cols).step_by(panel) {
+                tile.b = b.wrapping_add(j);
+                tile.c = c.wrapping_add(i * stride + j);
+                tile.width = panel.min(cols - j);
+                let high = height.min(rows - i);
+                // SAFETY: the tile lies inside the matrices the caller vouches for.
                 unsafe {
-                    let c = t.c.wrapping_add(m * t.c_stride + 16 * z);
-                    let before = match t.add {
-                        true => _mm512_maskz_loadu_ps(masks[z], c),
-                        false => _mm512_setzero_ps(),
-                    };
-                    _mm512_mask_storeu_ps(c, masks[z], _mm512_fmadd_ps(scale, sum[z], before));
+                    match (turned, narrow) {
+                        (false, true) => rows_of::<S, false, 1>(&tile, high),
+                        (true, true) => rows_of::<S, true, 1>(&tile, high),
+                        (false, false) => rows_of::<S, false, 2>(&tile, high),
+                        (true, false) => rows_of::<S, true, 2>(&tile, high),
+                    }
                 }
+            }
+        }
+    }
+}
+
+struct Tile {
+    depth: usize,
+    a: *const f32,
+    a_stride: usize,
+    b: *const f32,
+    b_stride: usize,
+    c: *mut f32,
+    c_stride: usize,
+    width: usize,
+    scale: f32,
+    add: bool,
+}
+
+/// # Safety
+/// As [`run`], for `rows` rows: as many as fit at a time.
+#[inline(always)]
+unsafe fn rows_of<S: Simd, const TURNED: bool, const Z: usize>(tile: &Tile, rows: usize) {
+    let mut done = 0;
+    while done < rows {
+        let part = Tile {
+            a: tile
+                .a
+                .wrapping_add(done * if TURNED { 1 } else { tile.a_stride }),
+            c: tile.c.wrapping_add(done * tile.c_stride),
+            ..*tile
+        };
+        // SAFETY: rows `done..` of the caller's tile.
+        done += unsafe {
+            match rows - done {
+                16.. => run::<S, TURNED, Z, 16>(&part),
+                8.. => run::<S, TURNED, Z, 8>(&part),
+                6.. => run::<S, TURNED, Z, 6>(&part),
+                4.. => run::<S, TURNED, Z, 4>(&part),
+                2.. => run::<S, TURNED, Z, 2>(&part),
+                _ => run::<S, TURNED, Z, 1>(&part),
+            }
+        };
+    }
+}
+
+/// `M` rows × `Z` registers. Returns M.
+///
+/// # Safety
+/// `a`, `b`, `c` must be valid for the tile, the processor must have `S`.
+#[inline(always)]
+// Plain indices: an adaptor's closures are not compiled for the instruction set.
+#[allow(clippy::needless_range_loop)]
+unsafe fn run<S: Simd, const TURNED: bool, const Z: usize, const M: usize>(t: &Tile) -> usize {
+    // SAFETY: inside the tile; what lies outside its width is masked.
+    unsafe {
+        let mut masks = [S::mask(0); Z];
+        for z in 0..Z {
+            masks[z] = S::mask(t.width.saturating_sub(z * S::LANES));
+        }
+        let full = t.width == Z * S::LANES;
+        let mut sums = [[S::splat(0.0); Z]; M];
+        let mut k = 0;
+        while k + S::UNROLL <= t.depth {
+            let mut b = [[S::splat(0.0); Z]; UNROLL];
+            for u in 0..S::UNROLL {
+                for z in 0..Z {
+                    let at = t.b.wrapping_add((k + u) * t.b_stride + z * S::LANES);
+                    b[u][z] = match full {
+                        true => S::load(at),
+                        false => S::load_masked(at, masks[z]),
+                    };
+                }
+            }
+            // Transposed, a step of k is contiguous; else a row is.
+            if TURNED {
+                for u in 0..S::UNROLL {
+                    let a = t.a.add((k + u) * t.a_stride);
+                    for m in 0..M {
+                        let a = S::splat(*a.add(m));
+                        for z in 0..Z {
+                            sums[m][z] = S::fma(a, b[u][z], sums[m][z]);
+                        }
+                    }
+                }
+            } else {
+                for m in 0..M {
+                    let a = t.a.add(m * t.a_stride + k);
+                    for u in 0..S::UNROLL {
+                        let a = S::splat(*a.add(u));
+                        for z in 0..Z {
+                            sums[m][z] = S::fma(a, b[u][z], sums[m][z]);
+                        }
+                    }
+                }
+            }
+            k += S::UNROLL;
+        }
+        while k < t.depth {
+            for m in 0..M {
+                let at = match TURNED {
+                    true => k * t.a_stride + m,
+                    false => m * t.a_stride + k,
+                };
+                let a = S::splat(*t.a.add(at));
+                for z in 0..Z {
+                    let at = t.b.wrapping_add(k * t.b_stride + z * S::LANES);
+                    let b = S::load_masked(at, masks[z]);
+                    sums[m][z] = S::fma(a, b, sums[m][z]);
+                }
+            }
+            k += 1;
+        }
+        let scale = S::splat(t.scale);
+        for m in 0..M {
+            for z in 0..Z {
+                let c = t.c.wrapping_add(m * t.c_stride + z * S::LANES);
+                let before = match t.add {
+                    true => S::load_masked(c, masks[z]),
+                    false => S::splat(0.0),
+                };
+                S::store_masked(c, masks[z], S::fma(scale, sums[m][z], before));
             }
         }
         M
@@ -237,6 +255,7 @@ mod tests {
             (1, 1, 1),
             (3, 5, 7),
             (17, 16, 130),
+            (7, 8, 33),
             (30, 33, 16),
             (21, 70, 261),
         ] {
