@@ -15,11 +15,13 @@ use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Below this many rows dot products beat packing for a product of matrices.
+/// Below this many neighbouring rows dot products beat a product of matrices.
 const FEW_ROWS: usize = 5;
 /// Rows or features of one task.
 const TASK_ROWS: usize = 64;
 const TASK_FEATURES: usize = 1024;
+/// Features of B that all rows of an adapter go through before the next are read.
+const FEW_FEATURES: usize = 64;
 
 thread_local! {
     /// The transposed matrices of the pair at hand.
@@ -51,16 +53,47 @@ impl Group<'_> {
         for (level, inner) in self.levels(inner) {
             let tasks = self.tasks(level);
             let parts = carve(y, self.outputs, &tasks).into_iter();
-            let work: Vec<_> = parts
-                .zip(carve(inner, self.width(), &tasks))
-                .zip(&tasks)
-                .collect();
-            work.into_par_iter().for_each(|((y, inner), task)| {
-                let x = &x[task.rows.start * self.inputs..task.rows.end * self.inputs];
-                for (pair, scale, column, at) in self.pairs(task.adapter) {
-                    self.correct(pair, scale, x, &mut y[column..], &mut inner[at..]);
+            let parts = parts.zip(carve(inner, self.width(), &tasks)).zip(&tasks);
+            let work = parts.map(|((y, inner), task)| Part {
+                x: &x[task.rows.start * self.inputs..task.rows.end * self.inputs],
+                y,
+                inner,
+                adapter: task.adapter,
+            });
+            let (few, many): (Vec<_>, Vec<_>) = work.partition(|p| p.rows(self) < FEW_ROWS);
+            many.into_par_iter().for_each(|part| {
+                for (pair, scale, column, at) in self.pairs(part.adapter) {
+                    let (y, inner) = (&mut part.y[column..], &mut part.inner[at..]);
+                    self.correct(pair, scale, part.x, y, inner);
                 }
             });
+            let mut rows: Vec<Part> = few.into_iter().flat_map(|p| p.split(self)).collect();
+            rows.sort_by_key(|row| row.adapter);
+            let groups = rows.chunk_by_mut(|a, b| a.adapter == b.adapter);
+            groups
+                .collect::<Vec<_>>()
+                .into_par_iter()
+                .with_max_len(1)
+                .for_each(|rows| self.correct_rows(rows));
+        }
+    }
+
+    /// Rows of one adapter, wherever they lie in the batch: each stretch of the adapter is read once.
+    fn correct_rows(&self, rows: &mut [Part]) {
+        for (pair, scale, column, at) in self.pairs(rows[0].adapter) {
+            let rank = pair.a.len() / self.inputs;
+            for (i, a) in pair.a.chunks_exact(self.inputs).enumerate() {
+                for row in rows.iter_mut() {
+                    row.inner[at + i] = dot(row.x, a);
+                }
+            }
+            for (i, b) in pair.b.chunks(FEW_FEATURES * rank).enumerate() {
+                let first = column + i * FEW_FEATURES;
+                for row in rows.iter_mut() {
+                    let y = &mut row.y[first..first + b.len() / rank];
+                    add_products(y, scale, &row.inner[at..at + rank], b);
+                }
+            }
         }
     }
 
@@ -68,17 +101,6 @@ impl Group<'_> {
         let rows = x.len() / self.inputs;
         let rank = pair.a.len() / self.inputs;
         let features = pair.b.len() / rank;
-        if rows < FEW_ROWS {
-            for (t, x) in x.chunks_exact(self.inputs).enumerate() {
-                let inner = &mut inner[t * self.width()..t * self.width() + rank];
-                for (u, a) in inner.iter_mut().zip(pair.a.chunks_exact(self.inputs)) {
-                    *u = dot(x, a);
-                }
-                let y = &mut y[t * self.outputs..t * self.outputs + features];
-                add_products(y, scale, inner, &pair.b);
-            }
-            return;
-        }
         SCRATCH.with_borrow_mut(|turned| {
             let turned = turned.of(pair.a.len().max(pair.b.len()));
             transpose(&pair.a, rank, self.inputs, self.inputs, turned);
@@ -279,6 +301,33 @@ impl Group<'_> {
 
     fn level_len(&self) -> usize {
         self.plan.rows * self.width()
+    }
+}
+
+/// Neighbouring rows of one adapter, with their own places of the results.
+struct Part<'b> {
+    x: &'b [f32],
+    y: &'b mut [f32],
+    inner: &'b mut [f32],
+    adapter: usize,
+}
+
+impl<'b> Part<'b> {
+    fn rows(&self, group: &Group) -> usize {
+        self.x.len() / group.inputs
+    }
+
+    fn split(self, group: &Group) -> impl Iterator<Item = Part<'b>> {
+        let adapter = self.adapter;
+        let x = self.x.chunks_exact(group.inputs);
+        let y = self.y.chunks_exact_mut(group.outputs);
+        let inner = self.inner.chunks_exact_mut(group.width());
+        x.zip(y.zip(inner)).map(move |(x, (y, inner))| Part {
+            x,
+            y,
+            inner,
+            adapter,
+        })
     }
 }
 

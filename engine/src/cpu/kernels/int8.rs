@@ -20,8 +20,8 @@ use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Steps of K that a tile runs over: whole groups, and a widened stretch of half a panel is 16 KB.
-const STRETCH: usize = 256;
+/// Most steps of K that a tile runs over: whole groups, and a widened stretch of half a panel is 20 KB.
+const STRETCH: usize = 320;
 /// Rows that run over one stretch before the next is widened: their share of x stays in the
 /// second-level cache.
 const CHUNK: usize = 192;
@@ -63,6 +63,12 @@ pub fn multiply(x: &[f32], w: &Panels, y: &mut [f32], start: Start) {
         .into_par_iter()
         .with_max_len(1)
         .for_each(|i| run(i * size..(i * size + size).min(panels)));
+}
+
+/// Where K is cut: as evenly as groups allow.
+fn stretch(inputs: usize) -> usize {
+    let even = inputs.div_ceil(inputs.div_ceil(STRETCH));
+    even.next_multiple_of(GROUP).min(STRETCH)
 }
 
 struct Job<'a> {
@@ -110,8 +116,8 @@ unsafe fn run_panels<S: Simd>(job: &Job, panels: Range<usize>, widened: &mut [f3
     }
     for first_row in (0..job.rows).step_by(CHUNK) {
         let rows = first_row..(first_row + CHUNK).min(job.rows);
-        for first in (0..job.w.inputs).step_by(STRETCH) {
-            let depth = STRETCH.min(job.w.inputs - first);
+        for first in (0..job.w.inputs).step_by(stretch(job.w.inputs)) {
+            let depth = stretch(job.w.inputs).min(job.w.inputs - first);
             for panel in panels.clone() {
                 for lane in (0..PANEL).step_by(2 * S::LANES) {
                     let part = Part {
@@ -151,29 +157,56 @@ unsafe fn widen<S: Simd>(w: &Panels, part: &Part, out: &mut [f32]) {
     let values = &w.values[from..from + part.depth * PANEL];
     assert!(out.len() >= part.depth * 2 * S::LANES && part.lane + 2 * S::LANES <= PANEL);
     let (values, out) = (values.as_ptr().wrapping_add(part.lane), out.as_mut_ptr());
-    for k in 0..part.depth {
-        // SAFETY: row k of the part, checked above; the steps have its group.
-        unsafe {
-            let [[scale_0, scale_1], [zero_0, zero_1]] = match &w.steps {
-                Steps::Inputs(steps) => {
+    // SAFETY: rows of the part, checked above; the steps have its groups.
+    unsafe {
+        match &w.steps {
+            Steps::Inputs(steps) => {
+                for k in (0..part.depth).step_by(GROUP) {
                     let group = part.panel * w.inputs.div_ceil(GROUP) + (part.first + k) / GROUP;
-                    let at = steps.as_ptr().add(group * 2 * PANEL + part.lane);
-                    let zero = at.add(PANEL);
-                    [
-                        [S::load(at), S::load(at.add(S::LANES))],
-                        [S::load(zero), S::load(zero.add(S::LANES))],
-                    ]
+                    let at = steps[group * 2 * PANEL..][..2 * PANEL]
+                        .as_ptr()
+                        .add(part.lane);
+                    let (scale, zero) = (pair::<S>(at), pair::<S>(at.add(PANEL)));
+                    for k in k..(k + GROUP).min(part.depth) {
+                        widen_row::<S>(values, out, k, scale, zero);
+                    }
                 }
-                Steps::Outputs(steps) => {
-                    let at = (part.panel * w.inputs + part.first + k) * 2;
-                    [[S::splat(steps[at]); 2], [S::splat(steps[at + 1]); 2]]
+            }
+            Steps::Outputs(steps) => {
+                let steps = &steps[(part.panel * w.inputs + part.first) * 2..][..part.depth * 2];
+                for k in 0..part.depth {
+                    let (scale, zero) = (S::splat(steps[2 * k]), S::splat(steps[2 * k + 1]));
+                    widen_row::<S>(values, out, k, [scale; 2], [zero; 2]);
                 }
-            };
-            let (from, to) = (values.add(k * PANEL), out.add(k * 2 * S::LANES));
-            S::store(to, S::fma(S::widen(from), scale_0, zero_0));
-            let high = S::fma(S::widen(from.add(S::LANES)), scale_1, zero_1);
-            S::store(to.add(S::LANES), high);
+            }
         }
+    }
+}
+
+/// # Safety
+/// `at` must have two registers; the processor must have `S`.
+#[inline(always)]
+unsafe fn pair<S: Simd>(at: *const f32) -> [S::Floats; 2] {
+    // SAFETY: the caller's promise.
+    unsafe { [S::load(at), S::load(at.add(S::LANES))] }
+}
+
+/// # Safety
+/// `values` must have a row `k` of a panel, `out` one of a part; the processor must have `S`.
+#[inline(always)]
+unsafe fn widen_row<S: Simd>(
+    values: *const i8,
+    out: *mut f32,
+    k: usize,
+    scale: [S::Floats; 2],
+    zero: [S::Floats; 2],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (from, to) = (values.add(k * PANEL), out.add(k * 2 * S::LANES));
+        let high = S::widen(from.add(S::LANES));
+        S::store(to, S::fma(S::widen(from), scale[0], zero[0]));
+        S::store(to.add(S::LANES), S::fma(high, scale[1], zero[1]));
     }
 }
 
@@ -321,8 +354,8 @@ unsafe fn few_rows<S: Simd, const R: usize>(job: &Job, panel: usize) {
     let groups = w.inputs.div_ceil(GROUP);
     let steps = &steps[panel * groups * 2 * PANEL..(panel + 1) * groups * 2 * PANEL];
     assert_eq!(job.x.len(), R * w.inputs);
-    for first in (0..w.inputs).step_by(STRETCH) {
-        let depth = STRETCH.min(w.inputs - first);
+    for first in (0..w.inputs).step_by(stretch(w.inputs)) {
+        let depth = stretch(w.inputs).min(w.inputs - first);
         let tile = Tile {
             x: job.x.as_ptr(),
             x_stride: w.inputs,
