@@ -22,7 +22,7 @@ pub struct InterferenceBench {
     #[command(flatten)]
     common: Common,
     /// Tokens of each stream
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 1000)]
     tokens: usize,
 }
 
