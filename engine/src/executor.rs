@@ -30,6 +30,30 @@ pub struct Score {
     pub is_argmax: bool,
 }
 
+/// One [`Executor::backward`], owned so that it can be done in parts.
+#[derive(Debug, Default)]
+pub struct BackwardPass {
+    pub batch: PackedBatch,
+    pub targets: Vec<Target>,
+    pub grads: Vec<Option<LoraGrads>>,
+    /// The nll of each target, once the pass is done.
+    pub nll: Vec<f32>,
+    /// Parts done; what a part is, is the executor's affair.
+    pub(crate) parts: usize,
+}
+
+impl BackwardPass {
+    /// The arguments of [`Executor::backward`].
+    pub fn new(batch: PackedBatch, targets: Vec<Target>, grads: Vec<Option<LoraGrads>>) -> Self {
+        BackwardPass {
+            batch,
+            targets,
+            grads,
+            ..Default::default()
+        }
+    }
+}
+
 pub trait Executor: Send {
     fn config(&self) -> &ModelConfig;
 
@@ -60,4 +84,11 @@ pub trait Executor: Send {
         targets: &[Target],
         grads: &mut [Option<LoraGrads>],
     ) -> Result<Vec<f32>>;
+
+    /// The next part of a pass; `true` when it was the last. Other batches may run between the parts, but
+    /// no other backward. After an error the pass must be dropped.
+    fn backward_part(&mut self, pass: &mut BackwardPass) -> Result<bool> {
+        pass.nll = self.backward(&pass.batch, &pass.targets, &mut pass.grads)?;
+        Ok(true)
+    }
 }

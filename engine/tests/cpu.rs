@@ -342,6 +342,42 @@ fn rounded_weights_are_near_f32() {
     }
 }
 
+/// Whatever is served between the parts: the same bits as in one piece.
+#[test]
+fn a_pass_in_parts_is_the_whole() {
+    for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+        let c = config(Family::Qwen3);
+        let mut cpu = cpu(&c, precision);
+        let batch = mixed_batch(&c);
+        let targets = next_token_targets(&batch, 1.0);
+        let zeros = || -> Vec<_> {
+            let adapters = batch.adapters.iter();
+            adapters.map(|a| Some(a.zeros_like())).collect()
+        };
+        let mut want = zeros();
+        let nll = cpu.backward(&batch, &targets, &mut want).unwrap();
+
+        let mut pass = BackwardPass::new(batch.clone(), targets, zeros());
+        let slot = cpu.kv_new();
+        let mut parts = 1usize;
+        while !cpu.backward_part(&mut pass).unwrap() {
+            parts += 1;
+            let mut other = PackedBatch::new();
+            let start = cpu.kv_len(slot);
+            other.push(
+                &tokens(5, parts as u64),
+                start,
+                Some(slot),
+                &[adapter(&c, 3, 9)],
+            );
+            cpu.forward(&other, &[4]).unwrap();
+        }
+        assert!(parts > 2 * c.num_layers, "{parts} parts");
+        assert_eq!(pass.nll, nll);
+        assert_eq!(pass.grads, want);
+    }
+}
+
 #[test]
 fn score_is_log_softmax_of_the_logits() {
     let c = config(Family::Llama);

@@ -52,7 +52,7 @@ impl Head<'_> {
         scores
     }
 
-    /// The nll of each target; `d_h` becomes the gradient of `Σ weight · nll`.
+    /// The nll of each target; the gradient of `Σ weight · nll` is added to `d_h`.
     pub fn backward(
         &self,
         h: &[f32],
@@ -61,7 +61,6 @@ impl Head<'_> {
         temp: &mut Temp,
     ) -> Vec<f32> {
         let (vocab, hidden) = (self.linear.outputs, self.norm.len());
-        d_h.fill(0.0);
         let mut nll = Vec::with_capacity(targets.len());
         for targets in targets.chunks(self.block()) {
             let x = temp.x.of(targets.len() * hidden);

@@ -9,6 +9,7 @@
 //! ```text
 //! plan     the batch, checked: who attends to what, which rows which adapter corrects
 //! layer    forward of one decoder layer          backward   its gradient
+//! training a backward pass in parts, a layer each
 //! lora     the adapters' part of both            head       logits, scores, cross-entropy
 //! linear   a frozen product and its input gradient
 //! kernels  the inner loops, and all `unsafe`
@@ -22,6 +23,7 @@ mod layer;
 mod linear;
 mod lora;
 mod plan;
+mod training;
 mod weights;
 mod workspace;
 
@@ -30,14 +32,13 @@ pub use kernels::peak::{Peak, measure_peak};
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::executor::{Executor, KvSlot, Score, Target};
+use crate::executor::{BackwardPass, Executor, KvSlot, Score, Target};
 use crate::lora::LoraGrads;
 use crate::weights::ModelFiles;
 use head::Head;
 use kv::Slots;
 use layer::{Pass, Shape};
 use linear::Format;
-use lora::LayerGrads;
 use plan::Plan;
 use weights::Weights;
 use workspace::{Saved, Workspace};
@@ -81,7 +82,9 @@ struct Inner {
     shape: Shape,
     weights: Weights,
     slots: Slots,
-    workspace: Workspace,
+    serving: Workspace,
+    /// A workspace of its own: batches are served between the parts of a training pass.
+    training: Workspace,
 }
 
 impl Cpu {
@@ -113,7 +116,8 @@ impl Cpu {
             shape: Shape::new(config),
             weights,
             slots: Slots::default(),
-            workspace: Workspace::default(),
+            serving: Workspace::default(),
+            training: Workspace::default(),
         };
         Ok(Cpu { pool, inner })
     }
@@ -159,6 +163,11 @@ impl Executor for Cpu {
         let inner = &mut self.inner;
         self.pool.install(|| inner.backward(batch, targets, grads))
     }
+
+    fn backward_part(&mut self, pass: &mut BackwardPass) -> Result<bool> {
+        let inner = &mut self.inner;
+        self.pool.install(|| inner.backward_part(pass))
+    }
 }
 
 impl Inner {
@@ -173,9 +182,9 @@ impl Inner {
         if plan.rows == 0 {
             return Ok(Vec::new());
         }
-        self.decode(batch, &plan, false);
-        let h = self.workspace.hidden.get(plan.rows * self.shape.hidden);
-        Ok(head(&self.weights, &self.shape).logits(h, wanted, &mut self.workspace.temp))
+        self.decode(batch, &plan);
+        let h = self.serving.hidden.get(plan.rows * self.shape.hidden);
+        Ok(head(&self.weights, &self.shape).logits(h, wanted, &mut self.serving.temp))
     }
 
     fn score(&mut self, batch: &PackedBatch, targets: &[Target]) -> Result<Vec<Score>> {
@@ -184,75 +193,22 @@ impl Inner {
         if plan.rows == 0 {
             return Ok(Vec::new());
         }
-        self.decode(batch, &plan, false);
-        let h = self.workspace.hidden.get(plan.rows * self.shape.hidden);
-        Ok(head(&self.weights, &self.shape).score(h, targets, &mut self.workspace.temp))
+        self.decode(batch, &plan);
+        let h = self.serving.hidden.get(plan.rows * self.shape.hidden);
+        Ok(head(&self.weights, &self.shape).score(h, targets, &mut self.serving.temp))
     }
 
-    fn backward(
-        &mut self,
-        batch: &PackedBatch,
-        targets: &[Target],
-        grads: &mut [Option<LoraGrads>],
-    ) -> Result<Vec<f32>> {
-        let plan = Plan::new(&self.config, batch, &self.slots)?;
-        plan.check_targets(targets, self.config.vocab_size)?;
-        plan.check_grads(&self.config, grads)?;
-        if plan.rows == 0 {
-            return Ok(Vec::new());
-        }
-        self.decode(batch, &plan, true);
-
-        let Workspace {
-            hidden,
-            d_hidden,
-            layers,
-            temp,
-        } = &mut self.workspace;
-        let len = plan.rows * self.shape.hidden;
-        let dh = d_hidden.of(len);
-        let nll = head(&self.weights, &self.shape).backward(hidden.get(len), targets, dh, temp);
-        let trains = |l: &usize| {
-            grads
-                .iter()
-                .flatten()
-                .any(|g| g[*l].iter().any(Option::is_some))
-        };
-        let Some(lowest) = (0..self.config.num_layers).find(trains) else {
-            return Ok(nll);
-        };
-        for index in (lowest..self.config.num_layers).rev() {
-            let mut layer_grads: Vec<_> = grads
-                .iter_mut()
-                .map(|g| g.as_mut().map(|g| &mut g[index]))
-                .collect();
-            let layer_grads: &mut LayerGrads = &mut layer_grads;
-            let pass = Pass {
-                shape: &self.shape,
-                weights: &self.weights.layers[index],
-                plan: &plan,
-                index,
-            };
-            pass.backward(dh, &layers[index], temp, layer_grads, index == lowest);
-        }
-        Ok(nll)
-    }
-
-    /// Runs all layers, leaving the last one's output in the residual stream; keeps every layer's
-    /// activations if backward will follow.
-    fn decode(&mut self, batch: &PackedBatch, plan: &Plan, keep: bool) {
+    /// Runs all layers, leaving the last one's output in the residual stream.
+    fn decode(&mut self, batch: &PackedBatch, plan: &Plan) {
         let Workspace {
             hidden,
             layers,
             temp,
             ..
-        } = &mut self.workspace;
+        } = &mut self.serving;
         let h = hidden.of(plan.rows * self.shape.hidden);
         self.weights.embed(&batch.tokens, self.shape.hidden, h);
-        let kept = if keep { self.weights.layers.len() } else { 1 };
-        if layers.len() < kept {
-            layers.resize_with(kept, Saved::default);
-        }
+        layers.resize_with(1, Saved::default);
         for (index, weights) in self.weights.layers.iter().enumerate() {
             let pass = Pass {
                 shape: &self.shape,
@@ -260,8 +216,7 @@ impl Inner {
                 plan,
                 index,
             };
-            let saved = &mut layers[if keep { index } else { 0 }];
-            pass.forward(h, &mut self.slots, saved, temp);
+            pass.forward(h, &mut self.slots, &mut layers[0], temp);
         }
         for span in &plan.spans {
             if let Some(slot) = span.kv {

@@ -1,9 +1,10 @@
 //! The scheduler: one thread owns the executor and shares it between generation, scoring and training.
 //!
 //! Each turn is one packed forward pass that moves every running sequence on by a token and feeds
-//! prompts in, then at most one slice of scoring and one of training. So a stream never waits longer
-//! than two slices, however long the training is; while it runs, slices get only a share of the time,
-//! so that most of its tokens do not wait at all. Interactive requests are admitted first, then
+//! prompts in, then at most one slice of scoring and one of training. While somebody watches a stream a
+//! slice of training is one layer of one pass, so that a stream never waits longer than that, however
+//! long the training is, and slices get only a share of the time, so that most of its tokens do not wait
+//! at all. Interactive requests are admitted first, then
 //! ingest, then the outer loop; background work never keeps an interactive request from a place. What
 //! prompts have in common is computed [once](prefix).
 //!
@@ -48,7 +49,7 @@ pub struct EngineOptions {
     pub max_sequences: usize,
     /// Interactive requests that may wait for a place; more are refused.
     pub max_waiting: usize,
-    /// Tokens of training or scoring between two decoding steps, while something is being generated.
+    /// Tokens of a training pass, or of scoring between two decoding steps, while someone watches a stream.
     pub train_slice_tokens: usize,
     /// The part of the time that training and scoring may take while someone watches a stream: so
     /// few of its tokens have to wait for a slice.

@@ -42,14 +42,25 @@ impl Training {
         self.step.is_none() && self.candidates.iter().all(Candidate::finished)
     }
 
-    /// Runs the next micro-batch, and the update when it was the step's last; returns its tokens.
-    pub fn slice(&mut self, executor: &mut dyn Executor, budget: usize) -> Result<usize> {
+    /// Whether a micro-batch has begun and not ended: no other training may have a turn meanwhile.
+    pub fn under_way(&self) -> bool {
+        self.step.as_ref().is_some_and(Step::under_way)
+    }
+
+    /// Runs the next micro-batch, all of it if `whole`, else the next part; and the update when it was the
+    /// step's last. Returns the tokens of a micro-batch that is through.
+    pub fn slice(
+        &mut self,
+        executor: &mut dyn Executor,
+        budget: usize,
+        whole: bool,
+    ) -> Result<usize> {
         self.started.get_or_insert_with(Instant::now);
         let mut step = match self.step.take() {
             Some(step) => step,
             None => Step::begin(&mut self.candidates),
         };
-        let tokens = step.slice(executor, &mut self.candidates, budget)?;
+        let tokens = step.slice(executor, &mut self.candidates, budget, whole)?;
         if step.pending() {
             self.step = Some(step);
             return Ok(tokens);

@@ -368,12 +368,13 @@ impl Worker {
     }
 
     fn train(&mut self) {
-        let Some(at) = first(&self.training, |t| t.priority) else {
+        let begun = self.training.iter().position(Training::under_way);
+        let Some(at) = begun.or_else(|| first(&self.training, |t| t.priority)) else {
             return;
         };
-        let budget = self.slice_tokens();
+        let (budget, whole) = (self.slice_tokens(), !self.watched());
         let (job, executor) = (&mut self.training[at], self.executor.as_mut());
-        let reply = match guard(|| job.slice(executor, budget)) {
+        let reply = match guard(|| job.slice(executor, budget, whole)) {
             Ok(tokens) => {
                 self.totals.trained_tokens += tokens as u64;
                 job.done().then(|| Ok(job.take()))

@@ -3,7 +3,7 @@
 use super::Candidate;
 use crate::batch::PackedBatch;
 use crate::error::{Error, Result};
-use crate::executor::{Executor, Target};
+use crate::executor::{BackwardPass, Executor, Target};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -34,7 +34,7 @@ pub fn step(
 ) -> Result<Vec<StepReport>> {
     let mut step = Step::begin(candidates);
     while step.pending() {
-        step.slice(executor, candidates, token_budget)?;
+        step.slice(executor, candidates, token_budget, true)?;
     }
     step.finish(candidates)
 }
@@ -43,7 +43,17 @@ pub fn step(
 #[derive(Debug)]
 pub struct Step {
     work: VecDeque<Item>,
+    /// The micro-batch under way.
+    pass: Option<Pass>,
     sums: Vec<Sums>,
+}
+
+#[derive(Debug)]
+struct Pass {
+    backward: BackwardPass,
+    /// The candidate behind each adapter, and of each target.
+    trained: Vec<usize>,
+    owners: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -63,6 +73,7 @@ impl Step {
     pub fn begin(candidates: &mut [Candidate]) -> Self {
         let mut step = Step {
             work: VecDeque::new(),
+            pass: None,
             sums: vec![Sums::default(); candidates.len()],
         };
         for (candidate, c) in candidates.iter_mut().enumerate() {
@@ -79,20 +90,52 @@ impl Step {
 
     /// Whether there is a slice left.
     pub fn pending(&self) -> bool {
-        !self.work.is_empty()
+        self.under_way() || !self.work.is_empty()
     }
 
-    /// Forward and backward of the next micro-batch; returns how many tokens it had.
+    /// Whether a micro-batch has begun and not ended: the executor must be given no other meanwhile.
+    pub fn under_way(&self) -> bool {
+        self.pass.is_some()
+    }
+
+    /// Forward and backward of the next micro-batch: all of it if `whole`, else the next part. Returns how
+    /// many tokens it had when it is through, else 0.
     pub fn slice(
         &mut self,
         executor: &mut dyn Executor,
         candidates: &mut [Candidate],
         token_budget: usize,
+        whole: bool,
     ) -> Result<usize> {
+        let mut pass = match self.pass.take() {
+            Some(pass) => pass,
+            None => self.assemble(candidates, token_budget),
+        };
+        while !executor.backward_part(&mut pass.backward)? {
+            if !whole {
+                self.pass = Some(pass);
+                return Ok(0);
+            }
+        }
+        let BackwardPass {
+            batch, grads, nll, ..
+        } = pass.backward;
+        for (candidate, grads) in pass.trained.into_iter().zip(grads) {
+            candidates[candidate].grads =
+                grads.ok_or_else(|| Error::Executor("backward lost a gradient".into()))?;
+        }
+        for (owner, nll) in pass.owners.into_iter().zip(nll) {
+            self.sums[owner].loss += f64::from(nll);
+        }
+        Ok(batch.tokens.len())
+    }
+
+    /// The next micro-batch.
+    fn assemble(&mut self, candidates: &mut [Candidate], token_budget: usize) -> Pass {
         let mut batch = PackedBatch::new();
         let mut targets = Vec::new();
-        let mut owners = Vec::new(); // of each target
-        let mut trained: Vec<usize> = Vec::new(); // the candidate behind each adapter
+        let mut owners = Vec::new();
+        let mut trained: Vec<usize> = Vec::new();
         while let Some(item) = self.work.front() {
             let candidate = &candidates[item.candidate];
             let example = candidate.example(item.example);
@@ -114,25 +157,21 @@ impl Step {
             }
             self.work.pop_front();
         }
-        let mut grads: Vec<_> = trained
+        let grads = trained
             .iter()
             .map(|c| Some(std::mem::take(&mut candidates[*c].grads)))
             .collect();
-        let nll = executor.backward(&batch, &targets, &mut grads)?;
-        for (candidate, grads) in trained.into_iter().zip(grads) {
-            candidates[candidate].grads =
-                grads.ok_or_else(|| Error::Executor("backward lost a gradient".into()))?;
+        Pass {
+            backward: BackwardPass::new(batch, targets, grads),
+            trained,
+            owners,
         }
-        for (owner, nll) in owners.into_iter().zip(nll) {
-            self.sums[owner].loss += f64::from(nll);
-        }
-        Ok(batch.tokens.len())
     }
 
     /// Updates every candidate that had work; to be called when nothing is pending. Fails if one of
     /// them diverged.
     pub fn finish(self, candidates: &mut [Candidate]) -> Result<Vec<StepReport>> {
-        assert!(self.work.is_empty(), "the step still has pending slices");
+        assert!(!self.pending(), "the step still has pending slices");
         let with_work = candidates.iter_mut().zip(self.sums).enumerate();
         with_work
             .filter(|(_, (_, sums))| sums.targets > 0)

@@ -1,0 +1,163 @@
+//! A training pass in parts: every layer forward, the head in blocks of rows, the layers that train
+//! backward. A caller that serves others stops between the parts; the activations wait in a workspace of
+//! their own.
+
+use super::layer::Pass;
+use super::lora::LayerGrads;
+use super::plan::Plan;
+use super::workspace::{Saved, Workspace};
+use super::{Inner, head};
+use crate::batch::PackedBatch;
+use crate::error::Result;
+use crate::executor::{BackwardPass, Target};
+use crate::lora::LoraGrads;
+
+/// Targets of one part: fewer would read the output projection too often, more would take longer than a
+/// layer does.
+const HEAD_ROWS: usize = 36;
+
+/// One pass and where its results go.
+struct Work<'a> {
+    batch: &'a PackedBatch,
+    targets: &'a [Target],
+    grads: &'a mut [Option<LoraGrads>],
+    nll: &'a mut Vec<f32>,
+    /// Targets the head takes at a time.
+    head_rows: usize,
+}
+
+impl Inner {
+    pub(super) fn backward(
+        &mut self,
+        batch: &PackedBatch,
+        targets: &[Target],
+        grads: &mut [Option<LoraGrads>],
+    ) -> Result<Vec<f32>> {
+        let plan = Plan::new(&self.config, batch, &self.slots)?;
+        self.check(&plan, targets, grads)?;
+        let mut nll = Vec::with_capacity(targets.len());
+        let mut work = Work {
+            batch,
+            targets,
+            grads,
+            nll: &mut nll,
+            head_rows: targets.len().max(1),
+        };
+        let mut part = 0;
+        while !self.part(&plan, &mut work, part) {
+            part += 1;
+        }
+        Ok(nll)
+    }
+
+    pub(super) fn backward_part(&mut self, pass: &mut BackwardPass) -> Result<bool> {
+        let plan = Plan::new(&self.config, &pass.batch, &self.slots)?;
+        if pass.parts == 0 {
+            self.check(&plan, &pass.targets, &pass.grads)?;
+            pass.nll.clear();
+        }
+        let mut work = Work {
+            batch: &pass.batch,
+            targets: &pass.targets,
+            grads: &mut pass.grads,
+            nll: &mut pass.nll,
+            head_rows: HEAD_ROWS,
+        };
+        let done = self.part(&plan, &mut work, pass.parts);
+        pass.parts += 1;
+        Ok(done)
+    }
+
+    fn check(&self, plan: &Plan, targets: &[Target], grads: &[Option<LoraGrads>]) -> Result<()> {
+        plan.check_targets(targets, self.config.vocab_size)?;
+        plan.check_grads(&self.config, grads)
+    }
+
+    /// Runs one part; `true` if it was the last.
+    fn part(&mut self, plan: &Plan, work: &mut Work, part: usize) -> bool {
+        let layers = self.config.num_layers;
+        let blocks = work.targets.len().div_ceil(work.head_rows);
+        // Without rows nothing has a value, without targets nothing a gradient.
+        if plan.rows == 0 || blocks == 0 {
+            return true;
+        }
+        let trains = |l: &usize| {
+            let mut grads = work.grads.iter().flatten();
+            grads.any(|g| g[*l].iter().any(Option::is_some))
+        };
+        let lowest = (0..layers).find(trains).unwrap_or(layers);
+        match part {
+            _ if part < layers => self.layer_forward(plan, work.batch, part),
+            _ if part < layers + blocks => self.head_block(plan, work, part - layers),
+            _ => {
+                let index = 2 * layers + blocks - 1 - part;
+                self.layer_backward(plan, work, index, index == lowest);
+            }
+        }
+        part + 1 == layers + blocks + (layers - lowest)
+    }
+
+    fn layer_forward(&mut self, plan: &Plan, batch: &PackedBatch, index: usize) {
+        let Workspace {
+            hidden,
+            layers,
+            temp,
+            ..
+        } = &mut self.training;
+        let h = hidden.of(plan.rows * self.shape.hidden);
+        if index == 0 {
+            self.weights.embed(&batch.tokens, self.shape.hidden, h);
+            layers.resize_with(self.weights.layers.len(), Saved::default);
+        }
+        let pass = Pass {
+            shape: &self.shape,
+            weights: &self.weights.layers[index],
+            plan,
+            index,
+        };
+        pass.forward(h, &mut self.slots, &mut layers[index], temp);
+    }
+
+    fn head_block(&mut self, plan: &Plan, work: &mut Work, block: usize) {
+        let Workspace {
+            hidden,
+            d_hidden,
+            temp,
+            ..
+        } = &mut self.training;
+        let len = plan.rows * self.shape.hidden;
+        let dh = d_hidden.of(len);
+        if block == 0 {
+            dh.fill(0.0);
+        }
+        let first = block * work.head_rows;
+        let last = (first + work.head_rows).min(work.targets.len());
+        let targets = &work.targets[first..last];
+        let head = head(&self.weights, &self.shape);
+        work.nll
+            .extend(head.backward(hidden.get(len), targets, dh, temp));
+    }
+
+    fn layer_backward(&mut self, plan: &Plan, work: &mut Work, index: usize, lowest: bool) {
+        let Workspace {
+            d_hidden,
+            layers,
+            temp,
+            ..
+        } = &mut self.training;
+        let dh = d_hidden.of(plan.rows * self.shape.hidden);
+        let mut grads: Vec<_> = work
+            .grads
+            .iter_mut()
+            .map(|g| g.as_mut().map(|g| &mut g[index]))
+            .collect();
+        let grads: &mut LayerGrads = &mut grads;
+        let pass = Pass {
+            shape: &self.shape,
+            weights: &self.weights.layers[index],
+            plan,
+            index,
+        };
+        pass.backward(dh, &layers[index], temp, grads, lowest);
+    }
+}
