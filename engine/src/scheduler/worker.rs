@@ -372,9 +372,9 @@ impl Worker {
         let Some(at) = begun.or_else(|| first(&self.training, |t| t.priority)) else {
             return;
         };
-        let (budget, whole) = (self.slice_tokens(), !self.watched());
+        let budget = self.slice_tokens();
         let (job, executor) = (&mut self.training[at], self.executor.as_mut());
-        let reply = match guard(|| job.slice(executor, budget, whole)) {
+        let reply = match guard(|| job.slice(executor, budget)) {
             Ok(tokens) => {
                 self.totals.trained_tokens += tokens as u64;
                 job.done().then(|| Ok(job.take()))
@@ -386,7 +386,7 @@ impl Worker {
         }
     }
 
-    /// Small while someone watches a stream, so that it stays smooth.
+    /// Few while someone watches a stream, so that it stays smooth.
     fn slice_tokens(&self) -> usize {
         match self.watched() {
             true => self.options.train_slice_tokens,

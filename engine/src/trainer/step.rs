@@ -34,7 +34,7 @@ pub fn step(
 ) -> Result<Vec<StepReport>> {
     let mut step = Step::begin(candidates);
     while step.pending() {
-        step.slice(executor, candidates, token_budget, true)?;
+        step.slice(executor, candidates, token_budget)?;
     }
     step.finish(candidates)
 }
@@ -98,24 +98,21 @@ impl Step {
         self.pass.is_some()
     }
 
-    /// Forward and backward of the next micro-batch: all of it if `whole`, else the next part. Returns how
-    /// many tokens it had when it is through, else 0.
+    /// The next part of forward and backward of a micro-batch. Returns how many tokens it had when it is
+    /// through, else 0.
     pub fn slice(
         &mut self,
         executor: &mut dyn Executor,
         candidates: &mut [Candidate],
         token_budget: usize,
-        whole: bool,
     ) -> Result<usize> {
         let mut pass = match self.pass.take() {
             Some(pass) => pass,
             None => self.assemble(candidates, token_budget),
         };
-        while !executor.backward_part(&mut pass.backward)? {
-            if !whole {
-                self.pass = Some(pass);
-                return Ok(0);
-            }
+        if !executor.backward_part(&mut pass.backward)? {
+            self.pass = Some(pass);
+            return Ok(0);
         }
         let BackwardPass {
             batch, grads, nll, ..
