@@ -6,9 +6,9 @@
 //! its query heads, hence one task's own.
 
 use super::Shared;
-use super::f32::{Mat, MatMut, axpy, dot};
-use super::math;
+use super::f32::{Mat, MatMut, dot};
 use super::tile::{matmul, matmul_at, transpose};
+use super::{math, rows};
 use rayon::prelude::*;
 use std::cell::RefCell;
 
@@ -108,9 +108,7 @@ unsafe fn forward_task(heads: Heads, span: Span, kv: usize, q: &[f32], out: Shar
                 if rows < FEW {
                     for i in 0..rows {
                         let s = &mut scores[..seen - rows + i + 1];
-                        for (s, k) in s.iter_mut().zip(k.chunks(span.stride)) {
-                            *s = dot(&q[i * width..i * width + size], &k[..size]);
-                        }
+                        rows::dots(&q[i * width..i * width + size], k, span.stride, s);
                         let norm = softmax(s, heads.scale());
                         // SAFETY: this task's row and head.
                         let (o, l) = unsafe {
@@ -121,10 +119,7 @@ unsafe fn forward_task(heads: Heads, span: Span, kv: usize, q: &[f32], out: Shar
                             )
                         };
                         l[0] = norm;
-                        o.fill(0.0);
-                        for (s, v) in s.iter().zip(v.chunks(span.stride)) {
-                            axpy(o, *s, &v[..size]);
-                        }
+                        rows::weighted_sum(s, v, span.stride, o);
                     }
                     continue;
                 }
