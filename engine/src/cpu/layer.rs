@@ -175,15 +175,28 @@ impl Pass<'_> {
                 slots.append(slot, self.index, kv_dim, rows.map(|row| &row[q_dim..]));
             }
         }
-        let slots = &*slots;
-        let view = |span: &Span| {
+        // Keys and values that continue a prefix stand behind a copy of it.
+        let joined: Vec<f32> = (self.plan.spans.iter())
+            .filter_map(|s| Some((s.prefix.clone()?, s.rows.clone())))
+            .flat_map(|(prefix, own)| prefix.chain(own))
+            .flat_map(|row| &qkv[row * width + q_dim..(row + 1) * width])
+            .copied()
+            .collect();
+        let (slots, mut joined) = (&*slots, joined.as_slice());
+        let mut view = |span: &Span| {
             let first = span.rows.start;
-            let (k, v, stride) = match span.kv {
-                Some(slot) => {
+            let (k, v, stride) = match (span.kv, &span.prefix) {
+                (Some(slot), _) => {
                     let (k, v) = slots.layer(slot, self.index);
                     (k, v, kv_dim)
                 }
-                None => {
+                (None, Some(_)) => {
+                    let both = 2 * kv_dim;
+                    let (own, rest) = joined.split_at((span.past + span.rows.len()) * both);
+                    joined = rest;
+                    (own, &own[kv_dim..], both)
+                }
+                (None, None) => {
                     let at = first * width + q_dim;
                     (&qkv[at..], &qkv[at + kv_dim..], width)
                 }
@@ -197,7 +210,7 @@ impl Pass<'_> {
                 stride,
             }
         };
-        let spans: Vec<_> = self.plan.spans.iter().map(view).collect();
+        let spans: Vec<_> = self.plan.spans.iter().map(&mut view).collect();
         attention::forward(heads, &spans, qkv, out, lse);
     }
 }

@@ -3,7 +3,8 @@
 //! Queries go in blocks of 64 rows, so that a block multiplies only the keys it may see. Scores of a
 //! block never leave the task's scratch; backward makes the probabilities again from the log-sum-exp
 //! that forward kept. A task is one (sequence, KV head): the gradients of a KV head are the sum over
-//! its query heads, hence one task's own.
+//! its query heads, hence one task's own; backward takes sequences with one prefix together, since they
+//! add to the same keys.
 
 use super::Shared;
 use super::f32::{Mat, MatMut, dot};
@@ -11,6 +12,7 @@ use super::tile::{matmul, matmul_at, transpose};
 use super::{math, rows};
 use rayon::prelude::*;
 use std::cell::RefCell;
+use std::ops::Range;
 
 const BLOCK: usize = 64;
 /// Below this many query rows products of matrices gain nothing over loops.
@@ -62,7 +64,7 @@ pub struct Span<'a> {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<[Vec<f32>; 4]> = RefCell::default();
+    static SCRATCH: RefCell<[Vec<f32>; 2]> = RefCell::default();
 }
 
 /// Attention of every sequence. `q` are the rows of the whole batch (`heads.row()` wide), `out` is
@@ -93,7 +95,7 @@ unsafe fn forward_task(heads: Heads, span: Span, kv: usize, q: &[f32], out: Shar
     assert!((keys - 1) * span.stride + column + size <= span.k.len().min(span.v.len()));
     assert!((span.first + span.rows) * width <= q.len());
     let (k, v) = (&span.k[column..], &span.v[column..]);
-    SCRATCH.with_borrow_mut(|[scores, _, k_turned, _]| {
+    SCRATCH.with_borrow_mut(|[scores, k_turned]| {
         grow(scores, BLOCK.min(span.rows) * keys);
         if span.rows >= FEW {
             grow(k_turned, keys * size);
@@ -155,24 +157,32 @@ pub struct Kept<'a> {
     pub d_out: &'a [f32],
 }
 
-/// The gradient of [`forward`] for sequences `(first row, rows)` that stand alone, into `d_qkv` (laid
-/// out as `qkv`). Spans ascend and do not overlap.
-pub fn backward(heads: Heads, spans: &[(usize, usize)], kept: Kept, d_qkv: &mut [f32]) {
-    check_disjoint(spans.iter().copied());
+/// A sequence's rows of the batch, and those of its prefix.
+pub type Rows = (Range<usize>, Option<Range<usize>>);
+
+/// The gradient of [`forward`] for sequences without slots, into `d_qkv` (laid out as `qkv`). Sequences
+/// ascend and do not overlap; those with one prefix follow it and each other.
+pub fn backward(heads: Heads, sequences: &[Rows], kept: Kept, d_qkv: &mut [f32]) {
+    check_disjoint(sequences.iter().map(|(own, _)| (own.start, own.len())));
+    // What shares keys is one task's: a prefix and all that follow it.
+    let families: Vec<&[Rows]> = sequences.chunk_by(|_, next| next.1.is_some()).collect();
+    for family in &families {
+        let first = &family[0].0;
+        let mut prefixes = family[1..].iter().map(|(_, prefix)| prefix);
+        assert!(family[0].1.is_none() && prefixes.all(|p| p.as_ref() == Some(first)));
+    }
     let d_qkv = Shared::new(d_qkv);
-    let tasks = (0..spans.len() * heads.keys)
+    let tasks = (0..families.len() * heads.keys)
         .into_par_iter()
         .with_max_len(1);
     tasks.for_each(|task| {
-        // SAFETY: spans are disjoint, and each task has its own (span, KV head).
+        let (family, kv) = (families[task / heads.keys], task % heads.keys);
+        // SAFETY: sequences are disjoint, and each task has its own (family, KV head).
         unsafe {
-            backward_task(
-                heads,
-                spans[task / heads.keys],
-                task % heads.keys,
-                kept,
-                d_qkv,
-            )
+            clear(heads, family, kv, d_qkv);
+            for sequence in family {
+                backward_task(heads, sequence, kv, kept, d_qkv);
+            }
         }
     });
 }
@@ -185,59 +195,74 @@ fn check_disjoint(spans: impl Iterator<Item = (usize, usize)>) {
     }
 }
 
+/// Where key and value of a KV head stand in a row of q, k and v.
+fn key_and_value(heads: Heads, kv: usize) -> [usize; 2] {
+    let k = heads.q_dim() + kv * heads.size;
+    [k, k + heads.kv_dim()]
+}
+
 /// # Safety
-/// No other task may touch this span's rows of this KV head (its keys, values and query heads).
-unsafe fn backward_task(
-    heads: Heads,
-    (first, length): (usize, usize),
-    kv: usize,
-    kept: Kept,
-    d_qkv: Shared,
-) {
-    let (width, size, scale) = (heads.row(), heads.size, heads.scale());
-    assert!((first + length) * width <= kept.qkv.len().min(d_qkv.len()));
-    assert!((first + length) * heads.q_dim() <= kept.out.len().min(kept.d_out.len()));
-    let (k_at, v_at) = (
-        first * width + heads.q_dim() + kv * size,
-        first * width + heads.q_dim() + heads.kv_dim() + kv * size,
-    );
-    let extent = (length - 1) * width + size;
-    let (k, v) = (&kept.qkv[k_at..], &kept.qkv[v_at..]);
-    let (d_k, d_v) = (d_qkv.at(k_at, extent), d_qkv.at(v_at, extent));
-    for row in 0..length {
-        // SAFETY: this task's rows and columns.
-        unsafe {
-            d_qkv.slice(k_at + row * width, size).fill(0.0);
-            d_qkv.slice(v_at + row * width, size).fill(0.0);
+/// No other task may touch these rows' keys and values of this KV head.
+unsafe fn clear(heads: Heads, family: &[Rows], kv: usize, d_qkv: Shared) {
+    for row in family.iter().flat_map(|(own, _)| own.clone()) {
+        for column in key_and_value(heads, kv) {
+            // SAFETY: this task's row and columns.
+            unsafe {
+                d_qkv
+                    .slice(row * heads.row() + column, heads.size)
+                    .fill(0.0)
+            }
         }
     }
-    SCRATCH.with_borrow_mut(|[p, ds, k_turned, v_turned]| {
-        grow(p, BLOCK.min(length) * length);
-        grow(ds, BLOCK.min(length) * length);
-        grow(k_turned, length * size);
-        grow(v_turned, length * size);
-        transpose(k, length, size, width, k_turned);
-        transpose(v, length, size, width, v_turned);
+}
+
+thread_local! {
+    static GRADIENT: RefCell<[Vec<f32>; 8]> = RefCell::default();
+}
+
+/// # Safety
+/// No other task may touch this KV head (keys, values and query heads) in the rows of this sequence and
+/// its prefix.
+unsafe fn backward_task(heads: Heads, (own, prefix): &Rows, kv: usize, kept: Kept, d_qkv: Shared) {
+    let (width, size, scale) = (heads.row(), heads.size, heads.scale());
+    assert!(own.end * width <= kept.qkv.len().min(d_qkv.len()));
+    assert!(own.end * heads.q_dim() <= kept.out.len().min(kept.d_out.len()));
+    let past = prefix.as_ref().map_or(0, Range::len);
+    let keys = past + own.len();
+    let seen_rows = || prefix.clone().into_iter().flatten().chain(own.clone());
+    GRADIENT.with_borrow_mut(|[p, ds, k, v, k_turned, v_turned, d_k, d_v]| {
+        grow(p, BLOCK.min(own.len()) * keys);
+        grow(ds, BLOCK.min(own.len()) * keys);
+        let [k_column, v_column] = key_and_value(heads, kv);
+        let turns = [
+            (&mut *k, &mut *k_turned, k_column),
+            (v, &mut *v_turned, v_column),
+        ];
+        for (rows, turned, column) in turns {
+            rows.clear();
+            rows.extend(seen_rows().flat_map(|row| &kept.qkv[row * width + column..][..size]));
+            grow(turned, keys * size);
+            transpose(rows, keys, size, size, turned);
+        }
+        for gradient in [&mut *d_k, &mut *d_v] {
+            gradient.clear();
+            gradient.resize(keys * size, 0.0);
+        }
         for h in kv * heads.group()..(kv + 1) * heads.group() {
-            for start in (0..length).step_by(BLOCK) {
-                let rows = BLOCK.min(length - start);
-                let (row, seen) = (first + start, start + rows);
+            for start in (0..own.len()).step_by(BLOCK) {
+                let rows = BLOCK.min(own.len() - start);
+                let (row, seen) = (own.start + start, past + start + rows);
                 let (p, ds) = (&mut p[..rows * seen], &mut ds[..rows * seen]);
                 let at = row * heads.q_dim() + h * size;
                 let q = Mat::rows(&kept.qkv[row * width + h * size..], rows, size, width);
                 let d_out = Mat::rows(&kept.d_out[at..], rows, size, heads.q_dim());
-                let k_columns = Mat::rows(k_turned, size, seen, length);
-                let v_columns = Mat::rows(v_turned, size, seen, length);
+                let k_columns = Mat::rows(k_turned, size, seen, keys);
+                let v_columns = Mat::rows(v_turned, size, seen, keys);
                 matmul(MatMut::rows(p, rows, seen, seen), false, 1.0, q, k_columns);
-                matmul(
-                    MatMut::rows(ds, rows, seen, seen),
-                    false,
-                    1.0,
-                    d_out,
-                    v_columns,
-                );
+                let d_p = MatMut::rows(ds, rows, seen, seen);
+                matmul(d_p, false, 1.0, d_out, v_columns);
                 for i in 0..rows {
-                    let visible = start + i + 1;
+                    let visible = past + start + i + 1;
                     let (p, hidden) = p[i * seen..(i + 1) * seen].split_at_mut(visible);
                     let (ds, d_hidden) = ds[i * seen..(i + 1) * seen].split_at_mut(visible);
                     hidden.fill(0.0);
@@ -251,14 +276,31 @@ unsafe fn backward_task(
                     Mat::rows(p, rows, seen, seen),
                     Mat::rows(ds, rows, seen, seen),
                 );
-                let k = Mat::rows(k, seen, size, width);
+                let k = Mat::rows(k, seen, size, size);
                 let d_q = d_qkv.at(row * width + h * size, (rows - 1) * width + size);
-                // SAFETY: `at` checked the places; these rows and columns are this task's.
-                unsafe {
-                    matmul_at(d_q, width, false, 1.0, ds, k);
-                    matmul_at(d_k, width, true, 1.0, ds.transposed(), q);
-                    matmul_at(d_v, width, true, 1.0, p.transposed(), d_out);
-                }
+                // SAFETY: `at` checked the place; these rows and columns are this task's.
+                unsafe { matmul_at(d_q, width, false, 1.0, ds, k) }
+                matmul(
+                    MatMut::rows(d_k, seen, size, size),
+                    true,
+                    1.0,
+                    ds.transposed(),
+                    q,
+                );
+                matmul(
+                    MatMut::rows(d_v, seen, size, size),
+                    true,
+                    1.0,
+                    p.transposed(),
+                    d_out,
+                );
+            }
+        }
+        for (gradient, column) in [(d_k, k_column), (d_v, v_column)] {
+            for (row, gradient) in seen_rows().zip(gradient.chunks_exact(size)) {
+                // SAFETY: this task's rows and columns.
+                let sum = unsafe { d_qkv.slice(row * width + column, size) };
+                sum.iter_mut().zip(gradient).for_each(|(s, g)| *s += g);
             }
         }
     });
