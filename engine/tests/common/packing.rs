@@ -199,7 +199,7 @@ pub fn sequences_behind_a_prefix_are_those_alone(executor: &mut dyn Executor, to
                 targets[row].extend(at.zip(own.iter().skip(1)).map(|(row, token)| Target {
                     row,
                     token: *token,
-                    weight: 0.5 + 0.1 * i as f32,
+                    weight: 0.1 + 0.02 * i as f32,
                 }));
             }
         }

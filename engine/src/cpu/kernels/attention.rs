@@ -8,7 +8,7 @@
 
 use super::Shared;
 use super::f32::{Mat, MatMut, dot};
-use super::tile::{matmul, matmul_at, transpose};
+use super::tile::{matmul, matmul_at, transpose, transpose_into};
 use super::{math, rows};
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -52,15 +52,23 @@ impl Heads {
 }
 
 /// One sequence's share of the work: `rows` queries from batch row `first` on, after `past` keys.
-#[derive(Clone, Copy)]
 pub struct Span<'a> {
     pub first: usize,
     pub rows: usize,
     pub past: usize,
-    /// `[past + rows, …]` keys and values, `stride` apart.
+    /// Together `past + rows` keys and values, in order.
+    pub chunks: Vec<Chunk<'a>>,
+    /// From a key to the next.
+    pub stride: usize,
+}
+
+/// Neighbouring keys and values.
+#[derive(Clone, Copy)]
+pub struct Chunk<'a> {
+    /// `[rows, …]`
     pub k: &'a [f32],
     pub v: &'a [f32],
-    pub stride: usize,
+    pub rows: usize,
 }
 
 thread_local! {
@@ -73,7 +81,7 @@ pub fn forward(heads: Heads, spans: &[Span], q: &[f32], out: &mut [f32], lse: &m
     check_disjoint(spans.iter().map(|s| (s.first, s.rows)));
     let (out, lse) = (Shared::new(out), Shared::new(lse));
     let run = |task: usize| {
-        let (span, kv) = (spans[task / heads.keys], task % heads.keys);
+        let (span, kv) = (&spans[task / heads.keys], task % heads.keys);
         // SAFETY: spans are disjoint, and each task has its own (span, KV head).
         unsafe { forward_task(heads, span, kv, q, out, lse) }
     };
@@ -88,18 +96,27 @@ pub fn forward(heads: Heads, spans: &[Span], q: &[f32], out: &mut [f32], lse: &m
 
 /// # Safety
 /// No other task may touch this span's rows of this KV head's query heads in `out` and `lse`.
-unsafe fn forward_task(heads: Heads, span: Span, kv: usize, q: &[f32], out: Shared, lse: Shared) {
-    let (width, size) = (heads.row(), heads.size);
+unsafe fn forward_task(heads: Heads, span: &Span, kv: usize, q: &[f32], out: Shared, lse: Shared) {
+    let (width, size, stride) = (heads.row(), heads.size, span.stride);
     let keys = span.past + span.rows;
     let column = kv * size;
-    assert!((keys - 1) * span.stride + column + size <= span.k.len().min(span.v.len()));
+    assert!(span.chunks.iter().map(|c| c.rows).sum::<usize>() == keys);
     assert!((span.first + span.rows) * width <= q.len());
-    let (k, v) = (&span.k[column..], &span.v[column..]);
+    // This head's part of the chunks, each with its first key's place.
+    let chunks = || {
+        span.chunks.iter().scan(0, |next, c| {
+            let from = *next;
+            *next += c.rows;
+            Some((from, c.rows, &c.k[column..], &c.v[column..]))
+        })
+    };
     SCRATCH.with_borrow_mut(|[scores, k_turned]| {
         grow(scores, BLOCK.min(span.rows) * keys);
         if span.rows >= FEW {
             grow(k_turned, keys * size);
-            transpose(k, keys, size, span.stride, k_turned);
+            for (from, rows, k, _) in chunks() {
+                transpose_into(k, rows, size, stride, &mut k_turned[from..], keys);
+            }
         }
         for h in kv * heads.group()..(kv + 1) * heads.group() {
             for start in (0..span.rows).step_by(BLOCK) {
@@ -110,7 +127,10 @@ unsafe fn forward_task(heads: Heads, span: Span, kv: usize, q: &[f32], out: Shar
                 if rows < FEW {
                     for i in 0..rows {
                         let s = &mut scores[..seen - rows + i + 1];
-                        rows::dots(&q[i * width..i * width + size], k, span.stride, s);
+                        let q = &q[i * width..i * width + size];
+                        for (part, (_, _, k, _)) in pieces(s, chunks()) {
+                            rows::dots(q, k, stride, part);
+                        }
                         let norm = softmax(s, heads.scale());
                         // SAFETY: this task's row and head.
                         let (o, l) = unsafe {
@@ -121,7 +141,10 @@ unsafe fn forward_task(heads: Heads, span: Span, kv: usize, q: &[f32], out: Shar
                             )
                         };
                         l[0] = norm;
-                        rows::weighted_sum(s, v, span.stride, o);
+                        o.fill(0.0);
+                        for (part, (_, _, _, v)) in pieces(s, chunks()) {
+                            rows::add_weighted(part, v, stride, o);
+                        }
                     }
                     continue;
                 }
@@ -136,15 +159,31 @@ unsafe fn forward_task(heads: Heads, span: Span, kv: usize, q: &[f32], out: Shar
                     let norm = unsafe { lse.slice((row + i) * heads.queries + h, 1) };
                     norm[0] = softmax(visible, heads.scale());
                 }
-                let s = Mat::rows(s, rows, seen, seen);
-                let v = Mat::rows(v, seen, size, span.stride);
                 let extent = (rows - 1) * heads.q_dim() + size;
                 let out = out.at(row * heads.q_dim() + h * size, extent);
-                // SAFETY: `at` checked the place; these rows and columns are this task's.
-                unsafe { matmul_at(out, heads.q_dim(), false, 1.0, s, v) }
+                for (from, held, _, v) in chunks().take_while(|c| c.0 < seen) {
+                    let held = held.min(seen - from);
+                    let s = Mat::rows(&s[from..], rows, held, seen);
+                    let v = Mat::rows(v, held, size, stride);
+                    // SAFETY: `at` checked the place; these rows and columns are this task's.
+                    unsafe { matmul_at(out, heads.q_dim(), from > 0, 1.0, s, v) }
+                }
             }
         }
     });
+}
+
+/// `scores` cut where the chunks are.
+fn pieces<C>(
+    mut scores: &mut [f32],
+    chunks: impl Iterator<Item = (usize, usize, C, C)>,
+) -> impl Iterator<Item = (&mut [f32], (usize, usize, C, C))> {
+    chunks.map_while(move |chunk| {
+        let rest = std::mem::take(&mut scores);
+        let (part, rest) = rest.split_at_mut(chunk.1.min(rest.len()));
+        scores = rest;
+        (!part.is_empty()).then_some((part, chunk))
+    })
 }
 
 /// The batch's activations that backward reads.
