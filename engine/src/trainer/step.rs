@@ -45,7 +45,7 @@ pub fn step(
 pub struct Step {
     work: VecDeque<Item>,
     /// The micro-batch under way.
-    pass: Option<Pass>,
+    pass: Option<Box<Pass>>,
     sums: Vec<Sums>,
 }
 
@@ -110,7 +110,7 @@ impl Step {
     ) -> Result<usize> {
         let mut pass = match self.pass.take() {
             Some(pass) => pass,
-            None => self.assemble(candidates, token_budget),
+            None => Box::new(self.assemble(candidates, token_budget)),
         };
         if !executor.backward_part(&mut pass.backward)? {
             self.pass = Some(pass);
