@@ -11,10 +11,11 @@ use crate::learn::domain::{Domain, Queries};
 use crate::learn::grading::Grader;
 use crate::learn::model::{Adapter, Interruptible, ModelError, Prompt, Training, TrainingText};
 use crate::learn::options::{
-    IngestOptions, InnerOptions, OptionError, SelfEditKind, SelfEditOptions, within,
+    IngestOptions, InnerOptions, OptionError, SelfEditKind, SelfEditOptions, merge, within,
 };
 use crate::learn::outer::options::Preset;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// A passage with what it is tested by.
@@ -109,6 +110,13 @@ impl KnowledgeOptions {
             probes: ingest.gate.probes,
             grader: ingest.gate.grader,
         }
+    }
+
+    /// The preset with these fields laid over it, to be read as [`KnowledgeOptions`].
+    pub fn merged(preset: Preset, ingest: &IngestOptions, over: &Value) -> Value {
+        let mut merged = serde_json::to_value(Self::preset(preset, ingest)).expect("plain data");
+        merge(&mut merged, over);
+        merged
     }
 
     pub fn validate(&self) -> Result<(), OptionError> {

@@ -1,7 +1,8 @@
 //! The knobs of the outer loop, whatever the domain, and its two presets.
 
-use crate::learn::options::{InnerOptions, OptionError, within};
+use crate::learn::options::{InnerOptions, OptionError, merge, within};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -127,6 +128,13 @@ impl OuterOptions {
                 seed: 0,
             },
         }
+    }
+
+    /// The preset with these fields laid over it, to be read as [`OuterOptions`].
+    pub fn merged(preset: Preset, over: &Value) -> Value {
+        let mut merged = serde_json::to_value(Self::preset(preset)).expect("plain data");
+        merge(&mut merged, over);
+        merged
     }
 
     pub fn validate(&self) -> Result<(), OptionError> {

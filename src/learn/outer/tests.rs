@@ -489,7 +489,7 @@ fn halving_finishes_only_the_better_half() {
         );
     }
     let trained = model.candidates();
-    let of = |epochs: usize| trained.iter().filter(|t| t.update.epochs == epochs);
+    let of = |epochs: usize| trained.iter().filter(move |t| t.update.epochs == epochs);
     // Whatever is worth nothing is not trained at all.
     let trainable = |c: &&Candidate| c.accuracy_gain != Some(0.0) || c.repeats[0].epochs > 0;
     let whole = round
