@@ -16,7 +16,9 @@
 //!
 //! Knows no HTTP, no SQL and no tensors.
 
+pub mod company;
 pub mod compare;
+pub mod cpt;
 pub mod datasets;
 pub mod domain;
 pub mod gate;
@@ -26,6 +28,7 @@ pub mod knowledge;
 pub mod model;
 pub mod options;
 pub mod outer;
+pub mod reliability;
 pub mod replay;
 pub mod report;
 pub mod stats;

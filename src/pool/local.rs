@@ -11,7 +11,7 @@ use autodidact_engine::scheduler::{
     CompleteRequest, Engine, Priority, ScoreRequest, TrainRequest, Trained as EngineTrained,
 };
 use autodidact_engine::trainer::{Example, Schedule, TrainConfig};
-use autodidact_engine::{Error, Lora, LoraConfig};
+use autodidact_engine::{Error, Lora, LoraConfig, ModelConfig};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -25,6 +25,11 @@ pub struct LocalModel {
 impl LocalModel {
     pub fn new(engine: Engine, priority: Priority) -> Self {
         LocalModel { engine, priority }
+    }
+
+    /// The shape that its adapters have.
+    pub fn shape(&self) -> &ModelConfig {
+        &self.engine.files().config
     }
 
     /// The prompt as tokens, up to where the answer goes on.

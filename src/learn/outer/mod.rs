@@ -16,6 +16,8 @@
 //! Everything finished is a step of the journal, so a killed run goes on and repeats no candidate; every
 //! draw has a [seed](seeds) of its own.
 
+mod expectation;
+mod maximisation;
 mod meter;
 pub mod options;
 pub mod report;
@@ -24,23 +26,23 @@ mod scoring;
 pub mod seeds;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod toy;
 mod trials;
 
 use super::domain::{Domain, Queries};
 use super::journal::{Journal, Stop, step, step_told};
 use super::knowledge::closed_book::Answer;
-use super::model::{Adapter, Model, Training, TrainingText};
+use super::model::{Adapter, Model};
 use meter::Meter;
 use options::{Keep, OuterOptions, Reward};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use report::{Candidate, HeldOut, PolicyUpdate, Report, Round};
-use reward::Gain;
 use seeds::{Draw, seed};
 use serde_json::json;
 use std::time::Instant;
-use trials::{Part, Tried, Trying, halves};
 
 /// Where the policy is kept between rounds.
 pub trait Shelf: Sync {
@@ -76,7 +78,8 @@ pub struct Outcome {
 pub fn run<D: Domain>(start: &Start<'_, D>) -> Result<Outcome, Stop> {
     let run = Run::new(start);
     let mut unusable = Vec::new();
-    let (held_out, practised) = run.set_aside(&mut unusable)?;
+    let (order, practised) = run.draw();
+    let held_out = run.set_aside(order, &mut unusable)?;
     let mut policy = start.policy.clone();
     let mut score = run.score(0, policy.as_ref(), &held_out)?;
     let mut report = Report {
@@ -99,7 +102,7 @@ pub fn run<D: Domain>(start: &Start<'_, D>) -> Result<Outcome, Stop> {
         let told = taught.is_some();
         let update = taught.map(|(_, update)| update);
         let round = run.summary(nth, candidates, kept, update, score.clone(), clock);
-        let version = run.publish(policy.as_ref().filter(|_| told), &round)?;
+        let (round, version) = run.publish(policy.as_ref().filter(|_| told), round)?;
         versions.push(version);
         report.rounds.push(round);
     }
@@ -119,14 +122,6 @@ struct Run<'a, D: Domain> {
 struct Prepared<C> {
     index: usize,
     context: C,
-}
-
-/// A context of a round, with all that its candidates need.
-struct Practised<'a, D: Domain> {
-    index: usize,
-    context: &'a D::Context,
-    before: Vec<Answer>,
-    edits: Vec<D::Edit>,
 }
 
 /// Sequences generated at once while self-edits are written.
@@ -150,24 +145,29 @@ impl<'a, D: Domain> Run<'a, D> {
         }
     }
 
-    /// Which contexts are held out, and the others in the order in which they are practised on.
+    /// Which contexts are set aside, and the others in the order in which they are practised on.
+    fn draw(&self) -> (Vec<usize>, Vec<usize>) {
+        let mut order: Vec<usize> = (0..self.start.contexts.len()).collect();
+        let drawn = seed(self.start.options.seed, Draw::Order);
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(drawn));
+        let practised = order.split_off(self.start.options.held_out.min(order.len()));
+        (order, practised)
+    }
+
     fn set_aside(
         &self,
+        drawn: Vec<usize>,
         unusable: &mut Vec<usize>,
-    ) -> Result<(Vec<Prepared<D::Context>>, Vec<usize>), Stop> {
-        let mut order: Vec<usize> = (0..self.start.contexts.len()).collect();
-        let order_seed = seed(self.start.options.seed, Draw::Order);
-        order.shuffle(&mut ChaCha8Rng::seed_from_u64(order_seed));
-        let practised = order.split_off(self.start.options.held_out.min(order.len()));
+    ) -> Result<Vec<Prepared<D::Context>>, Stop> {
         let mut held_out = Vec::new();
-        for index in order {
+        for index in drawn {
             let prepared = self.prepare(index)?;
             match self.before(&prepared, Queries::Report)?.is_empty() {
                 false => held_out.push(prepared),
                 true => unusable.push(index),
             }
         }
-        Ok((held_out, practised))
+        Ok(held_out)
     }
 
     /// The round's contexts: the next ones in the order, from its start again when it ends.
@@ -224,283 +224,6 @@ impl<'a, D: Domain> Run<'a, D> {
         Ok(all.pop().expect("one was asked for"))
     }
 
-    /// E: candidates of every context, with their rewards.
-    fn expectation(
-        &self,
-        round: usize,
-        policy: Option<&Adapter>,
-        contexts: &[Prepared<D::Context>],
-    ) -> Result<Vec<Candidate>, Stop> {
-        self.meter.stage(format!("round {round}"));
-        let practised = self.write(round, policy, contexts)?;
-        let mut candidates = Vec::new();
-        for (nth, context) in practised.iter().enumerate() {
-            let title = self.start.domain.title(context.context);
-            let of = contexts.len();
-            let stage = format!("round {round}, context {} of {of} ({title})", nth + 1);
-            self.meter.stage(stage);
-            candidates.extend(match self.start.options.reward {
-                Reward::Rubric => self.marked(round, context)?,
-                _ => self.measured(round, context)?,
-            });
-        }
-        Ok(candidates)
-    }
-
-    /// The policy's self-edits of every context.
-    fn write<'c>(
-        &self,
-        round: usize,
-        policy: Option<&Adapter>,
-        contexts: &'c [Prepared<D::Context>],
-    ) -> Result<Vec<Practised<'c, D>>, Stop> {
-        let (journal, domain, o) = (self.start.journal, self.start.domain, self.start.options);
-        let width = (STREAMS / o.candidates).max(1);
-        let edits = self.each(contexts.len(), width, |model, i| {
-            let Prepared { index, context } = &contexts[i];
-            let edits: Vec<D::Edit> = step(journal, &edits_key(round, *index), || {
-                let drawn = self.edits_seed(round, *index);
-                let written = domain.write(model, policy, context, o.candidates, drawn)?;
-                self.meter
-                    .tell(journal, "writing", WRITING, "self-edits are written");
-                Ok(written)
-            })?;
-            self.meter.done(WRITING);
-            Ok(edits)
-        })?;
-        let practised = contexts.iter().zip(edits).map(|(c, edits)| {
-            Ok(Practised {
-                index: c.index,
-                context: &c.context,
-                before: self.before(c, Queries::Reward)?,
-                edits,
-            })
-        });
-        practised.collect()
-    }
-
-    fn edits_seed(&self, round: usize, context: usize) -> u64 {
-        seed(self.start.options.seed, Draw::Edits { round, context })
-    }
-
-    /// The context's candidates, trained and asked.
-    fn measured(&self, round: usize, context: &Practised<'_, D>) -> Result<Vec<Candidate>, Stop> {
-        let o = self.start.options;
-        let all: Vec<usize> = (0..context.edits.len()).collect();
-        let trials = if o.halving {
-            self.halved(round, context, &all)?
-        } else {
-            let whole = self.trials(round, context, &all, |_, _| Part::Whole, "")?;
-            whole.into_iter().map(|of| (of, false)).collect()
-        };
-        let mut candidates = Vec::new();
-        for (nth, (tried, dropped)) in trials.into_iter().enumerate() {
-            let trials: Vec<_> = tried.into_iter().map(|t| t.trial).collect();
-            let gain = Gain::of(&context.before, &trials);
-            candidates.push(self.told(round, context, nth, |mut candidate| {
-                candidate.reward = gain.reward(o.reward);
-                candidate.accuracy_gain = Some(gain.accuracy);
-                candidate.likelihood_gain = Some(gain.likelihood);
-                candidate.dropped = dropped;
-                candidate.seconds = trials.iter().map(|t| t.seconds).sum();
-                candidate.repeats = trials.iter().map(scoring::repeat).collect();
-                Ok(candidate)
-            })?);
-        }
-        Ok(candidates)
-    }
-
-    /// The first part for all; the rest for the better half (the odd one stays).
-    fn halved(
-        &self,
-        round: usize,
-        context: &Practised<'_, D>,
-        all: &[usize],
-    ) -> Result<Vec<(Vec<Tried>, bool)>, Stop> {
-        let mut first = self.trials(round, context, all, |_, _| Part::First, ":first")?;
-        let reward = |tried: &[Tried]| {
-            let trials: Vec<_> = tried.iter().map(|t| t.trial.clone()).collect();
-            Gain::of(&context.before, &trials).reward(self.start.options.reward)
-        };
-        let rewards: Vec<f32> = first.iter().map(|t| reward(t)).collect();
-        let mut order = all.to_vec();
-        order.sort_by(|a, b| rewards[*b].total_cmp(&rewards[*a]));
-        order.truncate(all.len().div_ceil(2));
-        order.sort();
-        let domain = self.start.domain;
-        let more = |c: &usize| {
-            let training = domain.training(context.context, &context.edits[*c], 0);
-            training.is_some_and(|t| halves(t.update.epochs).1 > 0)
-        };
-        let longer: Vec<usize> = order.iter().copied().filter(more).collect();
-        let adapter = |c: usize, r: usize| Part::Rest(first[c][r].adapter.clone());
-        let rest = self.trials(round, context, &longer, adapter, "")?;
-        for (c, tried) in longer.into_iter().zip(rest) {
-            first[c] = tried;
-        }
-        let whole = first.into_iter().enumerate();
-        Ok(whole.map(|(c, t)| (t, !order.contains(&c))).collect())
-    }
-
-    /// Every repeat of these candidates: `[candidate][repeat]`.
-    fn trials(
-        &self,
-        round: usize,
-        context: &Practised<'_, D>,
-        candidates: &[usize],
-        part: impl Fn(usize, usize) -> Part,
-        suffix: &str,
-    ) -> Result<Vec<Vec<Tried>>, Stop> {
-        let o = self.start.options;
-        let mut trying = Vec::new();
-        for &candidate in candidates {
-            for repeat in 0..o.repeats {
-                let index = context.index;
-                let draw = Draw::Repeat {
-                    round,
-                    context: index,
-                    repeat,
-                };
-                let place = candidate_key(round, index, candidate);
-                trying.push(Trying {
-                    key: format!("{place}:repeat:{repeat}{suffix}"),
-                    context: context.context,
-                    edit: &context.edits[candidate],
-                    seed: seed(o.seed, draw),
-                    queries: Queries::Reward,
-                    before: &context.before,
-                    part: part(candidate, repeat),
-                });
-            }
-        }
-        let mut tried = self.try_all(trying)?.into_iter();
-        let of_one = |_| tried.by_ref().take(o.repeats).collect();
-        Ok(candidates.iter().map(of_one).collect())
-    }
-
-    /// The context's candidates, marked by the base.
-    fn marked(&self, round: usize, context: &Practised<'_, D>) -> Result<Vec<Candidate>, Stop> {
-        let all = 0..context.edits.len();
-        let marked = all.map(|nth| {
-            self.told(round, context, nth, |mut candidate| {
-                let clock = Instant::now();
-                let prompt = self
-                    .start
-                    .domain
-                    .rubric(context.context, &context.edits[nth]);
-                let mark = self.one(|model| Ok(reward::rubric(model, &prompt)?))?;
-                candidate.reward = mark;
-                candidate.rubric = Some(mark);
-                candidate.seconds = clock.elapsed().as_secs_f32();
-                Ok(candidate)
-            })
-        });
-        marked.collect()
-    }
-
-    /// The candidate, finished once and told once.
-    fn told(
-        &self,
-        round: usize,
-        context: &Practised<'_, D>,
-        nth: usize,
-        finish: impl FnOnce(Candidate) -> Result<Candidate, Stop>,
-    ) -> Result<Candidate, Stop> {
-        let key = candidate_key(round, context.index, nth);
-        let tell = |c: &Candidate| {
-            let mut data = json!(c);
-            data["edit"] = json!(context.edits[nth]);
-            data
-        };
-        step_told(self.start.journal, &key, "candidate", tell, || {
-            finish(Candidate {
-                round,
-                context: context.index,
-                title: self.start.domain.title(context.context).to_owned(),
-                candidate: nth,
-                seed: self.edits_seed(round, context.index) + nth as u64,
-                reward: 0.0,
-                accuracy_gain: None,
-                likelihood_gain: None,
-                rubric: None,
-                dropped: false,
-                repeats: Vec::new(),
-                seconds: 0.0,
-            })
-        })
-    }
-
-    /// M: the policy, fine-tuned on what was kept. `None`: nothing was.
-    fn maximisation(
-        &self,
-        round: usize,
-        policy: Option<&Adapter>,
-        contexts: &[Prepared<D::Context>],
-        kept: &[(usize, usize)],
-    ) -> Result<Option<(Adapter, PolicyUpdate)>, Stop> {
-        if kept.is_empty() {
-            return Ok(None);
-        }
-        let key = format!("round:{round}:policy");
-        if let Some(kept) = self.start.shelf.kept(&key)? {
-            return Ok(Some(kept));
-        }
-        let clock = Instant::now();
-        self.meter.stage(format!("round {round}, the policy"));
-        let texts = self.lessons(round, contexts, kept)?;
-        let (sequences, drawn) = (
-            texts.len(),
-            seed(self.start.options.seed, Draw::Policy { round }),
-        );
-        let mut update = self.start.options.policy_training.update(drawn);
-        if let Some(before) = policy {
-            // What continues an adapter keeps its shape.
-            let shape = &before.0.config;
-            (update.rank, update.alpha) = (shape.rank, shape.alpha);
-        }
-        let training = Training {
-            texts,
-            update,
-            init: policy.cloned(),
-        };
-        let trained = self.train(vec![training])?.pop();
-        let trained = trained.expect("one adapter for one training");
-        self.meter.done(WRITING * contexts.len() as f32);
-        let about = PolicyUpdate {
-            seed: drawn,
-            sequences,
-            tokens: trained.tokens,
-            loss_first: trained.losses.first().copied(),
-            loss_last: trained.losses.last().copied(),
-            seconds: clock.elapsed().as_secs_f32(),
-        };
-        self.start.shelf.keep(&key, &trained.adapter, &about)?;
-        Ok(Some((trained.adapter, about)))
-    }
-
-    fn lessons(
-        &self,
-        round: usize,
-        contexts: &[Prepared<D::Context>],
-        kept: &[(usize, usize)],
-    ) -> Result<Vec<TrainingText>, Stop> {
-        let mut texts = Vec::new();
-        for context in contexts {
-            let of_it = kept.iter().filter(|(c, _)| *c == context.index);
-            let written = || Err(Stop::Journal("kept self-edits were never written".into()));
-            let edits: Vec<D::Edit> = step(
-                self.start.journal,
-                &edits_key(round, context.index),
-                written,
-            )?;
-            for (_, candidate) in of_it {
-                let edit = &edits[*candidate];
-                texts.extend(self.start.domain.lesson(&context.context, edit));
-            }
-        }
-        Ok(texts)
-    }
-
     fn summary(
         &self,
         round: usize,
@@ -532,19 +255,24 @@ impl<'a, D: Domain> Run<'a, D> {
         }
     }
 
-    /// Publishes a policy that was taught, and tells how the round went.
-    fn publish(&self, policy: Option<&Adapter>, round: &Round) -> Result<Option<u64>, Stop> {
+    /// Publishes a policy that was taught, and tells how the round went: as it was in the life that
+    /// finished it.
+    fn publish(
+        &self,
+        policy: Option<&Adapter>,
+        round: Round,
+    ) -> Result<(Round, Option<u64>), Stop> {
         let key = format!("round:{}:told", round.round);
-        let tell = |version: &Option<u64>| {
+        let tell = |(round, version): &(Round, Option<u64>)| {
             let mut data = json!(round);
             data["candidates"] = json!(round.candidates.len());
             data["version"] = json!(version);
             data
         };
         step_told(self.start.journal, &key, "round", tell, || {
-            policy
-                .map(|policy| self.start.shelf.publish(policy, round))
-                .transpose()
+            let publish = |policy| self.start.shelf.publish(policy, &round);
+            let version = policy.map(publish).transpose()?;
+            Ok((round, version))
         })
     }
 }

@@ -16,17 +16,23 @@ pub struct Gain {
 }
 
 impl Gain {
+    /// `step`: the smallest that accuracy can make.
+    pub fn new(accuracy: f32, likelihood: f32, step: f32) -> Self {
+        Gain {
+            accuracy,
+            likelihood,
+            step,
+        }
+    }
+
     /// Every trial answered the queries of `before`.
     pub fn of(before: &[Answer], trials: &[Trial]) -> Self {
         let n = trials.len().max(1) as f32;
         let mean = |of: fn(&[Answer]) -> f32| {
             trials.iter().map(|t| of(&t.answers)).sum::<f32>() / n - of(before)
         };
-        Gain {
-            accuracy: mean(accuracy),
-            likelihood: mean(mean_logprob),
-            step: 1.0 / (before.len().max(1) as f32 * n),
-        }
+        let step = 1.0 / (before.len().max(1) as f32 * n);
+        Gain::new(mean(accuracy), mean(mean_logprob), step)
     }
 
     /// As the kind counts it. Combined: accuracy, and a part of its smallest step by likelihood, so

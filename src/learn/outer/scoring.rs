@@ -79,7 +79,7 @@ impl<D: Domain> Run<'_, D> {
         let tried = self.try_all(trying.collect())?;
         let scored = held_out.iter().zip(&edits).zip(&before);
         let scored = scored.filter(|((_, edits), _)| !edits.is_empty());
-        let rows: Vec<(HeldOutScore, Vec<f32>, f32, f32)> = scored
+        let rows: Vec<Row> = scored
             .zip(&tried)
             .map(|(((prepared, _), before), tried)| {
                 let after = &tried.trial.answers;
@@ -95,23 +95,36 @@ impl<D: Domain> Run<'_, D> {
                 };
                 let gains = before.iter().zip(after);
                 let gains = gains.map(|(b, a)| a.correct as u8 as f32 - b.correct as u8 as f32);
-                (score, gains.collect(), accuracy(before), accuracy(after))
+                Row {
+                    score,
+                    gains: gains.collect(),
+                    before: accuracy(before),
+                    after: accuracy(after),
+                }
             })
             .collect();
-        let mean = |of: &dyn Fn(&(HeldOutScore, Vec<f32>, f32, f32)) -> f32| {
-            rows.iter().map(of).sum::<f32>() / rows.len().max(1) as f32
-        };
-        let clusters: Vec<Vec<f32>> = rows.iter().map(|r| r.1.clone()).collect();
+        let mean =
+            |of: fn(&Row) -> f32| rows.iter().map(of).sum::<f32>() / rows.len().max(1) as f32;
+        let clusters: Vec<Vec<f32>> = rows.iter().map(|r| r.gains.clone()).collect();
         Ok(HeldOut {
             gain: estimate(&clusters),
-            accuracy_before: mean(&|r| r.2),
-            accuracy_after: mean(&|r| r.3),
-            likelihood_gain: mean(&|r| r.0.likelihood_gain),
+            accuracy_before: mean(|r| r.before),
+            accuracy_after: mean(|r| r.after),
+            likelihood_gain: mean(|r| r.score.likelihood_gain),
             contexts: rows.len(),
             seconds: clock.elapsed().as_secs_f32(),
-            scores: rows.into_iter().map(|r| r.0).collect(),
+            scores: rows.into_iter().map(|r| r.score).collect(),
         })
     }
+}
+
+/// A held-out context, scored.
+struct Row {
+    score: HeldOutScore,
+    /// Of each query.
+    gains: Vec<f32>,
+    before: f32,
+    after: f32,
 }
 
 pub(super) fn repeat(trial: &Trial) -> Repeat {

@@ -3,6 +3,7 @@
 
 use super::Run;
 use super::report::Trial;
+use crate::learn::company;
 use crate::learn::domain::{Domain, Queries};
 use crate::learn::journal::{Stop, recalled, step};
 use crate::learn::knowledge::closed_book::Answer;
@@ -176,34 +177,16 @@ impl<D: Domain> Run<'_, D> {
         work: impl Fn(Interruptible<'_>, usize) -> Result<T, Stop> + Sync,
     ) -> Result<Vec<T>, Stop> {
         let (journal, model) = (self.start.journal, self.start.model);
-        let mut results = Vec::new();
-        for first in (0..count).step_by(width.max(1)) {
+        journal.check()?;
+        let all = company::each(count, width, |i| {
+            let stop = || journal.check().is_err();
+            work(Interruptible::new(model, &stop), i)
+        });
+        // Why it was stopped is what the journal says, not that the model was.
+        if all.is_err() {
             journal.check()?;
-            let last = count.min(first + width.max(1));
-            let batch: Vec<Result<T, Stop>> = std::thread::scope(|scope| {
-                let work = &work;
-                let spawn = |i| {
-                    scope.spawn(move || {
-                        let stop = || journal.check().is_err();
-                        work(Interruptible::new(model, &stop), i)
-                    })
-                };
-                let threads: Vec<_> = (first..last).map(spawn).collect();
-                let join = |t: std::thread::ScopedJoinHandle<'_, Result<T, Stop>>| {
-                    t.join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                };
-                threads.into_iter().map(join).collect()
-            });
-            // Why it was stopped is what the journal says, not that the model was.
-            if batch.iter().any(Result::is_err) {
-                journal.check()?;
-            }
-            for result in batch {
-                results.push(result?);
-            }
         }
-        Ok(results)
+        all
     }
 }
 
