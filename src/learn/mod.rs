@@ -8,6 +8,8 @@
 //! ├ replay    what of earlier documents is trained on again, and what of them is asked again
 //! └ compare   the paper's table: the same passages under several ways of learning
 //! model       what all of this asks of a model (generate, likelihood, train)
+//! text_model  what it asks of a teacher or a judge (text in, text out)
+//! grading     is an answer right? by its words, or by what the judge says (judge)
 //! journal     what it asks of the job that runs it (remember a step, tell progress, stop)
 //! ```
 //!
@@ -17,12 +19,14 @@ pub mod compare;
 pub mod gate;
 pub mod grading;
 pub mod journal;
+pub mod judge;
 pub mod knowledge;
 pub mod model;
 pub mod options;
 pub mod replay;
 pub mod report;
 pub mod stats;
+pub mod text_model;
 pub mod update;
 #[cfg(test)]
 mod update_tests;
@@ -31,3 +35,4 @@ pub use journal::{Journal, Stop};
 pub use model::{Adapter, Model, ModelError};
 pub use options::IngestOptions;
 pub use report::Report;
+pub use text_model::{Helpers, TextModel};
