@@ -1,5 +1,6 @@
 //! `autodidact reproduce knowledge`: the paper's single-passage table on this model and this data.
 
+use super::helpers::HelperArgs;
 use crate::cli::open::{ModelArgs, Opened};
 use autodidact::learn::compare::{Arm, Case, Row, run};
 use autodidact::learn::knowledge::self_edit::from_text;
@@ -32,6 +33,8 @@ pub struct Knowledge {
     #[arg(long, default_value = "{}")]
     set: String,
     #[command(flatten)]
+    helpers: HelperArgs,
+    #[command(flatten)]
     model: ModelArgs,
     #[arg(long)]
     json: bool,
@@ -51,11 +54,12 @@ struct Entry {
 impl Knowledge {
     pub fn run(self) -> Result<(), String> {
         let set = serde_json::from_str(&self.set).map_err(|e| format!("--set: {e}"))?;
-        let cases = self.cases()?;
+        let mut cases = self.cases()?;
         let Opened {
             id,
             model,
             learning: [tuned, configured],
+            text_models,
         } = self.model.open()?;
         let options = IngestOptions::layered(&[&tuned, &configured, &set]);
         let options = options.map_err(|e| e.to_string())?;
@@ -68,26 +72,36 @@ impl Knowledge {
                 self.arms.iter().map(known).collect::<Result<_, _>>()?
             }
         };
-        let mut rows = Vec::new();
+        let mut helpers = self.helpers.open(&text_models)?;
+        if arms.contains(&Arm::Teacher) {
+            let seed = self.seeds.first().copied().unwrap_or_default();
+            helpers.write_edits(&model, &mut cases, &options.self_edit, seed)?;
+        }
+        let (mut rows, mut judged) = (Vec::new(), Vec::new());
         for arm in arms {
-            if arm == Arm::Teacher && self.teacher.is_none() {
+            if arm == Arm::Teacher && cases.iter().all(|case| case.teacher.is_empty()) {
                 continue;
             }
             let mut tell = |done: usize, of: usize| eprint!("\r{} {done}/{of} ", arm.name());
             let row = run(&model, &cases, arm, &options, &self.seeds, &mut tell);
             let row = row.map_err(|e| format!("{}: {e}", arm.name()))?;
             eprintln!("\r{:<14} {}", arm.name(), row.accuracy);
+            if let Some(accuracy) = helpers.judge(&row, &cases, self.seeds.len())? {
+                judged.push((row.arm, accuracy));
+            }
             rows.push(row);
         }
         if self.json {
             let table = serde_json::json!({"model": id, "options": options,
-                "passages": cases.len(), "seeds": self.seeds, "rows": rows});
+                "passages": cases.len(), "seeds": self.seeds, "rows": rows,
+                "helpers": helpers.to_json(), "judged": judged});
             println!(
                 "{}",
                 serde_json::to_string_pretty(&table).map_err(|e| e.to_string())?
             );
         } else {
             print(&rows);
+            helpers.note(&judged);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! `autodidact reproduce`: the paper's tables on this model and this data, a table a file.
 
+mod helpers;
 mod knowledge;
 
 use clap::{Args, Subcommand};
