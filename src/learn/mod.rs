@@ -18,6 +18,8 @@
 pub mod compare;
 pub mod gate;
 pub mod grading;
+#[cfg(test)]
+mod helper_tests;
 pub mod journal;
 pub mod judge;
 pub mod knowledge;
