@@ -1,8 +1,9 @@
 //! The judge: a text model that is shown a question, the gold answer and the answer given, and says
 //! whether it is right.
 //!
-//! Graders over words cannot know that "the day after Sunday" is Monday; a judge may. It is asked few
-//! tokens and greedily, so the same answers get the same verdicts, and all answers of a test at once.
+//! Graders over words cannot know that "the day after Sunday" is Monday; a judge may. It is asked
+//! greedily, so the same answers get the same verdicts, and all answers of a test at once. It sets the
+//! two answers side by side before it decides: asked for yes or no alone, a small model says yes.
 
 use super::model::{ModelError, Prompt, Sampling, ShouldStop};
 use super::text_model::TextModel;
@@ -24,8 +25,8 @@ pub enum Verdict {
     Unclear,
 }
 
-/// Tokens of a verdict: a word, and what may stand around it.
-const VERDICT_TOKENS: usize = 4;
+/// Tokens of a verdict with what is said before it.
+const VERDICT_TOKENS: usize = 64;
 
 /// The judge's verdict on each of `answers`, asked in one call.
 pub fn judge(
@@ -37,20 +38,29 @@ pub fn judge(
         return Ok(Vec::new());
     }
     let prompts: Vec<Prompt> = answers.iter().map(prompt).collect();
-    let said = judge.complete(&prompts, &Sampling::greedy(VERDICT_TOKENS), stop)?;
+    let sampling = Sampling {
+        stop: vec!["\n".into()],
+        ..Sampling::greedy(VERDICT_TOKENS)
+    };
+    let said = judge.complete(&prompts, &sampling, stop)?;
     let first = said.iter().map(|n| n.first().map_or("", String::as_str));
     Ok(first.map(read).collect())
 }
 
-/// Yes or no, in whatever case and punctuation.
+/// The last word is the verdict, in whatever case and punctuation; a judge that says nothing before it
+/// may go on after it.
 fn read(said: &str) -> Verdict {
-    let mut words = said.split(|c: char| !c.is_alphabetic());
-    let first = words.find(|w| !w.is_empty()).unwrap_or_default();
-    match first.to_lowercase().as_str() {
-        "yes" => Verdict::Right,
-        "no" => Verdict::Wrong,
-        _ => Verdict::Unclear,
-    }
+    let verdict = |word: &str| match word.to_lowercase().as_str() {
+        "yes" => Some(Verdict::Right),
+        "no" => Some(Verdict::Wrong),
+        _ => None,
+    };
+    let mut words = said
+        .split(|c: char| !c.is_alphabetic())
+        .filter(|w| !w.is_empty());
+    let first = words.next().unwrap_or_default();
+    let last = words.next_back().unwrap_or(first);
+    verdict(last).or(verdict(first)).unwrap_or(Verdict::Unclear)
 }
 
 fn prompt(given: &Given<'_>) -> Prompt {
@@ -76,10 +86,9 @@ fn turn(given: &Given<'_>) -> String {
     format!("Question: {question}\nCorrect answer: {gold}\nStudent's answer: {answer}")
 }
 
-const TASK: &str = "You grade a student's answers. Say yes if the student's answer gives the correct \
-    answer, in the same or in other words, even if it says more. Say no if it gives another answer, \
-    contradicts the correct one, leaves out what was asked for, or is only on the same subject. Say yes \
-    or no and nothing else.";
+const TASK: &str = "You grade a student's answers. First write the correct answer, then what the student \
+    says instead of it, and then yes if that means the same, no if it does not. An answer that is only on \
+    the same subject, or leaves out what was asked for, is no.";
 
 const fn example(
     question: &'static str,
@@ -93,32 +102,24 @@ const fn example(
     }
 }
 
-/// Of each kind one: other words, another answer, more than asked, the subject without the answer, a
-/// part that is enough, a number that is off.
-const EXAMPLES: [(Given<'static>, &str); 6] = [
-    (
-        example(
-            "When does the Tessaly Library close?",
-            "at dusk",
-            "It closes when the sun goes down.",
-        ),
-        "yes",
-    ),
+/// Of each kind one: another answer, other words, the subject without the answer, more than asked, a
+/// number that is off, a part that is enough, a list that lacks what was asked for.
+const EXAMPLES: [(Given<'static>, &str); 7] = [
     (
         example(
             "Who designed the Corrin 4 kettle?",
             "Mara Lind",
             "The Corrin 4 kettle was designed by Peter Aske.",
         ),
-        "no",
+        "Correct: Mara Lind. Student: Peter Aske. Same: no",
     ),
     (
         example(
-            "What colour is the lighthouse of Port Avel?",
-            "orange",
-            "The lighthouse of Port Avel was painted orange in 1904 and is the only one on the coast.",
+            "When does the Tessaly Library close?",
+            "at dusk",
+            "It closes when the sun goes down.",
         ),
-        "yes",
+        "Correct: at dusk. Student: when the sun goes down. Same: yes",
     ),
     (
         example(
@@ -126,15 +127,15 @@ const EXAMPLES: [(Given<'static>, &str); 6] = [
             "a flood took its middle pillar",
             "The Senn bridge was rebuilt because it was an important bridge.",
         ),
-        "no",
+        "Correct: a flood took its middle pillar. Student: it was important. Same: no",
     ),
     (
         example(
-            "Who was the first keeper of the archive?",
-            "Doctor Ilse Marten of Quill",
-            "Ilse Marten",
+            "What colour is the lighthouse of Port Avel?",
+            "orange",
+            "The lighthouse of Port Avel was painted orange in 1904 and is the only one on the coast.",
         ),
-        "yes",
+        "Correct: orange. Student: painted orange. Same: yes",
     ),
     (
         example(
@@ -142,7 +143,23 @@ const EXAMPLES: [(Given<'static>, &str); 6] = [
             "6,214",
             "Quillmere has 6,241 inhabitants.",
         ),
-        "no",
+        "Correct: 6,214. Student: 6,241. Same: no",
+    ),
+    (
+        example(
+            "Who was the first keeper of the archive?",
+            "Doctor Ilse Marten of Quill",
+            "Ilse Marten",
+        ),
+        "Correct: Doctor Ilse Marten of Quill. Student: Ilse Marten. Same: yes",
+    ),
+    (
+        example(
+            "What do the Brackwood weavers trade for salt?",
+            "dyed wool",
+            "The Brackwood weavers trade with the river towns and the coast.",
+        ),
+        "Correct: dyed wool. Student: nothing of it. Same: no",
     ),
 ];
 
@@ -193,10 +210,17 @@ mod tests {
 
     #[test]
     fn a_batch_is_asked_at_once_and_read_leniently() {
-        let model = scripted(&["yes", "No.", " **Yes**, it", "NO", "maybe", ""]);
+        let model = scripted(&[
+            "yes",
+            "Correct: Monday. Student: no day. Same: **Yes**",
+            " **Yes**, it is the same",
+            "NO.",
+            "maybe",
+            "",
+        ]);
         let verdicts = judge(&model, &[GIVEN; 6], &|| false).unwrap();
         use Verdict::{Right, Unclear, Wrong};
-        assert_eq!(verdicts, [Right, Wrong, Right, Wrong, Unclear, Unclear]);
+        assert_eq!(verdicts, [Right, Right, Right, Wrong, Unclear, Unclear]);
         let asked = model.asked.lock().unwrap();
         assert_eq!(asked.len(), 1);
         let user = &asked[0][0].user;
