@@ -67,7 +67,7 @@ fn every_commented_key_is_a_real_one() {
         })
         .collect();
     let config = parse(&text).unwrap();
-    assert_eq!(uncommented, 4);
+    assert_eq!(uncommented, 5);
     let stronger: TextModelConfig = "qwen2.5-coder-1.5b-instruct".parse().unwrap();
     assert_eq!(config.teacher, Some(stronger.clone()));
     assert_eq!(config.judge, Some(stronger));
