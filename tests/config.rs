@@ -61,9 +61,10 @@ fn every_commented_key_is_a_real_one() {
         })
         .collect();
     let config = parse(&text).unwrap();
-    assert_eq!(uncommented, 2);
+    assert_eq!(uncommented, 3);
     assert_eq!(config.threads, Some(2));
     assert_eq!(config.models_file, Some(PathBuf::from("models.toml")));
+    assert!(config.datasets.contains_key("squad"));
 }
 
 #[test]
