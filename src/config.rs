@@ -58,6 +58,8 @@ pub struct Config {
     pub auth: Auth,
     /// The background jobs.
     pub jobs: Jobs,
+    /// Who computes beside the engine that serves.
+    pub pool: Pool,
     /// Learning settings laid over the model's own, as written; `learn` gives them types.
     pub learning: Map<String, Value>,
     /// Files of contexts that `/train` may name: lists of {title, context, questions}, or SQuAD v1.1.
@@ -126,6 +128,15 @@ pub struct Jobs {
     pub keep_days: u32,
 }
 
+/// Who computes beside the engine that serves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pool {
+    /// Devices that practise in `/train`, an engine each with weights of its own. Empty: the engine
+    /// that serves practises too, behind its clients.
+    pub devices: Vec<ExecutorKind>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -139,6 +150,7 @@ impl Default for Config {
             limits: Limits::default(),
             auth: Auth::default(),
             jobs: Jobs::default(),
+            pool: Pool::default(),
             learning: Map::new(),
             datasets: BTreeMap::new(),
             teacher: None,

@@ -73,6 +73,7 @@ fn every_commented_key_is_a_real_one() {
     assert_eq!(config.judge, Some(stronger));
     assert_eq!(config.threads, Some(2));
     assert_eq!(config.models_file, Some(PathBuf::from("models.toml")));
+    assert!(config.datasets.contains_key("squad"));
 }
 
 #[test]

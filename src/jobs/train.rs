@@ -11,6 +11,7 @@ use crate::learn::options::{IngestOptions, OptionError};
 use crate::learn::outer::options::{OuterOptions, Preset};
 use crate::learn::outer::report::{PolicyUpdate, Round};
 use crate::learn::outer::{self, Shelf};
+use crate::pool::tasks::TaskQueue;
 use crate::store;
 use autodidact_engine::lora::peft;
 use serde::{Deserialize, Serialize};
@@ -88,15 +89,27 @@ impl Settings {
 
 pub struct TrainHandler {
     model: Arc<dyn Model>,
+    /// Engines that measure candidates beside it.
+    others: Vec<Arc<dyn Model>>,
+    tasks: Arc<dyn TaskQueue>,
     registry: Arc<Registry>,
     /// Learning settings under the request's: the model's own, then the configuration's.
     layers: Vec<Value>,
 }
 
 impl TrainHandler {
-    pub fn new(model: Arc<dyn Model>, registry: Arc<Registry>, layers: Vec<Value>) -> Self {
+    /// `model` writes and is fine-tuned; candidates are measured on it and on the `others`.
+    pub fn new(
+        model: Arc<dyn Model>,
+        others: Vec<Arc<dyn Model>>,
+        tasks: Arc<dyn TaskQueue>,
+        registry: Arc<Registry>,
+        layers: Vec<Value>,
+    ) -> Self {
         TrainHandler {
             model,
+            others,
+            tasks,
             registry,
             layers,
         }
@@ -145,8 +158,12 @@ impl Handler for TrainHandler {
         });
         let started: Option<u64> = started.map_err(|stop| practice.failure(stop))?;
         let policy = started.map(|v| self.adapter(&alias, v)).transpose()?;
+        let others: Vec<&dyn Model> = self.others.iter().map(|m| &**m).collect();
         let start = outer::Start {
             model: &*self.model,
+            others: &others,
+            tasks: &*self.tasks,
+            group: cx.id(),
             domain: &settings.knowledge,
             contexts: &cases,
             options: &settings.outer,

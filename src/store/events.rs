@@ -63,11 +63,17 @@ impl Events<'_> {
     }
 
     pub fn step_put(&self, job_id: &str, key: &str, value: &Value) -> Result<()> {
-        self.0
-            .write("store a step", |tx| step_put(tx, job_id, key, value))
+        self.0.write("store a step", |tx| {
+            tx.execute(
+                "INSERT OR REPLACE INTO steps (job_id, key, value) VALUES (?1, ?2, ?3)",
+                params![job_id, key, Json(value)],
+            )?;
+            Ok(())
+        })
     }
 
-    /// A step with the event that tells of it, in one transaction; gives the event's number.
+    /// A step with the event that tells of it, in one transaction. A step that is there already stays,
+    /// and is told no second time.
     pub fn step_put_told(
         &self,
         job_id: &str,
@@ -75,10 +81,16 @@ impl Events<'_> {
         value: &Value,
         kind: &str,
         data: &Value,
-    ) -> Result<u64> {
+    ) -> Result<()> {
         self.0.write("store a step", |tx| {
-            step_put(tx, job_id, key, value)?;
-            append(tx, job_id, kind, data)
+            let new = tx.execute(
+                "INSERT OR IGNORE INTO steps (job_id, key, value) VALUES (?1, ?2, ?3)",
+                params![job_id, key, Json(value)],
+            )?;
+            if new == 1 {
+                append(tx, job_id, kind, data)?;
+            }
+            Ok(())
         })
     }
 
@@ -96,17 +108,9 @@ impl Events<'_> {
                 );
                 tx.execute(&sql, [time(before)])
             };
-            Ok(delete("events")? + delete("steps")?)
+            Ok(delete("events")? + delete("steps")? + delete("tasks")?)
         })
     }
-}
-
-fn step_put(tx: &Transaction, job_id: &str, key: &str, value: &Value) -> rusqlite::Result<()> {
-    tx.execute(
-        "INSERT OR REPLACE INTO steps (job_id, key, value) VALUES (?1, ?2, ?3)",
-        params![job_id, key, Json(value)],
-    )?;
-    Ok(())
 }
 
 pub(super) fn append(

@@ -12,6 +12,7 @@ use autodidact::learn::outer::options::{OuterOptions, Preset};
 use autodidact::learn::outer::report::Report;
 use autodidact::learn::outer::{self, Outcome, Shelf};
 use autodidact::learn::stats::Estimate;
+use autodidact::pool::tasks::MemoryTasks;
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -177,6 +178,9 @@ fn practise(
     let page = bench.notebook.page(plan.suffix);
     let start = outer::Start {
         model: &bench.model,
+        others: &[],
+        tasks: &MemoryTasks::default(),
+        group: "practice",
         domain: &domain,
         contexts: cases,
         options: &plan.options,

@@ -7,15 +7,15 @@ use super::seeds::{Draw, seed};
 use super::trials::{Part, Tried, Trying, halves};
 use super::{Prepared, Run, STREAMS, WRITING, candidate_key, edits_key, scoring};
 use crate::learn::domain::{Domain, Queries};
-use crate::learn::journal::{Stop, step, step_told};
+use crate::learn::journal::{Stop, recalled, step, step_told};
 use crate::learn::knowledge::closed_book::Answer;
 use crate::learn::model::Adapter;
 use serde_json::json;
 use std::time::Instant;
 
 /// A context of a round, with all that its candidates need.
-struct Practised<'a, D: Domain> {
-    index: usize,
+pub(super) struct Practised<'a, D: Domain> {
+    pub index: usize,
     context: &'a D::Context,
     before: Vec<Answer>,
     edits: Vec<D::Edit>,
@@ -31,18 +31,34 @@ impl<D: Domain> Run<'_, D> {
     ) -> Result<Vec<Candidate>, Stop> {
         self.meter.stage(format!("round {round}"));
         let practised = self.write(round, policy, contexts)?;
+        self.share_out(round, &practised)?;
         let mut candidates = Vec::new();
-        for (nth, context) in practised.iter().enumerate() {
-            let title = self.start.domain.title(context.context);
-            let of = contexts.len();
-            let stage = format!("round {round}, context {} of {of} ({title})", nth + 1);
-            self.meter.stage(stage);
-            candidates.extend(match self.start.options.reward {
-                Reward::Rubric => self.marked(round, context)?,
-                _ => self.measured(round, context)?,
-            });
+        for context in &practised {
+            for nth in 0..context.edits.len() {
+                let key = candidate_key(round, context.index, nth);
+                let lost = || Stop::Journal(format!("{key} is measured but not remembered"));
+                let candidate = recalled(self.start.journal, &key)?;
+                candidates.push(candidate.ok_or_else(lost)?);
+            }
         }
         Ok(candidates)
+    }
+
+    /// The nth of all contexts: its candidates, measured and remembered.
+    pub(super) fn candidates(
+        &self,
+        round: usize,
+        nth: usize,
+        of: usize,
+        context: &Practised<'_, D>,
+    ) -> Result<(), Stop> {
+        let title = self.start.domain.title(context.context);
+        let stage = format!("round {round}, context {} of {of} ({title})", nth + 1);
+        self.meter.stage(stage);
+        match self.start.options.reward {
+            Reward::Rubric => self.marked(round, context),
+            _ => self.measured(round, context),
+        }
     }
 
     /// The policy's self-edits of every context.
@@ -82,7 +98,7 @@ impl<D: Domain> Run<'_, D> {
     }
 
     /// The context's candidates, trained and asked.
-    fn measured(&self, round: usize, context: &Practised<'_, D>) -> Result<Vec<Candidate>, Stop> {
+    fn measured(&self, round: usize, context: &Practised<'_, D>) -> Result<(), Stop> {
         let o = self.start.options;
         let all: Vec<usize> = (0..context.edits.len()).collect();
         let trials = if o.halving {
@@ -91,11 +107,10 @@ impl<D: Domain> Run<'_, D> {
             let whole = self.trials(round, context, &all, |_, _| Part::Whole, "")?;
             whole.into_iter().map(|of| (of, false)).collect()
         };
-        let mut candidates = Vec::new();
         for (nth, (tried, dropped)) in trials.into_iter().enumerate() {
             let trials: Vec<_> = tried.into_iter().map(|t| t.trial).collect();
             let gain = Gain::of(&context.before, &trials);
-            candidates.push(self.told(round, context, nth, |mut candidate| {
+            self.told(round, context, nth, |mut candidate| {
                 candidate.reward = gain.reward(o.reward);
                 candidate.accuracy_gain = Some(gain.accuracy);
                 candidate.likelihood_gain = Some(gain.likelihood);
@@ -103,9 +118,9 @@ impl<D: Domain> Run<'_, D> {
                 candidate.seconds = trials.iter().map(|t| t.seconds).sum();
                 candidate.repeats = trials.iter().map(scoring::repeat).collect();
                 Ok(candidate)
-            })?);
+            })?;
         }
-        Ok(candidates)
+        Ok(())
     }
 
     /// The first part for all; the rest for the better half (the odd one stays).
@@ -177,23 +192,19 @@ impl<D: Domain> Run<'_, D> {
     }
 
     /// The context's candidates, marked by the base.
-    fn marked(&self, round: usize, context: &Practised<'_, D>) -> Result<Vec<Candidate>, Stop> {
-        let all = 0..context.edits.len();
-        let marked = all.map(|nth| {
+    fn marked(&self, round: usize, context: &Practised<'_, D>) -> Result<(), Stop> {
+        for (nth, edit) in context.edits.iter().enumerate() {
             self.told(round, context, nth, |mut candidate| {
                 let clock = Instant::now();
-                let prompt = self
-                    .start
-                    .domain
-                    .rubric(context.context, &context.edits[nth]);
+                let prompt = self.start.domain.rubric(context.context, edit);
                 let mark = self.one(|model| Ok(reward::rubric(model, &prompt)?))?;
                 candidate.reward = mark;
                 candidate.rubric = Some(mark);
                 candidate.seconds = clock.elapsed().as_secs_f32();
                 Ok(candidate)
-            })
-        });
-        marked.collect()
+            })?;
+        }
+        Ok(())
     }
 
     /// The candidate, finished once and told once.
@@ -203,7 +214,7 @@ impl<D: Domain> Run<'_, D> {
         context: &Practised<'_, D>,
         nth: usize,
         finish: impl FnOnce(Candidate) -> Result<Candidate, Stop>,
-    ) -> Result<Candidate, Stop> {
+    ) -> Result<(), Stop> {
         let key = candidate_key(round, context.index, nth);
         let tell = |c: &Candidate| {
             let mut data = json!(c);
@@ -226,5 +237,6 @@ impl<D: Domain> Run<'_, D> {
                 seconds: 0.0,
             })
         })
+        .map(drop)
     }
 }

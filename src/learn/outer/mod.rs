@@ -29,11 +29,13 @@ mod tests;
 #[cfg(test)]
 mod toy;
 mod trials;
+mod workers;
 
 use super::domain::{Domain, Queries};
 use super::journal::{Journal, Stop, step, step_told};
 use super::knowledge::closed_book::Answer;
 use super::model::{Adapter, Model};
+use crate::pool::tasks::TaskQueue;
 use meter::Meter;
 use options::{Keep, OuterOptions, Reward};
 use rand::SeedableRng;
@@ -42,7 +44,9 @@ use rand_chacha::ChaCha8Rng;
 use report::{Candidate, HeldOut, PolicyUpdate, Report, Round};
 use seeds::{Draw, seed};
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Instant;
+use workers::Held;
 
 /// Where the policy is kept between rounds.
 pub trait Shelf: Sync {
@@ -57,7 +61,13 @@ pub trait Shelf: Sync {
 
 /// What a run starts from.
 pub struct Start<'a, D: Domain> {
+    /// Writes, is fine-tuned, scores, and measures candidates as the first worker.
     pub model: &'a dyn Model,
+    /// Engines of the same base that measure candidates beside it.
+    pub others: &'a [&'a dyn Model],
+    /// What the workers share out, in a group of this run's own.
+    pub tasks: &'a dyn TaskQueue,
+    pub group: &'a str,
     pub domain: &'a D,
     pub contexts: &'a [D::Context],
     pub options: &'a OuterOptions,
@@ -115,7 +125,11 @@ pub fn run<D: Domain>(start: &Start<'_, D>) -> Result<Outcome, Stop> {
 
 struct Run<'a, D: Domain> {
     start: &'a Start<'a, D>,
-    meter: Meter,
+    /// The worker's.
+    model: &'a dyn Model,
+    meter: Arc<Meter>,
+    /// The task that this worker holds.
+    held: Option<Held>,
 }
 
 /// A context whose queries are fixed.
@@ -141,7 +155,11 @@ impl<'a, D: Domain> Run<'a, D> {
         let scored = (rounds + 1.0) * o.held_out as f32 * (1.0 + WRITING);
         Run {
             start,
-            meter: Meter::new(rounds * practised * (trained + 2.0 * WRITING) + scored),
+            model: start.model,
+            meter: Arc::new(Meter::new(
+                rounds * practised * (trained + 2.0 * WRITING) + scored,
+            )),
+            held: None,
         }
     }
 

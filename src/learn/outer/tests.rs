@@ -2,11 +2,12 @@
 
 use super::options::{Keep, OuterOptions, Preset, Reward};
 use super::report::{Candidate, Report};
-use super::toy::{Counting, Memory, Toy, adapter};
+use super::toy::{Broken, Counting, Memory, Toy, adapter};
 use super::{Outcome, Start, keep, run};
 use crate::learn::domain::Domain;
 use crate::learn::journal::Stop;
 use crate::learn::model::Interruptible;
+use crate::pool::tasks::MemoryTasks;
 use serde_json::{Value, json};
 
 fn options(change: impl FnOnce(&mut OuterOptions)) -> OuterOptions {
@@ -36,6 +37,9 @@ fn practise(
 ) -> Result<Outcome, Stop> {
     run(&Start {
         model,
+        others: &[],
+        tasks: &MemoryTasks::default(),
+        group: "run",
         domain: &Toy,
         contexts,
         options,
@@ -346,4 +350,67 @@ fn the_first_of_the_best_is_kept_or_all_that_gained() {
         keep(&all, Keep::AllPositive),
         [(5, 0), (5, 1), (5, 2), (2, 0)]
     );
+}
+
+#[test]
+fn several_workers_measure_what_one_does() {
+    let options = options(|o| o.halving = true);
+    let (model, memory) = (Counting::default(), Memory::default());
+    let alone = practise(&model, &memory, &contexts(), &options).unwrap();
+    let (workers, memory) = (
+        [Counting::default(), Counting::default()],
+        Memory::default(),
+    );
+    let outcome = run(&Start {
+        model: &Counting::default(),
+        others: &[&workers[0], &workers[1]],
+        tasks: &MemoryTasks::default(),
+        group: "run",
+        domain: &Toy,
+        contexts: &contexts(),
+        options: &options,
+        policy: None,
+        journal: &memory,
+        shelf: &memory,
+    });
+    assert_eq!(timeless(&outcome.unwrap().report), timeless(&alone.report));
+    assert_eq!(memory.told("candidate").len(), 24);
+}
+
+#[test]
+fn what_a_failing_worker_leaves_the_others_finish() {
+    let options = options(|o| {
+        o.rounds = 1;
+        o.held_out = 0;
+    });
+    let (model, memory) = (Counting::default(), Memory::default());
+    let alone = practise(&model, &memory, &contexts(), &options).unwrap();
+    let (broken, memory) = (Broken, Memory::default());
+    let start = Start {
+        model: &Counting::default(),
+        others: &[&broken],
+        tasks: &MemoryTasks::default(),
+        group: "run",
+        domain: &Toy,
+        contexts: &contexts(),
+        options: &options,
+        policy: None,
+        journal: &memory,
+        shelf: &memory,
+    };
+    let outcome = run(&start).unwrap();
+    assert_eq!(timeless(&outcome.report), timeless(&alone.report));
+
+    // With nobody else left its error is the run's.
+    let memory = Memory::default();
+    let start = Start {
+        model: &broken,
+        others: &[],
+        tasks: &MemoryTasks::default(),
+        journal: &memory,
+        shelf: &memory,
+        ..start
+    };
+    let stop = run(&start).map(|_| ()).unwrap_err();
+    assert!(stop.to_string().contains("the device is gone"), "{stop}");
 }

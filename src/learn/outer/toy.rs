@@ -174,6 +174,34 @@ impl Model for Counting {
     }
 }
 
+/// A worker whose device fails at every training.
+pub(super) struct Broken;
+
+impl Model for Broken {
+    fn generate(
+        &self,
+        _: &[Prompt],
+        _: Option<&Adapter>,
+        _: &Sampling,
+        _: &ShouldStop<'_>,
+    ) -> Result<Vec<Vec<String>>, ModelError> {
+        panic!("the toy writes and answers by itself")
+    }
+
+    fn likelihood(
+        &self,
+        _: &[(Prompt, String)],
+        _: Option<&Adapter>,
+        _: &ShouldStop<'_>,
+    ) -> Result<Vec<f32>, ModelError> {
+        panic!("the toy writes and answers by itself")
+    }
+
+    fn train(&self, _: Vec<Training>, _: &mut OnStep<'_>) -> Result<Vec<Trained>, ModelError> {
+        Err(autodidact_engine::Error::Executor("the device is gone".into()).into())
+    }
+}
+
 pub(super) fn adapter(alpha: f32) -> Adapter {
     let config = LoraConfig {
         rank: 1,

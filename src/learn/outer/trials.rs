@@ -158,11 +158,11 @@ impl<D: Domain> Run<'_, D> {
         journal.check()?;
         let count = trainings.len();
         let mut stop = Ok(());
-        let trained = self.start.model.train(trainings, &mut |done, steps, loss| {
+        let trained = self.model.train(trainings, &mut |done, steps, loss| {
             let share = count as f32 * done as f32 / steps as f32;
             let message = format!("training {count}: step {done} of {steps}, loss {loss:.3}");
             self.meter.tell(journal, "training", share, &message);
-            stop = journal.check();
+            stop = journal.check().and_then(|()| self.beat());
             stop.is_ok()
         });
         stop?;
@@ -176,8 +176,9 @@ impl<D: Domain> Run<'_, D> {
         width: usize,
         work: impl Fn(Interruptible<'_>, usize) -> Result<T, Stop> + Sync,
     ) -> Result<Vec<T>, Stop> {
-        let (journal, model) = (self.start.journal, self.start.model);
+        let (journal, model) = (self.start.journal, self.model);
         journal.check()?;
+        self.beat()?;
         let all = company::each(count, width, |i| {
             let stop = || journal.check().is_err();
             work(Interruptible::new(model, &stop), i)
