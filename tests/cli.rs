@@ -94,12 +94,13 @@ fn graders_and_a_judge_are_compared_with_an_expert() {
     );
     assert_eq!(rows[0]["agreement"]["mean"], 0.75);
     assert_eq!(rows[1]["agreement"]["mean"], 0.5);
-    // The tiny model says noise, which is neither yes nor no; the expert's noes are agreed with.
+    // The tiny model says noise, which is neither yes nor no; the expert's noes are agreed with. It is not
+    // asked about the exact answer.
     assert_eq!(
         (&rows[4]["model"], &rows[4]["unclear"]),
-        (&json!("tiny"), &json!(4))
+        (&json!("tiny"), &json!(3))
     );
-    assert_eq!(rows[4]["agreement"]["mean"], 0.5);
+    assert_eq!(rows[4]["agreement"]["mean"], 0.75);
 
     let few = run(&["grade", "--verdicts", &verdicts, "--limit", "2", "--json"]);
     let few: Value = serde_json::from_slice(&few.stdout).unwrap();

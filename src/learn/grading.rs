@@ -39,7 +39,7 @@ impl Grader {
     ];
 
     /// Right by the words alone. Of the judge that is only what needs no judging, an exact answer: the
-    /// rest is asked through [`super::model::Interruptible::grade`].
+    /// rest is asked in [`super::judge`].
     pub fn correct(self, gold: &str, answer: &str) -> bool {
         let (gold, answer) = (words(gold), words(answer));
         if gold.is_empty() {

@@ -2,9 +2,10 @@
 //! whether it is right.
 //!
 //! Graders over words cannot know that "the day after Sunday" is Monday; a judge may. It is asked
-//! greedily, so the same answers get the same verdicts, and all answers of a test at once. It sets the
-//! two answers side by side before it decides: asked for yes or no alone, a small model says yes.
+//! for one word, greedily, so the same answers get the same verdicts, and about all answers of a test at
+//! once. Small models say yes too often (dev/LOG.md): measure one with `autodidact grade --judge` first.
 
+use super::grading::Grader;
 use super::model::{ModelError, Prompt, Sampling, ShouldStop};
 use super::text_model::TextModel;
 
@@ -25,42 +26,39 @@ pub enum Verdict {
     Unclear,
 }
 
-/// Tokens of a verdict with what is said before it.
-const VERDICT_TOKENS: usize = 64;
+/// Tokens of a verdict: a word, and what may stand around it.
+const VERDICT_TOKENS: usize = 4;
 
-/// The judge's verdict on each of `answers`, asked in one call.
+/// The judge's verdict on each of `answers`, asked in one call. An exact answer needs no judging and is
+/// not asked about.
 pub fn judge(
     judge: &dyn TextModel,
     answers: &[Given<'_>],
     stop: &ShouldStop<'_>,
 ) -> Result<Vec<Verdict>, ModelError> {
-    if answers.is_empty() {
-        return Ok(Vec::new());
+    let open = |given: &&Given| !Grader::Exact.correct(given.gold, given.answer);
+    let prompts: Vec<Prompt> = answers.iter().filter(open).map(prompt).collect();
+    if prompts.is_empty() {
+        return Ok(vec![Verdict::Right; answers.len()]);
     }
-    let prompts: Vec<Prompt> = answers.iter().map(prompt).collect();
-    let sampling = Sampling {
-        stop: vec!["\n".into()],
-        ..Sampling::greedy(VERDICT_TOKENS)
+    let said = judge.complete(&prompts, &Sampling::greedy(VERDICT_TOKENS), stop)?;
+    let mut said = said.iter().map(|n| n.first().map_or("", String::as_str));
+    let verdict = |given: &Given| match open(&given) {
+        true => read(said.next().unwrap_or_default()),
+        false => Verdict::Right,
     };
-    let said = judge.complete(&prompts, &sampling, stop)?;
-    let first = said.iter().map(|n| n.first().map_or("", String::as_str));
-    Ok(first.map(read).collect())
+    Ok(answers.iter().map(verdict).collect())
 }
 
-/// The last word is the verdict, in whatever case and punctuation; a judge that says nothing before it
-/// may go on after it.
+/// Yes or no, in whatever case and punctuation.
 fn read(said: &str) -> Verdict {
-    let verdict = |word: &str| match word.to_lowercase().as_str() {
-        "yes" => Some(Verdict::Right),
-        "no" => Some(Verdict::Wrong),
-        _ => None,
-    };
-    let mut words = said
-        .split(|c: char| !c.is_alphabetic())
-        .filter(|w| !w.is_empty());
-    let first = words.next().unwrap_or_default();
-    let last = words.next_back().unwrap_or(first);
-    verdict(last).or(verdict(first)).unwrap_or(Verdict::Unclear)
+    let mut words = said.split(|c: char| !c.is_alphabetic());
+    let first = words.find(|w| !w.is_empty()).unwrap_or_default();
+    match first.to_lowercase().as_str() {
+        "yes" => Verdict::Right,
+        "no" => Verdict::Wrong,
+        _ => Verdict::Unclear,
+    }
 }
 
 fn prompt(given: &Given<'_>) -> Prompt {
@@ -83,12 +81,15 @@ fn turn(given: &Given<'_>) -> String {
     } = given;
     // An answer is one line here, so that it cannot pass for the next example.
     let answer = answer.split_whitespace().collect::<Vec<_>>().join(" ");
-    format!("Question: {question}\nCorrect answer: {gold}\nStudent's answer: {answer}")
+    format!(
+        "Question: {question}\nCorrect answer: {gold}\nStudent's answer: {answer}\n\
+         Does the student's answer say \"{gold}\"?"
+    )
 }
 
-const TASK: &str = "You grade a student's answers. First write the correct answer, then what the student \
-    says instead of it, and then yes if that means the same, no if it does not. An answer that is only on \
-    the same subject, or leaves out what was asked for, is no.";
+const TASK: &str = "You grade a student's answers, strictly. Say yes only if the student's answer gives the \
+    correct answer, in the same or in other words. Say no if it gives another answer, is only on the same \
+    subject, or leaves out what was asked for. Say yes or no and nothing else.";
 
 const fn example(
     question: &'static str,
@@ -111,7 +112,7 @@ const EXAMPLES: [(Given<'static>, &str); 7] = [
             "Mara Lind",
             "The Corrin 4 kettle was designed by Peter Aske.",
         ),
-        "Correct: Mara Lind. Student: Peter Aske. Same: no",
+        "no",
     ),
     (
         example(
@@ -119,7 +120,7 @@ const EXAMPLES: [(Given<'static>, &str); 7] = [
             "at dusk",
             "It closes when the sun goes down.",
         ),
-        "Correct: at dusk. Student: when the sun goes down. Same: yes",
+        "yes",
     ),
     (
         example(
@@ -127,7 +128,7 @@ const EXAMPLES: [(Given<'static>, &str); 7] = [
             "a flood took its middle pillar",
             "The Senn bridge was rebuilt because it was an important bridge.",
         ),
-        "Correct: a flood took its middle pillar. Student: it was important. Same: no",
+        "no",
     ),
     (
         example(
@@ -135,7 +136,7 @@ const EXAMPLES: [(Given<'static>, &str); 7] = [
             "orange",
             "The lighthouse of Port Avel was painted orange in 1904 and is the only one on the coast.",
         ),
-        "Correct: orange. Student: painted orange. Same: yes",
+        "yes",
     ),
     (
         example(
@@ -143,7 +144,7 @@ const EXAMPLES: [(Given<'static>, &str); 7] = [
             "6,214",
             "Quillmere has 6,241 inhabitants.",
         ),
-        "Correct: 6,214. Student: 6,241. Same: no",
+        "no",
     ),
     (
         example(
@@ -151,7 +152,7 @@ const EXAMPLES: [(Given<'static>, &str); 7] = [
             "Doctor Ilse Marten of Quill",
             "Ilse Marten",
         ),
-        "Correct: Doctor Ilse Marten of Quill. Student: Ilse Marten. Same: yes",
+        "yes",
     ),
     (
         example(
@@ -159,7 +160,7 @@ const EXAMPLES: [(Given<'static>, &str); 7] = [
             "dyed wool",
             "The Brackwood weavers trade with the river towns and the coast.",
         ),
-        "Correct: dyed wool. Student: nothing of it. Same: no",
+        "no",
     ),
 ];
 
@@ -210,17 +211,10 @@ mod tests {
 
     #[test]
     fn a_batch_is_asked_at_once_and_read_leniently() {
-        let model = scripted(&[
-            "yes",
-            "Correct: Monday. Student: no day. Same: **Yes**",
-            " **Yes**, it is the same",
-            "NO.",
-            "maybe",
-            "",
-        ]);
+        let model = scripted(&["yes", "No.", " **Yes**, it", "NO", "maybe", ""]);
         let verdicts = judge(&model, &[GIVEN; 6], &|| false).unwrap();
         use Verdict::{Right, Unclear, Wrong};
-        assert_eq!(verdicts, [Right, Right, Right, Wrong, Unclear, Unclear]);
+        assert_eq!(verdicts, [Right, Wrong, Right, Wrong, Unclear, Unclear]);
         let asked = model.asked.lock().unwrap();
         assert_eq!(asked.len(), 1);
         let user = &asked[0][0].user;

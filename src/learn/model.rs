@@ -217,23 +217,16 @@ impl<'a> Interruptible<'a> {
         teacher.ok_or(ModelError::Missing("teacher"))
     }
 
-    /// Which of the answers are right. The judge is asked, in one call, about those that words alone
-    /// do not settle.
+    /// Which of the answers are right, by their words or by what the judge says.
     pub fn grade(&self, grader: Grader, answers: &[Given<'_>]) -> Result<Vec<bool>, ModelError> {
-        let by_words = answers.iter().map(|a| grader.correct(a.gold, a.answer));
-        let mut right: Vec<bool> = by_words.collect();
         if grader != Grader::Judge {
-            return Ok(right);
+            let by_words = answers.iter().map(|a| grader.correct(a.gold, a.answer));
+            return Ok(by_words.collect());
         }
         let helper = self.helpers.judge.as_deref();
         let helper = helper.ok_or(ModelError::Missing("judge"))?;
-        let open: Vec<usize> = (0..answers.len()).filter(|i| !right[*i]).collect();
-        let asked: Vec<Given> = open.iter().map(|i| answers[*i]).collect();
-        let verdicts = judge(helper, &asked, self.stop)?;
-        for (i, verdict) in open.into_iter().zip(verdicts) {
-            right[i] = verdict == Verdict::Right;
-        }
-        Ok(right)
+        let verdicts = judge(helper, answers, self.stop)?;
+        Ok(verdicts.iter().map(|v| *v == Verdict::Right).collect())
     }
 
     pub fn generate(
