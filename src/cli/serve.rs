@@ -4,7 +4,9 @@ use super::settings::{Settings, env};
 use autodidact::adapters::Registry;
 use autodidact::config::{Config, Overrides};
 use autodidact::http::{self, AppState};
-use autodidact::jobs::{Handlers, IngestHandler, Jobs, Runner, prune_daily};
+use autodidact::jobs::{
+    AdaptHandler, Handlers, IngestHandler, Jobs, Runner, expire_adapters, prune_daily,
+};
 use autodidact::models::Models;
 use autodidact::pool::{LocalModel, open_engine};
 use autodidact::store::{JobKind, Store};
@@ -63,12 +65,17 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
         Value::Object(config.learning.clone()),
     ];
     let learner = Arc::new(LocalModel::new(engine.clone(), Priority::Ingest));
+    let adapt = AdaptHandler::new(learner.clone(), registry.clone(), engine.window());
     let ingest =
         IngestHandler::new(learner, registry.clone(), layers).map_err(|e| e.to_string())?;
-    let handlers = Handlers::from([(JobKind::Ingest, Arc::new(ingest) as _)]);
+    let handlers = Handlers::from([
+        (JobKind::Ingest, Arc::new(ingest) as _),
+        (JobKind::Adapt, Arc::new(adapt) as _),
+    ]);
     let workers = config.jobs.workers;
     let runner = Runner::start(&jobs, handlers, workers).map_err(|e| e.to_string())?;
     tokio::spawn(prune_daily(jobs.clone(), config.jobs.keep_days));
+    tokio::spawn(expire_adapters(registry.clone()));
     let state = AppState::new(Arc::new(config), engine, jobs, registry)?;
 
     println!(

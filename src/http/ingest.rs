@@ -57,7 +57,12 @@ pub async fn ingest(
     Body(body): Body,
 ) -> Result<Response, Problem> {
     let patience = query.wait.as_deref().map(wait).transpose()?;
-    let key = idempotency_key(&headers, &query, &body)?;
+    // Everything that decides what is learned, but not how long the client waits.
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .map(|kind| kind.as_bytes());
+    let request = json!([kind, query.adapter, query.title, digest(&body)]);
+    let key = idempotency_key(&headers, &request)?;
     let submit = move |state: &AppState| -> Result<Job, Problem> {
         let most = state.config.limits.documents_per_request;
         let ingest = ingest_body::read(&headers, &query, &body, most)?;
@@ -89,7 +94,12 @@ pub async fn ingest(
     Ok((status, [(header::LOCATION, location)], body).into_response())
 }
 
-fn submit(state: &AppState, ingest: &Ingest, key: Option<&IdempotencyKey>) -> Result<Job, Problem> {
+/// Everything is checked before anything is stored.
+pub(super) fn submit(
+    state: &AppState,
+    ingest: &Ingest,
+    key: Option<&IdempotencyKey>,
+) -> Result<Job, Problem> {
     state.registry.check_name(&ingest.alias)?;
     state.registry.check_continues(&ingest.alias)?;
     check_lengths(state, ingest)?;
@@ -134,10 +144,10 @@ fn check_lengths(state: &AppState, ingest: &Ingest) -> Result<(), Problem> {
     Ok(())
 }
 
-fn idempotency_key(
+/// The client's key; `request` is everything that makes it this request and no other.
+pub(super) fn idempotency_key(
     headers: &HeaderMap,
-    query: &IngestQuery,
-    body: &[u8],
+    request: &Value,
 ) -> Result<Option<IdempotencyKey>, Problem> {
     let Some(value) = headers.get(KEY_HEADER) else {
         return Ok(None);
@@ -147,11 +157,6 @@ fn idempotency_key(
         let detail = "An Idempotency-Key has 1 to 255 visible ASCII characters.";
         return Err(Problem::invalid("Idempotency-Key", detail));
     }
-    // Everything that decides what is learned, but not how long the client waits.
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .map(|kind| kind.as_bytes());
-    let request = json!([kind, query.adapter, query.title, digest(body)]);
     Ok(Some(IdempotencyKey {
         key: key.to_owned(),
         request: digest(request.to_string().as_bytes()),

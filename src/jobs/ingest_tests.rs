@@ -47,7 +47,10 @@ impl Model for Picky {
     ) -> Result<Vec<Trained>, ModelError> {
         let one = |training: Training| {
             for text in &training.texts {
-                let (TrainingText::Text { text } | TrainingText::Chat { user: text, .. }) = text;
+                let text = match text {
+                    TrainingText::Text { text } | TrainingText::Chat { user: text, .. } => text,
+                    TrainingText::Conversation { .. } => unreachable!("no ingest makes one"),
+                };
                 if text.contains("a curse") {
                     return Err(Error::Executor("the tape tore".into()).into());
                 }

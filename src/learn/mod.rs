@@ -6,7 +6,8 @@
 //! ├ knowledge passages: self-edits, training sequences, probes, the closed-book test
 //! ├ gate      accept, try again or refuse, with the reason
 //! ├ replay    what of earlier documents is trained on again, and what of them is asked again
-//! └ compare   the paper's table: the same passages under several ways of learning
+//! ├ compare   the paper's table: the same passages under several ways of learning
+//! └ fewshot   one task from a few examples: configurations, augmentations, predictions
 //! model       what all of this asks of a model (generate, likelihood, train)
 //! journal     what it asks of the job that runs it (remember a step, tell progress, stop)
 //! ```
@@ -14,6 +15,7 @@
 //! Knows no HTTP, no SQL and no tensors.
 
 pub mod compare;
+pub mod fewshot;
 pub mod gate;
 pub mod grading;
 pub mod journal;

@@ -23,6 +23,8 @@ pub struct Prompt {
     pub user: String,
     /// The beginning of the answer, which the model goes on from.
     pub prefill: String,
+    /// The JSON schema that the answer obeys.
+    pub schema: Option<serde_json::Value>,
 }
 
 impl Prompt {
@@ -74,6 +76,40 @@ pub enum TrainingText {
     Text { text: String },
     /// A chat turn; only the answer is learned.
     Chat { user: String, assistant: String },
+    /// Several turns that belong together, as a prompt with examples shows them.
+    Conversation {
+        system: Option<String>,
+        turns: Vec<Turn>,
+        learn: Learn,
+    },
+}
+
+/// One turn of a conversation.
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
+pub struct Turn {
+    pub user: String,
+    pub assistant: String,
+}
+
+/// Which tokens of a conversation are learned.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Learn {
+    Everything,
+    /// What the assistant says, in every turn.
+    Answers,
 }
 
 /// Settings of one inner-loop update.

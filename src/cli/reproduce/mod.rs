@@ -1,8 +1,10 @@
 //! `autodidact reproduce`: the paper's tables on this model and this data, a table a file.
 
+mod fewshot;
 mod knowledge;
 
 use clap::{Args, Subcommand};
+use fewshot::Fewshot;
 use knowledge::Knowledge;
 
 #[derive(Debug, Args)]
@@ -15,12 +17,15 @@ pub struct Reproduce {
 enum Table {
     /// Single-passage knowledge incorporation: what is answered closed book after learning.
     Knowledge(Knowledge),
+    /// Few-shot learning on ARC: which tasks are solved in context, after self-edits, by the oracle.
+    Fewshot(Fewshot),
 }
 
 impl Reproduce {
     pub fn run(self) -> Result<(), String> {
         match self.table {
             Table::Knowledge(knowledge) => knowledge.run(),
+            Table::Fewshot(fewshot) => fewshot.run(),
         }
     }
 }
