@@ -161,7 +161,9 @@ mod tests {
         loop {
             assert!(tokens.len() < 200, "it never ends");
             let at = tokens.len() * 31;
-            let logits: Vec<f32> = (0..files.config.vocab_size).map(|i| noise(i + at)).collect();
+            let logits: Vec<f32> = (0..files.config.vocab_size)
+                .map(|i| noise(i + at))
+                .collect();
             let drawn = sampler.sample(&logits);
             let TokenLogprob { logprob, .. } = drawn.logprob.unwrap();
             assert!(logprob.is_finite(), "of the unmodified distribution");
@@ -182,7 +184,8 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for seed in 0..20 {
             let text = write(&files, &grammar, seed);
-            let value: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
+            let value: Value =
+                serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
             assert!(value["rotate"].is_boolean());
             assert!([0.001, 0.0001].contains(&value["rate"].as_f64().unwrap()));
             assert!((1..=8).contains(&value["epochs"].as_u64().unwrap()));

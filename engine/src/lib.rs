@@ -33,8 +33,8 @@ pub mod weights;
 
 pub use batch::{PackedBatch, Sequence};
 pub use chat::{ChatTemplate, Message};
-pub use constraint::{Constraint, Grammar, Grammars};
 pub use config::{Family, ModelConfig, Projection, RopeScaling};
+pub use constraint::{Constraint, Grammar, Grammars};
 pub use cpu::{Cpu, CpuOptions, Precision};
 pub use error::{Error, Result};
 pub use executor::{BackwardPass, Executor, KvSlot, Score, Target};

@@ -30,7 +30,9 @@ pub fn delete_expired(registry: &Registry) -> Result<usize> {
             match registry.delete(&name, Some(live)) {
                 Ok(()) => deleted += 1,
                 // In use by a job, or moved meanwhile: the next round sees it as it is then.
-                Err(Error::Store(store::Error::AliasBusy { .. } | store::Error::Conflict { .. })) => {}
+                Err(Error::Store(
+                    store::Error::AliasBusy { .. } | store::Error::Conflict { .. },
+                )) => {}
                 Err(error) => return Err(error),
             }
         }

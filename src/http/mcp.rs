@@ -174,8 +174,10 @@ impl Tools {
                 let documents: Vec<Value> = (documents.iter())
                     .map(|d| json!({"title": d.title, "state": d.state}))
                     .collect();
-                listed.push(json!({"adapter": adapter.name, "live_version": adapter.live,
-                    "versions": adapter.versions, "documents": documents}));
+                listed.push(
+                    json!({"adapter": adapter.name, "live_version": adapter.live,
+                    "versions": adapter.versions, "documents": documents}),
+                );
             }
             let mut running = Vec::new();
             for job_state in [JobState::Running, JobState::Queued] {
@@ -239,8 +241,10 @@ fn unfinished(job: &Job) -> Result<Value, Problem> {
             let detail = format!("The job failed: {}.", error.message.trim_end_matches('.'));
             Err(Problem::bad_request("job_failed", detail))
         }
-        None => Ok(json!({"adapter": job.alias, "job": job.id, "state": job.state,
-            "note": "see list_knowledge for how far it is"})),
+        None => Ok(
+            json!({"adapter": job.alias, "job": job.id, "state": job.state,
+            "note": "see list_knowledge for how far it is"}),
+        ),
     }
 }
 

@@ -39,7 +39,9 @@ pub const TOOLS: [ToolKind; 5] = [
         description: "Teach an adapter a document for good. The model writes study notes, trains, proves \
             with questions that it learned, and publishes a new version. Takes about a minute.",
         arguments: &[
-            required("adapter", || text("The adapter to teach; made if there is none")),
+            required("adapter", || {
+                text("The adapter to teach; made if there is none")
+            }),
             required("title", || text("The document's title")),
             required("text", || text("The document")),
             optional("questions", || {
@@ -61,16 +63,22 @@ pub const TOOLS: [ToolKind; 5] = [
                 json!({"type": "array", "items": pair, "minItems": 1, "maxItems": 32,
                     "description": "1 to 32 examples; strings, or grids of numbers from 0 to 9"})
             }),
-            optional("inputs", || {
-                json!({"type": "array", "maxItems": 16, "description": "Inputs to answer at once"})
+            optional(
+                "inputs",
+                || json!({"type": "array", "maxItems": 16, "description": "Inputs to answer at once"}),
+            ),
+            optional(
+                "kind",
+                || json!({"enum": ["text", "grid"], "description": "What the examples are; default text"}),
+            ),
+            optional("adapter", || {
+                text("Train this adapter further, and not the base")
             }),
-            optional("kind", || {
-                json!({"enum": ["text", "grid"], "description": "What the examples are; default text"})
-            }),
-            optional("adapter", || text("Train this adapter further, and not the base")),
             optional("keep_as", || {
-                text("Keep the adapter under this name, as its next version if there is one; else it is \
-                    deleted after an hour")
+                text(
+                    "Keep the adapter under this name, as its next version if there is one; else it is \
+                    deleted after an hour",
+                )
             }),
             optional("seconds", || {
                 json!({"type": "number", "minimum": 1, "maximum": 3600,
@@ -103,9 +111,10 @@ pub const TOOLS: [ToolKind; 5] = [
         description: "Make an earlier version of an adapter the live one.",
         arguments: &[
             required("adapter", || text("The adapter")),
-            required("version", || {
-                json!({"type": "integer", "minimum": 1, "description": "The version to go back to"})
-            }),
+            required(
+                "version",
+                || json!({"type": "integer", "minimum": 1, "description": "The version to go back to"}),
+            ),
         ],
     },
 ];
@@ -165,6 +174,10 @@ fn text(description: &str) -> Value {
 }
 
 fn object(properties: Value) -> Value {
-    let names: Vec<&String> = properties.as_object().into_iter().flat_map(|p| p.keys()).collect();
+    let names: Vec<&String> = properties
+        .as_object()
+        .into_iter()
+        .flat_map(|p| p.keys())
+        .collect();
     json!({"type": "object", "properties": properties, "required": names})
 }

@@ -2,8 +2,8 @@
 
 use super::state::AppState;
 use super::{
-    adapt, adapters, auth, chat, completions, console, docs, documents, error, events, health, ingest,
-    jobs, mcp, metrics, models, vllm,
+    adapt, adapters, auth, chat, completions, console, docs, documents, error, events, health,
+    ingest, jobs, mcp, metrics, models, vllm,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

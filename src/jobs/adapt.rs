@@ -4,9 +4,7 @@
 
 use super::{Handler, JobContext, JobFailure};
 use crate::adapters::{self, AliasName, Registry, THROW_AWAY};
-use crate::learn::fewshot::{
-    AdaptOptions, AdaptReport, Outcome, SelfEdit, Start, Task, adapt,
-};
+use crate::learn::fewshot::{AdaptOptions, AdaptReport, Outcome, SelfEdit, Start, Task, adapt};
 use crate::learn::journal::{self, Journal};
 use crate::learn::model::{Adapter, Model};
 use crate::learn::report::Report;
@@ -91,13 +89,14 @@ impl Handler for AdaptHandler {
                 options: &input.options,
                 window: self.window,
             };
-            let outcome =
-                adapt(&*self.model, &start, &tale).map_err(|stop| tale.failure(stop))?;
+            let outcome = adapt(&*self.model, &start, &tale).map_err(|stop| tale.failure(stop))?;
             cx.remember(REPORT, &json!(outcome.report))?;
             let continues = input.adapter.as_ref() == Some(&alias);
             let live = number.filter(|_| continues);
             let lineage = lineage(cx, &input, number, &outcome);
-            let published = self.registry.publish(&alias, live, &outcome.adapter.0, lineage);
+            let published = self
+                .registry
+                .publish(&alias, live, &outcome.adapter.0, lineage);
             match published {
                 Ok(version) => return result(&version, outcome.report),
                 Err(adapters::Error::Store(store::Error::Conflict { .. })) if continues => {

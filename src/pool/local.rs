@@ -13,9 +13,9 @@ use autodidact_engine::scheduler::{
 use autodidact_engine::trainer::{Example, Schedule, TrainConfig};
 use autodidact_engine::{Error, Grammar, Grammars, Lora, LoraConfig};
 use serde_json::Value;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 
 #[derive(Clone)]
 pub struct LocalModel {
@@ -176,7 +176,11 @@ impl Model for LocalModel {
                     stop: sampling.stop.clone(),
                     // Prompts of one call draw from streams of their own.
                     seed: sampling.seed.wrapping_add(i * 1_000_003),
-                    grammar: prompt.schema.as_ref().map(|s| self.grammar(s)).transpose()?,
+                    grammar: prompt
+                        .schema
+                        .as_ref()
+                        .map(|s| self.grammar(s))
+                        .transpose()?,
                     ..Default::default()
                 },
                 n: sampling.n,

@@ -38,13 +38,25 @@ fn body(task: Value, more: Value) -> Value {
 #[tokio::test]
 async fn a_grid_task_is_answered_and_its_adapter_is_asked_on() {
     let server = Server::start().await;
-    let body = body(grid_task(), json!({"self_edit": edit(), "keep": {"ttl": "10m"}}));
-    let answer = server.post("/adapt?wait=2m").json(&body).send().await.unwrap();
+    let body = body(
+        grid_task(),
+        json!({"self_edit": edit(), "keep": {"ttl": "10m"}}),
+    );
+    let answer = server
+        .post("/adapt?wait=2m")
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 200);
     let location = answer.headers()["location"].to_str().unwrap().to_owned();
     let answer: Value = answer.json().await.unwrap();
     let (job, result) = (&answer["job"], &answer["result"]);
-    assert_eq!((&job["kind"], &job["state"]), (&json!("adapt"), &json!("succeeded")), "{job}");
+    assert_eq!(
+        (&job["kind"], &job["state"]),
+        (&json!("adapt"), &json!("succeeded")),
+        "{job}"
+    );
     assert_eq!(location, format!("/jobs/{}", job["id"].as_str().unwrap()));
     let prediction = &result["predictions"][0];
     let attempts = prediction["attempts"].as_array().unwrap();
@@ -64,7 +76,10 @@ async fn a_grid_task_is_answered_and_its_adapter_is_asked_on() {
     assert_eq!(chat.status(), 200);
     let (_, versions) = json_of(server.get(&format!("/adapters/{adapter}/versions"))).await;
     let lineage = &versions["items"][0]["lineage"];
-    assert_eq!((&lineage["source"], &lineage["job"]), (&json!("adapt"), &job["id"]));
+    assert_eq!(
+        (&lineage["source"], &lineage["job"]),
+        (&json!("adapt"), &job["id"])
+    );
     assert_eq!(lineage["expires_at"], result["expires_at"]);
     // What the answer shows once is in the job.
     let (_, job) = json_of(server.get(&location)).await;
@@ -77,23 +92,40 @@ async fn the_model_writes_configurations_that_parse_though_it_writes_noise() {
     let more = json!({"keep": {"alias": "tools"}, "budget": {"seconds": 20, "candidates": 2}});
     let request = server.post("/adapt?wait=2m").json(&body(text_task(), more));
     let (status, answer) = json_of(request).await;
-    assert_eq!((status, &answer["job"]["state"]), (200, &json!("succeeded")), "{answer}");
+    assert_eq!(
+        (status, &answer["job"]["state"]),
+        (200, &json!("succeeded")),
+        "{answer}"
+    );
     let result = &answer["result"];
     let tried = result["tried"].as_array().unwrap();
-    assert!(!tried.is_empty() && tried.iter().all(|t| t["origin"] == "written"), "{tried:?}");
+    assert!(
+        !tried.is_empty() && tried.iter().all(|t| t["origin"] == "written"),
+        "{tried:?}"
+    );
     assert_eq!(tried.iter().filter(|t| t["chosen"] == true).count(), 1);
     assert_eq!(result["predictions"].as_array().unwrap().len(), 2);
-    assert_eq!((&answer["adapter"], &result["expires_at"]), (&json!("tools"), &Value::Null));
+    assert_eq!(
+        (&answer["adapter"], &result["expires_at"]),
+        (&json!("tools"), &Value::Null)
+    );
 
     // Kept, it is trained further by its name alone; anything else would push it out.
-    let taken = body(text_task(), json!({"keep": {"alias": "tools"}, "self_edit": edit()}));
+    let taken = body(
+        text_task(),
+        json!({"keep": {"alias": "tools"}, "self_edit": edit()}),
+    );
     let (status, problem) = json_of(server.post("/adapt").json(&taken)).await;
     assert_eq!((status, &problem["code"]), (409, &json!("adapter_exists")));
     assert_eq!(problem["field"], "keep.alias");
     let mut further = taken;
     further["adapter"] = json!("tools");
     let (status, answer) = json_of(server.post("/adapt?wait=2m").json(&further)).await;
-    assert_eq!((status, &answer["result"]["version"]), (200, &json!(2)), "{answer}");
+    assert_eq!(
+        (status, &answer["result"]["version"]),
+        (200, &json!(2)),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -112,7 +144,10 @@ async fn without_waiting_there_is_a_job_and_once_for_each_key() {
     let mut other = body.clone();
     other["seed"] = json!(1);
     let (status, problem) = post("k", &other).await;
-    assert_eq!((status, &problem["code"]), (422, &json!("idempotency_mismatch")));
+    assert_eq!(
+        (status, &problem["code"]),
+        (422, &json!("idempotency_mismatch"))
+    );
 }
 
 #[tokio::test]
@@ -139,22 +174,65 @@ async fn every_bad_field_is_named_and_nothing_is_half_done() {
         ("/task/train", many(33), "task.train"),
         ("/task/test", many(17), "task.test"),
         ("/task/train/1", json!([[[1]], [[1]]]), "task.train[1]"),
-        ("/task/train/1", json!({"input": [[1]]}), "task.train[1].output"),
-        ("/task/train/1", json!({"input": [[1]], "output": [[1]], "x": 1}), "task.train[1].x"),
+        (
+            "/task/train/1",
+            json!({"input": [[1]]}),
+            "task.train[1].output",
+        ),
+        (
+            "/task/train/1",
+            json!({"input": [[1]], "output": [[1]], "x": 1}),
+            "task.train[1].x",
+        ),
         ("/task/train/0", pair(json!([])), "task.train[0].input"),
-        ("/task/train/0", pair(json!([[1, 2], [3]])), "task.train[0].input"),
+        (
+            "/task/train/0",
+            pair(json!([[1, 2], [3]])),
+            "task.train[0].input",
+        ),
         ("/task/train/0", pair(json!([[10]])), "task.train[0].input"),
         ("/task/train/0", pair(json!("12")), "task.train[0].input"),
-        ("/task/train/0", pair(json!(vec![vec![1; 31]])), "task.train[0].input"),
-        ("/task/test/0", json!({"output": [[1]]}), "task.test[0].input"),
-        ("/task/test/0", json!({"input": [[-1]]}), "task.test[0].input"),
+        (
+            "/task/train/0",
+            pair(json!(vec![vec![1; 31]])),
+            "task.train[0].input",
+        ),
+        (
+            "/task/test/0",
+            json!({"output": [[1]]}),
+            "task.test[0].input",
+        ),
+        (
+            "/task/test/0",
+            json!({"input": [[-1]]}),
+            "task.test[0].input",
+        ),
         ("/self_edit", json!([]), "self_edit"),
-        ("/self_edit/training/optimizer", json!("sgd"), "self_edit.training.optimizer"),
-        ("/self_edit/training/learning_rate", json!(1.0), "self_edit.training.learning_rate"),
-        ("/self_edit/training/num_train_epochs", json!(0), "self_edit.training.num_train_epochs"),
-        ("/self_edit/training/strategy", json!("luck"), "self_edit.training.strategy"),
-        ("/self_edit/data_generation/use_basic_augmentations", json!(1),
-            "self_edit.data_generation.use_basic_augmentations"),
+        (
+            "/self_edit/training/optimizer",
+            json!("sgd"),
+            "self_edit.training.optimizer",
+        ),
+        (
+            "/self_edit/training/learning_rate",
+            json!(1.0),
+            "self_edit.training.learning_rate",
+        ),
+        (
+            "/self_edit/training/num_train_epochs",
+            json!(0),
+            "self_edit.training.num_train_epochs",
+        ),
+        (
+            "/self_edit/training/strategy",
+            json!("luck"),
+            "self_edit.training.strategy",
+        ),
+        (
+            "/self_edit/data_generation/use_basic_augmentations",
+            json!(1),
+            "self_edit.data_generation.use_basic_augmentations",
+        ),
         ("/budget/seconds", json!(0.5), "budget.seconds"),
         ("/budget/seconds", json!(1e9), "budget.seconds"),
         ("/budget/candidates", json!(0), "budget.candidates"),
@@ -175,12 +253,20 @@ async fn every_bad_field_is_named_and_nothing_is_half_done() {
     for (path, value, field) in cases {
         let request = server.post("/adapt").json(&set(path, value.clone()));
         let (status, problem) = json_of(request).await;
-        assert_eq!((status, &problem["field"]), (422, &json!(field)), "{path} {value}: {problem}");
+        assert_eq!(
+            (status, &problem["field"]),
+            (422, &json!(field)),
+            "{path} {value}: {problem}"
+        );
         assert!(!problem["detail"].as_str().unwrap().is_empty());
     }
     let missing = set("/adapter", json!("nobody"));
     let (status, problem) = json_of(server.post("/adapt").json(&missing)).await;
-    assert_eq!((status, &problem["field"]), (404, &json!("adapter")), "{problem}");
+    assert_eq!(
+        (status, &problem["field"]),
+        (404, &json!("adapter")),
+        "{problem}"
+    );
 
     for (input, output) in [(" ", "x"), ("x", "")] {
         let train = json!([{"input": input, "output": output}]);
@@ -188,7 +274,9 @@ async fn every_bad_field_is_named_and_nothing_is_half_done() {
         let (status, _) = json_of(server.post("/adapt").json(&json!({"task": task}))).await;
         assert_eq!(status, 422, "{input:?} {output:?}");
     }
-    let malformed = server.post("/adapt").header("content-type", "application/json");
+    let malformed = server
+        .post("/adapt")
+        .header("content-type", "application/json");
     let (status, problem) = json_of(malformed.body("{\"task\":")).await;
     assert_eq!((status, &problem["code"]), (400, &json!("malformed_json")));
     let (status, _) = json_of(server.post("/adapt").body("x")).await;
@@ -208,7 +296,10 @@ async fn what_does_not_fit_the_window_is_refused_with_both_figures() {
     let task = json!({"kind": "grid", "train": [pair, pair, pair], "test": [{"input": large}]});
     let body = body(task, json!({"self_edit": edit()}));
     let (status, problem) = json_of(server.post("/adapt").json(&body)).await;
-    assert_eq!((status, &problem["code"]), (400, &json!("context_length_exceeded")));
+    assert_eq!(
+        (status, &problem["code"]),
+        (400, &json!("context_length_exceeded"))
+    );
     assert_eq!(problem["field"], "task");
     let detail = problem["detail"].as_str().unwrap();
     // Eight grids of 930 characters at least, and the tiny model's window.

@@ -41,5 +41,8 @@ async fn the_layers_in_front_stand_before_mcp_too() {
     let open = Server::start().await;
     let foreign = open.post("/mcp").header("origin", "https://evil.test");
     let (status, problem) = json_of(foreign.json(&list)).await;
-    assert_eq!((status, &problem["code"]), (403, &json!("origin_not_allowed")));
+    assert_eq!(
+        (status, &problem["code"]),
+        (403, &json!("origin_not_allowed"))
+    );
 }

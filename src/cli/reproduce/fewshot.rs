@@ -141,7 +141,9 @@ impl Fewshot {
                 rule: format!(
                     "of the tasks of {} with grids of at most {} by {}, those whose test inputs are all \
                      answered right in one of two attempts after training by the oracle configuration",
-                    file_name(&self.challenges), self.largest, self.largest
+                    file_name(&self.challenges),
+                    self.largest,
+                    self.largest
                 ),
                 model: id.clone(),
                 oracle: oracle.clone(),
@@ -223,7 +225,9 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
 }
 
 fn print(rows: &[Row]) {
-    println!("| way of answering | tasks solved [95 % interval] | tasks | configurations | seconds |");
+    println!(
+        "| way of answering | tasks solved [95 % interval] | tasks | configurations | seconds |"
+    );
     println!("| --- | --- | --- | --- | --- |");
     for row in rows {
         println!(

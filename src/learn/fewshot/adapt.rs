@@ -8,7 +8,7 @@ use super::report::{AdaptReport, Origin, Score, Training, Tried};
 use super::self_edit::{self, OutOfRange, SelfEdit, within};
 use super::task::{Asked, MOST_SEQUENCES, Task};
 use crate::learn::journal::{Journal, Stop, step};
-use crate::learn::model::{self, Adapter, Interruptible, Model, TrainingText, Trained, Update};
+use crate::learn::model::{self, Adapter, Interruptible, Model, Trained, TrainingText, Update};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -146,7 +146,14 @@ impl Run<'_> {
             let (policy, temperature) = (self.start.policy, options.temperature);
             let (task, seed) = (self.start.task, options.seed);
             written = true;
-            Ok(self_edit::write(model, policy, task, candidates, temperature, seed)?)
+            Ok(self_edit::write(
+                model,
+                policy,
+                task,
+                candidates,
+                temperature,
+                seed,
+            )?)
         })?;
         // Once remembered they are told, and in a later life not again.
         if written {
@@ -186,7 +193,11 @@ impl Run<'_> {
             let wish = Wish {
                 edits,
                 sequences: sequences.collect(),
-                folds: if task.train_len() > 1 { task.train_len() } else { 0 },
+                folds: if task.train_len() > 1 {
+                    task.train_len()
+                } else {
+                    0
+                },
                 views: asked.iter().map(Vec::len).max().unwrap_or(0),
                 tests: asked.len(),
                 prompt: prompts.iter().sum::<usize>() as f32 / prompts.len().max(1) as f32,
@@ -224,7 +235,8 @@ impl Run<'_> {
         let in_context: Score = step(self.journal, "in_context", || {
             self.journal
                 .progress("candidates", 0.15, "asking before training");
-            let asked = (0..plan.folds).map(|held| (self.start.init, self.held(&edits[0], held, 0)));
+            let asked =
+                (0..plan.folds).map(|held| (self.start.init, self.held(&edits[0], held, 0)));
             self.score(&asked.collect::<Vec<_>>())
         })?;
         let mut scores: Vec<Option<Score>> = Vec::new();
@@ -286,7 +298,10 @@ impl Run<'_> {
         };
         for (adapter, fold) in asked {
             let question = vec![fold.question.clone()];
-            let item = (fold.question.prompt.clone(), demonstrations[fold.held].assistant.clone());
+            let item = (
+                fold.question.prompt.clone(),
+                demonstrations[fold.held].assistant.clone(),
+            );
             let said = predict(self.model, *adapter, &[question], task.longest_answer())?;
             let said = said[0].attempts.first();
             let gold = task.gold(fold.held);
@@ -377,20 +392,24 @@ impl Run<'_> {
         to: f32,
     ) -> Result<Vec<Trained>, Stop> {
         self.journal.check()?;
-        let trainings = trainings.into_iter().map(|(texts, update)| model::Training {
-            texts,
-            update,
-            init: self.start.init.cloned(),
-        });
+        let trainings = trainings
+            .into_iter()
+            .map(|(texts, update)| model::Training {
+                texts,
+                update,
+                init: self.start.init.cloned(),
+            });
         let journal = self.journal;
         let mut stop = Ok(());
-        let trained = self.model.train(trainings.collect(), &mut |done, steps, loss| {
-            let fraction = from + (to - from) * done as f32 / steps as f32;
-            let message = format!("step {done} of {steps}, loss {loss:.3}");
-            journal.progress("training", fraction, &message);
-            stop = journal.check();
-            stop.is_ok()
-        });
+        let trained = self
+            .model
+            .train(trainings.collect(), &mut |done, steps, loss| {
+                let fraction = from + (to - from) * done as f32 / steps as f32;
+                let message = format!("step {done} of {steps}, loss {loss:.3}");
+                journal.progress("training", fraction, &message);
+                stop = journal.check();
+                stop.is_ok()
+            });
         stop?;
         Ok(trained?)
     }
@@ -412,7 +431,9 @@ fn best(scores: &[Score]) -> usize {
         let more = a.right.cmp(&b.right);
         more.then(a.logprob.total_cmp(&b.logprob))
     };
-    let best = (0..scores.len()).rev().max_by(|a, b| better(&scores[*a], &scores[*b]));
+    let best = (0..scores.len())
+        .rev()
+        .max_by(|a, b| better(&scores[*a], &scores[*b]));
     best.unwrap_or(0)
 }
 
@@ -429,6 +450,9 @@ fn bytes(text: &TrainingText) -> usize {
 }
 
 fn prompt_bytes(prompt: &model::Prompt) -> usize {
-    let shown = prompt.examples.iter().map(|(user, said)| user.len() + said.len() + 10);
+    let shown = prompt
+        .examples
+        .iter()
+        .map(|(user, said)| user.len() + said.len() + 10);
     32 + shown.sum::<usize>() + prompt.user.len()
 }

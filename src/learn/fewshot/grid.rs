@@ -49,11 +49,7 @@ impl Grid {
     }
 
     /// A grid of this shape, each cell by its row and column; none beyond the largest shape.
-    pub fn build(
-        height: usize,
-        width: usize,
-        cell: impl Fn(usize, usize) -> u8,
-    ) -> Option<Self> {
+    pub fn build(height: usize, width: usize, cell: impl Fn(usize, usize) -> u8) -> Option<Self> {
         let row = |y| (0..width).map(|x| cell(y, x)).collect();
         Grid::new((0..height).map(row).collect()).ok()
     }

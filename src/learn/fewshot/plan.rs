@@ -83,7 +83,10 @@ impl Wish<'_> {
         };
         let share = |nth: usize, trainings: usize| {
             let seconds = training / trainings as f32;
-            self.share(nth, seconds / (self.sequences[nth].1 * pace.0).max(f32::EPSILON))
+            self.share(
+                nth,
+                seconds / (self.sequences[nth].1 * pace.0).max(f32::EPSILON),
+            )
         };
         let enough = |shared: Share, nth: usize| {
             let wanted = self.sequences[nth].0 * self.edits[nth].training.num_train_epochs;
@@ -154,11 +157,17 @@ mod tests {
         let three = edits(3);
         let pace = Pace(0.01);
         let plan = wish(&three, 1e6).plan(pace);
-        let all = Share { sequences: 100, epochs: 2 };
+        let all = Share {
+            sequences: 100,
+            epochs: 2,
+        };
         assert_eq!((plan.folds, plan.views), (3, 14));
         assert_eq!(plan.candidates, [all; 3]);
         let plan = wish(&three, 1.0).plan(pace);
-        let least = Share { sequences: 1, epochs: 1 };
+        let least = Share {
+            sequences: 1,
+            epochs: 1,
+        };
         assert_eq!((plan.folds, plan.views), (0, 1));
         assert_eq!(plan.candidates, [least]);
     }
@@ -169,14 +178,22 @@ mod tests {
         let three = edits(3);
         let plan = wish(&three, 100.0).plan(Pace(0.01));
         assert_eq!((plan.candidates.len(), plan.folds), (2, 1));
-        assert!(plan.candidates.iter().all(|s| s.epochs == 1 && s.steps() >= FEWEST));
+        assert!(
+            plan.candidates
+                .iter()
+                .all(|s| s.epochs == 1 && s.steps() >= FEWEST)
+        );
         assert!(plan.seconds <= 100.0);
     }
 
     #[test]
     fn one_demonstration_leaves_nothing_to_compare_on() {
         let three = edits(3);
-        let plan = Wish { folds: 0, ..wish(&three, 1e6) }.plan(Pace(0.01));
+        let plan = Wish {
+            folds: 0,
+            ..wish(&three, 1e6)
+        }
+        .plan(Pace(0.01));
         assert_eq!((plan.candidates.len(), plan.folds), (1, 0));
     }
 
@@ -185,7 +202,11 @@ mod tests {
         for pace in [0.0, f32::MAX, f32::NAN] {
             let three = edits(3);
             let plan = wish(&three, 60.0).plan(Pace(pace));
-            assert!(plan.candidates.iter().all(|s| s.sequences >= 1 && s.epochs >= 1));
+            assert!(
+                plan.candidates
+                    .iter()
+                    .all(|s| s.sequences >= 1 && s.epochs >= 1)
+            );
         }
     }
 }

@@ -67,7 +67,9 @@ pub fn predict(
         return Ok(Vec::new());
     }
     let said = model.generate(&prompts, adapter, &Sampling::greedy(longest_answer))?;
-    let mut said = said.into_iter().map(|n| n.into_iter().next().unwrap_or_default());
+    let mut said = said
+        .into_iter()
+        .map(|n| n.into_iter().next().unwrap_or_default());
     let answer = |questions: &Vec<Question>| {
         let answers = questions.iter().zip(said.by_ref());
         vote(answers.map(|(q, said)| q.read(&said)).collect())
@@ -116,7 +118,10 @@ mod tests {
             prompt: Prompt::default(),
             undo: Undo::Grid(Transform::Rotate(1), Colours::same()),
         };
-        assert_eq!(question.read("41\n52\n63"), Some(json!([[1, 2, 3], [4, 5, 6]])));
+        assert_eq!(
+            question.read("41\n52\n63"),
+            Some(json!([[1, 2, 3], [4, 5, 6]]))
+        );
         assert_eq!(question.read("I think 12"), None);
     }
 }

@@ -119,7 +119,11 @@ impl SelfEdit {
 /// What the model may write.
 pub fn schema() -> Value {
     let object = |fields: Value| {
-        let names: Vec<&String> = fields.as_object().into_iter().flat_map(|f| f.keys()).collect();
+        let names: Vec<&String> = fields
+            .as_object()
+            .into_iter()
+            .flat_map(|f| f.keys())
+            .collect();
         json!({"type": "object", "properties": fields, "required": names,
                "additionalProperties": false})
     };
@@ -209,7 +213,10 @@ pub fn sample(
         ..Sampling::greedy(EDIT_TOKENS)
     };
     let texts = model.generate(&[prompt(task)], policy, &sampling)?.concat();
-    Ok(texts.iter().filter_map(|text| SelfEdit::read(text)).collect())
+    Ok(texts
+        .iter()
+        .filter_map(|text| SelfEdit::read(text))
+        .collect())
 }
 
 #[cfg(test)]
@@ -227,11 +234,20 @@ mod tests {
         };
         let edit = SelfEdit::read(&text("1e-4", "3")).unwrap();
         assert_eq!(edit.training.strategy, Strategy::TrainUsingAllTokens);
-        for (rate, epochs) in [("0.5", "1"), ("-1", "1"), ("1e-4", "0"), ("1e-4", "21"), ("1e-4", "1.5")] {
+        for (rate, epochs) in [
+            ("0.5", "1"),
+            ("-1", "1"),
+            ("1e-4", "0"),
+            ("1e-4", "21"),
+            ("1e-4", "1.5"),
+        ] {
             assert_eq!(SelfEdit::read(&text(rate, epochs)), None, "{rate} {epochs}");
         }
         assert_eq!(SelfEdit::read("no configuration"), None);
-        assert_eq!(SelfEdit::read("{\"training\":{\"optimizer\":\"sgd\"}}"), None);
+        assert_eq!(
+            SelfEdit::read("{\"training\":{\"optimizer\":\"sgd\"}}"),
+            None
+        );
     }
 
     #[test]

@@ -40,7 +40,14 @@ mod tests {
     #[test]
     fn only_whole_grids_are_read() {
         assert!(read(" 012\n345 \n").is_some());
-        for text in ["", "The answer is 1", "12\n3", "1 2\n3 4", "1,2", "12\n\n34"] {
+        for text in [
+            "",
+            "The answer is 1",
+            "12\n3",
+            "1 2\n3 4",
+            "1,2",
+            "12\n\n34",
+        ] {
             assert_eq!(read(text), None, "{text:?}");
         }
     }

@@ -96,7 +96,9 @@ pub fn run(
         });
         tell(nth + 1, solved);
     }
-    let rewards = rows.iter().map(|row| row.samples.iter().map(|s| s.reward).collect());
+    let rewards = rows
+        .iter()
+        .map(|row| row.samples.iter().map(|s| s.reward).collect());
     Ok(Row {
         arm: plan.arm,
         success: estimate(&rewards.collect::<Vec<Vec<f32>>>()),
@@ -123,7 +125,9 @@ fn run_task(model: &dyn Model, task: &Solved, plan: &Plan) -> Result<Vec<Sample>
     };
     let mut samples = Vec::new();
     for edits in edits.chunks(plan.packed.max(1)) {
-        let trainings = edits.iter().map(|edit| training(&task.task, edit, None, setting));
+        let trainings = edits
+            .iter()
+            .map(|edit| training(&task.task, edit, None, setting));
         let trained = model.train(trainings.collect(), &mut |_, _, _| true)?;
         for (edit, trained) in edits.iter().zip(trained) {
             let said = answers(asked, Some(&trained.adapter), &task.task, edit, setting)?;
@@ -144,5 +148,12 @@ fn drawn(
     plan: &Plan<'_>,
 ) -> Result<Vec<SelfEdit>, ModelError> {
     let seed = plan.setting.seed;
-    self_edit::sample(model, policy, &task.task, plan.samples, plan.temperature, seed)
+    self_edit::sample(
+        model,
+        policy,
+        &task.task,
+        plan.samples,
+        plan.temperature,
+        seed,
+    )
 }

@@ -230,7 +230,12 @@ fn grid_sequences(
         (data.use_chain_augmentations, augment::chain()),
         (data.use_repeat_augmentations, augment::repeat()),
     ];
-    transforms.extend(wanted.into_iter().filter(|(on, _)| *on).flat_map(|(_, t)| t));
+    transforms.extend(
+        wanted
+            .into_iter()
+            .filter(|(on, _)| *on)
+            .flat_map(|(_, t)| t),
+    );
     let (mut own, mut others) = (Vec::new(), Vec::new());
     for task in left_out(pairs) {
         for transform in &transforms {
@@ -374,7 +379,10 @@ mod tests {
 
     #[test]
     fn one_or_two_demonstrations_are_left_out() {
-        let pair = |n: i32| Pair { input: n, output: -n };
+        let pair = |n: i32| Pair {
+            input: n,
+            output: -n,
+        };
         let tasks = left_out(&[pair(1), pair(2), pair(3)]);
         let inputs: Vec<Vec<i32>> = (tasks.iter())
             .map(|task| task.iter().map(|p| p.input).collect())
@@ -384,7 +392,14 @@ mod tests {
         let mut two: Vec<_> = inputs.iter().filter(|t| t.len() == 2).collect();
         two.sort();
         let all = [[1, 2], [1, 3], [2, 1], [2, 3], [3, 1], [3, 2]];
-        assert_eq!(two, all.iter().map(|t| t.to_vec()).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+        assert_eq!(
+            two,
+            all.iter()
+                .map(|t| t.to_vec())
+                .collect::<Vec<_>>()
+                .iter()
+                .collect::<Vec<_>>()
+        );
         assert_eq!(left_out(&[pair(1)]).len(), 1);
         assert_eq!(left_out(&[pair(1), pair(2)]).len(), 2);
     }
@@ -421,17 +436,34 @@ mod tests {
     #[test]
     fn what_is_held_out_is_never_trained_on() {
         let same_colours = with(|_| {});
-        let Task::Grid(whole) = task(3) else { unreachable!() };
+        let Task::Grid(whole) = task(3) else {
+            unreachable!()
+        };
         let held = serialise::write(&whole.train[1].output);
         let texts = task(3).training(&same_colours, Some(1), usize::MAX, usize::MAX, 1);
         let shown = |texts: &[TrainingText]| {
-            texts.iter().flat_map(|t| turns(t).to_vec()).any(|t| t.assistant == held)
+            texts
+                .iter()
+                .flat_map(|t| turns(t).to_vec())
+                .any(|t| t.assistant == held)
         };
         assert!(!texts.is_empty() && !shown(&texts));
-        assert!(shown(&task(3).training(&same_colours, None, usize::MAX, usize::MAX, 1)));
+        assert!(shown(&task(3).training(
+            &same_colours,
+            None,
+            usize::MAX,
+            usize::MAX,
+            1
+        )));
         let questions = task(3).questions(Asked::Held(1), &same_colours, 9, usize::MAX, 1);
         for question in questions {
-            assert!(question.prompt.examples.iter().all(|(_, said)| *said != held));
+            assert!(
+                question
+                    .prompt
+                    .examples
+                    .iter()
+                    .all(|(_, said)| *said != held)
+            );
             assert_eq!(question.prompt.examples.len(), 2);
         }
     }
@@ -446,7 +478,12 @@ mod tests {
             let answer = question.read(&question.prompt.user).unwrap();
             assert_eq!(answer, serde_json::json!(grid(9)));
         }
-        assert_eq!(task(3).questions(Asked::Test(0), &edit, 3, usize::MAX, 1).len(), 3);
+        assert_eq!(
+            task(3)
+                .questions(Asked::Test(0), &edit, 3, usize::MAX, 1)
+                .len(),
+            3
+        );
         let plain = &questions[0].prompt;
         assert_eq!(plain, &task(3).plain_question(0));
     }
