@@ -235,11 +235,13 @@ fn object<T: DeserializeOwned>(field: &str, value: Value) -> Result<T, Problem> 
         return Err(Problem::invalid(field, format!("{field} is an object.")));
     }
     from_value::<T>(value).map_err(|problem| {
-        let inner = match &problem.field {
-            Some(inner) => format!("{field}.{inner}"),
-            None => field.to_owned(),
+        let Some(inner) = &problem.field else {
+            let detail = format!("{field}: {}", problem.detail);
+            return Problem { detail, ..problem }.field(field);
         };
-        let detail = format!("{field}: {}", problem.detail);
+        let reason = problem.detail.strip_prefix(&format!("{inner}: "));
+        let detail = format!("{field}.{inner}: {}", reason.unwrap_or(&problem.detail));
+        let inner = format!("{field}.{inner}");
         Problem { detail, ..problem }.field(inner)
     })
 }

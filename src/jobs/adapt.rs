@@ -145,7 +145,10 @@ fn result(version: &Version, report: AdaptReport) -> Result<Value, JobFailure> {
         expires_at: version.lineage["expires_at"].as_str().map(str::to_owned),
         report,
     };
-    serde_json::to_value(result).map_err(|e| JobFailure::new("report", e.to_string()))
+    // By way of text, which writes a rate of 0.001 as that and not as what 32 bits make of it.
+    let text = serde_json::to_string(&result);
+    let value = text.and_then(|text| serde_json::from_str(&text));
+    value.map_err(|e| JobFailure::new("report", e.to_string()))
 }
 
 /// What made the version: kept with it for ever.
