@@ -12,6 +12,7 @@
 mod overrides;
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -57,6 +58,8 @@ pub struct Config {
     pub jobs: Jobs,
     /// Learning settings laid over the model's own, as written; `learn` gives them types.
     pub learning: Map<String, Value>,
+    /// Files of contexts that `/train` may name: lists of {title, context, questions}, or SQuAD v1.1.
+    pub datasets: BTreeMap<String, PathBuf>,
 }
 
 /// Which implementation computes the model.
@@ -123,6 +126,7 @@ impl Default for Config {
             auth: Auth::default(),
             jobs: Jobs::default(),
             learning: Map::new(),
+            datasets: BTreeMap::new(),
         }
     }
 }

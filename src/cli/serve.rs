@@ -5,7 +5,7 @@ use autodidact::adapters::Registry;
 use autodidact::config::{Config, Overrides};
 use autodidact::http::{self, AppState};
 use autodidact::jobs::{
-    AdaptHandler, Handlers, IngestHandler, Jobs, Runner, expire_adapters, prune_daily,
+    AdaptHandler, Handlers, IngestHandler, Jobs, Runner, TrainHandler, expire_adapters, prune_daily,
 };
 use autodidact::models::Models;
 use autodidact::pool::{LocalModel, open_engine};
@@ -67,9 +67,12 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
     let learner = Arc::new(LocalModel::new(engine.clone(), Priority::Ingest));
     let adapt = AdaptHandler::new(learner.clone(), registry.clone(), engine.window());
     let ingest =
-        IngestHandler::new(learner, registry.clone(), layers).map_err(|e| e.to_string())?;
+        IngestHandler::new(learner, registry.clone(), layers.clone()).map_err(|e| e.to_string())?;
+    let practice = Arc::new(LocalModel::new(engine.clone(), Priority::Outer));
+    let train = TrainHandler::new(practice, registry.clone(), layers);
     let handlers = Handlers::from([
         (JobKind::Ingest, Arc::new(ingest) as _),
+        (JobKind::Train, Arc::new(train) as _),
         (JobKind::Adapt, Arc::new(adapt) as _),
     ]);
     let workers = config.jobs.workers;

@@ -9,8 +9,10 @@ use super::state::AppState;
 use crate::adapters::{self, AliasName};
 use crate::jobs::{AdaptInput, AdaptResult};
 use crate::learn::fewshot::self_edit::{self, EDIT_TOKENS};
+use crate::learn::fewshot::{SelfEdit, Task};
+use crate::learn::model::Prompt;
 use crate::pool::LocalModel;
-use crate::store::{IdempotencyKey, Job, JobKind, digest};
+use crate::store::{IdempotencyKey, Job, JobKind};
 use autodidact_engine::Priority;
 use axum::Json;
 use axum::extract::State;
@@ -59,7 +61,7 @@ pub async fn adapt(
     if kind.as_deref() != Some("application/json") {
         return Err(unsupported(kind.as_deref(), "application/json"));
     }
-    let key = idempotency_key(&headers, &json!(["adapt", digest(&body)]))?;
+    let key = idempotency_key(&headers, &json!("adapt"), &body)?;
     let submit = move |state: &AppState| submit(state, adapt_body::read(&body)?, key.as_ref());
     let mut job = state.blocking(submit).await?;
     if let Some(patience) = patience {
@@ -96,7 +98,7 @@ pub fn submit(
     if let Some(alias) = &adapt.keep {
         may_keep(state, alias, adapt.adapter.as_ref())?;
     }
-    check_length(state, &adapt)?;
+    check_length(state, &adapt.task, adapt.self_edit.as_ref())?;
     let alias = adapt.keep.unwrap_or_else(AdaptInput::throw_away_name);
     let input = AdaptInput {
         task: adapt.task,
@@ -143,11 +145,15 @@ fn may_keep(
     Ok(())
 }
 
-/// 400 with both figures, unless every prompt fits the window with its answer.
-fn check_length(state: &AppState, adapt: &Adapt) -> Result<(), Problem> {
+/// 400 with both figures, unless every prompt fits the window with its answer. Without a configuration
+/// there is one more prompt: for writing it.
+pub(super) fn check_length(
+    state: &AppState,
+    task: &Task,
+    given: Option<&SelfEdit>,
+) -> Result<(), Problem> {
     let window = state.engine.window();
     let model = LocalModel::new(state.engine.clone(), Priority::Ingest);
-    let task = &adapt.task;
     let mut longest = 0;
     for n in 0..task.test_len() {
         let prompt = model.prompt_tokens(&task.plain_question(n))?;
@@ -156,12 +162,12 @@ fn check_length(state: &AppState, adapt: &Adapt) -> Result<(), Problem> {
     // The longest training sequence, and what the configurations are written from.
     let examples = task.demonstrations();
     let examples = examples.into_iter().map(|t| (t.user, t.assistant));
-    let trained = crate::learn::model::Prompt {
+    let trained = Prompt {
         examples: examples.collect(),
         ..Default::default()
     };
     longest = longest.max(model.prompt_tokens(&trained)?.len());
-    if adapt.self_edit.is_none() {
+    if given.is_none() {
         let prompt = model.prompt_tokens(&self_edit::prompt(task))?;
         longest = longest.max(prompt.len() + EDIT_TOKENS);
     }

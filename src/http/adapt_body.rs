@@ -4,6 +4,7 @@
 use super::error::Problem;
 use super::extract::{from_value, json};
 use crate::adapters::AliasName;
+use crate::learn::fewshot::practice::Solved;
 use crate::learn::fewshot::self_edit::OutOfRange;
 use crate::learn::fewshot::{AdaptOptions, FewShot, Grid, Pair, SelfEdit, Task};
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -187,6 +188,49 @@ fn task(body: TaskBody) -> Result<Task, Problem> {
     }
 }
 
+/// A task at `at` whose test inputs come with their answers: practice.
+pub fn solved(at: &str, name: String, value: Value) -> Result<Solved, Problem> {
+    filled(&format!("{at}.title"), &name)?;
+    let mut solutions = Vec::new();
+    let tests = value.get("test").and_then(Value::as_array);
+    for (n, test) in tests.into_iter().flatten().enumerate() {
+        let Some(output) = test.get("output") else {
+            let field = format!("{at}.test[{n}].output");
+            let detail = format!("{field}: practice needs the answer to each test input.");
+            return Err(Problem::invalid(field, detail));
+        };
+        solutions.push(output.clone());
+    }
+    let body: TaskBody = object(at, value)?;
+    let kind = body.kind;
+    let task = task(body).map_err(|problem| {
+        let field = problem.field.as_deref().unwrap_or_default();
+        let field = field.replacen("task", at, 1);
+        let detail = problem.detail.replacen("task.", &format!("{at}."), 1);
+        Problem { detail, ..problem }.field(field)
+    })?;
+    if solutions.is_empty() {
+        let field = format!("{at}.test");
+        let detail = format!("{field}: practice needs a test input with its answer.");
+        return Err(Problem::invalid(field, detail));
+    }
+    for (n, output) in solutions.iter().enumerate() {
+        let right = match kind {
+            TaskKind::Grid => serde_json::from_value::<Grid>(output.clone()).map(drop),
+            TaskKind::Text => serde_json::from_value::<String>(output.clone()).map(drop),
+        };
+        right.map_err(|error| {
+            let field = format!("{at}.test[{n}].output");
+            Problem::invalid(field.clone(), format!("{field}: {error}."))
+        })?;
+    }
+    Ok(Solved {
+        name,
+        task,
+        solutions,
+    })
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PairBody<T> {
@@ -229,7 +273,7 @@ fn filled(field: &str, text: &str) -> Result<(), Problem> {
 }
 
 /// A value at `field` in its exact shape.
-fn object<T: DeserializeOwned>(field: &str, value: Value) -> Result<T, Problem> {
+pub fn object<T: DeserializeOwned>(field: &str, value: Value) -> Result<T, Problem> {
     // Serde would take a list for the fields in their order, and null for none.
     if !value.is_object() {
         return Err(Problem::invalid(field, format!("{field} is an object.")));

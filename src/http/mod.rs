@@ -45,6 +45,7 @@ mod sampling;
 mod serve;
 mod state;
 mod stream;
+mod train;
 mod vllm;
 
 pub use auth::Access;

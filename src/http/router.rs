@@ -3,7 +3,7 @@
 use super::state::AppState;
 use super::{
     adapt, adapters, auth, chat, completions, console, docs, documents, error, events, health,
-    ingest, jobs, mcp, metrics, models, vllm,
+    ingest, jobs, mcp, metrics, models, train, vllm,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -32,6 +32,7 @@ pub(super) fn api() -> OpenApiRouter<AppState> {
         // Learning
         .routes(routes!(ingest::ingest))
         .routes(routes!(adapt::adapt))
+        .routes(routes!(train::train))
         .routes(routes!(documents::list_documents))
         .routes(routes!(documents::get_document))
         .routes(routes!(jobs::list_jobs))

@@ -47,9 +47,9 @@ impl Model for Picky {
     ) -> Result<Vec<Trained>, ModelError> {
         let one = |training: Training| {
             for text in &training.texts {
-                let text = match text {
-                    TrainingText::Text { text } | TrainingText::Chat { user: text, .. } => text,
-                    TrainingText::Conversation { .. } => unreachable!("no ingest makes one"),
+                let (TrainingText::Text { text } | TrainingText::Chat { user: text, .. }) = text
+                else {
+                    panic!("an ingest trains on no such text: {text:?}");
                 };
                 if text.contains("a curse") {
                     return Err(Error::Executor("the tape tore".into()).into());

@@ -1,7 +1,7 @@
 //! Durable background jobs: queue, runner, events, resume.
 //!
 //! ```text
-//!  http ──► Jobs ──submit──► store ◄──lease── Runner ──► Handler (ingest, adapt …)
+//!  http ──► Jobs ──submit──► store ◄──lease── Runner ──► Handler (ingest, adapt, train)
 //!            ▲ wait, subscribe                              │ JobContext: remember, recall,
 //!            └───────────── wake, then read the table ◄─────┘   progress, event, check
 //! ```
@@ -11,7 +11,8 @@
 //! nothing: at the next start its running jobs are queued again, and a handler that remembers its
 //! finished steps ([`crate::learn::journal::step`]) repeats none of them.
 //!
-//! Deliberately absent: HTTP; and, but for [`IngestHandler`] and [`AdaptHandler`], what a job does.
+//! Deliberately absent: HTTP; and, but for [`IngestHandler`], [`AdaptHandler`] and [`TrainHandler`], what
+//! a job does.
 
 mod adapt;
 mod context;
@@ -23,6 +24,7 @@ mod prune;
 mod runner;
 mod subscription;
 mod tale;
+pub mod train;
 mod wake;
 
 pub use adapt::{AdaptHandler, AdaptInput, AdaptResult};
@@ -34,6 +36,7 @@ pub use ingest::IngestHandler;
 pub use prune::prune_daily;
 pub use runner::{Handler, Handlers, Runner};
 pub use subscription::Subscription;
+pub use train::TrainHandler;
 
 #[cfg(test)]
 mod adapt_tests;

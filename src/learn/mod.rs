@@ -7,14 +7,21 @@
 //! ├ gate      accept, try again or refuse, with the reason
 //! ├ replay    what of earlier documents is trained on again, and what of them is asked again
 //! ├ compare   the paper's table: the same passages under several ways of learning
-//! └ fewshot   one task from a few examples: configurations, augmentations, predictions
+//! outer       the outer loop (ReST-EM): a policy learns to write self-edits that teach better
+//! ├ domain    what it asks of a kind of task; knowledge and fewshot implement it
+//! └ datasets  files of contexts to practise on
+//! fewshot     one task from a few examples: configurations, augmentations, predictions
 //! model       what all of this asks of a model (generate, likelihood, train)
 //! journal     what it asks of the job that runs it (remember a step, tell progress, stop)
 //! ```
 //!
 //! Knows no HTTP, no SQL and no tensors.
 
+pub mod company;
 pub mod compare;
+pub mod cpt;
+pub mod datasets;
+pub mod domain;
 pub mod fewshot;
 pub mod gate;
 pub mod grading;
@@ -22,6 +29,8 @@ pub mod journal;
 pub mod knowledge;
 pub mod model;
 pub mod options;
+pub mod outer;
+pub mod reliability;
 pub mod replay;
 pub mod report;
 pub mod stats;

@@ -15,7 +15,17 @@ impl fmt::Debug for Adapter {
 }
 
 /// One turn asked of the model, in its own chat format.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    utoipa::ToSchema,
+)]
 pub struct Prompt {
     pub system: Option<String>,
     /// Earlier turns that show how it is done: (user, assistant).
@@ -24,6 +34,8 @@ pub struct Prompt {
     /// The beginning of the answer, which the model goes on from.
     pub prefill: String,
     /// The JSON schema that the answer obeys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub schema: Option<serde_json::Value>,
 }
 
@@ -76,6 +88,8 @@ pub enum TrainingText {
     Text { text: String },
     /// A chat turn; only the answer is learned.
     Chat { user: String, assistant: String },
+    /// A whole prompt and what is to follow it; only that is learned.
+    Completion { prompt: Prompt, completion: String },
     /// Several turns that belong together, as a prompt with examples shows them.
     Conversation {
         system: Option<String>,

@@ -4,7 +4,9 @@
 use autodidact::adapters::Registry;
 use autodidact::config::Config;
 use autodidact::http::{AppState, serve};
-use autodidact::jobs::{AdaptHandler, Handler, Handlers, JobContext, JobFailure, Jobs, Runner};
+use autodidact::jobs::{
+    AdaptHandler, Handler, Handlers, JobContext, JobFailure, Jobs, Runner, TrainHandler,
+};
 use autodidact::pool::LocalModel;
 use autodidact::store::{DocumentState, JobKind, Store};
 use autodidact_engine::cpu::{Cpu, CpuOptions, Precision};
@@ -127,9 +129,12 @@ impl Server {
         let handler: Arc<dyn Handler> = Arc::new(Scripted(gate.clone()));
         let learner = Arc::new(LocalModel::new(engine.clone(), Priority::Ingest));
         let adapt = AdaptHandler::new(learner, registry.clone(), engine.window());
+        let practice = LocalModel::new(engine.clone(), Priority::Outer);
+        let train = TrainHandler::new(Arc::new(practice), registry.clone(), Vec::new());
         let handlers = Handlers::from([
             (JobKind::Ingest, handler),
-            (JobKind::Adapt, Arc::new(adapt) as _),
+            (JobKind::Train, Arc::new(train) as Arc<dyn Handler>),
+            (JobKind::Adapt, Arc::new(adapt) as Arc<dyn Handler>),
         ]);
         let runner = Runner::start(&jobs, handlers, config.jobs.workers).unwrap();
         let state = AppState::new(Arc::new(config), engine, jobs, registry).unwrap();

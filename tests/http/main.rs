@@ -18,3 +18,4 @@ mod openapi;
 mod pages;
 mod python;
 mod streams;
+mod train;

@@ -1,11 +1,14 @@
 //! `autodidact reproduce`: the paper's tables on this model and this data, a table a file.
 
+mod cpt;
+mod data;
 mod fewshot;
 mod knowledge;
+mod notebook;
+mod output;
+mod reward;
 
 use clap::{Args, Subcommand};
-use fewshot::Fewshot;
-use knowledge::Knowledge;
 
 #[derive(Debug, Args)]
 pub struct Reproduce {
@@ -16,9 +19,13 @@ pub struct Reproduce {
 #[derive(Debug, Subcommand)]
 enum Table {
     /// Single-passage knowledge incorporation: what is answered closed book after learning.
-    Knowledge(Knowledge),
+    Knowledge(knowledge::Knowledge),
+    /// Continued pretraining: all passages in one adapter, then all questions.
+    Cpt(cpt::Cpt),
+    /// How far each reward of the outer loop can be trusted, and what it costs.
+    Reward(reward::RewardStudy),
     /// Few-shot learning on ARC: which tasks are solved in context, after self-edits, by the oracle.
-    Fewshot(Fewshot),
+    Fewshot(fewshot::Fewshot),
 }
 
 impl Reproduce {
@@ -26,6 +33,8 @@ impl Reproduce {
         match self.table {
             Table::Knowledge(knowledge) => knowledge.run(),
             Table::Fewshot(fewshot) => fewshot.run(),
+            Table::Cpt(cpt) => cpt.run(),
+            Table::Reward(study) => study.run(),
         }
     }
 }

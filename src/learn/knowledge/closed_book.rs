@@ -31,7 +31,7 @@ pub fn ask_open_book(passage: &Passage, question: &str) -> Prompt {
 }
 
 /// Longest answer, tokens.
-const ANSWER_TOKENS: usize = 48;
+pub const ANSWER_TOKENS: usize = 48;
 
 /// Asks all of `items` (prompt, gold) in one batch and grades the answers.
 pub fn answer_all(
