@@ -190,7 +190,8 @@ fn task(body: TaskBody) -> Result<Task, Problem> {
 
 /// A task at `at` whose test inputs come with their answers: practice.
 pub fn solved(at: &str, name: String, value: Value) -> Result<Solved, Problem> {
-    filled(&format!("{at}.title"), &name)?;
+    let beside = at.trim_end_matches(".task");
+    filled(&format!("{beside}.title"), &name)?;
     let mut solutions = Vec::new();
     let tests = value.get("test").and_then(Value::as_array);
     for (n, test) in tests.into_iter().flatten().enumerate() {

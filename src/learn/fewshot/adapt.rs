@@ -442,6 +442,7 @@ fn bytes(text: &TrainingText) -> usize {
     match text {
         TrainingText::Text { text } => text.len(),
         TrainingText::Chat { user, assistant } => user.len() + assistant.len() + 48,
+        TrainingText::Completion { prompt, completion } => prompt_bytes(prompt) + completion.len(),
         TrainingText::Conversation { turns, .. } => {
             let turn = |t: &model::Turn| t.user.len() + t.assistant.len() + 10;
             32 + turns.iter().map(turn).sum::<usize>()

@@ -33,6 +33,9 @@ pub struct FewShotOptions {
     pub window: usize,
 }
 
+/// As many ways as there are to ask without turning the grids.
+const PLAIN_VIEWS: usize = 5;
+
 impl FewShotOptions {
     pub fn preset(preset: Preset) -> Self {
         match preset {
@@ -139,8 +142,11 @@ impl Domain for FewShotOptions {
         context: &Solved,
         _: Queries,
     ) -> Result<Vec<Answer>, ModelError> {
-        // All candidates are asked in the same views, whatever they were trained on.
-        let (task, edit, setting) = (&context.task, SelfEdit::default(), self.setting(0));
+        // All candidates are asked in the same views, whatever they were trained on: the plain one in
+        // other orders and colours, and turned and flipped ones where many are wanted.
+        let mut edit = SelfEdit::default();
+        edit.data_generation.use_basic_augmentations = self.views > PLAIN_VIEWS;
+        let (task, setting) = (&context.task, self.setting(0));
         let predictions = answers(model, adapter, task, &edit, &setting)?;
         let plain = |n| task.questions(Asked::Test(n), &edit, 1, self.window, 0);
         let items: Vec<(Prompt, String)> = (0..task.test_len())

@@ -49,11 +49,12 @@ pub enum Strategy {
     TrainUsingOutputTokens,
 }
 
-/// What a person would choose for a small model: the paper's oracle, with the rate a LoRA needs.
+/// What a person would choose for a small model and little time: colours and orders alone, at the rate that
+/// a few dozen steps of a LoRA need.
 impl Default for DataGeneration {
     fn default() -> Self {
         DataGeneration {
-            use_basic_augmentations: true,
+            use_basic_augmentations: false,
             use_size_augmentations: false,
             use_chain_augmentations: false,
             use_repeat_augmentations: false,
@@ -65,7 +66,7 @@ impl Default for TrainingChoice {
     fn default() -> Self {
         TrainingChoice {
             strategy: Strategy::TrainUsingOutputTokens,
-            learning_rate: 1e-3,
+            learning_rate: 2e-3,
             num_train_epochs: 2,
         }
     }
@@ -162,10 +163,10 @@ const TOOLS: &str = "You configure how a small model trains on a task before it 
     use_repeat_augmentations: on copies repeated side by side.\n\
     strategy: train_using_all_tokens or train_using_output_tokens.\n\
     learning_rate and num_train_epochs: higher learns more and forgets more.\n\
-    A usual choice is {\"data_generation\":{\"use_basic_augmentations\":true,\
+    A usual choice is {\"data_generation\":{\"use_basic_augmentations\":false,\
     \"use_size_augmentations\":false,\"use_chain_augmentations\":false,\
     \"use_repeat_augmentations\":false},\"training\":{\"strategy\":\"train_using_output_tokens\",\
-    \"learning_rate\":0.001,\"num_train_epochs\":2}}. Answer with such JSON alone.";
+    \"learning_rate\":0.002,\"num_train_epochs\":2}}. Answer with such JSON alone.";
 
 /// Longer than any configuration.
 pub const EDIT_TOKENS: usize = 256;

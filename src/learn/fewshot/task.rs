@@ -470,7 +470,7 @@ mod tests {
 
     #[test]
     fn answers_to_transformed_questions_are_taken_back() {
-        let edit = SelfEdit::default();
+        let edit = with(|d| d.use_basic_augmentations = true);
         let questions = task(3).questions(Asked::Test(0), &edit, 99, usize::MAX, 1);
         assert_eq!(questions.len(), 14);
         for question in &questions {
