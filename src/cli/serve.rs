@@ -1,6 +1,7 @@
 //! `autodidact serve`: the model, the store, the workers and the front door, put together.
 
 use super::settings::{Settings, env};
+use super::text_models::TextModels;
 use autodidact::adapters::Registry;
 use autodidact::config::{Config, Overrides};
 use autodidact::http::{self, AppState};
@@ -66,8 +67,10 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
     ];
     let learner = Arc::new(LocalModel::new(engine.clone(), Priority::Ingest));
     let adapt = AdaptHandler::new(learner.clone(), registry.clone(), engine.window());
-    let ingest =
-        IngestHandler::new(learner, registry.clone(), layers.clone()).map_err(|e| e.to_string())?;
+    let helpers = TextModels::new(config.clone(), models, Some(engine.clone())).helpers()?;
+    let ingest = IngestHandler::new(learner, registry.clone(), layers.clone())
+        .and_then(|handler| handler.with_helpers(helpers))
+        .map_err(|e| e.to_string())?;
     let practice = Arc::new(LocalModel::new(engine.clone(), Priority::Outer));
     let train = TrainHandler::new(practice, registry.clone(), layers);
     let handlers = Handlers::from([

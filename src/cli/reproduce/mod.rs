@@ -3,6 +3,7 @@
 mod cpt;
 mod data;
 mod fewshot;
+mod helpers;
 mod knowledge;
 mod notebook;
 mod output;
