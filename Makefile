@@ -8,6 +8,7 @@ SUDO   := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 APT    := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 VENV   := .venv
 OPENAI := 3.54.0
+MCP    := 2.3.0
 MODELS := smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
 # Fetched to where the tests look, whatever an autodidact.toml here says.
 models test-rust test-browser: export AUTODIDACT_MODELS ?= $(HOME)/.cache/autodidact/models
@@ -29,7 +30,7 @@ rust-tools:
 	  || rustup component add rustfmt clippy \
 	  || { echo 'rustfmt and clippy are missing, and rustup is not here to add them: install both for your Rust.' >&2; exit 1; }
 
-test-rust: models $(VENV)/openai
+test-rust: models $(VENV)/clients
 	$(CARGO) test --workspace
 
 test-browser: browser
@@ -42,10 +43,10 @@ docs-check: ## Broken links and bad markup in the API documentation
 models: ## The models the tests use (600 MB, fetched once)
 	for model in $(MODELS); do $(CARGO) run --quiet -- model fetch $$model || exit 1; done
 
-# The official client library, for one test that speaks to the server as its users do.
-$(VENV)/openai:
+# The official client libraries, for tests that speak to the server as its users do.
+$(VENV)/clients: Makefile
 	$(PYTHON) -m venv $(VENV) || { $(APT) update && $(APT) install -y python3-venv && $(PYTHON) -m venv --clear $(VENV); }
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check openai==$(OPENAI)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check openai==$(OPENAI) mcp==$(MCP)
 	touch $@
 
 browser:

@@ -255,3 +255,50 @@ fn an_idempotency_key_outlives_the_process() {
     assert_learned_once(&server, &first.0, &first.1[0]);
     assert_ne!(server.ingest_with_key(&body, "key-2"), first);
 }
+
+#[test]
+fn an_adaptation_killed_at_any_moment_tries_no_candidate_twice() {
+    let pair = |n: u8| json!({"input": [[n, 1], [2, n]], "output": [[2, n], [n, 1]]});
+    let body = json!({
+        "task": {"kind": "grid", "train": [pair(3), pair(4), pair(5)], "test": [{"input": [[6, 1], [2, 6]]}]},
+        "budget": {"seconds": 20, "candidates": 2},
+        "keep": {"alias": "turns"},
+    });
+    // After the configurations are written, after the first is scored, after the adapter is trained.
+    for moment in ["self_edits", "candidate", "trained"] {
+        let place = Place::tiny();
+        let server = place.serve();
+        let (status, answer) = server.try_post("/adapt", &body);
+        assert_eq!(status, 202, "{answer}");
+        let job = answer["job"]["id"].as_str().unwrap().to_owned();
+        let mut heard = server.events(&job, 0).until_kind(moment);
+        server.kill();
+
+        let server = place.serve();
+        let last = heard.last().unwrap().id;
+        heard.extend(server.events(&job, last));
+        let all = assert_continues(&server, &job, &heard);
+        let told = server.job(&job);
+        assert_eq!(
+            (&told["state"], &told["attempt"]),
+            (&json!("succeeded"), &json!(2)),
+            "{told}"
+        );
+        let mut tried: Vec<_> = all.iter().filter(|e| e.kind == "candidate").collect();
+        let of = |e: &&Event| e.data["candidate"].as_u64();
+        tried.sort_by_key(of);
+        tried.dedup_by_key(|e| e.data["candidate"].as_u64());
+        let count = all.iter().filter(|e| e.kind == "candidate").count();
+        assert_eq!(tried.len(), count, "{moment}: one was tried twice");
+        let written = all.iter().filter(|e| e.kind == "self_edits").count();
+        assert_eq!(written, 1, "{moment}");
+        let result = &told["result"];
+        let scored = result["tried"].as_array().unwrap().iter();
+        let scored = scored.filter(|t| !t["score"].is_null()).count();
+        // Told after it is remembered, so a kill in between leaves it untold.
+        assert!((1..=scored).contains(&count), "{moment}: {result}");
+        assert_eq!(result["version"], 1);
+        assert_eq!(server.versions("turns").len(), 1);
+        server.chat("turns", "123");
+    }
+}

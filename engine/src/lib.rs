@@ -18,6 +18,7 @@
 pub mod batch;
 pub mod chat;
 pub mod config;
+pub mod constraint;
 pub mod cpu;
 pub mod error;
 pub mod executor;
@@ -33,6 +34,7 @@ pub mod weights;
 pub use batch::{PackedBatch, Sequence};
 pub use chat::{ChatTemplate, Message};
 pub use config::{Family, ModelConfig, Projection, RopeScaling};
+pub use constraint::{Constraint, Grammar, Grammars};
 pub use cpu::{Cpu, CpuOptions, Precision};
 pub use error::{Error, Result};
 pub use executor::{BackwardPass, Below, Executor, KvSlot, Score, Target};

@@ -3,6 +3,7 @@
 //! The same logits, parameters and seed give the same token. Nothing here sorts the whole
 //! vocabulary: top-k selects before it sorts, and top-p sorts only tokens that can be in the nucleus.
 
+use crate::constraint::{Constraint, Grammar};
 use crate::error::{Error, Result};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -33,6 +34,9 @@ pub struct SamplingParams {
     pub repetition_penalty: f32,
     /// Go on after the end-of-sequence token.
     pub ignore_eos: bool,
+    /// What the text must be like; tokens that do not fit are never drawn.
+    #[serde(skip)]
+    pub grammar: Option<Grammar>,
 }
 
 impl Default for SamplingParams {
@@ -49,6 +53,7 @@ impl Default for SamplingParams {
             presence_penalty: 0.0,
             repetition_penalty: 1.0,
             ignore_eos: false,
+            grammar: None,
         }
     }
 }
@@ -122,9 +127,9 @@ pub struct Sampled {
 }
 
 /// Draws the tokens of one sequence.
-#[derive(Debug, Clone)]
 pub struct Sampler {
     params: SamplingParams,
+    constraint: Option<Box<dyn Constraint>>,
     rng: ChaCha8Rng,
     prompt: HashSet<u32>,
     generated: HashMap<u32, u32>,
@@ -142,18 +147,27 @@ impl Sampler {
                 HashSet::new()
             },
             generated: HashMap::new(),
+            constraint: params.grammar.as_ref().map(Grammar::start),
             params: params.clone(),
         }
     }
 
     pub fn sample(&mut self, logits: &[f32]) -> Sampled {
-        let token = if self.params.penalises() {
-            let mut penalised = logits.to_vec();
-            self.penalise(&mut penalised);
-            self.draw(&penalised)
+        let token = if self.params.penalises() || self.constraint.is_some() {
+            let mut changed = logits.to_vec();
+            if self.params.penalises() {
+                self.penalise(&mut changed);
+            }
+            if let Some(constraint) = &mut self.constraint {
+                constraint.mask(&mut changed);
+            }
+            self.draw(&changed)
         } else {
             self.draw(logits)
         };
+        if let Some(constraint) = &mut self.constraint {
+            constraint.accept(token);
+        }
         if self.params.penalises() {
             *self.generated.entry(token).or_default() += 1;
         }

@@ -12,11 +12,13 @@
 
 mod cache;
 mod error;
+mod expiry;
 mod name;
 mod registry;
 
 pub use cache::Loaded;
 pub use error::{Error, Result};
+pub use expiry::{THROW_AWAY, delete_expired};
 pub use name::{AliasName, InvalidName};
 pub use registry::{Registry, Resolved};
 

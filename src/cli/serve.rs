@@ -5,7 +5,9 @@ use super::text_models::TextModels;
 use autodidact::adapters::Registry;
 use autodidact::config::{Config, ExecutorKind, Overrides};
 use autodidact::http::{self, AppState};
-use autodidact::jobs::{Handlers, IngestHandler, Jobs, Runner, TrainHandler, prune_daily};
+use autodidact::jobs::{
+    AdaptHandler, Handlers, IngestHandler, Jobs, Runner, TrainHandler, expire_adapters, prune_daily,
+};
 use autodidact::learn::Model;
 use autodidact::models::Models;
 use autodidact::pool::tasks::StoredTasks;
@@ -69,6 +71,7 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
     let mut practice = practice(&config, &models, &engine)?.into_iter();
     let first = practice.next().ok_or("nothing practises")?;
     let tasks = Arc::new(StoredTasks::new(jobs.store().clone()));
+    let adapt = AdaptHandler::new(learner.clone(), registry.clone(), engine.window());
     let helpers = TextModels::new(config.clone(), models, Some(engine.clone())).helpers()?;
     let ingest = IngestHandler::new(learner, registry.clone(), layers.clone())
         .and_then(|handler| handler.with_helpers(helpers))
@@ -77,10 +80,12 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
     let handlers = Handlers::from([
         (JobKind::Ingest, Arc::new(ingest) as _),
         (JobKind::Train, Arc::new(train) as _),
+        (JobKind::Adapt, Arc::new(adapt) as _),
     ]);
     let workers = config.jobs.workers;
     let runner = Runner::start(&jobs, handlers, workers).map_err(|e| e.to_string())?;
     tokio::spawn(prune_daily(jobs.clone(), config.jobs.keep_days));
+    tokio::spawn(expire_adapters(registry.clone()));
     let state = AppState::new(Arc::new(config), engine, jobs, registry)?;
 
     println!(

@@ -148,6 +148,19 @@ pub async fn create_chat_completion(
     Ok(Json(response(&answer, choices, logprobs.is_some())).into_response())
 }
 
+/// The text of the first choice and who wrote it, for those who ask from within.
+pub(super) async fn answer(
+    state: &AppState,
+    body: Map<String, Value>,
+) -> Result<(String, String), Problem> {
+    from_value::<SamplingFields>(&body)?;
+    let request: ChatRequest = from_value(Value::Object(body))?;
+    let ask = state.blocking(move |state| prepare(state, request)).await?;
+    let mut answer = Answer::start(state, ask)?;
+    let first = answer.whole().await?.into_iter().next().unwrap_or_default();
+    Ok((first.text, answer.about.system_fingerprint.clone()))
+}
+
 /// From the request to tokens.
 fn prepare(state: &AppState, request: ChatRequest) -> Result<Ask, Problem> {
     let limit = request.max_completion_tokens.or(request.max_tokens);

@@ -91,7 +91,12 @@ pub async fn ingest(
     Ok((status, [(header::LOCATION, location)], body).into_response())
 }
 
-fn submit(state: &AppState, ingest: &Ingest, key: Option<&IdempotencyKey>) -> Result<Job, Problem> {
+/// Everything is checked before anything is stored.
+pub(super) fn submit(
+    state: &AppState,
+    ingest: &Ingest,
+    key: Option<&IdempotencyKey>,
+) -> Result<Job, Problem> {
     state.registry.check_name(&ingest.alias)?;
     state.registry.check_continues(&ingest.alias)?;
     check_helpers(state, ingest)?;

@@ -19,7 +19,7 @@ const LONGEST_TITLE: usize = 300;
 /// Each is asked several times for every training of every later document.
 const MOST_QUESTIONS: usize = 100;
 
-#[derive(Deserialize, IntoParams)]
+#[derive(Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct IngestQuery {

@@ -7,15 +7,17 @@
 //! ├ error      the one place where an error becomes an answer
 //! ├ metrics    what /metrics shows
 //! │  OpenAI's routes                      ours
-//! ├ chat, completions, models, vllm       ingest, train, documents, jobs, events,
+//! ├ chat, completions, models, vllm       ingest, adapt, train, documents, jobs, events,
 //! ├ generation   one prompt's way         adapters, health, docs, console
 //! │ sampling     through the engine
-//! └ stream       the answer, as events
+//! └ stream       the answer, as events   mcp: the same for agents, as tools
 //! ```
 //!
 //! Handlers parse, call a room below (through `spawn_blocking` where that blocks) and shape the
 //! answer. They hold no state of their own: what must survive a restart is in the store.
 
+mod adapt;
+mod adapt_body;
 mod adapters;
 mod archive;
 mod auth;
@@ -32,6 +34,8 @@ mod health;
 mod ingest;
 mod ingest_body;
 mod jobs;
+mod mcp;
+mod mcp_tools;
 mod messages;
 mod metrics;
 mod models;

@@ -2,8 +2,8 @@
 
 use super::state::AppState;
 use super::{
-    adapters, auth, chat, completions, console, docs, documents, error, events, health, ingest,
-    jobs, metrics, models, train, vllm,
+    adapt, adapters, auth, chat, completions, console, docs, documents, error, events, health,
+    ingest, jobs, mcp, metrics, models, train, vllm,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -31,6 +31,7 @@ pub(super) fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(vllm::unload_lora_adapter))
         // Learning
         .routes(routes!(ingest::ingest))
+        .routes(routes!(adapt::adapt))
         .routes(routes!(train::train))
         .routes(routes!(documents::list_documents))
         .routes(routes!(documents::get_document))
@@ -62,6 +63,7 @@ pub fn router(state: AppState) -> Router {
         .route("/static/{*path}", get(console::file))
         .route("/openapi.json", get(docs::document))
         .merge(docs::pages())
+        .route_service("/mcp", mcp::service(&state))
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(DefaultBodyLimit::max(state.config.limits.body_bytes))
         .layer(from_fn_with_state(state.clone(), auth::guard))

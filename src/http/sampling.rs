@@ -84,6 +84,7 @@ impl SamplingFields {
             presence_penalty: penalty("presence_penalty", self.presence_penalty)?,
             repetition_penalty,
             ignore_eos: self.ignore_eos,
+            grammar: None,
         })
     }
 

@@ -1,5 +1,7 @@
 //! `POST /train`: contexts to practise on in, a job out.
 
+use super::adapt::check_length;
+use super::adapt_body::{self, object};
 use super::error::Problem;
 use super::extract::{Body, from_value, json as parse, media_type, unsupported};
 use super::ingest::{check_lengths, idempotency_key};
@@ -7,15 +9,16 @@ use super::ingest_body::{DocumentInput, document};
 use super::jobs::JobBody;
 use super::state::AppState;
 use crate::adapters::AliasName;
-use crate::jobs::train::{Settings, TrainContext, TrainInput};
+use crate::jobs::train::{Settings, TrainContext, TrainDomain, TrainInput};
 use crate::learn::datasets;
+use crate::learn::fewshot::domain::FewShotOptions;
 use crate::learn::grading::Grader;
 use crate::learn::knowledge::Passage;
 use crate::learn::knowledge::domain::{KnowledgeOptions, QuestionSource, WritingOptions};
 use crate::learn::options::{IngestOptions, InnerOptions};
 use crate::learn::outer::options::{Keep, OuterOptions, Preset, Reward};
 use crate::question::Question;
-use crate::store::{IdempotencyKey, Job, JobKind, NewDocument};
+use crate::store::{IdempotencyKey, Job, JobKind, NewDocument, digest};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -31,7 +34,8 @@ pub struct TrainRequest {
     /// The adapter that is to write self-edits; made if there is none, continued if there is
     policy: String,
     /// What to practise on; this or `dataset`
-    contexts: Option<Vec<ContextInput>>,
+    #[schema(value_type = Option<Vec<ContextInput>>)]
+    contexts: Option<Vec<Value>>,
     /// A file named under `[datasets]` in the configuration
     dataset: Option<String>,
     /// What is not given below is as this says
@@ -65,15 +69,21 @@ pub struct TrainRequest {
     /// Questions that the model writes for a context
     probes: Option<usize>,
     grader: Option<Grader>,
+    /// How tasks with demonstrations are practised
+    #[schema(value_type = Option<FewShotOptions>)]
+    fewshot: Option<Value>,
     /// Everything drawn is drawn from it
     seed: Option<u64>,
 }
 
-#[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TrainDomain {
-    /// Passages with questions
-    Knowledge,
+/// A task with demonstrations, whose answers are known.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskInput {
+    title: String,
+    /// As `/adapt` takes it, with an `output` beside each test input
+    #[schema(value_type = Object)]
+    task: Value,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -123,13 +133,47 @@ fn submit(
     request: TrainRequest,
     key: Option<&IdempotencyKey>,
 ) -> Result<Job, Problem> {
-    let TrainDomain::Knowledge = request.domain;
     let alias = AliasName::parse(&request.policy).map_err(|e| of_policy(e.into()))?;
     let known = state.registry.check_name(&alias);
     known.map_err(|e| of_policy(e.into()))?;
     state.registry.check_continues(&alias)?;
+    let (domain, preset) = (request.domain, request.preset);
+    let dataset = request.dataset.clone();
     let (outer, knowledge) = given(&request);
-    let (preset, dataset) = (request.preset, request.dataset.clone());
+    belongs(domain, &knowledge, request.fewshot.as_ref())?;
+    let fewshot = request.fewshot.clone();
+    let fewshot = fewshot.map(|value| object("fewshot", value)).transpose()?;
+    let mut input = TrainInput {
+        domain,
+        preset,
+        outer,
+        knowledge,
+        fewshot: fewshot.unwrap_or_default(),
+        contexts: String::new(),
+        context_count: 0,
+        contexts_digest: String::new(),
+        dataset,
+    };
+    let bytes = match domain {
+        TrainDomain::Knowledge => passages(state, request, &mut input)?,
+        TrainDomain::Fewshot => tasks(state, request, &mut input)?,
+    };
+    check(&input)?;
+    // The blob is named by the job before anybody may sweep it.
+    let blobs = state.store.blobs().guard();
+    input.contexts = blobs.put(&bytes)?;
+    let input = serde_json::to_value(&input).map_err(Problem::internal)?;
+    Ok(state
+        .jobs
+        .submit(JobKind::Train, &alias, &input, &[], key)?)
+}
+
+/// The passages as they are stored, counted and named.
+fn passages(
+    state: &AppState,
+    request: TrainRequest,
+    input: &mut TrainInput,
+) -> Result<Vec<u8>, Problem> {
     let contexts = contexts(state, request)?;
     let passages: Vec<(Passage, &[Question])> = contexts
         .iter()
@@ -141,24 +185,73 @@ fn submit(
             (passage, c.questions.as_slice())
         })
         .collect();
-    let bytes = serde_json::to_vec(&contexts).map_err(Problem::internal)?;
-    let mut input = TrainInput {
-        preset,
-        outer,
-        knowledge,
-        contexts: String::new(),
-        context_count: contexts.len(),
-        contexts_digest: datasets::digest(passages.iter().map(|(p, q)| (p, *q))),
-        dataset,
+    input.context_count = contexts.len();
+    input.contexts_digest = datasets::digest(passages.iter().map(|(p, q)| (p, *q)));
+    serde_json::to_vec(&contexts).map_err(Problem::internal)
+}
+
+/// The tasks likewise. Their test answers are what candidates are rewarded by.
+fn tasks(
+    state: &AppState,
+    request: TrainRequest,
+    input: &mut TrainInput,
+) -> Result<Vec<u8>, Problem> {
+    if request.dataset.is_some() {
+        let detail = "A data set holds passages; send tasks as contexts.";
+        return Err(Problem::invalid("dataset", detail));
+    }
+    let inputs = sent(state, request.contexts)?;
+    let tasks = inputs.into_iter().enumerate().map(|(i, value)| {
+        let at = format!("contexts[{i}]");
+        let TaskInput { title, task } = object(&at, value)?;
+        let solved = adapt_body::solved(&format!("{at}.task"), title, task)?;
+        check_length(state, &solved.task, None).map_err(|p| p.field(format!("{at}.task")))?;
+        Ok(solved)
+    });
+    let tasks = tasks.collect::<Result<Vec<_>, Problem>>()?;
+    let bytes = serde_json::to_vec(&tasks).map_err(Problem::internal)?;
+    input.context_count = tasks.len();
+    input.contexts_digest = digest(&bytes);
+    Ok(bytes)
+}
+
+/// Options of another domain would do nothing.
+fn belongs(
+    domain: TrainDomain,
+    knowledge: &Map<String, Value>,
+    fewshot: Option<&Value>,
+) -> Result<(), Problem> {
+    let (field, theirs) = match domain {
+        TrainDomain::Knowledge => (fewshot.map(|_| "fewshot"), "fewshot"),
+        TrainDomain::Fewshot => (knowledge.keys().next().map(String::as_str), "knowledge"),
     };
-    check(&input)?;
-    // The blob is named by the job before anybody may sweep it.
-    let blobs = state.store.blobs().guard();
-    input.contexts = blobs.put(&bytes)?;
-    let input = serde_json::to_value(&input).map_err(Problem::internal)?;
-    Ok(state
-        .jobs
-        .submit(JobKind::Train, &alias, &input, &[], key)?)
+    match field {
+        None => Ok(()),
+        Some(field) => {
+            let detail = format!("{field} is an option of the domain {theirs}.");
+            Err(Problem::invalid(field, detail))
+        }
+    }
+}
+
+/// The contexts of the request, if there are not too many.
+fn sent(state: &AppState, contexts: Option<Vec<Value>>) -> Result<Vec<Value>, Problem> {
+    let Some(contexts) = contexts else {
+        let detail = "Send contexts to practise on, or name a dataset.";
+        let mut problem = Problem::invalid("contexts", detail);
+        problem.code = "missing_field";
+        return Err(problem);
+    };
+    let (most, sent) = (state.config.limits.documents_per_request, contexts.len());
+    match sent {
+        0 => Err(Problem::invalid("contexts", "There is no context.")),
+        n if n > most => {
+            let detail =
+                format!("{sent} contexts are more than the {most} that one request may bring.");
+            Err(Problem::invalid("contexts", detail))
+        }
+        _ => Ok(contexts),
+    }
 }
 
 /// The options that were given: the loop's, and the domain's.
@@ -201,10 +294,15 @@ fn check(input: &TrainInput) -> Result<(), Problem> {
             }
         }
     }
-    let (outer, knowledge) = (input.outer.clone().into(), input.knowledge.clone().into());
-    from_value::<OuterOptions>(OuterOptions::merged(input.preset, &outer))?;
+    from_value::<OuterOptions>(Settings::outer(input))?;
+    let knowledge = input.knowledge.clone().into();
     let tuned = IngestOptions::default();
     from_value::<KnowledgeOptions>(KnowledgeOptions::merged(input.preset, &tuned, &knowledge))?;
+    let fewshot = FewShotOptions::merged(input.preset, &input.fewshot.clone().into());
+    from_value::<FewShotOptions>(fewshot).map_err(|p| {
+        let field = p.field.clone().unwrap_or_default();
+        p.field(format!("fewshot.{field}"))
+    })?;
     let settings = Settings::of(input, &tuned);
     settings.map_err(|e| Problem::invalid(e.field.clone(), format!("{e}.")))?;
     Ok(())
@@ -216,20 +314,10 @@ fn contexts(state: &AppState, request: TrainRequest) -> Result<Vec<TrainContext>
             let detail = "Send contexts or name a dataset, not both.";
             return Err(Problem::invalid("dataset", detail));
         }
-        (None, None) => {
-            let detail = "Send contexts to practise on, or name a dataset.";
-            let mut problem = Problem::invalid("contexts", detail);
-            problem.code = "missing_field";
-            return Err(problem);
-        }
-        (Some(inputs), None) => {
-            let (most, sent) = (state.config.limits.documents_per_request, inputs.len());
-            if sent > most {
-                let detail =
-                    format!("{sent} contexts are more than the {most} that one request may bring.");
-                return Err(Problem::invalid("contexts", detail));
-            }
-            ("contexts", inputs)
+        (contexts, None) => {
+            let inputs = sent(state, contexts)?.into_iter().enumerate();
+            let read = |(i, value)| object::<ContextInput>(&format!("contexts[{i}]"), value);
+            ("contexts", inputs.map(read).collect::<Result<_, _>>()?)
         }
         (None, Some(name)) => ("dataset", dataset(state, &name)?),
     };

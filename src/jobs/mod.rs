@@ -1,7 +1,7 @@
 //! Durable background jobs: queue, runner, events, resume.
 //!
 //! ```text
-//!  http ──► Jobs ──submit──► store ◄──lease── Runner ──► Handler (ingest, train)
+//!  http ──► Jobs ──submit──► store ◄──lease── Runner ──► Handler (ingest, adapt, train)
 //!            ▲ wait, subscribe                              │ JobContext: remember, recall,
 //!            └───────────── wake, then read the table ◄─────┘   progress, event, check
 //! ```
@@ -11,10 +11,13 @@
 //! nothing: at the next start its running jobs are queued again, and a handler that remembers its
 //! finished steps ([`crate::learn::journal::step`]) repeats none of them.
 //!
-//! Deliberately absent: HTTP; and, but for [`IngestHandler`] and [`TrainHandler`], what a job does.
+//! Deliberately absent: HTTP; and, but for [`IngestHandler`], [`AdaptHandler`] and [`TrainHandler`], what
+//! a job does.
 
+mod adapt;
 mod context;
 mod error;
+mod expiry;
 mod facade;
 mod ingest;
 mod prune;
@@ -24,8 +27,10 @@ mod tale;
 pub mod train;
 mod wake;
 
+pub use adapt::{AdaptHandler, AdaptInput, AdaptResult};
 pub use context::{JobContext, JobFailure, Stop};
 pub use error::{Error, Result};
+pub use expiry::expire_adapters;
 pub use facade::Jobs;
 pub use ingest::IngestHandler;
 pub use prune::prune_daily;
@@ -33,6 +38,8 @@ pub use runner::{Handler, Handlers, Runner};
 pub use subscription::Subscription;
 pub use train::TrainHandler;
 
+#[cfg(test)]
+mod adapt_tests;
 #[cfg(test)]
 mod ingest_tests;
 #[cfg(test)]

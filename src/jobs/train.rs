@@ -3,6 +3,9 @@
 
 use super::{Handler, JobContext, JobFailure};
 use crate::adapters::{self, AliasName, Registry};
+use crate::learn::domain::Domain;
+use crate::learn::fewshot::domain::FewShotOptions;
+use crate::learn::fewshot::practice::Solved;
 use crate::learn::journal::{self, Journal, step};
 use crate::learn::knowledge::domain::{Case, KnowledgeOptions};
 use crate::learn::knowledge::{Passage, Question};
@@ -14,9 +17,11 @@ use crate::learn::outer::{self, Shelf};
 use crate::pool::tasks::TaskQueue;
 use crate::store;
 use autodidact_engine::lora::peft;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
+use utoipa::ToSchema;
 
 /// The source that the lineage of a trained policy names.
 const TRAINED: &str = "train";
@@ -25,17 +30,30 @@ const TRAINED: &str = "train";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainInput {
+    pub domain: TrainDomain,
     pub preset: Preset,
     /// Of [`OuterOptions`]: those that were given.
     pub outer: Map<String, Value>,
     /// Of [`KnowledgeOptions`]: those that were given.
     pub knowledge: Map<String, Value>,
-    /// The blob: a list of [`TrainContext`].
+    /// Of [`FewShotOptions`]: those that were given.
+    pub fewshot: Map<String, Value>,
+    /// The blob: a list of [`TrainContext`], or of [`Solved`] tasks.
     pub contexts: String,
     pub context_count: usize,
     /// Names the contexts' texts (`learn::datasets::digest`).
     pub contexts_digest: String,
     pub dataset: Option<String>,
+}
+
+/// What kind of task the policy writes self-edits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainDomain {
+    /// Passages with questions
+    Knowledge,
+    /// Tasks with demonstrations: grids or texts
+    Fewshot,
 }
 
 /// What is practised on.
@@ -51,6 +69,7 @@ pub struct TrainContext {
 pub struct Settings {
     pub outer: OuterOptions,
     pub knowledge: KnowledgeOptions,
+    pub fewshot: FewShotOptions,
 }
 
 /// Held-out contexts, where the request says nothing: at most one in so many.
@@ -59,9 +78,10 @@ const HELD_OUT_SHARE: usize = 4;
 impl Settings {
     /// What was given over the preset over what the model is tuned to, checked.
     pub fn of(input: &TrainInput, tuned: &IngestOptions) -> Result<Self, OptionError> {
-        let (outer, knowledge) = (input.outer.clone().into(), input.knowledge.clone().into());
-        let outer = OuterOptions::merged(input.preset, &outer);
+        let knowledge = input.knowledge.clone().into();
+        let outer = Self::outer(input);
         let knowledge = KnowledgeOptions::merged(input.preset, tuned, &knowledge);
+        let fewshot = FewShotOptions::merged(input.preset, &input.fewshot.clone().into());
         let unreadable = |e: serde_json::Error| OptionError {
             field: "options".into(),
             reason: e.to_string(),
@@ -69,9 +89,11 @@ impl Settings {
         let mut settings = Settings {
             outer: serde_json::from_value(outer).map_err(unreadable)?,
             knowledge: serde_json::from_value(knowledge).map_err(unreadable)?,
+            fewshot: serde_json::from_value(fewshot).map_err(unreadable)?,
         };
         settings.outer.validate()?;
         settings.knowledge.validate()?;
+        settings.fewshot.validate()?;
         let (given, count) = (input.outer.contains_key("held_out"), input.context_count);
         let held_out = &mut settings.outer.held_out;
         if !given {
@@ -84,6 +106,17 @@ impl Settings {
             });
         }
         Ok(settings)
+    }
+
+    /// The loop's options: what was given over the domain's own over the preset, to be read as
+    /// [`OuterOptions`].
+    pub fn outer(input: &TrainInput) -> Value {
+        let mut over = match input.domain {
+            TrainDomain::Knowledge => Map::new(),
+            TrainDomain::Fewshot => FewShotOptions::outer(input.preset),
+        };
+        over.extend(input.outer.clone());
+        OuterOptions::merged(input.preset, &over.into())
     }
 }
 
@@ -130,13 +163,38 @@ impl TrainHandler {
     }
 }
 
+impl TrainHandler {
+    fn practise<D: Domain>(
+        &self,
+        practice: &Practice<'_>,
+        domain: &D,
+        contexts: &[D::Context],
+        options: &OuterOptions,
+        policy: Option<Adapter>,
+    ) -> Result<outer::Outcome, JobFailure> {
+        let others: Vec<&dyn Model> = self.others.iter().map(|m| &**m).collect();
+        let start = outer::Start {
+            model: &*self.model,
+            others: &others,
+            tasks: &*self.tasks,
+            group: practice.cx.id(),
+            domain,
+            contexts,
+            options,
+            policy,
+            journal: practice,
+            shelf: practice,
+        };
+        outer::run(&start).map_err(|stop| practice.failure(stop))
+    }
+}
+
 impl Handler for TrainHandler {
     fn run(&self, cx: &JobContext, input: Value) -> Result<Value, JobFailure> {
         let input: TrainInput = serde_json::from_value(input)
             .map_err(|e| JobFailure::new("invalid_input", e.to_string()))?;
         let alias = AliasName::parse(&cx.job().alias)
             .map_err(|e| JobFailure::new("invalid_name", e.to_string()))?;
-        let cases = cases(cx, &input)?;
         let practice = Practice {
             cx,
             alias: &alias,
@@ -158,20 +216,17 @@ impl Handler for TrainHandler {
         });
         let started: Option<u64> = started.map_err(|stop| practice.failure(stop))?;
         let policy = started.map(|v| self.adapter(&alias, v)).transpose()?;
-        let others: Vec<&dyn Model> = self.others.iter().map(|m| &**m).collect();
-        let start = outer::Start {
-            model: &*self.model,
-            others: &others,
-            tasks: &*self.tasks,
-            group: cx.id(),
-            domain: &settings.knowledge,
-            contexts: &cases,
-            options: &settings.outer,
-            policy,
-            journal: &practice,
-            shelf: &practice,
-        };
-        let outcome = outer::run(&start).map_err(|stop| practice.failure(stop))?;
+        let outer = &settings.outer;
+        let outcome = match input.domain {
+            TrainDomain::Knowledge => {
+                let cases = cases(contexts(cx, &input)?);
+                self.practise(&practice, &settings.knowledge, &cases, outer, policy)
+            }
+            TrainDomain::Fewshot => {
+                let tasks: Vec<Solved> = contexts(cx, &input)?;
+                self.practise(&practice, &settings.fewshot, &tasks, outer, policy)
+            }
+        }?;
         Ok(json!({
             "policy": alias.as_str(),
             "started_from": started,
@@ -185,10 +240,15 @@ impl Handler for TrainHandler {
     }
 }
 
-fn cases(cx: &JobContext, input: &TrainInput) -> Result<Vec<Case>, JobFailure> {
+fn contexts<T: DeserializeOwned>(
+    cx: &JobContext,
+    input: &TrainInput,
+) -> Result<Vec<T>, JobFailure> {
     let bytes = cx.store().blobs().get(&input.contexts)?;
-    let contexts: Vec<TrainContext> = serde_json::from_slice(&bytes)
-        .map_err(|e| JobFailure::new("invalid_input", e.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|e| JobFailure::new("invalid_input", e.to_string()))
+}
+
+fn cases(contexts: Vec<TrainContext>) -> Vec<Case> {
     let case = |c: TrainContext| {
         let passage = Passage {
             title: c.title,
@@ -196,7 +256,7 @@ fn cases(cx: &JobContext, input: &TrainInput) -> Result<Vec<Case>, JobFailure> {
         };
         Case::new(passage, c.questions)
     };
-    Ok(contexts.into_iter().map(case).collect())
+    contexts.into_iter().map(case).collect()
 }
 
 /// The run's journal and shelf over the job's context.
@@ -244,7 +304,7 @@ impl Practice<'_> {
         json!({
             "source": TRAINED,
             "job": self.cx.id(),
-            "domain": "knowledge",
+            "domain": self.input.domain,
             "round": round.round,
             "reward": {"kind": round.reward_kind, "mean": round.reward, "best": round.best_reward},
             "kept": round.kept.len(),

@@ -8,8 +8,9 @@
 //! ├ replay    what of earlier documents is trained on again, and what of them is asked again
 //! ├ compare   the paper's table: the same passages under several ways of learning
 //! outer       the outer loop (ReST-EM): a policy learns to write self-edits that teach better
-//! ├ domain    what it asks of a kind of task; knowledge implements it
+//! ├ domain    what it asks of a kind of task; knowledge and fewshot implement it
 //! └ datasets  files of contexts to practise on
+//! fewshot     one task from a few examples: configurations, augmentations, predictions
 //! model       what all of this asks of a model (generate, likelihood, train)
 //! text_model  what it asks of a teacher or a judge (text in, text out)
 //! grading     is an answer right? by its words, or by what the judge says (judge)
@@ -23,6 +24,7 @@ pub mod compare;
 pub mod cpt;
 pub mod datasets;
 pub mod domain;
+pub mod fewshot;
 pub mod gate;
 pub mod grading;
 #[cfg(test)]

@@ -37,6 +37,10 @@ pub struct Prompt {
     pub user: String,
     /// The beginning of the answer, which the model goes on from.
     pub prefill: String,
+    /// The JSON schema that the answer obeys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub schema: Option<serde_json::Value>,
 }
 
 impl Prompt {
@@ -90,6 +94,32 @@ pub enum TrainingText {
     Chat { user: String, assistant: String },
     /// A whole prompt and what is to follow it; only that is learned.
     Completion { prompt: Prompt, completion: String },
+    /// Several turns that belong together, as a prompt with examples shows them.
+    Conversation {
+        system: Option<String>,
+        turns: Vec<Turn>,
+        learn: Learn,
+    },
+}
+
+/// One turn of a conversation.
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
+pub struct Turn {
+    pub user: String,
+    pub assistant: String,
+}
+
+/// Which tokens of a conversation are learned.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Learn {
+    Everything,
+    /// What the assistant says, in every turn.
+    Answers,
 }
 
 /// Settings of one inner-loop update.

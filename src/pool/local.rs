@@ -2,8 +2,8 @@
 //! batches go to the scheduler behind people's requests.
 
 use crate::learn::model::{
-    Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
-    TrainingText,
+    Adapter, Learn, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
+    TrainingText, Turn,
 };
 use autodidact_engine::chat::Message;
 use autodidact_engine::sampler::SamplingParams;
@@ -11,20 +11,27 @@ use autodidact_engine::scheduler::{
     CompleteRequest, Engine, Priority, ScoreRequest, TrainRequest, Trained as EngineTrained,
 };
 use autodidact_engine::trainer::{Example, Schedule, TrainConfig};
-use autodidact_engine::{Error, Lora, LoraConfig, ModelConfig};
-use std::sync::Arc;
+use autodidact_engine::{Error, Grammar, Grammars, Lora, LoraConfig, ModelConfig};
+use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 
 #[derive(Clone)]
 pub struct LocalModel {
     engine: Engine,
     priority: Priority,
+    /// Made at the first prompt that has a schema.
+    grammars: Arc<OnceLock<Grammars>>,
 }
 
 impl LocalModel {
     pub fn new(engine: Engine, priority: Priority) -> Self {
-        LocalModel { engine, priority }
+        LocalModel {
+            engine,
+            priority,
+            grammars: Arc::default(),
+        }
     }
 
     /// The shape that its adapters have.
@@ -70,6 +77,11 @@ impl LocalModel {
             }
             TrainingText::Chat { user, assistant } => self.turn(&Prompt::user(user), assistant),
             TrainingText::Completion { prompt, completion } => self.turn(prompt, completion),
+            TrainingText::Conversation {
+                system,
+                turns,
+                learn,
+            } => self.conversation(system.as_deref(), turns, *learn),
         }
     }
 
@@ -79,6 +91,52 @@ impl LocalModel {
         let mut tokens = files.tokenizer.encode(answer)?;
         tokens.extend(files.eos.first());
         Ok(Example::completion(&self.prompt_tokens(prompt)?, &tokens))
+    }
+
+    /// Turn by turn as the model is asked it: what is rendered of the turns so far, then the answer.
+    fn conversation(
+        &self,
+        system: Option<&str>,
+        turns: &[Turn],
+        learn: Learn,
+    ) -> Result<Example, Error> {
+        let files = self.engine.files();
+        let end = files.eos.first().copied();
+        let (mut tokens, mut supervised): (Vec<u32>, Vec<bool>) = Default::default();
+        let mut prompt = Prompt {
+            system: system.map(str::to_owned),
+            ..Prompt::default()
+        };
+        for turn in turns {
+            prompt.user.clone_from(&turn.user);
+            let asked = self.prompt_tokens(&prompt)?;
+            // A template may write an earlier answer otherwise than it was said; those marks are lost.
+            let same = asked.iter().zip(&tokens).take_while(|(a, b)| a == b);
+            supervised.truncate(same.count());
+            supervised.resize(asked.len(), learn == Learn::Everything);
+            tokens = asked;
+            tokens.extend(files.tokenizer.encode(&turn.assistant)?);
+            tokens.extend(end);
+            supervised.resize(tokens.len(), true);
+            let said = (turn.user.clone(), turn.assistant.clone());
+            prompt.examples.push(said);
+        }
+        if let Some(first) = supervised.first_mut() {
+            *first = false;
+        }
+        Ok(Example { tokens, supervised })
+    }
+
+    fn grammar(&self, schema: &Value) -> Result<Grammar, Error> {
+        let grammars = match self.grammars.get() {
+            Some(grammars) => grammars,
+            None => {
+                let files = self.engine.files();
+                let made = Grammars::new(&files.tokenizer, &files.eos)?;
+                self.grammars.get_or_init(|| made)
+            }
+        };
+        grammars.json_schema(schema)
     }
 
     fn train_request(&self, training: &Training) -> Result<TrainRequest, Error> {
@@ -126,6 +184,11 @@ impl Model for LocalModel {
                     stop: sampling.stop.clone(),
                     // Prompts of one call draw from streams of their own.
                     seed: sampling.seed.wrapping_add(i * 1_000_003),
+                    grammar: prompt
+                        .schema
+                        .as_ref()
+                        .map(|s| self.grammar(s))
+                        .transpose()?,
                     ..Default::default()
                 },
                 n: sampling.n,

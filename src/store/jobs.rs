@@ -14,6 +14,8 @@ text_enum! {
     pub enum JobKind {
         /// Learn documents into an alias.
         Ingest = "ingest",
+        /// Train an adapter on one task's examples, and answer.
+        Adapt = "adapt",
         /// Teach a policy to write self-edits.
         Train = "train",
     }

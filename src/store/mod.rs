@@ -175,6 +175,11 @@ pub fn now() -> String {
     time(jiff::Timestamp::now())
 }
 
+/// So many seconds from now, likewise.
+pub fn in_seconds(seconds: u64) -> String {
+    time(jiff::Timestamp::now() + std::time::Duration::from_secs(seconds))
+}
+
 /// RFC 3339 in UTC with milliseconds (a fixed width, so that text sorts as time).
 fn time(at: jiff::Timestamp) -> String {
     format!("{at:.3}")

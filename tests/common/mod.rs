@@ -4,7 +4,9 @@
 use autodidact::adapters::Registry;
 use autodidact::config::Config;
 use autodidact::http::{AppState, serve};
-use autodidact::jobs::{Handler, Handlers, JobContext, JobFailure, Jobs, Runner, TrainHandler};
+use autodidact::jobs::{
+    AdaptHandler, Handler, Handlers, JobContext, JobFailure, Jobs, Runner, TrainHandler,
+};
 use autodidact::pool::LocalModel;
 use autodidact::pool::tasks::StoredTasks;
 use autodidact::store::{DocumentState, JobKind, Store};
@@ -126,6 +128,8 @@ impl Server {
         let gate = Arc::new(Gate::default());
         gate.open();
         let handler: Arc<dyn Handler> = Arc::new(Scripted(gate.clone()));
+        let learner = Arc::new(LocalModel::new(engine.clone(), Priority::Ingest));
+        let adapt = AdaptHandler::new(learner, registry.clone(), engine.window());
         let practice = LocalModel::new(engine.clone(), Priority::Outer);
         let tasks = Arc::new(StoredTasks::new(store.clone()));
         let train = TrainHandler::new(
@@ -138,6 +142,7 @@ impl Server {
         let handlers = Handlers::from([
             (JobKind::Ingest, handler),
             (JobKind::Train, Arc::new(train) as Arc<dyn Handler>),
+            (JobKind::Adapt, Arc::new(adapt) as Arc<dyn Handler>),
         ]);
         let runner = Runner::start(&jobs, handlers, config.jobs.workers).unwrap();
         let state = AppState::new(Arc::new(config), engine, jobs, registry).unwrap();

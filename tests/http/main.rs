@@ -4,6 +4,7 @@
 mod common;
 
 mod access;
+mod adapt;
 mod adapters;
 mod bad_input;
 mod chat;
@@ -11,8 +12,10 @@ mod completions;
 mod disconnect;
 mod ingest;
 mod jobs;
+mod mcp;
 mod openai_python;
 mod openapi;
 mod pages;
+mod python;
 mod streams;
 mod train;

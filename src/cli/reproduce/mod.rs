@@ -2,6 +2,7 @@
 
 mod cpt;
 mod data;
+mod fewshot;
 mod helpers;
 mod knowledge;
 mod notebook;
@@ -24,12 +25,15 @@ enum Table {
     Cpt(cpt::Cpt),
     /// How far each reward of the outer loop can be trusted, and what it costs.
     Reward(reward::RewardStudy),
+    /// Few-shot learning on ARC: which tasks are solved in context, after self-edits, by the oracle.
+    Fewshot(fewshot::Fewshot),
 }
 
 impl Reproduce {
     pub fn run(self) -> Result<(), String> {
         match self.table {
             Table::Knowledge(knowledge) => knowledge.run(),
+            Table::Fewshot(fewshot) => fewshot.run(),
             Table::Cpt(cpt) => cpt.run(),
             Table::Reward(study) => study.run(),
         }

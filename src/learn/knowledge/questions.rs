@@ -76,6 +76,8 @@ pub fn write(
 fn asked(text: &TrainingText) -> Option<Vec<String>> {
     match text {
         TrainingText::Chat { user, .. } => Some(words(user)),
-        TrainingText::Text { .. } | TrainingText::Completion { .. } => None,
+        TrainingText::Text { .. }
+        | TrainingText::Completion { .. }
+        | TrainingText::Conversation { .. } => None,
     }
 }

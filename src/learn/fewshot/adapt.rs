@@ -1,0 +1,459 @@
+//! The loop: the model writes configurations, a training step tells how fast this machine is, what fits the
+//! time is planned, configurations are compared on demonstrations they have not seen, the best one is
+//! trained on all of them, and the adapter answers.
+
+use super::plan::{Pace, Plan, Share, Wish};
+use super::predict::{Question, predict};
+use super::report::{AdaptReport, Origin, Score, Training, Tried};
+use super::self_edit::{self, OutOfRange, SelfEdit, within};
+use super::task::{Asked, MOST_SEQUENCES, Task};
+use crate::learn::journal::{Journal, Stop, step};
+use crate::learn::model::{self, Adapter, Interruptible, Model, Trained, TrainingText, Update};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Instant;
+use utoipa::ToSchema;
+
+/// The knobs, with their defaults. Layers are merged as those of an ingest are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdaptOptions {
+    /// What the whole may take. 1 to 3600.
+    pub seconds: f32,
+    /// Configurations compared at most. 1 to 16.
+    pub candidates: usize,
+    /// Rank of the LoRA, unless an adapter is continued. 1 to 256.
+    pub rank: usize,
+    pub alpha: f32,
+    /// The first configuration is the likeliest; the others are drawn at this temperature.
+    pub temperature: f32,
+    pub seed: u64,
+}
+
+impl Default for AdaptOptions {
+    fn default() -> Self {
+        AdaptOptions {
+            seconds: 60.0,
+            candidates: 3,
+            rank: 16,
+            alpha: 32.0,
+            temperature: 1.0,
+            seed: 0,
+        }
+    }
+}
+
+impl AdaptOptions {
+    pub fn check(&self) -> Result<(), OutOfRange> {
+        within("seconds", self.seconds, 1.0, 3600.0)?;
+        within("candidates", self.candidates, 1, 16)?;
+        within("rank", self.rank, 1, 256)?;
+        within("alpha", self.alpha, 0.01, 1024.0)?;
+        within("temperature", self.temperature, 0.0, 2.0)
+    }
+}
+
+pub struct Start<'a> {
+    pub task: &'a Task,
+    /// The caller's configuration; without one the policy writes.
+    pub given: Option<&'a SelfEdit>,
+    pub policy: Option<&'a Adapter>,
+    /// Where training starts.
+    pub init: Option<&'a Adapter>,
+    pub options: &'a AdaptOptions,
+    /// Tokens of the context window.
+    pub window: usize,
+}
+
+pub struct Outcome {
+    pub report: AdaptReport,
+    pub adapter: Adapter,
+}
+
+pub fn adapt(model: &dyn Model, start: &Start<'_>, journal: &dyn Journal) -> Result<Outcome, Stop> {
+    let stop = || journal.check().is_err();
+    let mut run = Run {
+        model: Interruptible::new(model, &stop),
+        start,
+        journal,
+        begun: Instant::now(),
+        seconds: BTreeMap::new(),
+    };
+    let (edits, origin) = run.configurations()?;
+    let plan = run.plan(&edits)?;
+    let (in_context, scores) = run.compare(&edits, &plan)?;
+    let chosen = best(&scores);
+    let tried = edits.iter().enumerate().map(|(n, edit)| {
+        let share = plan.candidates.get(n);
+        Tried {
+            self_edit: edit.clone(),
+            origin,
+            sequences: share.map_or(0, |s| s.sequences),
+            epochs: share.map_or(0, |s| s.epochs),
+            score: scores.get(n).copied(),
+            chosen: n == chosen,
+        }
+    });
+    let tried: Vec<Tried> = tried.collect();
+    let (trained, training) = run.train(&edits[chosen], plan.candidates[chosen])?;
+    let predictions = run.answer(&edits[chosen], &plan, &trained.adapter)?;
+    Ok(Outcome {
+        report: AdaptReport {
+            predictions,
+            self_edit: edits[chosen].clone(),
+            tried,
+            in_context,
+            training,
+            seconds: run.seconds,
+        },
+        adapter: trained.adapter,
+    })
+}
+
+struct Run<'a> {
+    model: Interruptible<'a>,
+    start: &'a Start<'a>,
+    journal: &'a dyn Journal,
+    begun: Instant,
+    seconds: BTreeMap<String, f32>,
+}
+
+/// A demonstration held out of a candidate's training, with what it is asked of it.
+struct Fold {
+    candidate: usize,
+    held: usize,
+    question: Question,
+}
+
+impl Run<'_> {
+    /// The configurations to compare, the likeliest first.
+    fn configurations(&mut self) -> Result<(Vec<SelfEdit>, Origin), Stop> {
+        if let Some(edit) = self.start.given {
+            return Ok((vec![edit.clone()], Origin::Given));
+        }
+        let clock = Instant::now();
+        self.journal
+            .progress("self_edit", 0.02, "writing configurations");
+        let (model, options) = (self.model, self.start.options);
+        // Nothing could tell them apart where one demonstration is all there is.
+        let candidates = match self.start.task.train_len() {
+            1 => 1,
+            _ => options.candidates,
+        };
+        let mut written = false;
+        let edits: Vec<SelfEdit> = step(self.journal, "self_edits", || {
+            let (policy, temperature) = (self.start.policy, options.temperature);
+            let (task, seed) = (self.start.task, options.seed);
+            written = true;
+            Ok(self_edit::write(
+                model,
+                policy,
+                task,
+                candidates,
+                temperature,
+                seed,
+            )?)
+        })?;
+        // Once remembered they are told, and in a later life not again.
+        if written {
+            self.journal
+                .event("self_edits", json!({"self_edits": edits}));
+        }
+        self.done("self_edit", clock);
+        match edits.is_empty() {
+            true => Ok((vec![SelfEdit::default()], Origin::Default)),
+            false => Ok((edits, Origin::Written)),
+        }
+    }
+
+    /// What of it all fits the time, by the time that one training step takes.
+    fn plan(&mut self, edits: &[SelfEdit]) -> Result<Plan, Stop> {
+        let clock = Instant::now();
+        self.journal.progress("plan", 0.1, "timing a training step");
+        let plan = step(self.journal, "plan", || {
+            let texts: Vec<Vec<TrainingText>> = (edits.iter())
+                .map(|edit| self.texts(edit, None, MOST_SEQUENCES))
+                .collect();
+            let measured = texts.iter().flatten().min_by_key(|text| bytes(text));
+            let pace = match measured {
+                Some(text) => self.pace(text)?,
+                None => Pace(0.0),
+            };
+            let sequences = texts.iter().map(|texts| {
+                let bytes: usize = texts.iter().map(bytes).sum();
+                (texts.len(), bytes as f32 / texts.len().max(1) as f32)
+            });
+            let task = self.start.task;
+            let asked: Vec<Vec<Question>> = self.questions(&edits[0], usize::MAX);
+            let prompts = asked.iter().flatten().map(|q| prompt_bytes(&q.prompt));
+            let prompts: Vec<usize> = prompts.collect();
+            let answers = task.demonstrations();
+            let answers = answers.iter().map(|turn| turn.assistant.len()).max();
+            let wish = Wish {
+                edits,
+                sequences: sequences.collect(),
+                folds: if task.train_len() > 1 {
+                    task.train_len()
+                } else {
+                    0
+                },
+                views: asked.iter().map(Vec::len).max().unwrap_or(0),
+                tests: asked.len(),
+                prompt: prompts.iter().sum::<usize>() as f32 / prompts.len().max(1) as f32,
+                answer: answers.unwrap_or(0) as f32,
+                seconds: self.start.options.seconds - self.begun.elapsed().as_secs_f32(),
+            };
+            Ok(wish.plan(pace))
+        })?;
+        self.done("plan", clock);
+        Ok(plan)
+    }
+
+    fn pace(&self, text: &TrainingText) -> Result<Pace, Stop> {
+        let clock = Instant::now();
+        let update = Update {
+            epochs: 1,
+            ..self.update(&SelfEdit::default(), 1)
+        };
+        self.train_all(vec![(vec![text.clone()], update)], 0.1, 0.12)?;
+        Ok(Pace(clock.elapsed().as_secs_f32() / bytes(text) as f32))
+    }
+
+    /// Trains every candidate without the demonstrations it is then asked about. Those whose score is
+    /// remembered are not trained again.
+    fn compare(
+        &mut self,
+        edits: &[SelfEdit],
+        plan: &Plan,
+    ) -> Result<(Option<Score>, Vec<Score>), Stop> {
+        if plan.folds == 0 {
+            return Ok((None, Vec::new()));
+        }
+        let clock = Instant::now();
+        let candidates = 0..plan.candidates.len();
+        let in_context: Score = step(self.journal, "in_context", || {
+            self.journal
+                .progress("candidates", 0.15, "asking before training");
+            let asked =
+                (0..plan.folds).map(|held| (self.start.init, self.held(&edits[0], held, 0)));
+            self.score(&asked.collect::<Vec<_>>())
+        })?;
+        let mut scores: Vec<Option<Score>> = Vec::new();
+        for n in candidates.clone() {
+            let known = self.journal.recall(&key(n))?;
+            scores.push(known.and_then(|value| serde_json::from_value(value).ok()));
+        }
+        let missing = candidates.filter(|n| scores[*n].is_none());
+        let folds: Vec<Fold> = missing
+            .flat_map(|n| (0..plan.folds).map(move |held| (n, held)))
+            .map(|(n, held)| self.held(&edits[n], held, n))
+            .collect();
+        if !folds.is_empty() {
+            let trainings = folds.iter().map(|fold| {
+                let (edit, share) = (&edits[fold.candidate], plan.candidates[fold.candidate]);
+                let texts = self.texts(edit, Some(fold.held), share.sequences);
+                (texts, self.update(edit, share.epochs))
+            });
+            let trained = self.train_all(trainings.collect(), 0.15, 0.5)?;
+            for n in 0..scores.len() {
+                let of_n = folds.iter().zip(&trained).filter(|(f, _)| f.candidate == n);
+                let asked: Vec<_> = of_n
+                    .map(|(fold, t)| (Some(&t.adapter), self.held(&edits[n], fold.held, n)))
+                    .collect();
+                if asked.is_empty() {
+                    continue;
+                }
+                let score = step(self.journal, &key(n), || self.score(&asked))?;
+                self.journal.event(
+                    "candidate",
+                    json!({"candidate": n, "self_edit": edits[n], "score": score}),
+                );
+                scores[n] = Some(score);
+            }
+        }
+        self.done("candidates", clock);
+        Ok((Some(in_context), scores.into_iter().flatten().collect()))
+    }
+
+    fn held(&self, edit: &SelfEdit, held: usize, candidate: usize) -> Fold {
+        let Start { task, window, .. } = *self.start;
+        let questions = task.questions(Asked::Held(held), edit, 1, window, self.start.options.seed);
+        let question = questions.into_iter().next();
+        Fold {
+            candidate,
+            held,
+            question: question.expect("the plain view is always there"),
+        }
+    }
+
+    /// Asks held-out demonstrations, each of its own adapter.
+    fn score(&self, asked: &[(Option<&Adapter>, Fold)]) -> Result<Score, Stop> {
+        let task = self.start.task;
+        let demonstrations = task.demonstrations();
+        let mut score = Score {
+            right: 0,
+            of: asked.len(),
+            logprob: 0.0,
+        };
+        for (adapter, fold) in asked {
+            let question = vec![fold.question.clone()];
+            let item = (
+                fold.question.prompt.clone(),
+                demonstrations[fold.held].assistant.clone(),
+            );
+            let said = predict(self.model, *adapter, &[question], task.longest_answer())?;
+            let said = said[0].attempts.first();
+            let gold = task.gold(fold.held);
+            score.right += usize::from(said.is_some_and(|a| task.same(&a.output, &gold)));
+            let likelihood = self.model.likelihood(&[item], *adapter)?;
+            score.logprob += likelihood.iter().sum::<f32>() / asked.len() as f32;
+        }
+        Ok(score)
+    }
+
+    /// The adapter: the chosen configuration on all demonstrations.
+    fn train(&mut self, edit: &SelfEdit, share: Share) -> Result<(Trained, Training), Stop> {
+        let clock = Instant::now();
+        let texts = self.texts(edit, None, share.sequences);
+        let sequences = texts.len();
+        let update = self.update(edit, share.epochs);
+        let trained = self.train_all(vec![(texts, update)], 0.5, 0.85)?.pop();
+        let trained = trained.expect("one adapter for one training");
+        self.done("training", clock);
+        let loss = |loss: Option<&f32>| loss.copied().unwrap_or(0.0);
+        let training = Training {
+            sequences,
+            epochs: share.epochs,
+            tokens: trained.tokens,
+            first_loss: loss(trained.losses.first()),
+            last_loss: loss(trained.losses.last()),
+        };
+        self.journal.event("trained", json!(training));
+        Ok((trained, training))
+    }
+
+    fn answer(
+        &mut self,
+        edit: &SelfEdit,
+        plan: &Plan,
+        adapter: &Adapter,
+    ) -> Result<Vec<super::predict::Prediction>, Stop> {
+        let clock = Instant::now();
+        self.journal.progress("predictions", 0.87, "answering");
+        let predictions = step(self.journal, "predictions", || {
+            let questions = self.questions(edit, plan.views);
+            let longest = self.start.task.longest_answer();
+            Ok(predict(self.model, Some(adapter), &questions, longest)?)
+        })?;
+        self.done("predictions", clock);
+        Ok(predictions)
+    }
+
+    /// Every test input in at most `views` ways.
+    fn questions(&self, edit: &SelfEdit, views: usize) -> Vec<Vec<Question>> {
+        let Start { task, window, .. } = *self.start;
+        let seed = self.start.options.seed;
+        (0..task.test_len())
+            .map(|n| task.questions(Asked::Test(n), edit, views, window, seed))
+            .collect()
+    }
+
+    fn texts(&self, edit: &SelfEdit, held: Option<usize>, most: usize) -> Vec<TrainingText> {
+        let Start { task, window, .. } = *self.start;
+        let seed = self.start.options.seed;
+        let texts = task.training(edit, held, most, window, seed);
+        match texts.is_empty() {
+            // The task fits the window by the tokenizer's count, if not by that of bytes.
+            true => task.training(edit, held, most, usize::MAX, seed),
+            false => texts,
+        }
+    }
+
+    fn update(&self, edit: &SelfEdit, epochs: usize) -> Update {
+        let options = self.start.options;
+        // What continues an adapter keeps its shape.
+        let shape = self.start.init.map(|adapter| &adapter.0.config);
+        Update {
+            rank: shape.map_or(options.rank, |s| s.rank),
+            alpha: shape.map_or(options.alpha, |s| s.alpha),
+            learning_rate: edit.training.learning_rate,
+            epochs,
+            batch_size: 1,
+            seed: options.seed,
+        }
+    }
+
+    /// Trains adapters together; progress goes from `from` to `to`.
+    fn train_all(
+        &self,
+        trainings: Vec<(Vec<TrainingText>, Update)>,
+        from: f32,
+        to: f32,
+    ) -> Result<Vec<Trained>, Stop> {
+        self.journal.check()?;
+        let trainings = trainings
+            .into_iter()
+            .map(|(texts, update)| model::Training {
+                texts,
+                update,
+                init: self.start.init.cloned(),
+            });
+        let journal = self.journal;
+        let mut stop = Ok(());
+        let trained = self
+            .model
+            .train(trainings.collect(), &mut |done, steps, loss| {
+                let fraction = from + (to - from) * done as f32 / steps as f32;
+                let message = format!("step {done} of {steps}, loss {loss:.3}");
+                journal.progress("training", fraction, &message);
+                stop = journal.check();
+                stop.is_ok()
+            });
+        stop?;
+        Ok(trained?)
+    }
+
+    fn done(&mut self, stage: &str, clock: Instant) {
+        self.seconds
+            .insert(stage.to_owned(), clock.elapsed().as_secs_f32());
+    }
+}
+
+/// The step that remembers a candidate's score.
+fn key(candidate: usize) -> String {
+    format!("candidate {candidate}")
+}
+
+/// Most right, then likeliest, then first.
+fn best(scores: &[Score]) -> usize {
+    let better = |a: &Score, b: &Score| {
+        let more = a.right.cmp(&b.right);
+        more.then(a.logprob.total_cmp(&b.logprob))
+    };
+    let best = (0..scores.len())
+        .rev()
+        .max_by(|a, b| better(&scores[*a], &scores[*b]));
+    best.unwrap_or(0)
+}
+
+fn bytes(text: &TrainingText) -> usize {
+    // What the chat format adds weighs as much as a few letters.
+    match text {
+        TrainingText::Text { text } => text.len(),
+        TrainingText::Chat { user, assistant } => user.len() + assistant.len() + 48,
+        TrainingText::Completion { prompt, completion } => prompt_bytes(prompt) + completion.len(),
+        TrainingText::Conversation { turns, .. } => {
+            let turn = |t: &model::Turn| t.user.len() + t.assistant.len() + 10;
+            32 + turns.iter().map(turn).sum::<usize>()
+        }
+    }
+}
+
+fn prompt_bytes(prompt: &model::Prompt) -> usize {
+    let shown = prompt
+        .examples
+        .iter()
+        .map(|(user, said)| user.len() + said.len() + 10);
+    32 + shown.sum::<usize>() + prompt.user.len()
+}

@@ -1,0 +1,108 @@
+//! A task whose answers are known, as practice and as a test: context → prompt ([`super::self_edit::prompt`]),
+//! candidate → training, adapter → score. Rewards are 0 or 1: every test input answered right in one of the
+//! two attempts (ARC's own rule).
+
+use super::predict::{Prediction, predict};
+use super::self_edit::SelfEdit;
+use super::task::{Asked, Task};
+use crate::learn::model::{Adapter, Interruptible, ModelError, Training, Update};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A task with what its test inputs should be answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Solved {
+    pub name: String,
+    pub task: Task,
+    pub solutions: Vec<Value>,
+}
+
+/// The same for all candidates of one comparison.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Training sequences of a candidate at most.
+    pub sequences: usize,
+    /// Views of each test input at most.
+    pub views: usize,
+    pub rank: usize,
+    pub alpha: f32,
+    pub batch_size: usize,
+    pub seed: u64,
+    pub window: usize,
+}
+
+/// The training that a configuration asks for. A candidate for [`crate::learn::Model::train`].
+pub fn training(task: &Task, edit: &SelfEdit, init: Option<&Adapter>, s: &Setting) -> Training {
+    let shape = init.map(|adapter| &adapter.0.config);
+    Training {
+        texts: task.training(edit, None, s.sequences, s.window, s.seed),
+        update: Update {
+            rank: shape.map_or(s.rank, |c| c.rank),
+            alpha: shape.map_or(s.alpha, |c| c.alpha),
+            learning_rate: edit.training.learning_rate,
+            epochs: edit.training.num_train_epochs,
+            batch_size: s.batch_size,
+            seed: s.seed,
+        },
+        init: init.cloned(),
+    }
+}
+
+/// What an adapter (or none) answers to the test inputs.
+pub fn answers(
+    model: Interruptible<'_>,
+    adapter: Option<&Adapter>,
+    task: &Task,
+    edit: &SelfEdit,
+    s: &Setting,
+) -> Result<Vec<Prediction>, ModelError> {
+    let questions = (0..task.test_len())
+        .map(|n| task.questions(Asked::Test(n), edit, s.views, s.window, s.seed))
+        .collect::<Vec<_>>();
+    predict(model, adapter, &questions, task.longest_answer())
+}
+
+/// 1 if every test input is answered right, 0 else.
+pub fn reward(solved: &Solved, predictions: &[Prediction]) -> f32 {
+    let right = |(prediction, wanted): (&Prediction, &Value)| {
+        let mut attempts = prediction.attempts.iter();
+        attempts.any(|attempt| solved.task.same(&attempt.output, wanted))
+    };
+    let asked = !solved.solutions.is_empty() && predictions.len() == solved.solutions.len();
+    let all = asked && predictions.iter().zip(&solved.solutions).all(right);
+    f32::from(u8::from(all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::predict::Attempt;
+    use super::super::task::FewShot;
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_a_whole_task_is_rewarded() {
+        let solved = Solved {
+            name: "t".into(),
+            task: Task::Text(FewShot {
+                train: Vec::new(),
+                test: vec!["a".into(), "b".into()],
+            }),
+            solutions: vec![json!("1"), json!("2")],
+        };
+        let said = |answers: &[&str]| Prediction {
+            attempts: (answers.iter())
+                .map(|a| Attempt {
+                    output: json!(a),
+                    votes: 1,
+                })
+                .collect(),
+            views: 2,
+        };
+        let of = |first: &[&str], second: &[&str]| reward(&solved, &[said(first), said(second)]);
+        assert_eq!(of(&["1"], &["x", "2"]), 1.0);
+        assert_eq!(of(&["1"], &["x", "y"]), 0.0);
+        assert_eq!(of(&["1"], &[]), 0.0);
+        assert_eq!(reward(&solved, &[said(&["1"])]), 0.0);
+    }
+}

@@ -1,0 +1,490 @@
+//! A task as turns of a conversation: a demonstration is a turn, the input the user's, the output the
+//! assistant's. That is how it is trained on, asked, and gone on with over `/v1/chat/completions`.
+//!
+//! Training tasks leave one demonstration out, or two: the rest come first, one of those left out is the
+//! last turn. Against the paper, whose loss is on the last output: every turn's answer is learned, which
+//! teaches several times as much from the same tokens.
+
+use super::augment::{self, Colours, Transform};
+use super::grid::Grid;
+use super::predict::{Question, Undo};
+use super::self_edit::{SelfEdit, Strategy};
+use super::{serialise, text};
+use crate::learn::model::{Learn, Prompt, TrainingText, Turn};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::HashSet;
+
+/// Training sequences of one candidate, as in the paper.
+pub const MOST_SEQUENCES: usize = 250;
+/// Copies of a grid task with other colours, beside the one in its own.
+const RECOLOURED: usize = 3;
+/// Told before the turns of a grid task, so that the model knows what kind of conversation it is.
+pub const GRID_SYSTEM: &str = "Every output follows from its input by the same rule.";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Pair<T> {
+    pub input: T,
+    pub output: T,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FewShot<T> {
+    /// The demonstrations.
+    pub train: Vec<Pair<T>>,
+    /// What is asked.
+    pub test: Vec<T>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Task {
+    Grid(FewShot<Grid>),
+    Text(FewShot<String>),
+}
+
+/// Which input is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A demonstration's, the others being shown.
+    Held(usize),
+    /// The nth test input, all demonstrations being shown.
+    Test(usize),
+}
+
+impl Task {
+    pub fn train_len(&self) -> usize {
+        match self {
+            Task::Grid(task) => task.train.len(),
+            Task::Text(task) => task.train.len(),
+        }
+    }
+
+    pub fn test_len(&self) -> usize {
+        match self {
+            Task::Grid(task) => task.test.len(),
+            Task::Text(task) => task.test.len(),
+        }
+    }
+
+    /// The demonstrations as turns, in their own order.
+    pub fn demonstrations(&self) -> Vec<Turn> {
+        match self {
+            Task::Grid(task) => task.train.iter().map(grid_turn).collect(),
+            Task::Text(task) => task.train.iter().map(text::turn).collect(),
+        }
+    }
+
+    /// What the output of a demonstration is, as predictions are written.
+    pub fn gold(&self, demonstration: usize) -> Value {
+        match self {
+            Task::Grid(task) => serde_json::json!(task.train[demonstration].output),
+            Task::Text(task) => Value::from(task.train[demonstration].output.clone()),
+        }
+    }
+
+    /// Whether an answer is the one wanted.
+    pub fn same(&self, answer: &Value, gold: &Value) -> bool {
+        match (self, answer, gold) {
+            (Task::Text(_), Value::String(answer), Value::String(gold)) => text::same(answer, gold),
+            _ => answer == gold,
+        }
+    }
+
+    /// The demonstrations and then the input, as the model is asked it first.
+    pub fn plain_question(&self, input: usize) -> Prompt {
+        let question = match self {
+            Task::Grid(task) => serialise::write(&task.test[input]),
+            Task::Text(task) => task.test[input].clone(),
+        };
+        ask(self.system(), &self.demonstrations(), question)
+    }
+
+    /// How many bytes an answer may have: no tokenizer makes more tokens of it.
+    pub fn longest_answer(&self) -> usize {
+        let outputs = self.demonstrations().into_iter().map(|t| t.assistant.len());
+        let longest = outputs.max().unwrap_or(0);
+        match self {
+            // Its size may depend on the input's.
+            Task::Grid(task) => {
+                let cells = |g: &Grid| g.height() * (g.width() + 1);
+                let inputs = task.train.iter().map(|p| &p.input).chain(&task.test);
+                (2 * inputs.map(cells).max().unwrap_or(0).max(longest)).min(31 * 30) + 2
+            }
+            Task::Text(_) => (longest + longest / 2).clamp(32, 1024),
+        }
+    }
+
+    /// What a candidate is trained on: at most `most` sequences, none of them of a demonstration that is
+    /// held out, none beyond `window` bytes.
+    pub fn training(
+        &self,
+        edit: &SelfEdit,
+        held_out: Option<usize>,
+        most: usize,
+        window: usize,
+        seed: u64,
+    ) -> Vec<TrainingText> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let learn = match edit.training.strategy {
+            Strategy::TrainUsingAllTokens => Learn::Everything,
+            Strategy::TrainUsingOutputTokens => Learn::Answers,
+        };
+        let (first, mut rest) = match self {
+            Task::Grid(task) => grid_sequences(&kept(&task.train, held_out), edit, &mut rng),
+            Task::Text(task) => text::sequences(&kept(&task.train, held_out), &mut rng),
+        };
+        rest.shuffle(&mut rng);
+        let mut seen = HashSet::new();
+        let mut texts: Vec<TrainingText> = (first.into_iter().chain(rest))
+            .filter(|turns| length(turns) <= window && seen.insert(turns.clone()))
+            .take(most.min(MOST_SEQUENCES))
+            .map(|turns| TrainingText::Conversation {
+                system: self.system(),
+                turns,
+                learn,
+            })
+            .collect();
+        texts.shuffle(&mut rng);
+        texts
+    }
+
+    /// The ways in which an input is asked, the plainest first.
+    pub fn questions(
+        &self,
+        asked: Asked,
+        edit: &SelfEdit,
+        most: usize,
+        window: usize,
+        seed: u64,
+    ) -> Vec<Question> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut questions = match self {
+            Task::Grid(task) => {
+                let held = |n| matches!(asked, Asked::Held(h) if h == n);
+                let input = match asked {
+                    Asked::Held(n) => &task.train[n].input,
+                    Asked::Test(n) => &task.test[n],
+                };
+                let shown: Vec<_> = (task.train.iter().enumerate())
+                    .filter(|(n, _)| !held(*n))
+                    .map(|(_, pair)| pair.clone())
+                    .collect();
+                grid_questions(&shown, input, edit, window, &mut rng)
+            }
+            Task::Text(task) => text::questions(task, asked, &mut rng),
+        };
+        questions.truncate(most);
+        questions
+    }
+
+    pub(super) fn system(&self) -> Option<String> {
+        match self {
+            Task::Grid(_) => Some(GRID_SYSTEM.to_owned()),
+            // Whoever goes on asking sends the bare input.
+            Task::Text(_) => None,
+        }
+    }
+}
+
+fn kept<T: Clone>(train: &[Pair<T>], held_out: Option<usize>) -> Vec<Pair<T>> {
+    let numbered = train.iter().enumerate();
+    let kept = numbered.filter(|(n, _)| Some(*n) != held_out);
+    kept.map(|(_, pair)| pair.clone()).collect()
+}
+
+/// Leave-one-out and leave-two-out tasks: the demonstrations shown, the one that is asked last.
+pub(super) fn left_out<T: Clone>(pairs: &[Pair<T>]) -> Vec<Vec<Pair<T>>> {
+    let mut tasks = Vec::new();
+    for asked in 0..pairs.len() {
+        let without = |other: Option<usize>| {
+            let numbered = pairs.iter().enumerate();
+            let shown = numbered.filter(|(n, _)| *n != asked && Some(*n) != other);
+            let mut task: Vec<Pair<T>> = shown.map(|(_, pair)| pair.clone()).collect();
+            task.push(pairs[asked].clone());
+            task
+        };
+        tasks.push(without(None));
+        for other in (0..pairs.len()).filter(|n| *n != asked && pairs.len() > 2) {
+            tasks.push(without(Some(other)));
+        }
+    }
+    tasks.sort_by_key(|task| std::cmp::Reverse(task.len()));
+    tasks
+}
+
+/// The task's own sequences, and the transformed ones.
+fn grid_sequences(
+    pairs: &[Pair<Grid>],
+    edit: &SelfEdit,
+    rng: &mut ChaCha8Rng,
+) -> (Vec<Vec<Turn>>, Vec<Vec<Turn>>) {
+    let data = &edit.data_generation;
+    let mut transforms = vec![Transform::Identity];
+    let wanted = [
+        (data.use_basic_augmentations, augment::basic(rng)),
+        (data.use_size_augmentations, augment::size()),
+        (data.use_chain_augmentations, augment::chain()),
+        (data.use_repeat_augmentations, augment::repeat()),
+    ];
+    transforms.extend(
+        wanted
+            .into_iter()
+            .filter(|(on, _)| *on)
+            .flat_map(|(_, t)| t),
+    );
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    for task in left_out(pairs) {
+        for transform in &transforms {
+            // One that does not fit a grid is left out whole.
+            let Some(task) = transformed(&task, transform) else {
+                continue;
+            };
+            let own_colours = task.iter().map(grid_turn).collect();
+            match transform {
+                Transform::Identity if task.len() == pairs.len() => own.push(own_colours),
+                _ => others.push(own_colours),
+            }
+            for _ in 0..RECOLOURED {
+                let colours = Colours::shuffled(rng);
+                let mut task: Vec<Turn> = task.iter().map(|p| recoloured(p, &colours)).collect();
+                let asked = task.len() - 1;
+                task[..asked].shuffle(rng);
+                others.push(task);
+            }
+        }
+    }
+    (own, others)
+}
+
+fn grid_questions(
+    shown: &[Pair<Grid>],
+    input: &Grid,
+    edit: &SelfEdit,
+    window: usize,
+    rng: &mut ChaCha8Rng,
+) -> Vec<Question> {
+    let transforms = match edit.data_generation.use_basic_augmentations {
+        true => augment::views(),
+        false => vec![Transform::Identity],
+    };
+    // Two orders of the examples for each view; a task that was trained in one view is asked in
+    // other colours as well.
+    let recoloured_views = if transforms.len() > 1 { 0 } else { 3 };
+    let mut questions = Vec::new();
+    for round in 0..2 + recoloured_views {
+        for transform in &transforms {
+            let colours = match round {
+                0 | 1 => Colours::same(),
+                _ => Colours::shuffled(rng),
+            };
+            let (Some(mut shown), Some(input)) =
+                (transformed(shown, transform), transform.apply(input))
+            else {
+                continue;
+            };
+            if round > 0 {
+                shown.shuffle(rng);
+            }
+            let turns: Vec<Turn> = shown.iter().map(|p| recoloured(p, &colours)).collect();
+            if !questions.is_empty() && length(&turns) > window {
+                continue;
+            }
+            let question = serialise::write(&colours.apply(&input));
+            questions.push(Question {
+                prompt: ask(Some(GRID_SYSTEM.to_owned()), &turns, question),
+                undo: Undo::Grid(transform.clone(), colours),
+            });
+        }
+    }
+    questions
+}
+
+fn transformed(pairs: &[Pair<Grid>], transform: &Transform) -> Option<Vec<Pair<Grid>>> {
+    let both = |pair: &Pair<Grid>| {
+        Some(Pair {
+            input: transform.apply(&pair.input)?,
+            output: transform.apply(&pair.output)?,
+        })
+    };
+    pairs.iter().map(both).collect()
+}
+
+fn grid_turn(pair: &Pair<Grid>) -> Turn {
+    Turn {
+        user: serialise::write(&pair.input),
+        assistant: serialise::write(&pair.output),
+    }
+}
+
+fn recoloured(pair: &Pair<Grid>, colours: &Colours) -> Turn {
+    grid_turn(&Pair {
+        input: colours.apply(&pair.input),
+        output: colours.apply(&pair.output),
+    })
+}
+
+pub(super) fn ask(system: Option<String>, shown: &[Turn], question: String) -> Prompt {
+    let shown = shown.iter().map(|t| (t.user.clone(), t.assistant.clone()));
+    Prompt {
+        system,
+        examples: shown.collect(),
+        user: question,
+        ..Prompt::default()
+    }
+}
+
+/// At most so many tokens, with what the chat format puts around each turn.
+fn length(turns: &[Turn]) -> usize {
+    let turn = |t: &Turn| t.user.len() + t.assistant.len() + 16;
+    64 + turns.iter().map(turn).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learn::fewshot::self_edit::DataGeneration;
+
+    fn grid(n: u8) -> Grid {
+        Grid::build(2, 3, |y, x| (n + y as u8 + 2 * x as u8) % 10).unwrap()
+    }
+
+    fn task(demonstrations: u8) -> Task {
+        let pair = |n| Pair {
+            input: grid(n),
+            output: grid(n + 5),
+        };
+        Task::Grid(FewShot {
+            train: (0..demonstrations).map(pair).collect(),
+            test: vec![grid(9)],
+        })
+    }
+
+    fn turns(text: &TrainingText) -> &[Turn] {
+        match text {
+            TrainingText::Conversation { turns, .. } => turns,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn with(f: impl FnOnce(&mut DataGeneration)) -> SelfEdit {
+        let mut edit = SelfEdit::default();
+        edit.data_generation.use_basic_augmentations = false;
+        f(&mut edit.data_generation);
+        edit
+    }
+
+    #[test]
+    fn one_or_two_demonstrations_are_left_out() {
+        let pair = |n: i32| Pair {
+            input: n,
+            output: -n,
+        };
+        let tasks = left_out(&[pair(1), pair(2), pair(3)]);
+        let inputs: Vec<Vec<i32>> = (tasks.iter())
+            .map(|task| task.iter().map(|p| p.input).collect())
+            .collect();
+        let three: Vec<_> = inputs.iter().filter(|t| t.len() == 3).collect();
+        assert_eq!(three, [&[2, 3, 1], &[1, 3, 2], &[1, 2, 3]]);
+        let mut two: Vec<_> = inputs.iter().filter(|t| t.len() == 2).collect();
+        two.sort();
+        let all = [[1, 2], [1, 3], [2, 1], [2, 3], [3, 1], [3, 2]];
+        assert_eq!(
+            two,
+            all.iter()
+                .map(|t| t.to_vec())
+                .collect::<Vec<_>>()
+                .iter()
+                .collect::<Vec<_>>()
+        );
+        assert_eq!(left_out(&[pair(1)]).len(), 1);
+        assert_eq!(left_out(&[pair(1), pair(2)]).len(), 2);
+    }
+
+    #[test]
+    fn sequences_are_distinct_capped_and_repeatable() {
+        let everything = with(|d| {
+            d.use_basic_augmentations = true;
+            d.use_size_augmentations = true;
+            d.use_chain_augmentations = true;
+            d.use_repeat_augmentations = true;
+        });
+        let texts = task(3).training(&everything, None, usize::MAX, usize::MAX, 1);
+        assert_eq!(texts.len(), MOST_SEQUENCES);
+        let distinct: HashSet<_> = texts.iter().collect();
+        assert_eq!(distinct.len(), texts.len());
+        let again = task(3).training(&everything, None, usize::MAX, usize::MAX, 1);
+        assert_eq!(again, texts);
+        let few = task(3).training(&everything, None, 5, usize::MAX, 1);
+        assert_eq!(few.len(), 5);
+        // The task's own sequences are never cut away.
+        for n in 0..3 {
+            let last = serialise::write(&grid(n));
+            let own = few.iter().filter(|t| turns(t).len() == 3);
+            assert!(own.clone().any(|t| turns(t)[2].user == last));
+        }
+        // In plain view nine tasks and three recolourings of each.
+        let plain = task(3).training(&with(|_| {}), None, usize::MAX, usize::MAX, 1);
+        assert!(plain.len() > 30 && plain.len() <= 36, "{}", plain.len());
+        let short = task(3).training(&with(|_| {}), None, usize::MAX, 150, 1);
+        assert!(!short.is_empty() && short.iter().all(|t| turns(t).len() == 2));
+    }
+
+    #[test]
+    fn what_is_held_out_is_never_trained_on() {
+        let same_colours = with(|_| {});
+        let Task::Grid(whole) = task(3) else {
+            unreachable!()
+        };
+        let held = serialise::write(&whole.train[1].output);
+        let texts = task(3).training(&same_colours, Some(1), usize::MAX, usize::MAX, 1);
+        let shown = |texts: &[TrainingText]| {
+            texts
+                .iter()
+                .flat_map(|t| turns(t).to_vec())
+                .any(|t| t.assistant == held)
+        };
+        assert!(!texts.is_empty() && !shown(&texts));
+        assert!(shown(&task(3).training(
+            &same_colours,
+            None,
+            usize::MAX,
+            usize::MAX,
+            1
+        )));
+        let questions = task(3).questions(Asked::Held(1), &same_colours, 9, usize::MAX, 1);
+        for question in questions {
+            assert!(
+                question
+                    .prompt
+                    .examples
+                    .iter()
+                    .all(|(_, said)| *said != held)
+            );
+            assert_eq!(question.prompt.examples.len(), 2);
+        }
+    }
+
+    #[test]
+    fn answers_to_transformed_questions_are_taken_back() {
+        let edit = with(|d| d.use_basic_augmentations = true);
+        let questions = task(3).questions(Asked::Test(0), &edit, 99, usize::MAX, 1);
+        assert_eq!(questions.len(), 14);
+        for question in &questions {
+            // Whoever answers with the input answers, seen from the plain view, with the input.
+            let answer = question.read(&question.prompt.user).unwrap();
+            assert_eq!(answer, serde_json::json!(grid(9)));
+        }
+        assert_eq!(
+            task(3)
+                .questions(Asked::Test(0), &edit, 3, usize::MAX, 1)
+                .len(),
+            3
+        );
+        let plain = &questions[0].prompt;
+        assert_eq!(plain, &task(3).plain_question(0));
+    }
+}
