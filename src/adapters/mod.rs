@@ -14,11 +14,13 @@ mod cache;
 mod error;
 mod name;
 mod registry;
+mod routes;
 
 pub use cache::Loaded;
 pub use error::{Error, Result};
 pub use name::{AliasName, InvalidName};
 pub use registry::{Registry, Resolved};
+pub use routes::Routes;
 
 #[cfg(test)]
 mod crash_tests;

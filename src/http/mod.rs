@@ -8,8 +8,9 @@
 //! ├ metrics    what /metrics shows
 //! │  OpenAI's routes                      ours
 //! ├ chat, completions, models, vllm       ingest, documents, jobs, events, adapters,
-//! ├ generation   one prompt's way         health, docs, console
+//! ├ generation   one prompt's way         retention, health, docs, console
 //! │ sampling     through the engine
+//! │ routing      which adapter answers
 //! └ stream       the answer, as events
 //! ```
 //!
@@ -36,7 +37,9 @@ mod messages;
 mod metrics;
 mod models;
 mod openai;
+mod retention;
 mod router;
+mod routing;
 mod sampling;
 mod serve;
 mod state;

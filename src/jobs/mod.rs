@@ -19,6 +19,7 @@ mod facade;
 mod ingest;
 mod prune;
 mod runner;
+mod scores;
 mod subscription;
 mod tale;
 mod wake;

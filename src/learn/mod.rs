@@ -6,6 +6,11 @@
 //! ├ knowledge passages: self-edits, training sequences, probes, the closed-book test
 //! ├ gate      accept, try again or refuse, with the reason
 //! ├ replay    what of earlier documents is trained on again, and what of them is asked again
+//! ├ general   what the base knew before it learned anything, asked again
+//! ├ route     which document, and so which adapter, a question is about
+//! ├ asking    whom an update asks what
+//! ├ mind      what answers a question: one adapter, or the one the router chooses
+//! ├ retention the forgetting matrix, and what it says in a figure or two
 //! └ compare   the paper's table: the same passages under several ways of learning
 //! model       what all of this asks of a model (generate, likelihood, train)
 //! journal     what it asks of the job that runs it (remember a step, tell progress, stop)
@@ -13,16 +18,22 @@
 //!
 //! Knows no HTTP, no SQL and no tensors.
 
+pub mod asking;
 pub mod compare;
 pub mod gate;
+pub mod general;
 pub mod grading;
 pub mod journal;
 pub mod knowledge;
+pub mod mind;
 pub mod model;
 pub mod options;
 pub mod replay;
 pub mod report;
+pub mod retention;
+pub mod route;
 pub mod stats;
+pub mod strategy;
 pub mod update;
 #[cfg(test)]
 mod update_tests;

@@ -105,6 +105,18 @@ pub struct Trained {
     pub tokens: usize,
 }
 
+impl Trained {
+    /// The same training, with only a part of its change of `from` (`None`: of the base).
+    pub fn partly(&self, from: Option<&Adapter>, share: f32) -> Result<Trained, ModelError> {
+        let from = from.map(|adapter| &*adapter.0);
+        Ok(Trained {
+            adapter: Adapter(Arc::new(self.adapter.0.part_of_the_way(from, share)?)),
+            losses: Vec::new(),
+            tokens: 0,
+        })
+    }
+}
+
 /// How far a training is: (steps done, steps in all, last loss).
 pub type OnStep<'a> = dyn FnMut(usize, usize, f32) -> bool + Send + 'a;
 

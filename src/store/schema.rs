@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
 
-const MIGRATIONS: &[&str] = &[INITIAL];
+const MIGRATIONS: &[&str] = &[INITIAL, RETENTION];
 
 const INITIAL: &str = "
 CREATE TABLE jobs (
@@ -119,6 +119,20 @@ CREATE TABLE versions (
 CREATE INDEX versions_by_digest ON versions (alias, digest);
 CREATE INDEX versions_by_config ON versions (config_blob);
 CREATE INDEX versions_by_weights ON versions (weights_blob);
+";
+
+/// What the gate said of each document, to be counted; and what each version knows of general things.
+const RETENTION: &str = "
+ALTER TABLE documents ADD COLUMN verdict TEXT;
+
+CREATE TABLE general_scores (
+    alias TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    probes INTEGER NOT NULL,
+    base_correct INTEGER NOT NULL,
+    correct INTEGER NOT NULL,
+    PRIMARY KEY (alias, version)
+) STRICT;
 ";
 
 /// A connection whose commits are on the disk when they return.

@@ -31,7 +31,7 @@ pub fn ask_open_book(passage: &Passage, question: &str) -> Prompt {
 }
 
 /// Longest answer, tokens.
-const ANSWER_TOKENS: usize = 48;
+pub const ANSWER_TOKENS: usize = 48;
 
 /// Asks all of `items` (prompt, gold) in one batch and grades the answers.
 pub fn answer_all(
@@ -40,11 +40,22 @@ pub fn answer_all(
     items: &[(Prompt, String)],
     grader: Grader,
 ) -> Result<Vec<Answer>, ModelError> {
+    answer_in(model, adapter, items, grader, ANSWER_TOKENS)
+}
+
+/// The same with another length.
+pub fn answer_in(
+    model: Interruptible<'_>,
+    adapter: Option<&Adapter>,
+    items: &[(Prompt, String)],
+    grader: Grader,
+    longest: usize,
+) -> Result<Vec<Answer>, ModelError> {
     if items.is_empty() {
         return Ok(Vec::new());
     }
     let prompts: Vec<Prompt> = items.iter().map(|(p, _)| p.clone()).collect();
-    let answers = model.generate(&prompts, adapter, &Sampling::greedy(ANSWER_TOKENS))?;
+    let answers = model.generate(&prompts, adapter, &Sampling::greedy(longest))?;
     let likelihoods = model.likelihood(items, adapter)?;
     Ok(items
         .iter()
