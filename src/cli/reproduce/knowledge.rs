@@ -1,28 +1,16 @@
 //! `autodidact reproduce knowledge`: the paper's single-passage table on this model and this data.
 
-use super::open::{ModelArgs, Opened};
+use crate::cli::open::{ModelArgs, Opened};
 use autodidact::learn::compare::{Arm, Case, Row, run};
 use autodidact::learn::knowledge::self_edit::from_text;
 use autodidact::learn::knowledge::{Passage, Question};
 use autodidact::learn::options::{IngestOptions, SelfEditKind};
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
-pub struct Reproduce {
-    #[command(subcommand)]
-    table: Table,
-}
-
-#[derive(Debug, Subcommand)]
-enum Table {
-    /// Single-passage knowledge incorporation: what is answered closed book after learning.
-    Knowledge(Knowledge),
-}
-
-#[derive(Debug, Args)]
-struct Knowledge {
+pub struct Knowledge {
     /// JSON list of {title, context (or text), questions: [{question, answer}]}.
     #[arg(long)]
     passages: PathBuf,
@@ -60,16 +48,8 @@ struct Entry {
     completions: Vec<String>,
 }
 
-impl Reproduce {
-    pub fn run(self) -> Result<(), String> {
-        match self.table {
-            Table::Knowledge(knowledge) => knowledge.run(),
-        }
-    }
-}
-
 impl Knowledge {
-    fn run(self) -> Result<(), String> {
+    pub fn run(self) -> Result<(), String> {
         let set = serde_json::from_str(&self.set).map_err(|e| format!("--set: {e}"))?;
         let cases = self.cases()?;
         let Opened {

@@ -1,0 +1,26 @@
+//! `autodidact reproduce`: the paper's tables on this model and this data, a table a file.
+
+mod knowledge;
+
+use clap::{Args, Subcommand};
+use knowledge::Knowledge;
+
+#[derive(Debug, Args)]
+pub struct Reproduce {
+    #[command(subcommand)]
+    table: Table,
+}
+
+#[derive(Debug, Subcommand)]
+enum Table {
+    /// Single-passage knowledge incorporation: what is answered closed book after learning.
+    Knowledge(Knowledge),
+}
+
+impl Reproduce {
+    pub fn run(self) -> Result<(), String> {
+        match self.table {
+            Table::Knowledge(knowledge) => knowledge.run(),
+        }
+    }
+}
