@@ -138,7 +138,7 @@ fn stem(word: &str) -> String {
         return word.to_owned();
     }
     let long_enough = |s: &&str| s.chars().count() >= 3;
-    let endings = ["ing", "ies", "ied", "ers", "es", "ed", "er", "s", "e", "y"];
+    let endings = ["ing", "ies", "ied", "es", "ed", "s", "e", "y"];
     let cut = endings
         .iter()
         .filter_map(|end| word.strip_suffix(end))

@@ -8,10 +8,11 @@ use super::model::{
     TrainingText, Update,
 };
 use super::options::{GateMode, IngestOptions, SelfEditKind};
-use super::replay::Earlier;
+use super::replay::{Earlier, Probe};
 use super::report::{Origin, Report};
-use super::update::{Outcome, Start, learn};
-use autodidact_engine::{Lora, LoraConfig};
+use super::strategy::Strategy;
+use super::update::{Live, MAX_ROUTES, Outcome, Start, learn};
+use autodidact_engine::{Lora, LoraConfig, LoraPair};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -23,6 +24,10 @@ const STEPS: usize = 4;
 struct Scripted {
     at_first: Vec<&'static str>,
     after: Vec<Vec<&'static str>>,
+    /// Its trained adapters have a matrix, and one that went half the way keeps everything.
+    half_is_gentle: bool,
+    /// Without an adapter it knows whatever it is asked.
+    base_is_general: bool,
     calls: Mutex<Vec<&'static str>>,
     trainings: Mutex<Vec<Training>>,
 }
@@ -50,6 +55,13 @@ impl Scripted {
     }
 
     fn knows(&self, adapter: Option<&Adapter>, prompt: &Prompt) -> bool {
+        if self.base_is_general && adapter.is_none() {
+            return true;
+        }
+        let b = |a: &Adapter| Some(a.0.layers.first()?[0].as_ref()?.b[0]);
+        if self.half_is_gentle && adapter.and_then(b) == Some(0.5) {
+            return ALL.iter().any(|question| prompt.user.contains(question));
+        }
         let known = match adapter.map(number_of) {
             None | Some(0) => &self.at_first,
             Some(nth) => &self.after[nth - 1],
@@ -71,6 +83,18 @@ fn adapter(number: usize) -> Adapter {
     }))
 }
 
+/// One with a single B.
+fn with_matrix(number: usize, b: f32) -> Adapter {
+    let mut lora = Lora::clone(&adapter(number).0);
+    let mut layer = [const { None }; 7];
+    layer[0] = Some(LoraPair {
+        a: vec![1.0],
+        b: vec![b],
+    });
+    lora.layers.push(layer);
+    Adapter(Arc::new(lora))
+}
+
 fn number_of(adapter: &Adapter) -> usize {
     adapter.0.config.alpha as usize
 }
@@ -85,6 +109,10 @@ impl Model for Scripted {
     ) -> Result<Vec<Vec<String>>, ModelError> {
         self.called("generate");
         let says = |prompt| match self.knows(adapter, prompt) {
+            true if self.base_is_general && adapter.is_none() => {
+                let all = super::general::all().iter();
+                all.map(|q| format!("{}, ", q.answer)).collect()
+            }
             true => "gold".to_owned(),
             false => "dross".to_owned(),
         };
@@ -117,8 +145,12 @@ impl Model for Scripted {
                 return Err(ModelError::Stopped);
             }
         }
+        let adapter = match self.half_is_gentle {
+            true => with_matrix(number, 1.0),
+            false => adapter(number),
+        };
         Ok(vec![Trained {
-            adapter: adapter(number),
+            adapter,
             losses: vec![1.0; STEPS],
             tokens: 7,
         }])
@@ -184,6 +216,18 @@ fn question(text: &str) -> Question {
     }
 }
 
+fn probe(text: &str) -> Probe {
+    Probe {
+        id: format!("probe_{text}"),
+        question: question(text),
+    }
+}
+
+/// The adapter that knew the old: every version's.
+fn load(_: u64) -> Result<Adapter, Stop> {
+    Ok(adapter(0))
+}
+
 /// Learns a document with the questions Q1 to Q4, after an earlier one with E1 to E4.
 fn run(
     model: &Scripted,
@@ -202,6 +246,7 @@ fn run(
     options.gate.min_gain = 0.5;
     options.gate.retention_budget = 0.25;
     options.gate.attempts = 3;
+    options.gate.general_probes = 0;
     change(&mut options);
     let texts = (0..50).map(|i| TrainingText::Text {
         text: format!("Fact {i} of old."),
@@ -209,13 +254,22 @@ fn run(
     let earlier = Earlier {
         passage: passage("the old"),
         texts: texts.collect(),
-        probes: ["E1?", "E2?", "E3?", "E4?"].map(question).to_vec(),
+        probes: ["E1?", "E2?", "E3?", "E4?"].map(probe).to_vec(),
+        version: 5,
     };
     let start = Start {
         passage: &passage("the new"),
         given: &["Q1?", "Q2?", "Q3?", "Q4?"].map(question),
-        live: Some(&adapter(0)),
+        live: Some(Live {
+            version: 5,
+            adapter: &match model.half_is_gentle {
+                true => with_matrix(0, 0.0),
+                false => adapter(0),
+            },
+            routed: None,
+        }),
         earlier: &[earlier],
+        load: &load,
         options: &options,
     };
     learn(model, &start, journal)
@@ -304,11 +358,23 @@ fn what_forgot_is_tried_again_more_gently() {
     assert_eq!(updates[1].learning_rate, updates[0].learning_rate / 2.0);
     assert_eq!(updates[1].epochs, updates[0].epochs);
     let attempts = &outcome.report.attempts;
+    // Half of the first change was tried before the second training.
+    let scales: Vec<Option<f32>> = attempts.iter().map(|a| a.scale).collect();
+    assert_eq!(scales, [None, Some(0.5), None]);
     assert_eq!(
-        attempts[1].replayed_sequences,
+        attempts[2].replayed_sequences,
         2 * attempts[0].replayed_sequences
     );
-    assert!(!attempts[0].accepted && attempts[1].accepted);
+    assert!(!attempts[0].accepted && attempts[2].accepted);
+    let fallen: Vec<&str> = attempts[0]
+        .fallen
+        .iter()
+        .map(|f| f.question.as_str())
+        .collect();
+    assert_eq!(fallen, OLD);
+    assert!((attempts[0].fallen[0].nats - 4.9).abs() < 1e-5);
+    assert!(attempts[2].fallen.is_empty());
+    assert!(outcome.report.decision.as_ref().unwrap().gentler);
     assert!(
         attempts[0]
             .reason
@@ -324,7 +390,8 @@ fn what_forgot_is_tried_again_more_gently() {
 fn replay_starts_when_forgetting_is_seen() {
     let model = Scripted::knowing(&OLD, &[&NEW, &ALL]);
     let outcome = run(&model, &Memory::default(), |o| o.training.replay = 0.0).unwrap();
-    let replayed = outcome.report.attempts.iter().map(|a| a.replayed_sequences);
+    let trainings = outcome.report.attempts.iter().filter(|a| a.scale.is_none());
+    let replayed = trainings.map(|a| a.replayed_sequences);
     let new = outcome.report.training_sequences.len();
     assert_eq!(replayed.collect::<Vec<_>>(), [0, new]);
 }
@@ -339,6 +406,161 @@ fn forgetting_to_the_last_is_refused_with_its_figures() {
         reason.contains("a loss of 100 %, the budget is 25 %"),
         "{reason}"
     );
+    assert!(
+        reason.contains("\"E1?\" (the old), answer \"gold\", now \"dross\", 4.9 nats")
+            && reason.contains("and 1 more"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn half_of_a_change_may_be_within_the_budget() {
+    let model = Scripted {
+        half_is_gentle: true,
+        ..Scripted::knowing(&OLD, &[&NEW])
+    };
+    let outcome = run(&model, &Memory::default(), |_| {}).unwrap();
+    let report = outcome.report;
+    assert!(report.decision.as_ref().unwrap().gentler);
+    assert_eq!(model.updates().len(), 1, "no second training");
+    assert_eq!(report.attempts.len(), 2);
+    assert_eq!(
+        (report.attempts[1].scale, report.attempts[1].accepted),
+        (Some(0.5), true)
+    );
+    // B of the published adapter is half the way between the live one's and the trained one's.
+    let b = outcome.adapter.unwrap().0.layers[0][0].as_ref().unwrap().b[0];
+    assert_eq!(b, 0.5);
+}
+
+#[test]
+fn general_knowledge_is_measured_against_the_base() {
+    // It knows everything but what is general, which the base (no adapter) does know.
+    let model = Scripted {
+        base_is_general: true,
+        ..Scripted::knowing(&OLD, &[&ALL, &ALL])
+    };
+    let change = |o: &mut IngestOptions| {
+        o.gate.general_probes = 10;
+        o.gate.general_budget = 0.3;
+        o.gate.attempts = 1;
+    };
+    let outcome = run(&model, &Memory::default(), change).unwrap();
+    assert!(outcome.adapter.is_none());
+    let general = outcome.report.attempts[0].general.unwrap();
+    assert_eq!(
+        (general.probes, general.before, general.after),
+        (10, 1.0, 0.0)
+    );
+    let reason = outcome.report.decision.unwrap().reason;
+    assert!(
+        reason.contains("of 10 general probes 10 were answered right by the base and 0 after"),
+        "{reason}"
+    );
+    let generous = |o: &mut IngestOptions| {
+        change(o);
+        o.gate.general_budget = 1.0;
+    };
+    let outcome = run(&model, &Memory::default(), generous).unwrap();
+    assert!(outcome.adapter.is_some());
+}
+
+#[test]
+fn the_sequential_strategy_replays_nothing() {
+    let model = Scripted::knowing(&OLD, &[&NEW, &ALL]);
+    let sequential = |o: &mut IngestOptions| o.training.strategy = Strategy::Sequential;
+    let outcome = run(&model, &Memory::default(), sequential).unwrap();
+    assert!(outcome.adapter.is_some());
+    let attempts = outcome.report.attempts.iter();
+    assert!(attempts.clone().all(|a| a.replayed_sequences == 0));
+    assert_eq!(outcome.report.continued, Some(5));
+}
+
+#[test]
+fn a_routed_document_gets_an_adapter_of_its_own_and_spares_the_others() {
+    // The new adapter knows nothing of the old; by routing it is not asked.
+    let model = Scripted::knowing(&OLD, &[&NEW]);
+    let route = |o: &mut IngestOptions| o.training.strategy = Strategy::Route;
+    let journal = Memory::default();
+    let outcome = learn_routed(&model, &journal, 1, route).unwrap();
+    assert_eq!(outcome.adapter.as_ref().map(number_of), Some(1));
+    let report = outcome.report;
+    assert_eq!((report.score_after, report.continued), (Some(1.0), None));
+    assert_eq!(
+        report.retention.map(|r| (r.before, r.after)),
+        Some((1.0, 1.0))
+    );
+    let trainings = model.trainings.lock().unwrap();
+    assert!(trainings[0].init.is_none(), "it begins from the base");
+    assert_eq!(report.replayed_sequences, 0);
+}
+
+#[test]
+fn beyond_the_most_routes_a_document_joins_the_one_most_like_it() {
+    let model = Scripted::knowing(&OLD, &[&ALL]);
+    let route = |o: &mut IngestOptions| o.training.strategy = Strategy::Route;
+    let outcome = learn_routed(&model, &Memory::default(), MAX_ROUTES, route).unwrap();
+    assert!(outcome.adapter.is_some());
+    // Of the earlier documents the last one, which is of lamps too.
+    assert_eq!(outcome.report.continued, Some(MAX_ROUTES as u64));
+    let trainings = model.trainings.lock().unwrap();
+    assert_eq!(trainings[0].init.as_ref().map(number_of), Some(0));
+    let replayed = trainings[0]
+        .texts
+        .iter()
+        .filter(|t| matches!(t, TrainingText::Text { text } if text.contains("of lamp 32")));
+    assert_eq!(
+        replayed.count(),
+        1,
+        "only what that adapter knows is replayed"
+    );
+}
+
+/// Learns of lamps, after so many documents with an adapter each, of which the last is of lamps too.
+fn learn_routed(
+    model: &Scripted,
+    journal: &Memory,
+    documents: usize,
+    change: impl FnOnce(&mut IngestOptions),
+) -> Result<Outcome, Stop> {
+    let mut options = IngestOptions::default();
+    options.self_edit.kind = SelfEditKind::None;
+    options.gate.general_probes = 0;
+    change(&mut options);
+    let earlier = |n: usize| {
+        let subject = match n == documents {
+            true => "lamp",
+            false => "ferry",
+        };
+        Earlier {
+            passage: Passage {
+                title: format!("The {subject} {n}"),
+                text: format!("A {subject} is kept at pier {n}."),
+            },
+            texts: vec![TrainingText::Text {
+                text: format!("All of {subject} {n}"),
+            }],
+            probes: vec![probe("E1?")],
+            version: n as u64,
+        }
+    };
+    let earlier: Vec<Earlier> = (1..=documents).map(earlier).collect();
+    let start = Start {
+        passage: &Passage {
+            title: "A lamp of Q1 Q2".into(),
+            text: "This lamp is green.".into(),
+        },
+        given: &["Q1?", "Q2?"].map(question),
+        live: Some(Live {
+            version: documents as u64,
+            adapter: &adapter(0),
+            routed: Some(None),
+        }),
+        earlier: &earlier,
+        load: &load,
+        options: &options,
+    };
+    learn(model, &start, journal)
 }
 
 #[test]
@@ -434,6 +656,7 @@ fn a_document_that_nothing_can_be_asked_about_is_not_trained() {
         given: &[],
         live: None,
         earlier: &[],
+        load: &load,
         options: &options,
     };
     // What it writes as questions is no question.
