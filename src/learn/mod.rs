@@ -11,7 +11,8 @@
 //! ├ asking    whom an update asks what
 //! ├ mind      what answers a question: one adapter, or the one the router chooses
 //! ├ retention the forgetting matrix, and what it says in a figure or two
-//! └ compare   the paper's table: the same passages under several ways of learning
+//! ├ compare   the paper's table: the same passages under several ways of learning
+//! └ continual the paper's continual run: documents one after another, and what is left of each
 //! model       what all of this asks of a model (generate, likelihood, train)
 //! journal     what it asks of the job that runs it (remember a step, tell progress, stop)
 //! ```
@@ -20,9 +21,12 @@
 
 pub mod asking;
 pub mod compare;
+pub mod continual;
+pub mod continual_table;
 pub mod gate;
 pub mod general;
 pub mod grading;
+pub mod heatmap;
 pub mod journal;
 pub mod knowledge;
 pub mod mind;
