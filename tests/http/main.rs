@@ -14,4 +14,5 @@ mod jobs;
 mod openai_python;
 mod openapi;
 mod pages;
+mod retention;
 mod streams;
