@@ -63,6 +63,10 @@ pub trait Executor: Send {
     fn kv_fork(&mut self, from: KvSlot, len: usize) -> KvSlot;
     /// Tokens held.
     fn kv_len(&self, slot: KvSlot) -> usize;
+    /// The most tokens that a fork copies, now or when it grows; it shares the memory of the others.
+    fn kv_page(&self) -> usize {
+        usize::MAX
+    }
     /// Gives the slot's memory back; the slot must not be used again.
     fn kv_free(&mut self, slot: KvSlot);
 

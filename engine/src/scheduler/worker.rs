@@ -175,8 +175,10 @@ impl Worker {
                 if taken + next.places() > self.options.max_sequences {
                     break;
                 }
-                let reserved: usize = self.running.iter().map(Generation::kv_tokens).sum();
-                if reserved + next.kv_tokens() > self.options.kv_budget_tokens {
+                let reserved = self.reserved();
+                if reserved + next.kv_tokens(self.executor.kv_page())
+                    > self.options.kv_budget_tokens
+                {
                     break 'admitting;
                 }
                 let executor = self.executor.as_ref();
@@ -195,9 +197,15 @@ impl Worker {
             }
         }
         self.running.sort_by_key(|g| g.priority);
-        let reserved: usize = self.running.iter().map(Generation::kv_tokens).sum();
+        let reserved = self.reserved();
         let left = self.options.kv_budget_tokens.saturating_sub(reserved);
         self.cache.trim(left, self.executor.as_mut());
+    }
+
+    /// Tokens that the slots of what runs may come to hold.
+    fn reserved(&self) -> usize {
+        let page = self.executor.kv_page();
+        self.running.iter().map(|g| g.kv_tokens(page)).sum()
     }
 
     fn begin(&mut self, mut next: Generation, beginning: Beginning) {

@@ -49,6 +49,12 @@ impl Example {
         &self.tokens[..last]
     }
 
+    /// How many of its first rows predict no target.
+    pub(super) fn untaught(&self) -> usize {
+        let first = self.supervised.iter().position(|s| *s);
+        first.map_or(0, |first| first - 1)
+    }
+
     fn validate(&self, index: usize, vocab_size: usize, window: usize) -> Result<()> {
         let problem = if self.supervised.len() != self.tokens.len() {
             format!(

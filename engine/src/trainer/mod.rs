@@ -8,6 +8,7 @@
 
 mod adamw;
 mod candidate;
+mod prefix;
 mod schedule;
 mod step;
 

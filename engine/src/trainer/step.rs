@@ -1,6 +1,6 @@
 //! One optimizer step of many candidates, cut into micro-batches of bounded size.
 
-use super::Candidate;
+use super::{Candidate, Example, prefix};
 use crate::batch::PackedBatch;
 use crate::error::{Error, Result};
 use crate::executor::{BackwardPass, Executor, Target};
@@ -133,26 +133,24 @@ impl Step {
         let mut targets = Vec::new();
         let mut owners = Vec::new();
         let mut trained: Vec<usize> = Vec::new();
-        while let Some(item) = self.work.front() {
-            let candidate = &candidates[item.candidate];
-            let example = candidate.example(item.example);
-            let inputs = example.inputs();
-            if !batch.tokens.is_empty() && batch.tokens.len() + inputs.len() > token_budget {
+        while let Some(index) = self.work.front().map(|item| item.candidate) {
+            let candidate = &candidates[index];
+            let examples = self.fitting(candidate, batch.tokens.len(), token_budget);
+            if examples.is_empty() {
                 break;
             }
-            let rows = batch.push(inputs, 0, None, std::slice::from_ref(&candidate.lora));
-            if trained.last() != Some(&item.candidate) {
-                trained.push(item.candidate);
+            trained.push(index);
+            let sums = &mut self.sums[index];
+            let (before, weight) = (batch.tokens.len(), 1.0 / sums.targets as f32);
+            for placed in prefix::push(&mut batch, &candidate.lora, &examples) {
+                let example = placed.example;
+                for i in (1..example.tokens.len()).filter(|i| example.supervised[*i]) {
+                    let (row, token) = (placed.row_before(i), example.tokens[i]);
+                    targets.push(Target { row, token, weight });
+                    owners.push(index);
+                }
             }
-            let sums = &mut self.sums[item.candidate];
-            sums.tokens += inputs.len();
-            let weight = 1.0 / sums.targets as f32;
-            for i in (1..=inputs.len()).filter(|i| example.supervised[*i]) {
-                let (row, token) = (rows.start + i - 1, example.tokens[i]);
-                targets.push(Target { row, token, weight });
-                owners.push(item.candidate);
-            }
-            self.work.pop_front();
+            sums.tokens += batch.tokens.len() - before;
         }
         let grads = trained
             .iter()
@@ -163,6 +161,29 @@ impl Step {
             trained,
             owners,
         }
+    }
+
+    /// Takes the candidate's next examples that fit behind `taken` tokens, each counted in full; the first
+    /// of a batch always fits.
+    fn fitting<'a>(
+        &mut self,
+        candidate: &'a Candidate,
+        mut taken: usize,
+        token_budget: usize,
+    ) -> Vec<&'a Example> {
+        let mut examples = Vec::new();
+        let index = self.work.front().map(|item| item.candidate);
+        while let Some(item) = self.work.front().filter(|i| Some(i.candidate) == index) {
+            let example = candidate.example(item.example);
+            let length = example.inputs().len();
+            if taken > 0 && taken + length > token_budget {
+                break;
+            }
+            taken += length;
+            examples.push(example);
+            self.work.pop_front();
+        }
+        examples
     }
 
     /// Updates every candidate that had work; to be called when nothing is pending. Fails if one of

@@ -9,11 +9,11 @@ pub fn dots(x: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
     unsafe { run_dots(x, rows, stride, out) }
 }
 
-/// `out = Σ weights[i] · rows[i]` for rows of `out.len()` elements, `stride` apart.
-pub fn weighted_sum(weights: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
+/// `out += Σ weights[i] · rows[i]` for rows of `out.len()` elements, `stride` apart.
+pub fn add_weighted(weights: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
     check(rows, stride, out.len(), weights.len());
     // SAFETY: as above.
-    unsafe { run_weighted_sum(weights, rows, stride, out) }
+    unsafe { run_add_weighted(weights, rows, stride, out) }
 }
 
 fn check(rows: &[f32], stride: usize, width: usize, count: usize) {
@@ -25,10 +25,10 @@ unsafe fn run_dots(x: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
     unsafe { dispatch!(dots_in(x: &[f32], rows: &[f32], stride: usize, out: &mut [f32])) }
 }
 
-unsafe fn run_weighted_sum(weights: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
+unsafe fn run_add_weighted(weights: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
     // SAFETY: the caller's promise.
     unsafe {
-        dispatch!(weighted_sum_in(
+        dispatch!(add_weighted_in(
             weights: &[f32],
             rows: &[f32],
             stride: usize,
@@ -70,13 +70,14 @@ unsafe fn dots_in<S: Simd>(x: &[f32], rows: &[f32], stride: usize, out: &mut [f3
 /// # Safety
 /// `rows` must hold a row for every weight; the processor must have `S`.
 #[inline(always)]
-unsafe fn weighted_sum_in<S: Simd>(weights: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
+unsafe fn add_weighted_in<S: Simd>(weights: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
     let width = out.len();
     let mut k = 0;
     // SAFETY: within the rows and out; what lies outside is masked.
     unsafe {
         while k + 4 * S::LANES <= width {
-            let mut sums = [S::splat(0.0); 4];
+            let at = out.as_ptr().add(k);
+            let mut sums = std::array::from_fn::<_, 4, _>(|z| S::load(at.add(z * S::LANES)));
             for (i, weight) in weights.iter().enumerate() {
                 let row = rows.as_ptr().add(i * stride + k);
                 let weight = S::splat(*weight);
@@ -91,7 +92,7 @@ unsafe fn weighted_sum_in<S: Simd>(weights: &[f32], rows: &[f32], stride: usize,
         }
         while k < width {
             let mask = S::mask(width - k);
-            let mut sum = S::splat(0.0);
+            let mut sum = S::load_masked(out.as_ptr().add(k), mask);
             for (i, weight) in weights.iter().enumerate() {
                 let row = rows.as_ptr().add(i * stride + k);
                 sum = S::fma(S::splat(*weight), S::load_masked(row, mask), sum);
@@ -112,15 +113,18 @@ mod tests {
         for (count, width, stride) in [(1, 1, 1), (3, 7, 9), (5, 64, 64), (4, 100, 131)] {
             let (x, rows) = (numbers(width, 1), numbers(count * stride, 2));
             let weights = numbers(count, 3);
-            let (mut products, mut sum) = (vec![f32::NAN; count], vec![f32::NAN; width]);
+            let (mut products, mut sum) = (vec![f32::NAN; count], vec![1.0; width]);
             dots(&x, &rows, stride, &mut products);
-            weighted_sum(&weights, &rows, stride, &mut sum);
+            add_weighted(&weights, &rows, stride, &mut sum);
             for (i, got) in products.iter().enumerate() {
                 let want: f32 = (0..width).map(|k| x[k] * rows[i * stride + k]).sum();
                 assert!((got - want).abs() < 1e-5, "{count}x{width}: row {i}");
             }
             for (k, got) in sum.iter().enumerate() {
-                let want: f32 = (0..count).map(|i| weights[i] * rows[i * stride + k]).sum();
+                let want = (0..count)
+                    .map(|i| weights[i] * rows[i * stride + k])
+                    .sum::<f32>()
+                    + 1.0;
                 assert!((got - want).abs() < 1e-5, "{count}x{width}: column {k}");
             }
         }
