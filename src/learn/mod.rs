@@ -6,6 +6,7 @@
 //! ├ knowledge passages: self-edits, training sequences, probes, the closed-book test
 //! ├ gate      accept, try again or refuse, with the reason
 //! ├ replay    what of earlier documents is trained on again, and what of them is asked again
+//! ├ distill   training towards what the model says with the document in sight
 //! ├ general   what the base knew before it learned anything, asked again
 //! ├ route     which document, and so which adapter, a question is about
 //! ├ asking    whom an update asks what
@@ -23,6 +24,7 @@ pub mod asking;
 pub mod compare;
 pub mod continual;
 pub mod continual_table;
+pub mod distill;
 pub mod gate;
 pub mod general;
 pub mod grading;

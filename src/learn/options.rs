@@ -2,7 +2,7 @@
 //! entry in the catalogue ← `[learning]` in the configuration ← the request.
 
 use super::grading::Grader;
-use super::strategy::Strategy;
+use super::strategy::{Method, Strategy};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -71,10 +71,14 @@ pub struct TrainingOptions {
     pub epochs: usize,
     /// Training sequences an optimizer step.
     pub batch_size: usize,
+    /// What is trained on.
+    pub method: Method,
     /// What keeps earlier documents. An alias that routes goes on routing unless the request says otherwise.
     pub strategy: Strategy,
     /// Earlier training sequences replayed for every new one, so that earlier documents stay.
     pub replay: f32,
+    /// With the strategy `kl`, the share of each target that the model as it was decides. 0 to 0.95.
+    pub stay: f32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -124,8 +128,10 @@ impl Default for TrainingOptions {
             learning_rate: 1e-3,
             epochs: 5,
             batch_size: 4,
+            method: Method::default(),
             strategy: Strategy::default(),
             replay: 1.0,
+            stay: 0.5,
         }
     }
 }
@@ -179,6 +185,7 @@ impl IngestOptions {
         within("training.epochs", t.epochs as f64, 1.0, 100.0)?;
         within("training.batch_size", t.batch_size as f64, 1.0, 64.0)?;
         within("training.replay", t.replay as f64, 0.0, 10.0)?;
+        within("training.stay", t.stay as f64, 0.0, 0.95)?;
         within("gate.min_gain", g.min_gain as f64, 0.0, 1.0)?;
         within("gate.retention_budget", g.retention_budget as f64, 0.0, 1.0)?;
         within("gate.general_budget", g.general_budget as f64, 0.0, 1.0)?;

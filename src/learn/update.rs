@@ -2,6 +2,7 @@
 //! probes are fixed, asked, the adapter is trained, and the probes are asked again.
 
 use super::asking::Asking;
+use super::distill;
 use super::gate::{Evidence, Verdict, judge};
 use super::journal::{Journal, Stop, step};
 use super::knowledge::closed_book::{Answer, accuracy};
@@ -9,11 +10,13 @@ use super::knowledge::self_edit::SelfEdit;
 use super::knowledge::sequences::training_texts;
 use super::knowledge::{Passage, Question, questions, self_edit};
 use super::mind::Load;
-use super::model::{Adapter, Interruptible, Model, Trained, Training, TrainingText, Update};
+use super::model::{
+    Adapter, Interruptible, Model, Toward, Trained, Training, TrainingText, Update,
+};
 use super::options::{GateMode, IngestOptions};
 use super::replay::{self, Earlier};
 use super::report::{Attempt, Decision, GeneralProbe, Origin, ProbeReport, Report, RetainedProbe};
-use super::strategy::Strategy;
+use super::strategy::{Method, Strategy};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -273,8 +276,16 @@ impl Run<'_> {
     ) -> Result<Trained, Stop> {
         self.journal.check()?;
         let clock = Instant::now();
+        let Start {
+            passage, options, ..
+        } = self.start;
         let nth = self.report.trainings() + 1;
         let mut texts: Vec<TrainingText> = self.report.training_sequences.clone();
+        let (method, strategy) = (options.training.method, options.training.strategy);
+        let replay = match method {
+            Method::Text => replay,
+            Method::Distill => 0.0,
+        };
         let wanted = (replay * texts.len() as f32).round() as usize;
         let replayed = replay::sequences(self.replayable(), wanted);
         self.report.replayed_sequences = replayed.len();
@@ -286,7 +297,7 @@ impl Run<'_> {
         };
         let journal = self.journal;
         let mut stop = Ok(());
-        let trained = self.model.train(vec![training], &mut |done, steps, loss| {
+        let mut on_step = |done: usize, steps: usize, loss: f32| {
             let share = done as f32 / steps as f32;
             let message = format!("step {done} of {steps}, loss {loss:.3}");
             journal.progress("training", 0.4 + 0.45 * share, &message);
@@ -296,9 +307,26 @@ impl Run<'_> {
             );
             stop = journal.check();
             stop.is_ok()
-        });
+        };
+        let model = self.model;
+        let trained = match (method, strategy) {
+            (Method::Distill, _) => distill::train(model, passage, training, &mut on_step),
+            (Method::Text, Strategy::Kl) => {
+                let toward = Toward::Old {
+                    adapter: init.cloned(),
+                    share: options.training.stay,
+                };
+                let trained = model.train_toward(training, &toward, &mut on_step);
+                trained.map_err(Stop::from)
+            }
+            (Method::Text, _) => {
+                let trained = model.train(vec![training], &mut on_step);
+                let one = |mut all: Vec<Trained>| all.pop().expect("one adapter for one training");
+                trained.map(one).map_err(Stop::from)
+            }
+        };
         stop?;
-        let trained = trained?.pop().expect("one adapter for one training");
+        let trained = trained?;
         self.done("training", clock);
         Ok(trained)
     }

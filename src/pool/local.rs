@@ -2,7 +2,7 @@
 //! batches go to the scheduler behind people's requests.
 
 use crate::learn::model::{
-    Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
+    Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Toward, Trained, Training,
     TrainingText,
 };
 use autodidact_engine::chat::Message;
@@ -18,8 +18,8 @@ use std::sync::mpsc;
 
 #[derive(Clone)]
 pub struct LocalModel {
-    engine: Engine,
-    priority: Priority,
+    pub(super) engine: Engine,
+    pub(super) priority: Priority,
 }
 
 impl LocalModel {
@@ -95,7 +95,7 @@ impl LocalModel {
     }
 }
 
-fn stack(adapter: Option<&Adapter>) -> Vec<Arc<Lora>> {
+pub(super) fn stack(adapter: Option<&Adapter>) -> Vec<Arc<Lora>> {
     adapter.map(|a| a.0.clone()).into_iter().collect()
 }
 
@@ -162,6 +162,29 @@ impl Model for LocalModel {
     ) -> Result<Vec<Trained>, ModelError> {
         let requests = trainings.iter().map(|t| self.train_request(t));
         let requests: Vec<TrainRequest> = requests.collect::<Result<_, Error>>()?;
+        self.run(requests, on_step)
+    }
+
+    fn train_toward(
+        &self,
+        training: Training,
+        toward: &Toward,
+        on_step: &mut OnStep<'_>,
+        stop: &ShouldStop<'_>,
+    ) -> Result<Trained, ModelError> {
+        let mut request = self.train_request(&training)?;
+        request.examples = self.soft_examples(&request.examples, toward, stop)?.into();
+        let trained = self.run(vec![request], on_step)?.pop();
+        Ok(trained.expect("one adapter for one training"))
+    }
+}
+
+impl LocalModel {
+    fn run(
+        &self,
+        requests: Vec<TrainRequest>,
+        on_step: &mut OnStep<'_>,
+    ) -> Result<Vec<Trained>, ModelError> {
         let tokens: Vec<usize> = requests.iter().map(tokens_trained).collect();
         let stopped = Arc::new(AtomicBool::new(false));
         let (sender, reports) = mpsc::channel();
@@ -202,7 +225,7 @@ impl Model for LocalModel {
 }
 
 /// The engine's word for it, in learning's words.
-fn stopped(error: Error) -> ModelError {
+pub(super) fn stopped(error: Error) -> ModelError {
     match error {
         Error::Cancelled => ModelError::Stopped,
         other => other.into(),

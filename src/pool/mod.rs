@@ -3,6 +3,7 @@
 
 mod local;
 mod open;
+mod soft;
 
 pub use local::LocalModel;
 pub use open::{open_engine, open_executor};

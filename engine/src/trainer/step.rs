@@ -53,7 +53,7 @@ struct Pass {
     backward: BackwardPass,
     /// The candidate behind each adapter, and of each target.
     trained: Vec<usize>,
-    owners: Vec<usize>,
+    owners: Vec<(usize, f32)>,
 }
 
 #[derive(Debug)]
@@ -121,8 +121,8 @@ impl Step {
             candidates[candidate].grads =
                 grads.ok_or_else(|| Error::Executor("backward lost a gradient".into()))?;
         }
-        for (owner, nll) in pass.owners.into_iter().zip(nll) {
-            self.sums[owner].loss += f64::from(nll);
+        for ((owner, share), nll) in pass.owners.into_iter().zip(nll) {
+            self.sums[owner].loss += f64::from(share * nll);
         }
         Ok(batch.tokens.len())
     }
@@ -145,9 +145,12 @@ impl Step {
             for placed in prefix::push(&mut batch, &candidate.lora, &examples) {
                 let example = placed.example;
                 for i in (1..example.tokens.len()).filter(|i| example.supervised[*i]) {
-                    let (row, token) = (placed.row_before(i), example.tokens[i]);
-                    targets.push(Target { row, token, weight });
-                    owners.push(index);
+                    let row = placed.row_before(i);
+                    for (token, share) in example.target(i) {
+                        let weight = share * weight;
+                        targets.push(Target { row, token, weight });
+                        owners.push((index, share));
+                    }
                 }
             }
             sums.tokens += batch.tokens.len() - before;

@@ -10,7 +10,7 @@ use autodidact::learn::continual_table::{Row, row};
 use autodidact::learn::heatmap;
 use autodidact::learn::knowledge::{Passage, Question};
 use autodidact::learn::options::IngestOptions;
-use autodidact::learn::strategy::Strategy;
+use autodidact::learn::strategy::{Method, Strategy};
 use autodidact::pool::LocalModel;
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,9 @@ pub struct Continual {
     /// Comma-separated; all by default.
     #[arg(long, value_delimiter = ',')]
     strategies: Vec<String>,
+    /// Comma-separated inner loops: text, distill. All by default, distill with `sequential` and `route` only.
+    #[arg(long, value_delimiter = ',')]
+    methods: Vec<String>,
     /// Comma-separated.
     #[arg(long, value_delimiter = ',', default_value = "0,1,2")]
     seeds: Vec<u64>,
@@ -86,21 +89,26 @@ impl Continual {
         let ungated = json!({"gate": {"mode": "off", "general_probes": 0}});
         let notes = Notes::default();
         let mut rows = Vec::new();
-        for strategy in arms {
+        for (strategy, method) in arms {
             let mut runs: Vec<Vec<Run>> = Vec::new();
             for (nth, documents) in sequences.iter().enumerate() {
                 let mut of_sequence = Vec::new();
                 for seed in &self.seeds {
-                    let arm = json!({"training": {"strategy": strategy}, "seed": seed});
+                    let arm = json!({"seed": seed,
+                        "training": {"strategy": strategy, "method": method}});
                     let layers = [&tuned, &configured, &ungated, &set, &arm];
                     let options = IngestOptions::layered(&layers).map_err(|e| e.to_string())?;
-                    let name = format!("{}-{nth}-{seed}", strategy.name());
+                    let (strategy, method) = (strategy.name(), method.name());
+                    let name = format!("{strategy}-{method}-{nth}-{seed}");
                     of_sequence.push(self.one(&id, &model, documents, &options, &notes, &name)?);
                 }
                 runs.push(of_sequence);
             }
-            let row = row(strategy.name(), "text", &runs);
-            eprintln!("{:<12} final row {}", row.strategy, row.final_row);
+            let row = row(strategy.name(), method.name(), &runs);
+            eprintln!(
+                "{} {}: final row {}",
+                row.strategy, row.method, row.final_row
+            );
             rows.push(row);
         }
         let told = json!({"model": id, "documents": self.documents, "sequences": sequences.len(),
@@ -111,8 +119,8 @@ impl Continual {
             write(&out.join("continual.json"), &told)?;
             write(&out.join("continual.md"), &table)?;
             for row in &rows {
-                let title = format!("{id}, {}", row.strategy);
-                let name = format!("continual-{}.svg", row.strategy);
+                let title = format!("{id}, {}, {}", row.strategy, row.method);
+                let name = format!("continual-{}-{}.svg", row.strategy, row.method);
                 write(&out.join(name), &heatmap::svg(&title, &row.matrix))?;
             }
         }
@@ -184,18 +192,44 @@ impl Continual {
         Ok(sequences.map(<[Document]>::to_vec).collect())
     }
 
-    fn arms(&self) -> Result<Vec<Strategy>, String> {
-        if self.strategies.is_empty() {
-            return Ok(Strategy::ALL.to_vec());
-        }
-        let known = |name: &String| {
-            Strategy::from_name(name).ok_or_else(|| {
-                let all: Vec<_> = Strategy::ALL.into_iter().map(Strategy::name).collect();
-                format!("--strategies: {name:?} is none of {}", all.join(", "))
-            })
+    /// Strategies and methods, every sensible pair: distillation replays nothing and stays near by itself,
+    /// so it differs under `sequential` and `route` only.
+    fn arms(&self) -> Result<Vec<(Strategy, Method)>, String> {
+        let strategies = named(
+            "--strategies",
+            &self.strategies,
+            &Strategy::ALL,
+            Strategy::name,
+        )?;
+        let methods = named("--methods", &self.methods, &Method::ALL, Method::name)?;
+        let pairs = methods
+            .iter()
+            .flat_map(|m| strategies.iter().map(move |s| (*s, *m)));
+        let differs = |(strategy, method): &(Strategy, Method)| {
+            *method == Method::Text || matches!(strategy, Strategy::Sequential | Strategy::Route)
         };
-        self.strategies.iter().map(known).collect()
+        Ok(pairs.filter(differs).collect())
     }
+}
+
+/// Those that were named, or all.
+fn named<T: Copy>(
+    flag: &str,
+    given: &[String],
+    all: &[T],
+    name: fn(T) -> &'static str,
+) -> Result<Vec<T>, String> {
+    if given.is_empty() {
+        return Ok(all.to_vec());
+    }
+    let find = |wanted: &String| {
+        let found = all.iter().copied().find(|one| name(*one) == wanted);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = all.iter().map(|one| name(*one)).collect();
+            format!("{flag}: {wanted:?} is none of {}", names.join(", "))
+        })
+    };
+    given.iter().map(find).collect()
 }
 
 /// A run that is there already, if it was made with the same settings.
