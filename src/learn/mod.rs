@@ -24,6 +24,8 @@ pub mod asking;
 pub mod compare;
 pub mod continual;
 pub mod continual_table;
+#[cfg(test)]
+mod continual_tests;
 pub mod distill;
 pub mod gate;
 pub mod general;
@@ -40,6 +42,8 @@ pub mod retention;
 pub mod route;
 pub mod stats;
 pub mod strategy;
+#[cfg(test)]
+mod strategy_tests;
 pub mod update;
 #[cfg(test)]
 mod update_tests;

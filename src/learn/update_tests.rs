@@ -10,8 +10,7 @@ use super::model::{
 use super::options::{GateMode, IngestOptions, SelfEditKind};
 use super::replay::{Earlier, Probe};
 use super::report::{Origin, Report};
-use super::strategy::Strategy;
-use super::update::{Live, MAX_ROUTES, Outcome, Start, learn};
+use super::update::{Live, Outcome, Start, learn};
 use autodidact_engine::{Lora, LoraConfig, LoraPair};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -21,19 +20,19 @@ const STEPS: usize = 4;
 
 /// After its nth training it knows the questions of the nth script; before any it knows `at_first`.
 #[derive(Default)]
-struct Scripted {
+pub(super) struct Scripted {
     at_first: Vec<&'static str>,
     after: Vec<Vec<&'static str>>,
     /// Its trained adapters have a matrix, and one that went half the way keeps everything.
-    half_is_gentle: bool,
+    pub(super) half_is_gentle: bool,
     /// Without an adapter it knows whatever it is asked.
-    base_is_general: bool,
+    pub(super) base_is_general: bool,
     calls: Mutex<Vec<&'static str>>,
-    trainings: Mutex<Vec<Training>>,
+    pub(super) trainings: Mutex<Vec<Training>>,
 }
 
 impl Scripted {
-    fn knowing(at_first: &[&'static str], after: &[&[&'static str]]) -> Self {
+    pub(super) fn knowing(at_first: &[&'static str], after: &[&[&'static str]]) -> Self {
         Scripted {
             at_first: at_first.to_vec(),
             after: after.iter().map(|known| known.to_vec()).collect(),
@@ -49,7 +48,7 @@ impl Scripted {
         self.calls.lock().unwrap().clone()
     }
 
-    fn updates(&self) -> Vec<Update> {
+    pub(super) fn updates(&self) -> Vec<Update> {
         let trainings = self.trainings.lock().unwrap();
         trainings.iter().map(|t| t.update.clone()).collect()
     }
@@ -71,7 +70,7 @@ impl Scripted {
 }
 
 /// An empty adapter that carries a number, as its alpha.
-fn adapter(number: usize) -> Adapter {
+pub(super) fn adapter(number: usize) -> Adapter {
     let config = LoraConfig {
         rank: 1,
         alpha: number as f32,
@@ -95,7 +94,7 @@ fn with_matrix(number: usize, b: f32) -> Adapter {
     Adapter(Arc::new(lora))
 }
 
-fn number_of(adapter: &Adapter) -> usize {
+pub(super) fn number_of(adapter: &Adapter) -> usize {
     adapter.0.config.alpha as usize
 }
 
@@ -158,7 +157,7 @@ impl Model for Scripted {
 }
 
 #[derive(Default)]
-struct Memory {
+pub(super) struct Memory {
     steps: Mutex<HashMap<String, Value>>,
     events: Mutex<Vec<(String, Value)>>,
     reports: Mutex<Vec<Report>>,
@@ -209,14 +208,14 @@ impl Journal for Memory {
     }
 }
 
-fn question(text: &str) -> Question {
+pub(super) fn question(text: &str) -> Question {
     Question {
         question: text.into(),
         answer: "gold".into(),
     }
 }
 
-fn probe(text: &str) -> Probe {
+pub(super) fn probe(text: &str) -> Probe {
     Probe {
         id: format!("probe_{text}"),
         question: question(text),
@@ -224,12 +223,12 @@ fn probe(text: &str) -> Probe {
 }
 
 /// The adapter that knew the old: every version's.
-fn load(_: u64) -> Result<Adapter, Stop> {
+pub(super) fn load(_: u64) -> Result<Adapter, Stop> {
     Ok(adapter(0))
 }
 
 /// Learns a document with the questions Q1 to Q4, after an earlier one with E1 to E4.
-fn run(
+pub(super) fn run(
     model: &Scripted,
     journal: &Memory,
     change: impl FnOnce(&mut IngestOptions),
@@ -275,9 +274,9 @@ fn run(
     learn(model, &start, journal)
 }
 
-const OLD: [&str; 4] = ["E1?", "E2?", "E3?", "E4?"];
-const ALL: [&str; 8] = ["E1?", "E2?", "E3?", "E4?", "Q1?", "Q2?", "Q3?", "Q4?"];
-const NEW: [&str; 4] = ["Q1?", "Q2?", "Q3?", "Q4?"];
+pub(super) const OLD: [&str; 4] = ["E1?", "E2?", "E3?", "E4?"];
+pub(super) const ALL: [&str; 8] = ["E1?", "E2?", "E3?", "E4?", "Q1?", "Q2?", "Q3?", "Q4?"];
+pub(super) const NEW: [&str; 4] = ["Q1?", "Q2?", "Q3?", "Q4?"];
 
 #[test]
 fn what_is_learned_without_loss_is_accepted_at_once() {
@@ -347,220 +346,6 @@ fn the_weak_trains_longer_until_it_is_refused() {
             .contains("0 of 4 probes right before, 0 after")
     );
     assert_eq!(outcome.report.attempts.len(), 3);
-}
-
-#[test]
-fn what_forgot_is_tried_again_more_gently() {
-    let model = Scripted::knowing(&OLD, &[&NEW, &ALL]);
-    let outcome = run(&model, &Memory::default(), |_| {}).unwrap();
-    assert_eq!(outcome.adapter.as_ref().map(number_of), Some(2));
-    let updates = model.updates();
-    assert_eq!(updates[1].learning_rate, updates[0].learning_rate / 2.0);
-    assert_eq!(updates[1].epochs, updates[0].epochs);
-    let attempts = &outcome.report.attempts;
-    // Half of the first change was tried before the second training.
-    let scales: Vec<Option<f32>> = attempts.iter().map(|a| a.scale).collect();
-    assert_eq!(scales, [None, Some(0.5), None]);
-    assert_eq!(
-        attempts[2].replayed_sequences,
-        2 * attempts[0].replayed_sequences
-    );
-    assert!(!attempts[0].accepted && attempts[2].accepted);
-    let fallen: Vec<&str> = attempts[0]
-        .fallen
-        .iter()
-        .map(|f| f.question.as_str())
-        .collect();
-    assert_eq!(fallen, OLD);
-    assert!((attempts[0].fallen[0].nats - 4.9).abs() < 1e-5);
-    assert!(attempts[2].fallen.is_empty());
-    assert!(outcome.report.decision.as_ref().unwrap().gentler);
-    assert!(
-        attempts[0]
-            .reason
-            .contains("4 were answered right before and 0 after"),
-        "{attempts:?}"
-    );
-    // The second starts where the first started, not where it ended.
-    let trainings = model.trainings.lock().unwrap();
-    assert_eq!(trainings[1].init.as_ref().map(number_of), Some(0));
-}
-
-#[test]
-fn replay_starts_when_forgetting_is_seen() {
-    let model = Scripted::knowing(&OLD, &[&NEW, &ALL]);
-    let outcome = run(&model, &Memory::default(), |o| o.training.replay = 0.0).unwrap();
-    let trainings = outcome.report.attempts.iter().filter(|a| a.scale.is_none());
-    let replayed = trainings.map(|a| a.replayed_sequences);
-    let new = outcome.report.training_sequences.len();
-    assert_eq!(replayed.collect::<Vec<_>>(), [0, new]);
-}
-
-#[test]
-fn forgetting_to_the_last_is_refused_with_its_figures() {
-    let model = Scripted::knowing(&OLD, &[&NEW, &NEW]);
-    let outcome = run(&model, &Memory::default(), |o| o.gate.attempts = 2).unwrap();
-    assert!(outcome.adapter.is_none());
-    let reason = outcome.report.decision.unwrap().reason;
-    assert!(
-        reason.contains("a loss of 100 %, the budget is 25 %"),
-        "{reason}"
-    );
-    assert!(
-        reason.contains("\"E1?\" (the old), answer \"gold\", now \"dross\", 4.9 nats")
-            && reason.contains("and 1 more"),
-        "{reason}"
-    );
-}
-
-#[test]
-fn half_of_a_change_may_be_within_the_budget() {
-    let model = Scripted {
-        half_is_gentle: true,
-        ..Scripted::knowing(&OLD, &[&NEW])
-    };
-    let outcome = run(&model, &Memory::default(), |_| {}).unwrap();
-    let report = outcome.report;
-    assert!(report.decision.as_ref().unwrap().gentler);
-    assert_eq!(model.updates().len(), 1, "no second training");
-    assert_eq!(report.attempts.len(), 2);
-    assert_eq!(
-        (report.attempts[1].scale, report.attempts[1].accepted),
-        (Some(0.5), true)
-    );
-    // B of the published adapter is half the way between the live one's and the trained one's.
-    let b = outcome.adapter.unwrap().0.layers[0][0].as_ref().unwrap().b[0];
-    assert_eq!(b, 0.5);
-}
-
-#[test]
-fn general_knowledge_is_measured_against_the_base() {
-    // It knows everything but what is general, which the base (no adapter) does know.
-    let model = Scripted {
-        base_is_general: true,
-        ..Scripted::knowing(&OLD, &[&ALL, &ALL])
-    };
-    let change = |o: &mut IngestOptions| {
-        o.gate.general_probes = 10;
-        o.gate.general_budget = 0.3;
-        o.gate.attempts = 1;
-    };
-    let outcome = run(&model, &Memory::default(), change).unwrap();
-    assert!(outcome.adapter.is_none());
-    let general = outcome.report.attempts[0].general.unwrap();
-    assert_eq!(
-        (general.probes, general.before, general.after),
-        (10, 1.0, 0.0)
-    );
-    let reason = outcome.report.decision.unwrap().reason;
-    assert!(
-        reason.contains("of 10 general probes 10 were answered right by the base and 0 after"),
-        "{reason}"
-    );
-    let generous = |o: &mut IngestOptions| {
-        change(o);
-        o.gate.general_budget = 1.0;
-    };
-    let outcome = run(&model, &Memory::default(), generous).unwrap();
-    assert!(outcome.adapter.is_some());
-}
-
-#[test]
-fn the_sequential_strategy_replays_nothing() {
-    let model = Scripted::knowing(&OLD, &[&NEW, &ALL]);
-    let sequential = |o: &mut IngestOptions| o.training.strategy = Strategy::Sequential;
-    let outcome = run(&model, &Memory::default(), sequential).unwrap();
-    assert!(outcome.adapter.is_some());
-    let attempts = outcome.report.attempts.iter();
-    assert!(attempts.clone().all(|a| a.replayed_sequences == 0));
-    assert_eq!(outcome.report.continued, Some(5));
-}
-
-#[test]
-fn a_routed_document_gets_an_adapter_of_its_own_and_spares_the_others() {
-    // The new adapter knows nothing of the old; by routing it is not asked.
-    let model = Scripted::knowing(&OLD, &[&NEW]);
-    let route = |o: &mut IngestOptions| o.training.strategy = Strategy::Route;
-    let journal = Memory::default();
-    let outcome = learn_routed(&model, &journal, 1, route).unwrap();
-    assert_eq!(outcome.adapter.as_ref().map(number_of), Some(1));
-    let report = outcome.report;
-    assert_eq!((report.score_after, report.continued), (Some(1.0), None));
-    assert_eq!(
-        report.retention.map(|r| (r.before, r.after)),
-        Some((1.0, 1.0))
-    );
-    let trainings = model.trainings.lock().unwrap();
-    assert!(trainings[0].init.is_none(), "it begins from the base");
-    assert_eq!(report.replayed_sequences, 0);
-}
-
-#[test]
-fn beyond_the_most_routes_a_document_joins_the_one_most_like_it() {
-    let model = Scripted::knowing(&OLD, &[&ALL]);
-    let route = |o: &mut IngestOptions| o.training.strategy = Strategy::Route;
-    let outcome = learn_routed(&model, &Memory::default(), MAX_ROUTES, route).unwrap();
-    assert!(outcome.adapter.is_some());
-    // Of the earlier documents the last one, which is of lamps too.
-    assert_eq!(outcome.report.continued, Some(MAX_ROUTES as u64));
-    let trainings = model.trainings.lock().unwrap();
-    assert_eq!(trainings[0].init.as_ref().map(number_of), Some(0));
-    let replayed = trainings[0]
-        .texts
-        .iter()
-        .filter(|t| matches!(t, TrainingText::Text { text } if text.contains("of lamp 32")));
-    assert_eq!(
-        replayed.count(),
-        1,
-        "only what that adapter knows is replayed"
-    );
-}
-
-/// Learns of lamps, after so many documents with an adapter each, of which the last is of lamps too.
-fn learn_routed(
-    model: &Scripted,
-    journal: &Memory,
-    documents: usize,
-    change: impl FnOnce(&mut IngestOptions),
-) -> Result<Outcome, Stop> {
-    let mut options = IngestOptions::default();
-    options.self_edit.kind = SelfEditKind::None;
-    options.gate.general_probes = 0;
-    change(&mut options);
-    let earlier = |n: usize| {
-        let subject = match n == documents {
-            true => "lamp",
-            false => "ferry",
-        };
-        Earlier {
-            passage: Passage {
-                title: format!("The {subject} {n}"),
-                text: format!("A {subject} is kept at pier {n}."),
-            },
-            texts: vec![TrainingText::Text {
-                text: format!("All of {subject} {n}"),
-            }],
-            probes: vec![probe("E1?")],
-            version: n as u64,
-        }
-    };
-    let earlier: Vec<Earlier> = (1..=documents).map(earlier).collect();
-    let start = Start {
-        passage: &Passage {
-            title: "A lamp of Q1 Q2".into(),
-            text: "This lamp is green.".into(),
-        },
-        given: &["Q1?", "Q2?"].map(question),
-        live: Some(Live {
-            version: documents as u64,
-            adapter: &adapter(0),
-            routed: Some(None),
-        }),
-        earlier: &earlier,
-        load: &load,
-        options: &options,
-    };
-    learn(model, &start, journal)
 }
 
 #[test]
