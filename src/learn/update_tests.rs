@@ -21,13 +21,13 @@ const STEPS: usize = 4;
 /// After its nth training it knows the questions of the nth script; before any it knows `at_first`.
 #[derive(Default)]
 pub(super) struct Scripted {
-    at_first: Vec<&'static str>,
-    after: Vec<Vec<&'static str>>,
+    pub(super) at_first: Vec<&'static str>,
+    pub(super) after: Vec<Vec<&'static str>>,
     /// Its trained adapters have a matrix, and one that went half the way keeps everything.
     pub(super) half_is_gentle: bool,
     /// Without an adapter it knows whatever it is asked.
     pub(super) base_is_general: bool,
-    calls: Mutex<Vec<&'static str>>,
+    pub(super) calls: Mutex<Vec<&'static str>>,
     pub(super) trainings: Mutex<Vec<Training>>,
 }
 
