@@ -124,7 +124,7 @@ impl<'a> Asking<'a> {
         let Start {
             passage, earlier, ..
         } = self.start;
-        let own = with_new.then(|| (*passage, self.report.training_sequences.as_slice()));
+        let own = with_new.then_some((*passage, self.report.training_sequences.as_slice()));
         let all = earlier.iter().map(|e| (&e.passage, e.texts.as_slice()));
         replay::router(all.chain(own))
     }
