@@ -43,6 +43,6 @@ function kept(row) {
 function summary({ just_learned: just, final_row: last, backward_transfer: change }) {
   const parts = [];
   if (typeof just === "number") parts.push(`Just learned ${percent(just)}, now ${percent(last)}`);
-  if (typeof change === "number") parts.push(`${change < 0 ? "lost since" : "gained since"}: ${percent(Math.abs(change))}`);
+  if (typeof change === "number") parts.push(change === 0 ? "nothing lost since" : `${change < 0 ? "lost" : "gained"} since: ${percent(Math.abs(change))}`);
   return parts.length ? `${parts.join("; ")}. Outlined: the version that learned the document.` : "Nothing has been asked yet.";
 }
