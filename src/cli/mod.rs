@@ -14,6 +14,7 @@ mod probes;
 mod reproduce;
 mod serve;
 mod settings;
+mod text_models;
 
 use clap::{Parser, Subcommand};
 
@@ -53,7 +54,7 @@ enum Command {
     /// Measure speed, latency and memory on this machine
     Bench(bench::Bench),
     /// Measure the paper's tables on this model and your data
-    Reproduce(reproduce::Reproduce),
+    Reproduce(Box<reproduce::Reproduce>),
 }
 
 impl Cli {

@@ -1,10 +1,11 @@
 //! `autodidact serve`: the model, the store, the workers and the front door, put together.
 
 use super::settings::{Settings, env};
+use super::text_models::TextModels;
 use autodidact::adapters::Registry;
 use autodidact::config::{Config, Overrides};
 use autodidact::http::{self, AppState};
-use autodidact::jobs::{Handlers, IngestHandler, Jobs, Runner, prune_daily};
+use autodidact::jobs::{Handlers, IngestHandler, Jobs, Runner, TrainHandler, prune_daily};
 use autodidact::models::Models;
 use autodidact::pool::{LocalModel, open_engine};
 use autodidact::store::{JobKind, Store};
@@ -63,9 +64,16 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
         Value::Object(config.learning.clone()),
     ];
     let learner = Arc::new(LocalModel::new(engine.clone(), Priority::Ingest));
-    let ingest =
-        IngestHandler::new(learner, registry.clone(), layers).map_err(|e| e.to_string())?;
-    let handlers = Handlers::from([(JobKind::Ingest, Arc::new(ingest) as _)]);
+    let helpers = TextModels::new(config.clone(), models, Some(engine.clone())).helpers()?;
+    let ingest = IngestHandler::new(learner, registry.clone(), layers.clone())
+        .and_then(|handler| handler.with_helpers(helpers))
+        .map_err(|e| e.to_string())?;
+    let practice = Arc::new(LocalModel::new(engine.clone(), Priority::Outer));
+    let train = TrainHandler::new(practice, registry.clone(), layers);
+    let handlers = Handlers::from([
+        (JobKind::Ingest, Arc::new(ingest) as _),
+        (JobKind::Train, Arc::new(train) as _),
+    ]);
     let workers = config.jobs.workers;
     let runner = Runner::start(&jobs, handlers, workers).map_err(|e| e.to_string())?;
     tokio::spawn(prune_daily(jobs.clone(), config.jobs.keep_days));

@@ -44,6 +44,7 @@ mod sampling;
 mod serve;
 mod state;
 mod stream;
+mod train;
 mod vllm;
 
 pub use auth::Access;

@@ -14,6 +14,7 @@ use crate::learn::options::{IngestOptions, OptionError};
 use crate::learn::replay::{Earlier, Probe};
 use crate::learn::report::{Decision, Origin, Report};
 use crate::learn::strategy::Strategy;
+use crate::learn::text_model::Helpers;
 use crate::learn::update::{Live, Start, learn};
 use crate::store::{self, Document, DocumentState, GateVerdict, NewProbe, ProbeOrigin};
 use serde_json::{Value, json};
@@ -28,6 +29,7 @@ pub struct IngestHandler {
     registry: Arc<Registry>,
     /// Learning settings under the request's: the model's own, then the configuration's.
     layers: Vec<Value>,
+    helpers: Helpers,
 }
 
 impl IngestHandler {
@@ -42,7 +44,16 @@ impl IngestHandler {
             model,
             registry,
             layers,
+            helpers: Helpers::default(),
         })
+    }
+
+    /// With a teacher and a judge; fails if a layer asks for one that is not there.
+    pub fn with_helpers(mut self, helpers: Helpers) -> Result<Self, OptionError> {
+        let options = IngestOptions::layered(&self.layers.iter().collect::<Vec<_>>())?;
+        options.check_helpers(helpers.teacher.is_some(), helpers.judge.is_some())?;
+        self.helpers = helpers;
+        Ok(self)
     }
 
     /// `routed`: the alias routes, and goes on so unless the request says otherwise.
@@ -138,6 +149,7 @@ impl IngestHandler {
                 earlier: &earlier,
                 load: &load,
                 options,
+                helpers: &self.helpers,
             };
             let outcome = match learn(&*self.model, &start, tale) {
                 Ok(outcome) => outcome,

@@ -16,6 +16,7 @@ use super::options::{GateMode, IngestOptions};
 use super::replay::{self, Earlier, Probe};
 use super::report::Report;
 use super::strategy::Strategy;
+use super::text_model::Helpers;
 use super::update::{Live, Start, learn};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -124,6 +125,7 @@ impl Alias<'_> {
             earlier: &self.earlier,
             load: &load,
             options: self.options,
+            helpers: &Helpers::default(),
         };
         let outcome = learn(self.model, &start, &journal)?;
         let report = outcome.report;

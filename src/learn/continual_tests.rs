@@ -6,7 +6,6 @@ use super::continual_table::row;
 use super::knowledge::{Passage, Question};
 use super::model::{
     Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
-    TrainingText,
 };
 use super::options::IngestOptions;
 use super::strategy::Strategy;
@@ -69,7 +68,7 @@ impl Model for Forgetful {
         let trained = |training: Training| {
             let mut known = 0;
             for text in &training.texts {
-                let (TrainingText::Text { text } | TrainingText::Chat { user: text, .. }) = text;
+                let text = serde_json::to_string(text).unwrap();
                 for (n, subject) in SUBJECTS.iter().enumerate() {
                     known |= usize::from(text.contains(subject)) << n;
                 }

@@ -88,7 +88,7 @@ fn lessons(
 fn questions(passage: &Passage, texts: &[TrainingText]) -> Vec<String> {
     let asked = texts.iter().filter_map(|text| match text {
         TrainingText::Chat { user, .. } => Some(user.clone()),
-        TrainingText::Text { .. } => None,
+        TrainingText::Text { .. } | TrainingText::Completion { .. } => None,
     });
     let asked: Vec<String> = asked.take(QUESTIONS).collect();
     match asked.is_empty() {

@@ -1,6 +1,10 @@
 //! What learning needs of a model: write, judge likelihoods, train. Implemented by
 //! [`crate::pool::LocalModel`] over the engine of this process; scripted in tests.
 
+use super::grading::Grader;
+use super::judge::{Given, Verdict, judge};
+use super::options::Writer;
+use super::text_model::{Helpers, TextModel};
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,7 +19,17 @@ impl fmt::Debug for Adapter {
 }
 
 /// One turn asked of the model, in its own chat format.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    utoipa::ToSchema,
+)]
 pub struct Prompt {
     pub system: Option<String>,
     /// Earlier turns that show how it is done: (user, assistant).
@@ -74,6 +88,8 @@ pub enum TrainingText {
     Text { text: String },
     /// A chat turn; only the answer is learned.
     Chat { user: String, assistant: String },
+    /// A whole prompt and what is to follow it; only that is learned.
+    Completion { prompt: Prompt, completion: String },
 }
 
 /// Settings of one inner-loop update.
@@ -154,6 +170,12 @@ pub enum ModelError {
     Stopped,
     #[error(transparent)]
     Engine(#[from] autodidact_engine::Error),
+    /// A teacher or a judge gave no answer.
+    #[error("the text model {model} gave no answer: {reason}")]
+    Text { model: String, reason: String },
+    /// A teacher or a judge was wanted where none is.
+    #[error("there is no {0}: name a model under [{0}] in the configuration")]
+    Missing(&'static str),
 }
 
 pub trait Model: Send + Sync {
@@ -196,16 +218,72 @@ pub trait Model: Send + Sync {
     }
 }
 
-/// A model in the service of one job: whatever is asked of it ends early when the job is to stop.
+/// A model in the service of one job, with those that help it: whatever is asked of them ends early when
+/// the job is to stop.
 #[derive(Clone, Copy)]
 pub struct Interruptible<'a> {
     model: &'a dyn Model,
     stop: &'a ShouldStop<'a>,
+    helpers: &'a Helpers,
 }
 
 impl<'a> Interruptible<'a> {
     pub fn new(model: &'a dyn Model, stop: &'a ShouldStop<'a>) -> Self {
-        Interruptible { model, stop }
+        Interruptible {
+            model,
+            stop,
+            helpers: Helpers::none(),
+        }
+    }
+
+    pub fn helped_by(self, helpers: &'a Helpers) -> Self {
+        Interruptible { helpers, ..self }
+    }
+
+    /// Study notes, by the policy or by the teacher.
+    pub fn write(
+        &self,
+        writer: Writer,
+        prompts: &[Prompt],
+        policy: Option<&Adapter>,
+        sampling: &Sampling,
+    ) -> Result<Vec<Vec<String>>, ModelError> {
+        match writer {
+            Writer::Policy => self.generate(prompts, policy, sampling),
+            Writer::Teacher => self.teacher()?.complete(prompts, sampling, self.stop),
+        }
+    }
+
+    /// The teacher's name, where it is who writes.
+    pub fn teacher_of(&self, writer: Writer) -> Result<Option<String>, ModelError> {
+        match writer {
+            Writer::Policy => Ok(None),
+            Writer::Teacher => Ok(Some(self.teacher()?.name().to_owned())),
+        }
+    }
+
+    fn teacher(&self) -> Result<&'a dyn TextModel, ModelError> {
+        let teacher = self.helpers.teacher.as_deref();
+        teacher.ok_or(ModelError::Missing("teacher"))
+    }
+
+    /// Which of the answers are right. The judge is asked, in one call, about those that words alone
+    /// do not settle.
+    pub fn grade(&self, grader: Grader, answers: &[Given<'_>]) -> Result<Vec<bool>, ModelError> {
+        let by_words = answers.iter().map(|a| grader.correct(a.gold, a.answer));
+        let mut right: Vec<bool> = by_words.collect();
+        if grader != Grader::Judge {
+            return Ok(right);
+        }
+        let helper = self.helpers.judge.as_deref();
+        let helper = helper.ok_or(ModelError::Missing("judge"))?;
+        let open: Vec<usize> = (0..answers.len()).filter(|i| !right[*i]).collect();
+        let asked: Vec<Given> = open.iter().map(|i| answers[*i]).collect();
+        let verdicts = judge(helper, &asked, self.stop)?;
+        for (i, verdict) in open.into_iter().zip(verdicts) {
+            right[i] = verdict == Verdict::Right;
+        }
+        Ok(right)
     }
 
     pub fn generate(

@@ -2,6 +2,7 @@
 //! entry in the catalogue ← `[learning]` in the configuration ← the request.
 
 use super::grading::Grader;
+use super::model::Update;
 use super::strategy::{Method, Strategy};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,14 +30,20 @@ pub enum SelfEditKind {
     Implications,
     /// Questions with their answers.
     SelfQa,
+    /// Statements that follow from the passage, as many and as detailed as the model can.
+    ImplicationsLong,
+    /// Reasoning about the passage, a step a line.
+    ChainOfThought,
 }
 
 impl SelfEditKind {
-    pub const ALL: [SelfEditKind; 4] = [
+    pub const ALL: [SelfEditKind; 6] = [
         SelfEditKind::None,
         SelfEditKind::Rewrite,
         SelfEditKind::Implications,
         SelfEditKind::SelfQa,
+        SelfEditKind::ImplicationsLong,
+        SelfEditKind::ChainOfThought,
     ];
 
     pub fn name(self) -> &'static str {
@@ -45,14 +52,28 @@ impl SelfEditKind {
             SelfEditKind::Rewrite => "rewrite",
             SelfEditKind::Implications => "implications",
             SelfEditKind::SelfQa => "self-qa",
+            SelfEditKind::ImplicationsLong => "implications-long",
+            SelfEditKind::ChainOfThought => "chain-of-thought",
         }
     }
+}
+
+/// Who writes self-edits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Writer {
+    /// The model that learns from them.
+    #[default]
+    Policy,
+    /// The model under `[teacher]` in the configuration.
+    Teacher,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SelfEditOptions {
     pub kind: SelfEditKind,
+    pub writer: Writer,
     /// Self-edits written for a document; their sequences are trained on together. 1 to 16.
     pub samples: usize,
     /// Small models stay near the passage at 0.3 to 0.7; the paper's 7B used 1.0.
@@ -79,6 +100,45 @@ pub struct TrainingOptions {
     pub replay: f32,
     /// With the strategy `kl`, the share of each target that the model as it was decides. 0 to 0.95.
     pub stay: f32,
+}
+
+/// One LoRA training by itself, without replay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InnerOptions {
+    /// Rank of the LoRA. 1 to 256.
+    pub rank: usize,
+    pub alpha: f32,
+    pub learning_rate: f32,
+    /// Passes over the training sequences. 1 to 100.
+    pub epochs: usize,
+    /// Training sequences an optimizer step.
+    pub batch_size: usize,
+}
+
+impl InnerOptions {
+    pub fn update(&self, seed: u64) -> Update {
+        Update {
+            rank: self.rank,
+            alpha: self.alpha,
+            learning_rate: self.learning_rate,
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            seed,
+        }
+    }
+
+    /// `at` is where the options stand in the request.
+    pub fn validate(&self, at: &str) -> Result<(), OptionError> {
+        let check = |field: &str, value: f64, low: f64, high: f64| {
+            within(&format!("{at}.{field}"), value, low, high)
+        };
+        check("rank", self.rank as f64, 1.0, 256.0)?;
+        check("alpha", self.alpha as f64, 0.01, 1024.0)?;
+        check("learning_rate", self.learning_rate as f64, 1e-7, 0.1)?;
+        check("epochs", self.epochs as f64, 1.0, 100.0)?;
+        check("batch_size", self.batch_size as f64, 1.0, 64.0)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -113,6 +173,7 @@ impl Default for SelfEditOptions {
     fn default() -> Self {
         SelfEditOptions {
             kind: SelfEditKind::SelfQa,
+            writer: Writer::default(),
             samples: 1,
             temperature: 0.3,
             top_p: 0.95,
@@ -195,7 +256,26 @@ impl IngestOptions {
     }
 }
 
-fn within(field: &str, value: f64, low: f64, high: f64) -> Result<(), OptionError> {
+impl IngestOptions {
+    /// Refuses to ask for a teacher or a judge where there is none.
+    pub fn check_helpers(&self, teacher: bool, judge: bool) -> Result<(), OptionError> {
+        let missing = |field: &str, value: &str, section: &str| OptionError {
+            field: field.into(),
+            reason: format!(
+                "\"{value}\" needs a model under [{section}] in the server's configuration, and there is none"
+            ),
+        };
+        if self.self_edit.writer == Writer::Teacher && !teacher {
+            return Err(missing("self_edit.writer", "teacher", "teacher"));
+        }
+        if self.gate.grader == Grader::Judge && !judge {
+            return Err(missing("gate.grader", "judge", "judge"));
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn within(field: &str, value: f64, low: f64, high: f64) -> Result<(), OptionError> {
     if (low..=high).contains(&value) {
         return Ok(());
     }
@@ -206,7 +286,7 @@ fn within(field: &str, value: f64, low: f64, high: f64) -> Result<(), OptionErro
 }
 
 /// Objects are merged key by key, anything else is replaced; nulls change nothing.
-fn merge(base: &mut Value, over: &Value) {
+pub(super) fn merge(base: &mut Value, over: &Value) {
     match (base, over) {
         (_, Value::Null) => {}
         (Value::Object(base), Value::Object(over)) => {

@@ -30,7 +30,7 @@ pub fn router<'a>(
     Router::new(documents.into_iter().map(|(passage, texts)| {
         let questions = texts.iter().filter_map(|text| match text {
             TrainingText::Chat { user, .. } => Some(user.as_str()),
-            TrainingText::Text { .. } => None,
+            TrainingText::Text { .. } | TrainingText::Completion { .. } => None,
         });
         Routable {
             title: &passage.title,
@@ -129,7 +129,7 @@ mod tests {
             .into_iter()
             .map(|t| match t {
                 TrainingText::Text { text } => text,
-                TrainingText::Chat { .. } => unreachable!("none made"),
+                _ => unreachable!("none made"),
             })
             .collect();
         assert_eq!(texts, ["c1", "b0", "a2", "c0", "a1"]);

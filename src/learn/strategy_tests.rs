@@ -6,6 +6,7 @@ use super::model::TrainingText;
 use super::options::{IngestOptions, SelfEditKind};
 use super::replay::Earlier;
 use super::strategy::{Method, Strategy};
+use super::text_model::Helpers;
 use super::update::{Live, MAX_ROUTES, Outcome, Start, learn};
 use super::update_tests::{
     ALL, Memory, NEW, OLD, Scripted, adapter, load, number_of, probe, question, run,
@@ -221,6 +222,7 @@ fn learn_routed(
         earlier: &earlier,
         load: &load,
         options: &options,
+        helpers: &Helpers::default(),
     };
     learn(model, &start, journal)
 }

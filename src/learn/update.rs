@@ -17,6 +17,7 @@ use super::options::{GateMode, IngestOptions};
 use super::replay::{self, Earlier};
 use super::report::{Attempt, Decision, GeneralProbe, Origin, ProbeReport, Report, RetainedProbe};
 use super::strategy::{Method, Strategy};
+use super::text_model::Helpers;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -33,6 +34,8 @@ pub struct Start<'a> {
     /// Brings the adapter of another version, where the alias routes.
     pub load: &'a Load<'a>,
     pub options: &'a IngestOptions,
+    /// The teacher and the judge, where the options ask for them.
+    pub helpers: &'a Helpers,
 }
 
 /// What answers for the alias now.
@@ -61,7 +64,7 @@ pub struct Outcome {
 pub fn learn(model: &dyn Model, start: &Start<'_>, journal: &dyn Journal) -> Result<Outcome, Stop> {
     let stop = || journal.check().is_err();
     let mut run = Run {
-        model: Interruptible::new(model, &stop),
+        model: Interruptible::new(model, &stop).helped_by(start.helpers),
         start,
         journal,
         report: Report::default(),
@@ -96,7 +99,7 @@ impl Run<'_> {
         for edit in &edits {
             self.journal.event(
                 "self_edit",
-                json!({"kind": edit.kind, "text": edit.text,
+                json!({"kind": edit.kind, "teacher": edit.teacher, "text": edit.text,
                        "sequences": edit.statements.len() + edit.pairs.len()}),
             );
         }

@@ -10,6 +10,7 @@ use super::model::{
 use super::options::{GateMode, IngestOptions, SelfEditKind};
 use super::replay::{Earlier, Probe};
 use super::report::{Origin, Report};
+use super::text_model::Helpers;
 use super::update::{Live, Outcome, Start, learn};
 use autodidact_engine::{Lora, LoraConfig, LoraPair};
 use serde_json::{Value, json};
@@ -270,6 +271,7 @@ pub(super) fn run(
         earlier: &[earlier],
         load: &load,
         options: &options,
+        helpers: Helpers::none(),
     };
     learn(model, &start, journal)
 }
@@ -443,6 +445,7 @@ fn a_document_that_nothing_can_be_asked_about_is_not_trained() {
         earlier: &[],
         load: &load,
         options: &options,
+        helpers: Helpers::none(),
     };
     // What it writes as questions is no question.
     let outcome = learn(&model, &start, &Memory::default()).unwrap();

@@ -63,12 +63,22 @@ impl Events<'_> {
     }
 
     pub fn step_put(&self, job_id: &str, key: &str, value: &Value) -> Result<()> {
+        self.0
+            .write("store a step", |tx| step_put(tx, job_id, key, value))
+    }
+
+    /// A step with the event that tells of it, in one transaction; gives the event's number.
+    pub fn step_put_told(
+        &self,
+        job_id: &str,
+        key: &str,
+        value: &Value,
+        kind: &str,
+        data: &Value,
+    ) -> Result<u64> {
         self.0.write("store a step", |tx| {
-            tx.execute(
-                "INSERT OR REPLACE INTO steps (job_id, key, value) VALUES (?1, ?2, ?3)",
-                params![job_id, key, Json(value)],
-            )?;
-            Ok(())
+            step_put(tx, job_id, key, value)?;
+            append(tx, job_id, kind, data)
         })
     }
 
@@ -89,6 +99,14 @@ impl Events<'_> {
             Ok(delete("events")? + delete("steps")?)
         })
     }
+}
+
+fn step_put(tx: &Transaction, job_id: &str, key: &str, value: &Value) -> rusqlite::Result<()> {
+    tx.execute(
+        "INSERT OR REPLACE INTO steps (job_id, key, value) VALUES (?1, ?2, ?3)",
+        params![job_id, key, Json(value)],
+    )?;
+    Ok(())
 }
 
 pub(super) fn append(

@@ -16,3 +16,4 @@ mod openapi;
 mod pages;
 mod retention;
 mod streams;
+mod train;

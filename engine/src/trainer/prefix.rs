@@ -8,74 +8,76 @@
 use super::Example;
 use crate::batch::PackedBatch;
 use crate::lora::Lora;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Fewer tokens are not worth a sequence of their own.
 const WORTH: usize = 8;
 
-/// An example and where it came to stand.
-pub struct Placed<'a> {
-    pub example: &'a Example,
-    /// The row of its first token that has a row of its own, and which token that is.
-    row: usize,
-    token: usize,
+/// Where an example's inputs came to stand.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    /// The rows of the prefix it shares, and its own.
+    shared: Range<usize>,
+    own: Range<usize>,
 }
 
-impl Placed<'_> {
-    /// The row that predicts token `i`.
+impl Placed {
+    /// The row of each input.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = usize> {
+        let (shared, own) = (self.shared.clone(), self.own.start);
+        (0..shared.len() + self.own.len()).map(move |i| match i.checked_sub(shared.len()) {
+            None => shared.start + i,
+            Some(i) => own + i,
+        })
+    }
+
+    /// The row that predicts token `i`, a target.
     pub fn row_before(&self, i: usize) -> usize {
-        self.row + i - 1 - self.token
+        self.own.start + i - 1 - self.shared.len()
     }
 }
 
-/// Appends the examples, all under one adapter, in the order of the result.
-pub fn push<'a>(
+/// Appends the examples, all under one adapter; where each stands, with its index, in the order of rows.
+pub fn push(
     batch: &mut PackedBatch,
     lora: &Arc<Lora>,
-    examples: &[&'a Example],
-) -> Vec<Placed<'a>> {
+    examples: &[&Example],
+) -> Vec<(usize, Placed)> {
     let adapter = std::slice::from_ref(lora);
-    let (sharing, alone): (Vec<&Example>, Vec<&Example>) =
-        examples.iter().partition(|e| e.untaught() >= WORTH);
-    let shared = common(&sharing);
-    let mut placed = Vec::with_capacity(examples.len());
-    let mut whole = |batch: &mut PackedBatch, example: &'a Example| {
-        let row = batch.push(example.inputs(), 0, None, adapter).start;
-        placed.push(Placed {
-            example,
-            row,
-            token: 0,
-        });
-    };
-    alone.into_iter().for_each(|e| whole(batch, e));
+    let (mut sharing, mut alone): (Vec<usize>, Vec<usize>) =
+        (0..examples.len()).partition(|e| examples[*e].untaught() >= WORTH);
+    let shared = common(sharing.iter().map(|e| examples[*e]));
     if sharing.len() < 2 || shared < WORTH {
-        sharing.into_iter().for_each(|e| whole(batch, e));
-        return placed;
+        alone.append(&mut sharing);
     }
-    batch.push(&sharing[0].tokens[..shared], 0, None, adapter);
-    let prefix = batch.sequences.len() - 1;
-    for example in sharing {
-        let row = batch.push_after(prefix, &example.inputs()[shared..]).start;
-        placed.push(Placed {
-            example,
-            row,
-            token: shared,
-        });
+    let mut placed = Vec::with_capacity(examples.len());
+    for index in alone {
+        let own = batch.push(examples[index].inputs(), 0, None, adapter);
+        let shared = own.start..own.start;
+        placed.push((index, Placed { shared, own }));
+    }
+    if let Some(first) = sharing.first() {
+        let shared = batch.push(&examples[*first].tokens[..shared], 0, None, adapter);
+        let prefix = batch.sequences.len() - 1;
+        for index in sharing {
+            let rest = &examples[index].inputs()[shared.len()..];
+            let (shared, own) = (shared.clone(), batch.push_after(prefix, rest));
+            placed.push((index, Placed { shared, own }));
+        }
     }
     placed
 }
 
 /// The length of what all begin with, before the first row that any of them learns from.
-fn common(examples: &[&Example]) -> usize {
-    let Some((first, rest)) = examples.split_first() else {
+fn common<'a>(mut examples: impl Iterator<Item = &'a Example>) -> usize {
+    let Some(first) = examples.next() else {
         return 0;
     };
-    let alike = |e: &&Example| {
-        let pairs = first.tokens.iter().zip(&e.tokens);
-        pairs.take_while(|(a, b)| a == b).count()
-    };
-    let untaught = examples.iter().map(|e| e.untaught());
-    untaught.chain(rest.iter().map(alike)).min().unwrap_or(0)
+    examples.fold(first.untaught(), |shared, e| {
+        let pairs = first.tokens[..shared].iter().zip(&e.tokens);
+        pairs.take_while(|(a, b)| a == b).count().min(e.untaught())
+    })
 }
 
 #[cfg(test)]
@@ -105,10 +107,13 @@ mod tests {
         assert_eq!(lengths, [9, 11, 2, 2]);
         assert_eq!(batch.sequences[3].prefix, Some(1));
         batch.validate(100).unwrap();
-        for p in placed {
-            for i in (1..p.example.tokens.len()).filter(|i| p.example.supervised[*i]) {
+        for (index, p) in placed {
+            let example = [&a, &text, &b][index];
+            let tokens: Vec<u32> = p.rows().map(|row| batch.tokens[row]).collect();
+            assert_eq!(tokens, example.inputs());
+            for i in (1..example.tokens.len()).filter(|i| example.supervised[*i]) {
                 let row = p.row_before(i);
-                assert_eq!(batch.tokens[row], p.example.tokens[i - 1]);
+                assert_eq!(batch.tokens[row], example.tokens[i - 1]);
                 assert_eq!(batch.positions[row] as usize, i - 1);
             }
         }

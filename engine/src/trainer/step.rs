@@ -1,9 +1,10 @@
 //! One optimizer step of many candidates, cut into micro-batches of bounded size.
 
-use super::{Candidate, Example, prefix};
+use super::Candidate;
+use super::prefix::{self, Placed};
 use crate::batch::PackedBatch;
 use crate::error::{Error, Result};
-use crate::executor::{BackwardPass, Executor, Target};
+use crate::executor::{BackwardPass, Below, Executor, Target};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -44,7 +45,7 @@ pub fn step(
 pub struct Step {
     work: VecDeque<Item>,
     /// The micro-batch under way.
-    pass: Option<Pass>,
+    pass: Option<Box<Pass>>,
     sums: Vec<Sums>,
 }
 
@@ -54,9 +55,10 @@ struct Pass {
     /// The candidate behind each adapter, and of each target.
     trained: Vec<usize>,
     owners: Vec<(usize, f32)>,
+    places: Vec<(Item, Placed)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Item {
     candidate: usize,
     example: usize,
@@ -108,15 +110,25 @@ impl Step {
     ) -> Result<usize> {
         let mut pass = match self.pass.take() {
             Some(pass) => pass,
-            None => self.assemble(candidates, token_budget),
+            None => Box::new(self.assemble(candidates, token_budget)),
         };
         if !executor.backward_part(&mut pass.backward)? {
             self.pass = Some(pass);
             return Ok(0);
         }
         let BackwardPass {
-            batch, grads, nll, ..
+            batch,
+            grads,
+            nll,
+            below,
+            ..
         } = pass.backward;
+        for (item, place) in &pass.places {
+            if let Some(below) = &below {
+                let lower = &mut candidates[item.candidate].below;
+                lower.keep(item.example, place, below, batch.tokens.len());
+            }
+        }
         for (candidate, grads) in pass.trained.into_iter().zip(grads) {
             candidates[candidate].grads =
                 grads.ok_or_else(|| Error::Executor("backward lost a gradient".into()))?;
@@ -127,31 +139,36 @@ impl Step {
         Ok(batch.tokens.len())
     }
 
-    /// The next micro-batch.
+    /// The next micro-batch: of candidates that train from the same layer on.
     fn assemble(&mut self, candidates: &mut [Candidate], token_budget: usize) -> Pass {
         let mut batch = PackedBatch::new();
-        let mut targets = Vec::new();
-        let mut owners = Vec::new();
-        let mut trained: Vec<usize> = Vec::new();
+        let (mut targets, mut owners) = (Vec::new(), Vec::new());
+        let (mut trained, mut places): (Vec<usize>, Vec<(Item, Placed)>) = Default::default();
+        let (mut layer, mut taken) = (None, 0);
         while let Some(index) = self.work.front().map(|item| item.candidate) {
             let candidate = &candidates[index];
-            let examples = self.fitting(candidate, batch.tokens.len(), token_budget);
-            if examples.is_empty() {
+            if *layer.get_or_insert(candidate.below.layer()) != candidate.below.layer() {
+                break;
+            }
+            let items = self.fitting(candidate, &mut taken, token_budget);
+            if items.is_empty() {
                 break;
             }
             trained.push(index);
             let sums = &mut self.sums[index];
             let (before, weight) = (batch.tokens.len(), 1.0 / sums.targets as f32);
-            for placed in prefix::push(&mut batch, &candidate.lora, &examples) {
-                let example = placed.example;
+            let examples: Vec<_> = items.iter().map(|i| candidate.example(i.example)).collect();
+            for (nth, place) in prefix::push(&mut batch, &candidate.lora, &examples) {
+                let example = examples[nth];
                 for i in (1..example.tokens.len()).filter(|i| example.supervised[*i]) {
-                    let row = placed.row_before(i);
+                    let row = place.row_before(i);
                     for (token, share) in example.target(i) {
                         let weight = share * weight;
                         targets.push(Target { row, token, weight });
                         owners.push((index, share));
                     }
                 }
+                places.push((items[nth], place));
             }
             sums.tokens += batch.tokens.len() - before;
         }
@@ -159,34 +176,37 @@ impl Step {
             .iter()
             .map(|c| Some(std::mem::take(&mut candidates[*c].grads)))
             .collect();
+        let below = below(candidates, layer.unwrap_or(0), &places, batch.tokens.len());
         Pass {
-            backward: BackwardPass::new(batch, targets, grads),
+            backward: BackwardPass {
+                below,
+                ..BackwardPass::new(batch, targets, grads)
+            },
             trained,
             owners,
+            places,
         }
     }
 
-    /// Takes the candidate's next examples that fit behind `taken` tokens, each counted in full; the first
-    /// of a batch always fits.
-    fn fitting<'a>(
+    /// Takes the candidate's next examples that fit behind the tokens `taken`, each counted in full; the
+    /// first of a batch always fits.
+    fn fitting(
         &mut self,
-        candidate: &'a Candidate,
-        mut taken: usize,
+        candidate: &Candidate,
+        taken: &mut usize,
         token_budget: usize,
-    ) -> Vec<&'a Example> {
-        let mut examples = Vec::new();
+    ) -> Vec<Item> {
+        let mut items = Vec::new();
         let index = self.work.front().map(|item| item.candidate);
         while let Some(item) = self.work.front().filter(|i| Some(i.candidate) == index) {
-            let example = candidate.example(item.example);
-            let length = example.inputs().len();
-            if taken > 0 && taken + length > token_budget {
+            let length = candidate.example(item.example).inputs().len();
+            if *taken > 0 && *taken + length > token_budget {
                 break;
             }
-            taken += length;
-            examples.push(example);
-            self.work.pop_front();
+            *taken += length;
+            items.extend(self.work.pop_front());
         }
-        examples
+        items
     }
 
     /// Updates every candidate that had work; to be called when nothing is pending. Fails if one of
@@ -202,6 +222,26 @@ impl Step {
             })
             .collect()
     }
+}
+
+/// What the layers under `layer` make of a batch: known if it is of every example.
+fn below(
+    candidates: &[Candidate],
+    layer: usize,
+    places: &[(Item, Placed)],
+    rows: usize,
+) -> Option<Below> {
+    let mut below = Below {
+        layer,
+        states: Vec::new(),
+    };
+    let lower = |item: &Item| &candidates[item.candidate].below;
+    if places.iter().all(|(item, _)| lower(item).has(item.example)) {
+        for (item, place) in places {
+            lower(item).restore(item.example, place, &mut below, rows);
+        }
+    }
+    (layer > 0).then_some(below)
 }
 
 /// The factor of `torch.nn.utils.clip_grad_norm_`.

@@ -85,6 +85,7 @@ impl Continual {
             id,
             model,
             learning: [tuned, configured],
+            ..
         } = self.model.clone().open()?;
         let ungated = json!({"gate": {"mode": "off", "general_probes": 0}});
         let notes = Notes::default();

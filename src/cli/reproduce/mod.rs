@@ -1,11 +1,15 @@
 //! `autodidact reproduce`: the paper's tables on this model and this data, a table a file.
 
 mod continual;
+mod cpt;
+mod data;
+mod helpers;
 mod knowledge;
+mod notebook;
+mod output;
+mod reward;
 
 use clap::{Args, Subcommand};
-use continual::Continual;
-use knowledge::Knowledge;
 
 #[derive(Debug, Args)]
 pub struct Reproduce {
@@ -16,15 +20,21 @@ pub struct Reproduce {
 #[derive(Debug, Subcommand)]
 enum Table {
     /// Single-passage knowledge incorporation: what is answered closed book after learning.
-    Knowledge(Knowledge),
+    Knowledge(knowledge::Knowledge),
+    /// Continued pretraining: all passages in one adapter, then all questions.
+    Cpt(cpt::Cpt),
+    /// How far each reward of the outer loop can be trusted, and what it costs.
+    Reward(reward::RewardStudy),
     /// Documents learned one after another: what is left of each.
-    Continual(Continual),
+    Continual(continual::Continual),
 }
 
 impl Reproduce {
     pub fn run(self) -> Result<(), String> {
         match self.table {
             Table::Knowledge(knowledge) => knowledge.run(),
+            Table::Cpt(cpt) => cpt.run(),
+            Table::Reward(study) => study.run(),
             Table::Continual(continual) => continual.run(),
         }
     }

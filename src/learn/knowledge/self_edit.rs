@@ -17,16 +17,22 @@ use std::collections::HashSet;
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct SelfEdit {
     pub kind: SelfEditKind,
-    /// What the model wrote, whole.
+    /// The teacher that wrote it; null if the model did itself.
+    #[serde(default)]
+    pub teacher: Option<String>,
+    /// What was written, whole.
     pub text: String,
     /// The statements cut from it (rewrite, implications).
     pub statements: Vec<String>,
     /// The pairs cut from it (self-qa).
     pub pairs: Vec<Question>,
+    /// The phrase of the passage that each pair asks for (self-qa): what the writer was given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phrases: Vec<String>,
     pub seed: u64,
 }
 
-/// Samples `options.samples` self-edits from the policy.
+/// Samples `options.samples` self-edits from the policy, or from the teacher if `options.writer` says so.
 pub fn write(
     model: Interruptible<'_>,
     policy: Option<&Adapter>,
@@ -34,27 +40,34 @@ pub fn write(
     options: &SelfEditOptions,
     seed: u64,
 ) -> Result<Vec<SelfEdit>, ModelError> {
-    match options.kind {
-        SelfEditKind::None => Ok(Vec::new()),
-        SelfEditKind::SelfQa => write_pairs(model, policy, passage, options, seed),
+    let teacher = model.teacher_of(options.writer)?;
+    let mut edits = match options.kind {
+        SelfEditKind::None => Vec::new(),
+        SelfEditKind::SelfQa => write_pairs(model, policy, passage, options, seed)?,
         kind => {
             let prompt = statement_prompt(kind, passage);
             let sampling = Sampling {
                 temperature: options.temperature,
                 top_p: options.top_p,
-                max_tokens: 320,
+                max_tokens: match kind {
+                    SelfEditKind::ImplicationsLong => 640,
+                    _ => 320,
+                },
                 stop: Vec::new(),
                 seed,
                 n: options.samples,
             };
-            let texts = model.generate(&[prompt], policy, &sampling)?;
+            let texts = model.write(options.writer, &[prompt], policy, &sampling)?;
             let texts = texts.into_iter().flatten();
-            Ok(texts
-                .zip(seed..)
-                .map(|(text, seed)| from_text(kind, text, seed))
-                .collect())
+            let edits = texts.zip(seed..);
+            let edits = edits.map(|(text, seed)| from_text(kind, text, seed));
+            edits.collect()
         }
+    };
+    for edit in &mut edits {
+        edit.teacher.clone_from(&teacher);
     }
+    Ok(edits)
 }
 
 /// A self-edit from text that was written elsewhere (a teacher's, or one read from a file).
@@ -65,20 +78,36 @@ pub fn from_text(kind: SelfEditKind, text: String, seed: u64) -> SelfEdit {
     };
     SelfEdit {
         kind,
+        teacher: None,
         text,
         statements,
         pairs,
+        phrases: Vec::new(),
         seed,
     }
 }
 
-fn statement_prompt(kind: SelfEditKind, passage: &Passage) -> Prompt {
+/// What asks for a self-edit that is written whole (all kinds but self-qa).
+pub(super) fn statement_prompt(kind: SelfEditKind, passage: &Passage) -> Prompt {
     let Passage { title, text } = passage;
     let (task, prefill) = match kind {
         SelfEditKind::Rewrite => (
             "Rewrite the passage in a few different ways, each on a line of its own. Every rewriting \
              keeps all names and numbers exactly as they are and says what it is about.",
             "",
+        ),
+        SelfEditKind::ImplicationsLong => (
+            "Write a long list of everything that the passage states or implies: every name, number \
+             and date, every cause and consequence, one complete sentence a line. Every sentence \
+             names what it is about, keeps names and numbers exactly as they are, and makes sense \
+             without the passage. Leave nothing out.",
+            "1. ",
+        ),
+        SelfEditKind::ChainOfThought => (
+            "Think through the passage step by step, one complete sentence a line: take each fact in \
+             turn, say it, and say what follows from it together with the others. Every sentence \
+             names what it is about and keeps names and numbers exactly as they are.",
+            "1. ",
         ),
         _ => (
             "List the facts that the passage states or implies, one short and complete sentence a \
@@ -128,6 +157,7 @@ fn write_pairs(
         .map(|(pairs, seed)| {
             // The whole sentence as the answer: it holds what was asked for even where the question
             // is a little off, and many questions to one sentence teach which sentence answers what.
+            let phrases = pairs.iter().map(|p| p.phrase.text.to_owned()).collect();
             let pairs = pairs.into_iter().map(|p| Question {
                 question: p.question,
                 answer: p.phrase.sentence.to_owned(),
@@ -137,9 +167,11 @@ fn write_pairs(
             let blocks: Vec<String> = pairs.iter().map(block).collect();
             SelfEdit {
                 kind: SelfEditKind::SelfQa,
+                teacher: None,
                 text: blocks.join("\n\n"),
                 statements: Vec::new(),
                 pairs,
+                phrases,
                 seed,
             }
         })
