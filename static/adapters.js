@@ -2,6 +2,7 @@
 
 import { downloadLink, get, post, remove } from "./api.js";
 import { actionButton, badge, bytes, confirmed, el, empty, heading, inspect, pages, row, scores, shortDigest, table, when } from "./dom.js";
+import { retentionCard } from "./retention.js";
 
 const COLUMNS = ["Adapter", "Live version", "Versions", "Documents", "Digest", "Updated", ""];
 
@@ -26,14 +27,17 @@ export async function adaptersView({ root, signal }) {
 export async function adapterView({ root, id, signal }) {
   const path = `/adapters/${encodeURIComponent(id)}`;
   const host = el("div", { class: "cards" });
+  const known = el("div", {});
   const more = el("div", { class: "more" });
   const actions = el("div", { class: "actions start" },
     el("a", { class: "button", href: `#/chat?${new URLSearchParams({ adapter: id })}` }, "Ask it"),
     el("a", { class: "button quiet", href: `#/teach?${new URLSearchParams({ adapter: id })}` }, "Teach it more"));
-  root.append(heading(id), actions, host, more);
+  root.append(heading(id), actions, known, host, more);
 
   async function draw() {
     const adapter = await get(path, signal);
+    const card = await retentionCard(path, signal);
+    known.replaceChildren(...(card ? [card] : []));
     host.replaceChildren();
     const load = (cursor) => get(`${path}/versions?limit=30${cursor ? `&after=${encodeURIComponent(cursor)}` : ""}`, signal);
     await pages(load, (items) => host.append(...items.map((item) => versionCard(adapter, item, path, draw))), more);

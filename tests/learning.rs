@@ -329,3 +329,107 @@ fn settings_that_ask_for_a_missing_judge_do_not_start() {
         "{error}"
     );
 }
+
+#[test]
+fn the_matrix_grows_a_row_with_every_document() {
+    let place = Place::tiny();
+    let server = place.serve();
+    let documents: Vec<Value> = (1..=2).map(nth_document).collect();
+    let mut body = ungated("buoys", &documents, 2);
+    body["gate"]["general_probes"] = json!(4);
+    let (job, documents) = server.learn(&body);
+    assert_eq!(job["result"]["live_version"], 2, "{job}");
+
+    let retention = server.get("/adapters/buoys/retention");
+    let columns = retention["documents"].as_array().unwrap();
+    let ids: Vec<&Value> = columns.iter().map(|d| &d["id"]).collect();
+    assert_eq!(ids, [&documents[0]["id"], &documents[1]["id"]]);
+    assert_eq!(retention["versions"], json!([0, 1, 2]));
+    let asked = |i: usize, j: usize| retention["cells"][i][j]["probes"].clone();
+    // The base was asked about the first document; version 1 after it, and about the second before that.
+    assert_eq!([asked(0, 0), asked(1, 0), asked(1, 1)], [1, 1, 1]);
+    assert_eq!([asked(2, 0), asked(2, 1)], [1, 1]);
+    assert_eq!(retention["cells"][0][1], Value::Null);
+    let report = &documents[1]["report"];
+    let after = &report["retained"][0]["after"];
+    assert_eq!(
+        retention["cells"][2][0]["logprob"]
+            .as_f64()
+            .map(|x| x as f32),
+        after["logprob"].as_f64().map(|x| x as f32)
+    );
+    assert_eq!(report["retained"][0]["title"], "Buoy 1");
+    assert_eq!(report["general"].as_array().unwrap().len(), 4);
+    let general = retention["general"].as_array().unwrap();
+    assert_eq!(general.len(), 2);
+    assert_eq!(
+        (&general[1]["version"], &general[1]["probes"]),
+        (&json!(2), &json!(4))
+    );
+}
+
+#[test]
+fn a_routed_alias_answers_each_question_by_its_document() {
+    let place = Place::tiny();
+    let server = place.serve();
+    let ferry = document(
+        "The Senn ferry",
+        "The ferry crosses the river Senn twice a day; its captain is Ada Finch.",
+        &[("Who is the captain of the ferry?", "Ada Finch")],
+    );
+    let mut body = ungated("kb", &[lighthouse(), ferry], 4);
+    body["training"]["strategy"] = json!("route");
+    let (job, documents) = server.learn(&body);
+    assert_eq!(job["result"]["live_version"], 2, "{job}");
+    assert_eq!(documents[1]["report"]["continued"], Value::Null);
+    let versions = server.versions("kb");
+    let routes = &versions[1]["lineage"]["routes"]["documents"];
+    assert_eq!(
+        routes[0],
+        json!({"document": documents[0]["id"], "version": 1})
+    );
+    assert_eq!(
+        routes[1],
+        json!({"document": documents[1]["id"], "version": null})
+    );
+    assert_eq!(versions[1]["lineage"]["strategy"], "route");
+
+    let by = |model: &str, question: &str| {
+        let answer = server.chat(model, question);
+        answer["system_fingerprint"].as_str().unwrap().to_owned()
+    };
+    let digest = |version: usize| {
+        let digest = versions[version - 1]["digest"].as_str().unwrap();
+        format!("lora-{}", &digest["sha256:".len()..][..12])
+    };
+    assert_eq!(by("kb", "Who built the lighthouse?"), digest(1));
+    assert_eq!(by("kb", "Who is the captain of the ferry?"), digest(2));
+    assert_eq!(
+        by("kb", "What is the capital of France?"),
+        by(place.base(), "Hello?")
+    );
+    // Version 1 knew of the lighthouse alone.
+    assert_eq!(by("kb@1", "Who built the lighthouse?"), digest(1));
+    assert_eq!(
+        by("kb@1", "Who is the captain of the ferry?"),
+        by(place.base(), "Hello?")
+    );
+
+    // It goes on routing though the next request does not say so.
+    let (job, documents) = server.learn(&ungated("kb", &[nth_document(3)], 2));
+    assert_eq!(job["result"]["live_version"], 3, "{job}");
+    assert_eq!(documents[0]["report"]["retention"]["probes"], 3);
+    assert_eq!(by("kb", "Who built the lighthouse?"), digest(1));
+    let third = server.versions("kb")[2]["lineage"].clone();
+    assert_eq!(third["routes"]["documents"].as_array().unwrap().len(), 3);
+    // A change of mind: one adapter for everything from here on.
+    let mut body = ungated("kb", &[nth_document(4)], 2);
+    body["training"]["strategy"] = json!("replay");
+    let (job, _) = server.learn(&body);
+    assert_eq!(job["result"]["live_version"], 4, "{job}");
+    let fourth = &server.versions("kb")[3];
+    assert_eq!(fourth["lineage"]["routes"], Value::Null);
+    let one = by("kb", "Who built the lighthouse?");
+    assert_eq!(one, by("kb", "What is the capital of France?"));
+    assert_ne!(one, digest(1));
+}

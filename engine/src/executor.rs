@@ -90,7 +90,8 @@ pub trait Executor: Send {
     /// Appends to KV slots as `forward` does.
     fn score(&mut self, batch: &PackedBatch, targets: &[Target]) -> Result<Vec<Score>>;
 
-    /// Forward and backward of `Σ weight · nll` over `targets` (ascending rows). `grads[i]` belongs to
+    /// Forward and backward of `Σ weight · nll` over `targets` (ascending rows; several of one row are a soft
+    /// target). `grads[i]` belongs to
     /// `batch.adapters[i]`: where it is `Some` the gradient is added to it, where `None` that adapter
     /// is frozen. Sequences must have no KV slot. Returns the nll of each target. Base weights
     /// never get a gradient.

@@ -156,8 +156,46 @@ fn wrong_examples_are_named() {
     let first = Example {
         tokens: vec![1, 2],
         supervised: vec![true, true],
+        soft: Vec::new(),
     };
     assert!(refuse(first).to_string().contains("first token"));
+    let soft = |soft: Vec<Vec<(u32, f32)>>| Example {
+        soft,
+        ..Example::all(vec![1, 2])
+    };
+    let short = refuse(soft(vec![vec![(1, 1.0)]])).to_string();
+    assert!(short.contains("2 tokens but 1 distributions"), "{short}");
+    for wrong in [vec![(1, 0.4), (2, 0.4)], vec![(1, 1.5), (2, -0.5)]] {
+        let message = refuse(soft(vec![vec![], wrong])).to_string();
+        assert!(message.contains("distribution"), "{message}");
+    }
+}
+
+#[test]
+fn a_soft_target_of_one_token_is_that_token() {
+    let hard = vec![Example::all(vec![1, 2, 3, 4]), Example::all(vec![4, 3, 2])];
+    let soft = |mut example: Example| {
+        let one = |t: &u32| vec![(*t, 1.0)];
+        example.soft = example.tokens.iter().map(one).collect();
+        example
+    };
+    let train = |examples: Vec<Example>| {
+        let mut executor = Scripted::new();
+        let mut candidates = vec![candidate(config(2, 1e-2, 3), examples)];
+        while !candidates[0].finished() {
+            step(&mut executor, &mut candidates, 1000).unwrap();
+        }
+        (
+            candidates[0].losses().to_vec(),
+            candidates.remove(0).into_lora(),
+        )
+    };
+    let known = train(hard.clone());
+    assert_eq!(train(hard.iter().cloned().map(soft).collect()), known);
+    // Two halves are the mean of two losses.
+    let mut halves = hard.clone();
+    halves[0].soft = vec![vec![], vec![(2, 0.5), (7, 0.5)], vec![], vec![]];
+    assert_ne!(train(halves).0[0], known.0[0]);
 }
 
 #[test]

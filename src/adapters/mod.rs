@@ -15,12 +15,14 @@ mod error;
 mod expiry;
 mod name;
 mod registry;
+mod routes;
 
 pub use cache::Loaded;
 pub use error::{Error, Result};
 pub use expiry::{THROW_AWAY, delete_expired};
 pub use name::{AliasName, InvalidName};
 pub use registry::{Registry, Resolved};
+pub use routes::Routes;
 
 #[cfg(test)]
 mod crash_tests;

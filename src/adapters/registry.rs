@@ -1,7 +1,7 @@
 //! Names to adapters, and everything that moves a name.
 
 use super::cache::{Cache, Loaded};
-use super::{AliasName, Error, Result};
+use super::{AliasName, Error, Result, Routes};
 use crate::store::{self, Alias, Expected, NewVersion, Page, Store, Version};
 use autodidact_engine::lora::peft::{self, PeftFiles};
 use autodidact_engine::{Lora, ModelConfig};
@@ -31,6 +31,8 @@ pub struct Resolved {
     /// Alias and version number; `None` for the base.
     pub version: Option<(AliasName, u64)>,
     pub adapter: Option<Arc<Loaded>>,
+    /// Set where the version answers by several adapters, of which `adapter` is the newest.
+    pub routes: Option<Routes>,
 }
 
 impl Registry {
@@ -58,6 +60,7 @@ impl Registry {
                 name: model.into(),
                 version: None,
                 adapter: None,
+                routes: None,
             });
         }
         let unknown = || Error::Unknown {
@@ -90,7 +93,13 @@ impl Registry {
             name: model.into(),
             version: Some((alias, version.number)),
             adapter: Some(adapter),
+            routes: Routes::of(&version),
         })
+    }
+
+    /// The adapter of one version, however the alias answers.
+    pub fn load_number(&self, alias: &AliasName, number: u64) -> Result<Arc<Loaded>> {
+        self.load_version(&self.version(alias, number)?)
     }
 
     /// Makes `lora` the next version of the alias and its live one, if the live one still is

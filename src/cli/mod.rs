@@ -10,6 +10,7 @@ mod key;
 mod model;
 mod open;
 mod openapi;
+mod probes;
 mod reproduce;
 mod serve;
 mod settings;
@@ -48,6 +49,8 @@ enum Command {
     Demo(demo::Demo),
     /// Compare the graders with an expert's verdicts
     Grade(grade::Grade),
+    /// Ask a model the general questions that every update is measured by
+    Probes(probes::Probes),
     /// Measure speed, latency and memory on this machine
     Bench(bench::Bench),
     /// Measure the paper's tables on this model and your data
@@ -64,6 +67,7 @@ impl Cli {
             Command::Bench(bench) => bench.run(),
             Command::Openapi(openapi) => openapi.run(),
             Command::Grade(grade) => grade.run(),
+            Command::Probes(probes) => probes.run(),
             Command::Reproduce(reproduce) => reproduce.run(),
             Command::Model(model) => model.run(),
             Command::Key(key) => key.run(),

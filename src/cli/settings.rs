@@ -6,7 +6,7 @@ use autodidact::config::{Config, Overrides};
 use clap::Args;
 
 /// Which configuration file.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Settings {
     /// Configuration file [env: AUTODIDACT_CONFIG] [default: ./autodidact.toml, or the one in ~/.config/autodidact]
     #[arg(long, value_name = "FILE")]

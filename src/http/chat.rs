@@ -5,6 +5,7 @@ use super::extract::{Json as Body, from_value};
 use super::generation::{About, Answer, Ask, Choice, LoggedToken, Piece};
 use super::messages::{ChatMessage, messages};
 use super::openai::{StreamOptions, Unsupported, Usage, empty, never, refuse};
+use super::routing::resolve;
 use super::sampling::SamplingFields;
 use super::state::AppState;
 use super::stream::{Form, sse};
@@ -170,7 +171,9 @@ fn prepare(state: &AppState, request: ChatRequest) -> Result<Ask, Problem> {
         .params(limit.unwrap_or(usize::MAX), logprobs)?;
     let n = request.sampling.samples()?;
     let messages = messages(request.messages)?;
-    let resolved = state.registry.resolve(&request.model)?;
+    let question = messages.iter().rev().find(|m| m.role == "user");
+    let question = question.map_or("", |m| m.content.as_str());
+    let resolved = resolve(state, &request.model, question)?;
     let extra = request.chat_template_kwargs.unwrap_or_default();
     let prompt = render(state, &messages, &extra)?;
     Ok(Ask {

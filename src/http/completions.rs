@@ -4,6 +4,7 @@ use super::error::Problem;
 use super::extract::{Json as Body, from_value};
 use super::generation::{About, Answer, Ask, Choice, LoggedToken, Piece};
 use super::openai::{StreamOptions, Unsupported, Usage, empty, never, refuse};
+use super::routing::resolve;
 use super::sampling::SamplingFields;
 use super::state::AppState;
 use super::stream::{Form, sse};
@@ -137,7 +138,13 @@ fn prepare(state: &AppState, request: CompletionRequest) -> Result<Ask, Problem>
     let limit = request.max_tokens.unwrap_or(DEFAULT_TOKENS);
     let sampling = request.sampling.params(limit, request.logprobs)?;
     let n = request.sampling.samples()?;
-    let resolved = state.registry.resolve(&request.model)?;
+    // Several prompts are answered by one adapter, so they choose it together.
+    let question = match &request.prompt {
+        Prompt::Text(text) => text.clone(),
+        Prompt::Texts(texts) => texts.join(" "),
+        Prompt::Tokens(_) | Prompt::TokenLists(_) => String::new(),
+    };
+    let resolved = resolve(state, &request.model, &question)?;
     let encode = |text: String| {
         let files = state.engine.files();
         let mut tokens: Vec<u32> = files.bos.into_iter().collect();

@@ -35,6 +35,7 @@ const FILES: &[File] = files! {
     "ingest.js" "text/javascript; charset=utf-8",
     "jobs.js" "text/javascript; charset=utf-8",
     "learning.js" "text/javascript; charset=utf-8",
+    "retention.js" "text/javascript; charset=utf-8",
     "style.css" "text/css; charset=utf-8",
 };
 

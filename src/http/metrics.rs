@@ -5,7 +5,7 @@
 
 use super::error::Problem;
 use super::state::AppState;
-use crate::store::{self, DocumentState, JobKind, JobState};
+use crate::store::{self, DocumentState, GateVerdict, JobKind, JobState};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header;
 use axum::middleware::Next;
@@ -90,6 +90,12 @@ fn read_rooms(state: &AppState) -> Result<(), store::Error> {
             _ => counter!("autodidact_documents_total", "state" => state).absolute(count),
         }
     }
+    let verdicts = state.store.documents().verdicts()?;
+    for verdict in GateVerdict::ALL.iter().copied() {
+        let found = verdicts.iter().find(|(v, _)| *v == verdict);
+        let (count, verdict) = (found.map_or(0, |(_, n)| *n), verdict.as_str());
+        counter!("autodidact_updates_total", "verdict" => verdict).absolute(count);
+    }
     Ok(())
 }
 
@@ -123,6 +129,10 @@ fn describe() {
         ("autodidact_trained_tokens_total", "Tokens trained on"),
         ("autodidact_jobs_total", "Jobs ended, by how"),
         ("autodidact_documents_total", "Documents ended, by how"),
+        (
+            "autodidact_updates_total",
+            "Updates the gate accepted, accepted at a gentler attempt, or refused",
+        ),
     ];
     for (name, text) in counters {
         describe_counter!(name, text);

@@ -8,8 +8,9 @@
 //! ├ metrics    what /metrics shows
 //! │  OpenAI's routes                      ours
 //! ├ chat, completions, models, vllm       ingest, adapt, train, documents, jobs, events,
-//! ├ generation   one prompt's way         adapters, health, docs, console
+//! ├ generation   one prompt's way         adapters, retention, health, docs, console
 //! │ sampling     through the engine
+//! │ routing      which adapter answers
 //! └ stream       the answer, as events   mcp: the same for agents, as tools
 //! ```
 //!
@@ -40,7 +41,9 @@ mod messages;
 mod metrics;
 mod models;
 mod openai;
+mod retention;
 mod router;
+mod routing;
 mod sampling;
 mod serve;
 mod state;

@@ -3,7 +3,7 @@
 use super::state::AppState;
 use super::{
     adapt, adapters, auth, chat, completions, console, docs, documents, error, events, health,
-    ingest, jobs, mcp, metrics, models, train, vllm,
+    ingest, jobs, mcp, metrics, models, retention, train, vllm,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -50,6 +50,7 @@ pub(super) fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(adapters::list_versions))
         .routes(routes!(adapters::download_weights))
         .routes(routes!(adapters::rollback_adapter))
+        .routes(routes!(retention::adapter_retention))
         // Operation
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))

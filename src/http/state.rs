@@ -2,6 +2,7 @@
 
 use super::auth::Access;
 use super::error::Problem;
+use super::routing::Routers;
 use crate::adapters::Registry;
 use crate::config::Config;
 use crate::jobs::Jobs;
@@ -18,6 +19,7 @@ pub struct AppState {
     pub engine: Engine,
     pub config: Arc<Config>,
     pub access: Arc<Access>,
+    pub(super) routers: Arc<Routers>,
     /// Unix seconds: the base model's `created`.
     pub started: i64,
 }
@@ -36,6 +38,7 @@ impl AppState {
             registry,
             engine,
             access: Arc::new(Access::from_config(&config.auth.keys)?),
+            routers: Arc::default(),
             config,
             started: jiff::Timestamp::now().as_second(),
         })

@@ -3,18 +3,20 @@
 //! A document that the model fails on is marked failed, with its reason, and the next one is learned;
 //! the job fails only if no document came to a decision.
 
+use super::scores;
 use super::tale::{Tale, is_over};
 use super::{Handler, JobContext, JobFailure};
-use crate::adapters::{self, AliasName, Registry};
+use crate::adapters::{self, AliasName, Registry, Routes};
 use crate::learn::journal::{self, Journal};
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::model::{Adapter, Model};
 use crate::learn::options::{IngestOptions, OptionError};
-use crate::learn::replay::Earlier;
+use crate::learn::replay::{Earlier, Probe};
 use crate::learn::report::{Decision, Origin, Report};
+use crate::learn::strategy::Strategy;
 use crate::learn::text_model::Helpers;
-use crate::learn::update::{Start, learn};
-use crate::store::{self, Document, DocumentState, NewProbe, ProbeOrigin, ProbeScore};
+use crate::learn::update::{Live, Start, learn};
+use crate::store::{self, Document, DocumentState, GateVerdict, NewProbe, ProbeOrigin};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -54,11 +56,16 @@ impl IngestHandler {
         Ok(self)
     }
 
-    fn options(&self, mut input: Value) -> Result<IngestOptions, JobFailure> {
+    /// `routed`: the alias routes, and goes on so unless the request says otherwise.
+    fn options(&self, mut input: Value, routed: bool) -> Result<IngestOptions, JobFailure> {
         if let Some(fields) = input.as_object_mut() {
             fields.remove("documents");
         }
-        let layers: Vec<&Value> = self.layers.iter().chain([&input]).collect();
+        let routing = match routed {
+            true => json!({"training": {"strategy": Strategy::Route}}),
+            false => Value::Null,
+        };
+        let layers: Vec<&Value> = self.layers.iter().chain([&routing, &input]).collect();
         IngestOptions::layered(&layers)
             .map_err(|e| JobFailure::new("invalid_options", e.to_string()))
     }
@@ -66,7 +73,6 @@ impl IngestHandler {
 
 impl Handler for IngestHandler {
     fn run(&self, cx: &JobContext, input: Value) -> Result<Value, JobFailure> {
-        let options = self.options(input)?;
         let alias = AliasName::parse(&cx.job().alias)
             .map_err(|e| JobFailure::new("invalid_name", e.to_string()))?;
         let documents = cx.store().documents().for_job(cx.id())?;
@@ -75,7 +81,7 @@ impl Handler for IngestHandler {
             let place = (nth, count);
             match document.state {
                 DocumentState::Queued | DocumentState::Learning => {
-                    self.learn_one(cx, &alias, &options, document, place)?;
+                    self.learn_one(cx, &alias, &input, document, place)?;
                 }
                 // What an earlier life of this job finished is not done again, but it may have died
                 // before it told so.
@@ -103,7 +109,7 @@ impl IngestHandler {
         &self,
         cx: &JobContext,
         alias: &AliasName,
-        options: &IngestOptions,
+        input: &Value,
         document: &Document,
         place: (usize, usize),
     ) -> Result<(), JobFailure> {
@@ -120,16 +126,28 @@ impl IngestHandler {
         // update would then continue a version that is no longer live, so it starts over.
         loop {
             let live = self.live(alias)?;
-            let number = live.as_ref().map(|(number, _)| *number);
+            let number = live.as_ref().map(|live| live.number);
+            let routes = live.as_ref().and_then(|live| live.routes.as_ref());
+            let options = &self.options(input.clone(), routes.is_some())?;
             let tale = &Tale::new(cx, document, place, number);
             tale.tell_state(DocumentState::Learning);
-            let earlier = earlier(store, alias, number)?;
-            let adapter = live.as_ref().map(|(_, adapter)| adapter);
+            let (ids, earlier) = earlier(store, alias, number, routes)?;
+            let load = |number| {
+                let loaded = self.registry.load_number(alias, number);
+                let loaded =
+                    loaded.map_err(|e| tale.stop(JobFailure::new("adapter", e.to_string())))?;
+                Ok(Adapter(loaded.lora.clone()))
+            };
             let start = Start {
                 passage: &passage,
                 given: &document.questions,
-                live: adapter,
+                live: live.as_ref().map(|live| Live {
+                    version: live.number,
+                    adapter: &live.adapter,
+                    routed: routes.map(|r| r.otherwise),
+                }),
                 earlier: &earlier,
+                load: &load,
                 options,
                 helpers: &self.helpers,
             };
@@ -147,7 +165,17 @@ impl IngestHandler {
                     .set_state(&document.id, DocumentState::Refused, None)?;
                 return self.conclude(tale, alias, report, None);
             };
-            let lineage = lineage(document, &report, options);
+            let mut lineage = lineage(document, &report, options);
+            if options.training.strategy == Strategy::Route {
+                let otherwise = routes.map_or(number, |r| r.otherwise);
+                let kept = ids.iter().zip(&earlier).map(|(id, e)| {
+                    let version = Some(e.version).filter(|_| report.continued != Some(e.version));
+                    (id.clone(), version)
+                });
+                let own = (document.id.clone(), None);
+                let documents: Vec<_> = kept.chain([own]).collect();
+                lineage["routes"] = Routes::lineage(&documents, otherwise);
+            }
             let ids = [document.id.clone()];
             self.keep_probes(tale, alias, &report)?;
             match self
@@ -176,8 +204,20 @@ impl IngestHandler {
             decision.version = version;
         }
         tale.report(&report);
-        if let Some(version) = version {
-            self.keep_scores(tale, alias, &report, version)?;
+        let documents = tale.cx.store().documents();
+        match version {
+            Some(version) => {
+                scores::keep(tale, alias, &report, version)?;
+                let gentler = report.decision.as_ref().is_some_and(|d| d.gentler);
+                documents.set_verdict(
+                    &tale.document.id,
+                    match gentler {
+                        true => GateVerdict::Gentler,
+                        false => GateVerdict::Accepted,
+                    },
+                )?;
+            }
+            None => documents.set_verdict(&tale.document.id, GateVerdict::Refused)?,
         }
         tale.tell_decision(&report);
         tale.cx.remember(&told(tale.document), &Value::Bool(true))?;
@@ -190,6 +230,7 @@ impl IngestHandler {
         let mut report = read_report(documents.get(id)?.and_then(|d| d.report))?;
         report.decision = Some(Decision {
             accepted: false,
+            gentler: false,
             reason: reason.to_owned(),
             version: None,
         });
@@ -233,12 +274,17 @@ impl IngestHandler {
         self.conclude(&tale, alias, report, document.version)
     }
 
-    fn live(&self, alias: &AliasName) -> Result<Option<(u64, Adapter)>, JobFailure> {
+    fn live(&self, alias: &AliasName) -> Result<Option<LiveVersion>, JobFailure> {
         match self.registry.resolve(alias.as_str()) {
-            Ok(resolved) => Ok(resolved
-                .version
-                .zip(resolved.adapter)
-                .map(|((_, number), loaded)| (number, Adapter(loaded.lora.clone())))),
+            Ok(resolved) => {
+                let (version, routes) = (resolved.version, resolved.routes);
+                let found = version.zip(resolved.adapter);
+                Ok(found.map(|((_, number), loaded)| LiveVersion {
+                    number,
+                    adapter: Adapter(loaded.lora.clone()),
+                    routes,
+                }))
+            }
             Err(adapters::Error::Unknown { .. }) => Ok(None),
             Err(error) => Err(JobFailure::new("adapter", error.to_string())),
         }
@@ -264,33 +310,13 @@ impl IngestHandler {
         store.insert_many(&tale.document.id, alias.as_str(), &probes)?;
         Ok(())
     }
+}
 
-    fn keep_scores(
-        &self,
-        tale: &Tale,
-        alias: &AliasName,
-        report: &Report,
-        version: u64,
-    ) -> Result<(), JobFailure> {
-        let store = tale.cx.store().probes();
-        let stored = store.for_document(&tale.document.id)?;
-        let scores = stored
-            .iter()
-            .zip(&report.probes)
-            .filter_map(|(stored, probe)| {
-                let after = probe.after.as_ref()?;
-                Some(ProbeScore {
-                    probe_id: stored.id.clone(),
-                    alias: alias.as_str().to_owned(),
-                    version,
-                    correct: after.correct,
-                    logprob: Some(f64::from(after.logprob)),
-                    answer: after.answer.clone(),
-                })
-            });
-        store.record_scores(&scores.collect::<Vec<_>>())?;
-        Ok(())
-    }
+/// What a new version follows.
+struct LiveVersion {
+    number: u64,
+    adapter: Adapter,
+    routes: Option<Routes>,
 }
 
 /// Fails with the first document's reason if the model failed and nothing came to a decision.
@@ -318,22 +344,24 @@ fn told(document: &Document) -> String {
     format!("{}:told", document.id)
 }
 
-/// What the live version has learned, as replay and retention need it.
+/// What the live version has learned, as replay and retention need it, with the documents' ids.
 fn earlier(
     store: &store::Store,
     alias: &AliasName,
     live: Option<u64>,
-) -> Result<Vec<Earlier>, JobFailure> {
+    routes: Option<&Routes>,
+) -> Result<(Vec<String>, Vec<Earlier>), JobFailure> {
     let ancestors = ancestors(store, alias, live)?;
     let documents = store.documents().learned(alias.as_str())?;
-    documents
+    let pairs: Result<Vec<(String, Earlier)>, JobFailure> = documents
         .into_iter()
         .filter(|document| document.version.is_some_and(|v| ancestors.contains(&v)))
         .map(|document| {
             let probes = store.probes().for_document(&document.id)?;
             let report = document.report.unwrap_or_default();
             let texts = report["training_sequences"].clone();
-            Ok(Earlier {
+            let routed = routes.and_then(|r| r.version_of(&document.id));
+            let earlier = Earlier {
                 passage: Passage {
                     title: document.title,
                     text: document.text,
@@ -341,14 +369,20 @@ fn earlier(
                 texts: serde_json::from_value(texts).unwrap_or_default(),
                 probes: probes
                     .into_iter()
-                    .map(|p| Question {
-                        question: p.question,
-                        answer: p.answer,
+                    .map(|p| Probe {
+                        id: p.id,
+                        question: Question {
+                            question: p.question,
+                            answer: p.answer,
+                        },
                     })
                     .collect(),
-            })
+                version: routed.or(live).unwrap_or_default(),
+            };
+            Ok((document.id, earlier))
         })
-        .collect()
+        .collect();
+    Ok(pairs?.into_iter().unzip())
 }
 
 /// The version and those that it continues. After a rollback that is not every version, and an adapter
@@ -375,12 +409,15 @@ fn lineage(document: &Document, report: &Report, options: &IngestOptions) -> Val
     let last = report.attempts.last();
     json!({
         "source": LEARNED,
+        "strategy": options.training.strategy,
         "documents": [{"id": document.id, "title": document.title}],
         "self_edit": options.self_edit,
         "update": last.map(|a| &a.update),
         "score_before": report.score_before,
         "score_after": report.score_after,
         "retention": report.retention,
+        "general": report.general_retention(),
+        "scale": last.and_then(|a| a.scale),
         "training_sequences": report.training_sequences.len(),
         "replayed_sequences": report.replayed_sequences,
     })

@@ -22,6 +22,7 @@ mod facade;
 mod ingest;
 mod prune;
 mod runner;
+mod scores;
 mod subscription;
 mod tale;
 pub mod train;

@@ -1,9 +1,9 @@
-//! The gate: an update goes live only if the new document's probes improve and the probes of earlier
-//! documents stay.
+//! The gate: an update goes live only if the new document's probes improve, the probes of earlier
+//! documents stay, and so does general knowledge, each within its budget.
 
 use super::knowledge::closed_book::{Answer, accuracy, mean_logprob};
 use super::options::{GateMode, GateOptions};
-use super::report::Retention;
+use super::report::{Fallen, Retention};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
@@ -28,6 +28,10 @@ pub struct Evidence<'a> {
     pub before: &'a [Answer],
     pub after: &'a [Answer],
     pub retention: Option<Retention>,
+    /// Of general knowledge, against the base.
+    pub general: Option<Retention>,
+    /// The probes that fell, the deepest fall first.
+    pub fallen: &'a [Fallen],
 }
 
 /// Log-likelihood gain (nats a token) that counts as learning where accuracy cannot rise.
@@ -37,20 +41,76 @@ pub fn judge(evidence: Evidence<'_>, options: &GateOptions) -> Verdict {
     if options.mode == GateMode::Off {
         return Verdict::Accept("the gate is off".into());
     }
-    if let Some(r) = evidence.retention
-        && r.before - r.after > options.retention_budget + f32::EPSILON
-    {
-        return Verdict::Forgot(format!(
-            "of {} probes of earlier documents {} were answered right before and {} after: a loss of \
-             {:.0} %, the budget is {:.0} %",
-            r.probes,
-            count(r.before, r.probes),
-            count(r.after, r.probes),
-            100.0 * (r.before - r.after),
-            100.0 * options.retention_budget
-        ));
+    let budgets = [
+        (
+            evidence.retention,
+            options.retention_budget,
+            "probes of earlier documents",
+            "before",
+        ),
+        (
+            evidence.general,
+            options.general_budget,
+            "general probes",
+            "by the base",
+        ),
+    ];
+    let of_general = |f: &&Fallen| f.title.is_none();
+    for (nth, (retention, budget, what, when)) in budgets.into_iter().enumerate() {
+        let fell = evidence
+            .fallen
+            .iter()
+            .filter(|f| of_general(f) == (nth == 1));
+        if let Some(r) = retention
+            && r.before - r.after > budget + f32::EPSILON
+        {
+            return Verdict::Forgot(format!(
+                "of {} {what} {} were answered right {when} and {} after: a loss of {:.0} %, the \
+                 budget is {:.0} %{}",
+                r.probes,
+                count(r.before, r.probes),
+                count(r.after, r.probes),
+                100.0 * (r.before - r.after),
+                100.0 * budget,
+                told(fell)
+            ));
+        }
     }
     learned(evidence.before, evidence.after, options)
+}
+
+/// Most fallen probes that a reason spells out; the report has them all.
+const TOLD: usize = 3;
+
+fn told<'a>(fallen: impl Iterator<Item = &'a Fallen>) -> String {
+    let all: Vec<&Fallen> = fallen.collect();
+    let shown = all.iter().take(TOLD).map(|f| {
+        let title = f
+            .title
+            .as_ref()
+            .map_or(String::new(), |t| format!(" ({t})"));
+        format!(
+            "\"{}\"{title}, answer \"{}\", now \"{}\", {:.1} nats a token less likely",
+            f.question,
+            f.answer,
+            shortened(&f.now),
+            f.nats
+        )
+    });
+    let shown: Vec<String> = shown.collect();
+    match all.len() {
+        0 => String::new(),
+        n if n > TOLD => format!("; fell: {}; and {} more", shown.join("; "), n - TOLD),
+        _ => format!("; fell: {}", shown.join("; ")),
+    }
+}
+
+fn shortened(answer: &str) -> String {
+    const LONGEST: usize = 80;
+    match answer.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &answer[..end]),
+        None => answer.to_owned(),
+    }
 }
 
 fn learned(before: &[Answer], after: &[Answer], options: &GateOptions) -> Verdict {
@@ -98,18 +158,66 @@ mod tests {
     }
 
     fn verdict(before: usize, after: usize, retention: Option<(f32, f32)>) -> Verdict {
+        judged(before, after, retention, None, &[])
+    }
+
+    fn judged(
+        before: usize,
+        after: usize,
+        retention: Option<(f32, f32)>,
+        general: Option<(f32, f32)>,
+        fallen: &[Fallen],
+    ) -> Verdict {
+        let of_ten = |(before, after)| Retention {
+            probes: 10,
+            before,
+            after,
+        };
         judge(
             Evidence {
                 before: &answers(before, 5),
                 after: &answers(after, 5),
-                retention: retention.map(|(before, after)| Retention {
-                    probes: 10,
-                    before,
-                    after,
-                }),
+                retention: retention.map(of_ten),
+                general: general.map(of_ten),
+                fallen,
             },
             &GateOptions::default(),
         )
+    }
+
+    #[test]
+    fn general_knowledge_has_a_budget_of_its_own_and_what_fell_is_named() {
+        let fell = |title: Option<&str>, question: &str| Fallen {
+            title: title.map(str::to_owned),
+            question: question.into(),
+            answer: "gold".into(),
+            now: "dross".into(),
+            nats: 2.25,
+        };
+        let fallen = [
+            fell(Some("The lamp"), "Who lit it?"),
+            fell(None, "What is 2 plus 2?"),
+        ];
+        let v = judged(0, 5, Some((1.0, 0.9)), Some((1.0, 0.7)), &fallen);
+        let Verdict::Forgot(reason) = v else {
+            panic!("{v:?}");
+        };
+        assert_eq!(
+            reason,
+            "of 10 general probes 10 were answered right by the base and 7 after: a loss of 30 %, \
+             the budget is 20 %; fell: \"What is 2 plus 2?\", answer \"gold\", now \"dross\", 2.2 \
+             nats a token less likely"
+        );
+        let v = judged(0, 5, Some((1.0, 0.5)), Some((1.0, 0.7)), &fallen);
+        assert!(
+            matches!(&v, Verdict::Forgot(r) if r.contains("\"Who lit it?\" (The lamp)")
+                && !r.contains("2 plus 2")),
+            "{v:?}"
+        );
+        assert!(matches!(
+            judged(0, 5, None, Some((1.0, 0.8)), &[]),
+            Verdict::Accept(_)
+        ));
     }
 
     #[test]

@@ -151,6 +151,42 @@ pub struct Trained {
     pub tokens: usize,
 }
 
+/// What a training goes towards besides its texts.
+#[derive(Debug, Clone)]
+pub enum Toward {
+    /// The model as it was (`None`: the base): its own distribution over the same inputs gets `share` of
+    /// every target, so that the loss holds the divergence from it.
+    Old {
+        adapter: Option<Adapter>,
+        share: f32,
+    },
+    /// What a teacher says to the student's own answers, token by token; in place of the texts.
+    Teacher {
+        adapter: Option<Adapter>,
+        lessons: Vec<Lesson>,
+    },
+}
+
+/// An answer of the student, and how the teacher, who sees more, is asked the same.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lesson {
+    pub student: Prompt,
+    pub teacher: Prompt,
+    pub answer: String,
+}
+
+impl Trained {
+    /// The same training, with only a part of its change of `from` (`None`: of the base).
+    pub fn partly(&self, from: Option<&Adapter>, share: f32) -> Result<Trained, ModelError> {
+        let from = from.map(|adapter| &*adapter.0);
+        Ok(Trained {
+            adapter: Adapter(Arc::new(self.adapter.0.part_of_the_way(from, share)?)),
+            losses: Vec::new(),
+            tokens: 0,
+        })
+    }
+}
+
 /// How far a training is: (steps done, steps in all, last loss).
 pub type OnStep<'a> = dyn FnMut(usize, usize, f32) -> bool + Send + 'a;
 
@@ -196,6 +232,20 @@ pub trait Model: Send + Sync {
         trainings: Vec<Training>,
         on_step: &mut OnStep<'_>,
     ) -> Result<Vec<Trained>, ModelError>;
+
+    /// Trains one adapter towards distributions over tokens. A model that cannot tell its distributions
+    /// refuses.
+    fn train_toward(
+        &self,
+        _training: Training,
+        _toward: &Toward,
+        _on_step: &mut OnStep<'_>,
+        _stop: &ShouldStop<'_>,
+    ) -> Result<Trained, ModelError> {
+        let reason =
+            "this model does not tell its distributions, so nothing can be trained towards them";
+        Err(autodidact_engine::Error::Input(reason.into()).into())
+    }
 }
 
 /// A model in the service of one job, with those that help it: whatever is asked of them ends early when
@@ -283,5 +333,15 @@ impl<'a> Interruptible<'a> {
         on_step: &mut OnStep<'_>,
     ) -> Result<Vec<Trained>, ModelError> {
         self.model.train(trainings, on_step)
+    }
+
+    pub fn train_toward(
+        &self,
+        training: Training,
+        toward: &Toward,
+        on_step: &mut OnStep<'_>,
+    ) -> Result<Trained, ModelError> {
+        self.model
+            .train_toward(training, toward, on_step, self.stop)
     }
 }

@@ -3,6 +3,7 @@
 
 use super::grading::Grader;
 use super::model::Update;
+use super::strategy::{Method, Strategy};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -91,8 +92,14 @@ pub struct TrainingOptions {
     pub epochs: usize,
     /// Training sequences an optimizer step.
     pub batch_size: usize,
+    /// What is trained on.
+    pub method: Method,
+    /// What keeps earlier documents. An alias that routes goes on routing unless the request says otherwise.
+    pub strategy: Strategy,
     /// Earlier training sequences replayed for every new one, so that earlier documents stay.
     pub replay: f32,
+    /// With the strategy `kl`, the share of each target that the model as it was decides. 0 to 0.95.
+    pub stay: f32,
 }
 
 /// One LoRA training by itself, without replay.
@@ -149,8 +156,12 @@ pub struct GateOptions {
     pub mode: GateMode,
     /// The new document's probes must be answered better by at least this share (0 to 1).
     pub min_gain: f32,
-    /// Share of the probes of earlier documents that may be lost (0 to 1).
+    /// Share of the probes of earlier documents that one update may lose (0 to 1).
     pub retention_budget: f32,
+    /// Share of the general probes that may be lost against the base, by all updates together (0 to 1).
+    pub general_budget: f32,
+    /// General probes asked around an update, of the hundred there are; 0 asks none. 0 to 100.
+    pub general_probes: usize,
     /// Trainings tried before the update is refused. 1 to 5.
     pub attempts: usize,
     /// Probes the model writes where the document brings no questions.
@@ -178,7 +189,10 @@ impl Default for TrainingOptions {
             learning_rate: 1e-3,
             epochs: 5,
             batch_size: 4,
+            method: Method::default(),
+            strategy: Strategy::default(),
             replay: 1.0,
+            stay: 0.5,
         }
     }
 }
@@ -189,6 +203,8 @@ impl Default for GateOptions {
             mode: GateMode::Probes,
             min_gain: 0.1,
             retention_budget: 0.2,
+            general_budget: 0.2,
+            general_probes: 20,
             attempts: 3,
             probes: 6,
             grader: Grader::default(),
@@ -230,8 +246,11 @@ impl IngestOptions {
         within("training.epochs", t.epochs as f64, 1.0, 100.0)?;
         within("training.batch_size", t.batch_size as f64, 1.0, 64.0)?;
         within("training.replay", t.replay as f64, 0.0, 10.0)?;
+        within("training.stay", t.stay as f64, 0.0, 0.95)?;
         within("gate.min_gain", g.min_gain as f64, 0.0, 1.0)?;
         within("gate.retention_budget", g.retention_budget as f64, 0.0, 1.0)?;
+        within("gate.general_budget", g.general_budget as f64, 0.0, 1.0)?;
+        within("gate.general_probes", g.general_probes as f64, 0.0, 100.0)?;
         within("gate.attempts", g.attempts as f64, 1.0, 5.0)?;
         within("gate.probes", g.probes as f64, 1.0, 32.0)
     }

@@ -3,35 +3,65 @@
 
 use super::knowledge::{Passage, Question};
 use super::model::TrainingText;
+use super::route::{Routable, Router};
 
 /// A document that the alias has learned.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Earlier {
     pub passage: Passage,
     pub texts: Vec<TrainingText>,
-    pub probes: Vec<Question>,
+    pub probes: Vec<Probe>,
+    /// The version that answers questions about it: the live one, or where the alias routes its own.
+    pub version: u64,
+}
+
+/// A stored probe.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probe {
+    pub id: String,
+    pub question: Question,
+}
+
+/// A router between documents, each with its training sequences: it reads title, text and the questions
+/// that are trained on. Not the probes: one that found its document by its own wording would prove nothing.
+pub fn router<'a>(
+    documents: impl IntoIterator<Item = (&'a Passage, &'a [TrainingText])>,
+) -> Router {
+    Router::new(documents.into_iter().map(|(passage, texts)| {
+        let questions = texts.iter().filter_map(|text| match text {
+            TrainingText::Chat { user, .. } => Some(user.as_str()),
+            _ => None,
+        });
+        Routable {
+            title: &passage.title,
+            text: &passage.text,
+            questions: questions.collect(),
+        }
+    }))
 }
 
 /// Most probes of earlier documents asked around one update: bounds its cost as an alias grows.
-const RETENTION_PROBES: usize = 40;
+pub const RETENTION_PROBES: usize = 40;
 
 /// `wanted` sequences, taken evenly: one of each document in turn, newest document first, from the end
-/// of its list (the passage itself comes last there, so it comes first here).
-pub fn sequences(earlier: &[Earlier], wanted: usize) -> Vec<TrainingText> {
-    let texts = earlier.iter().map(|e| e.texts.as_slice());
+/// of its list (the passage itself comes last there, so it comes first here). Where there are more
+/// documents than `wanted`, every update begins with others, so that each gets its turn.
+pub fn sequences<'a>(
+    earlier: impl IntoIterator<Item = &'a Earlier>,
+    wanted: usize,
+) -> Vec<TrainingText> {
+    let texts = earlier.into_iter().map(|e| e.texts.as_slice());
     round_robin(texts.collect(), wanted, true)
 }
 
-/// The probes that stand for all earlier ones, with their document's title.
-pub fn probes(earlier: &[Earlier]) -> Vec<(String, Question)> {
-    let titled: Vec<Vec<(String, Question)>> = earlier
+/// The probes that stand for all earlier ones (at most [`RETENTION_PROBES`]), with their document's title.
+pub fn probes(earlier: &[Earlier]) -> Vec<(String, Probe)> {
+    let titled: Vec<Vec<(String, Probe)>> = earlier
         .iter()
         .map(|e| {
             let title = &e.passage.title;
-            e.probes
-                .iter()
-                .map(|q| (title.clone(), q.clone()))
-                .collect()
+            let probes = e.probes.iter();
+            probes.map(|p| (title.clone(), p.clone())).collect()
         })
         .collect();
     round_robin(
@@ -41,7 +71,12 @@ pub fn probes(earlier: &[Earlier]) -> Vec<(String, Question)> {
     )
 }
 
-fn round_robin<T: Clone>(lists: Vec<&[T]>, wanted: usize, from_end: bool) -> Vec<T> {
+fn round_robin<T: Clone>(mut lists: Vec<&[T]>, wanted: usize, from_end: bool) -> Vec<T> {
+    // Every document was an update: each update goes on about where the one before it ended.
+    if lists.len() > wanted {
+        let turned = (lists.len() - wanted) * wanted % lists.len();
+        lists.rotate_right(turned);
+    }
     let longest = lists.iter().map(|l| l.len()).max().unwrap_or(0);
     (0..longest)
         .flat_map(|i| {
@@ -62,6 +97,7 @@ fn round_robin<T: Clone>(lists: Vec<&[T]>, wanted: usize, from_end: bool) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     fn earlier(name: &str, n: usize) -> Earlier {
         let text = |i| format!("{name}{i}");
@@ -74,11 +110,15 @@ mod tests {
                 .map(|i| TrainingText::Text { text: text(i) })
                 .collect(),
             probes: (0..n)
-                .map(|i| Question {
-                    question: text(i),
-                    answer: String::new(),
+                .map(|i| Probe {
+                    id: text(i),
+                    question: Question {
+                        question: text(i),
+                        answer: String::new(),
+                    },
                 })
                 .collect(),
+            version: 1,
         }
     }
 
@@ -93,8 +133,23 @@ mod tests {
             })
             .collect();
         assert_eq!(texts, ["c1", "b0", "a2", "c0", "a1"]);
-        let asked: Vec<_> = probes(&all).into_iter().map(|(_, q)| q.question).collect();
+        let asked: Vec<_> = probes(&all).into_iter().map(|(_, p)| p.id).collect();
         assert_eq!(asked, ["c0", "b0", "a0", "c1", "a1", "a2"]);
         assert!(sequences(&all, 0).is_empty());
+    }
+
+    #[test]
+    fn an_update_asks_no_more_than_its_bound_and_in_time_everything() {
+        let all: Vec<Earlier> = (0..200).map(|i| earlier(&format!("d{i}-"), 3)).collect();
+        let mut asked = HashSet::new();
+        for learned in RETENTION_PROBES..all.len() {
+            let probes = probes(&all[..learned]);
+            assert_eq!(probes.len(), RETENTION_PROBES);
+            asked.extend(probes.into_iter().map(|(_, p)| p.id));
+        }
+        // Every document learned in the first half was asked about while the second half was learned.
+        for document in 0..100 {
+            assert!(asked.contains(&format!("d{document}-0")), "{document}");
+        }
     }
 }

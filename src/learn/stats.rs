@@ -45,6 +45,32 @@ pub fn estimate(clusters: &[Vec<f32>]) -> Estimate {
     }
 }
 
+/// The ratio of two means, and its interval; cluster by cluster the two belong together.
+pub fn estimate_ratio(over: &[Vec<f32>], under: &[Vec<f32>]) -> Estimate {
+    let ratio = |drawn: &[usize]| {
+        let of = |clusters: &[Vec<f32>]| mean(drawn.iter().flat_map(|i| &clusters[*i]));
+        match of(under) {
+            0.0 => 0.0,
+            under => of(over) / under,
+        }
+    };
+    let all: Vec<usize> = (0..over.len().min(under.len())).collect();
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut ratios: Vec<f32> = (0..RESAMPLES)
+        .map(|_| {
+            let drawn = all.iter().map(|_| rng.random_range(0..all.len()));
+            ratio(&drawn.collect::<Vec<_>>())
+        })
+        .collect();
+    ratios.sort_by(f32::total_cmp);
+    Estimate {
+        mean: ratio(&all),
+        low: ratios[RESAMPLES * 25 / 1000],
+        high: ratios[RESAMPLES * 975 / 1000],
+        n: over.iter().map(Vec::len).sum(),
+    }
+}
+
 fn mean<'a>(values: impl Iterator<Item = &'a f32>) -> f32 {
     let (mut sum, mut n) = (0.0, 0);
     for v in values {
@@ -77,7 +103,20 @@ mod tests {
     }
 
     #[test]
+    fn a_ratio_of_proportional_clusters_has_no_spread() {
+        let under: Vec<Vec<f32>> = (1..9).map(|i| vec![i as f32; 3]).collect();
+        let over: Vec<Vec<f32>> = (1..9).map(|i| vec![i as f32 * 0.5; 3]).collect();
+        let half = estimate_ratio(&over, &under);
+        assert!(
+            (half.mean - 0.5).abs() < 1e-6 && half.high - half.low < 1e-5,
+            "{half:?}"
+        );
+        assert_eq!(estimate_ratio(&[vec![1.0]], &[vec![0.0]]).mean, 0.0);
+    }
+
+    #[test]
     fn nothing_measured_is_zero() {
+        assert_eq!(estimate_ratio(&[], &[]).n, 0);
         assert_eq!(estimate(&[]).n, 0);
         let all = estimate(&[vec![1.0], vec![1.0]]);
         assert_eq!((all.low, all.high), (1.0, 1.0));

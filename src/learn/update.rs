@@ -1,18 +1,25 @@
 //! One document becomes an adapter (SEAL's inner loop, with a gate): the model writes its notes, the
 //! probes are fixed, asked, the adapter is trained, and the probes are asked again.
 
+use super::asking::Asking;
+use super::distill;
 use super::gate::{Evidence, Verdict, judge};
 use super::journal::{Journal, Stop, step};
-use super::knowledge::closed_book::{Answer, accuracy, answer_all, ask, closed_book};
+use super::knowledge::closed_book::{Answer, accuracy};
 use super::knowledge::self_edit::SelfEdit;
 use super::knowledge::sequences::training_texts;
 use super::knowledge::{Passage, Question, questions, self_edit};
-use super::model::{Adapter, Interruptible, Model, Prompt, Training, TrainingText, Update};
-use super::options::IngestOptions;
+use super::mind::Load;
+use super::model::{
+    Adapter, Interruptible, Model, Toward, Trained, Training, TrainingText, Update,
+};
+use super::options::{GateMode, IngestOptions};
 use super::replay::{self, Earlier};
-use super::report::{Attempt, Decision, Origin, ProbeReport, Report, Retention};
+use super::report::{Attempt, Decision, GeneralProbe, Origin, ProbeReport, Report, RetainedProbe};
+use super::strategy::{Method, Strategy};
 use super::text_model::Helpers;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// What an update starts from.
@@ -20,14 +27,33 @@ pub struct Start<'a> {
     pub passage: &'a Passage,
     /// The caller's questions; where there are none the model writes its own.
     pub given: &'a [Question],
-    /// The live version; the new one continues it.
-    pub live: Option<&'a Adapter>,
+    /// The live version; unless it routes, the new one continues it.
+    pub live: Option<Live<'a>>,
     /// Documents the live version has learned, oldest first.
     pub earlier: &'a [Earlier],
+    /// Brings the adapter of another version, where the alias routes.
+    pub load: &'a Load<'a>,
     pub options: &'a IngestOptions,
     /// The teacher and the judge, where the options ask for them.
     pub helpers: &'a Helpers,
 }
+
+/// What answers for the alias now.
+#[derive(Clone, Copy)]
+pub struct Live<'a> {
+    pub version: u64,
+    pub adapter: &'a Adapter,
+    /// Its questions are routed to the versions of the earlier documents; those about none of them go to
+    /// this version, or to the base.
+    pub routed: Option<Option<u64>>,
+}
+
+/// Adapters that an alias routes between at most; from then on a document is trained into the adapter of
+/// the one most like it. Bounds what an alias costs, however many documents it learns.
+pub const MAX_ROUTES: usize = 32;
+
+/// How much of its change is kept of an adapter that forgot too much, before it is trained anew.
+const GENTLER_SCALE: f32 = 0.5;
 
 /// The adapter, where the gate let it through; the report either way.
 pub struct Outcome {
@@ -97,7 +123,7 @@ impl Run<'_> {
             step(self.journal, "probes", || match self.start.given {
                 [] => Ok(questions::write(
                     self.model,
-                    self.start.live,
+                    self.start.live.map(|live| live.adapter),
                     passage,
                     &self.report.training_sequences,
                     options.gate.probes,
@@ -130,37 +156,51 @@ impl Run<'_> {
         let clock = Instant::now();
         self.journal
             .progress("before", 0.35, "asking before learning");
-        let (answers, retained): (Vec<Answer>, Vec<Answer>) = step(self.journal, "before", || {
-            Ok((
-                self.ask_new(self.start.live)?,
-                self.ask_earlier(self.start.live)?,
-            ))
-        })?;
+        let asking = self.asking();
+        let answers: Vec<Answer> = step(self.journal, "before_own", || asking.own(None))?;
+        let retained: Vec<Answer> = step(self.journal, "before_earlier", || asking.earlier(None))?;
+        let general: Vec<Answer> = step(self.journal, "before_general", || asking.base_general())?;
+        let (earlier, questions) = (asking.earlier_probes, asking.general_questions);
         self.tell_score("before", &answers);
         self.report.score_before = Some(accuracy(&answers));
-        self.report.retention = (!retained.is_empty()).then(|| Retention {
-            probes: retained.len(),
-            before: accuracy(&retained),
-            after: accuracy(&retained),
-        });
         for (probe, answer) in self.report.probes.iter_mut().zip(answers) {
             probe.before = Some(answer);
         }
+        let retained = earlier.into_iter().zip(retained);
+        let retained = retained.map(|((title, probe), before)| RetainedProbe {
+            probe: probe.id,
+            title,
+            question: probe.question.question,
+            answer: probe.question.answer,
+            before,
+            after: None,
+        });
+        self.report.retained = retained.collect();
+        let general = questions.into_iter().zip(general);
+        let general = general.map(|(q, before)| GeneralProbe {
+            question: q.question,
+            answer: q.answer,
+            before,
+            after: None,
+        });
+        self.report.general = general.collect();
+        self.report.retention = self.report.retention();
         self.done("before", clock);
         Ok(())
     }
 
     fn train_until_accepted(mut self) -> Result<Outcome, Stop> {
         let options = self.start.options;
-        if options.gate.mode != super::options::GateMode::Off && self.report.probes.is_empty() {
+        if options.gate.mode != GateMode::Off && self.report.probes.is_empty() {
             let reason = "no question about the document could be written that the model answers \
                           right with the document in sight and wrong without it, so nothing can be \
                           proven; send questions with the document, or set gate.mode to \"off\"";
-            return Ok(self.decide(None, reason.to_owned()));
+            return Ok(self.decide(None, false, reason.to_owned()));
         }
         let training = &options.training;
+        let init = self.beginning()?;
         // What continues an adapter keeps its shape.
-        let shape = self.start.live.map(|live| &live.0.config);
+        let shape = init.as_ref().map(|adapter| &adapter.0.config);
         let mut update = Update {
             rank: shape.map_or(training.rank, |s| s.rank),
             alpha: shape.map_or(training.alpha, |s| s.alpha),
@@ -169,106 +209,194 @@ impl Run<'_> {
             batch_size: training.batch_size,
             seed: options.seed,
         };
-        let mut replay = training.replay;
-        loop {
-            let nth = self.report.attempts.len();
-            let (adapter, verdict) = self.attempt(&update, replay)?;
-            let reason = verdict.reason().to_owned();
-            match verdict {
-                Verdict::Accept(_) => return Ok(self.decide(Some(adapter), reason)),
-                _ if nth + 1 == options.gate.attempts => {
-                    return Ok(self.decide(
-                        None,
-                        format!("refused after {} attempts: {reason}", nth + 1),
-                    ));
+        let mut replay = match training.strategy.replays() {
+            true => training.replay,
+            false => 0.0,
+        };
+        let mut gentler = false;
+        for nth in 1.. {
+            let trained = self.train(&update, replay, init.as_ref())?;
+            let (whole, mut reason) = match self.examine(&trained, &update, None)? {
+                Verdict::Accept(reason) => {
+                    return Ok(self.decide(Some(trained.adapter), gentler, reason));
                 }
-                Verdict::Weak(_) => update.epochs = (update.epochs * 3).div_ceil(2),
-                Verdict::Forgot(_) => {
-                    update.learning_rate *= 0.5;
+                Verdict::Weak(reason) => (Verdict::Weak(String::new()), reason),
+                Verdict::Forgot(reason) => (Verdict::Forgot(String::new()), reason),
+            };
+            let forgot = matches!(whole, Verdict::Forgot(_));
+            if forgot {
+                // A part of the change may be within the budgets, and costs no training.
+                gentler = true;
+                let part = trained.partly(init.as_ref(), GENTLER_SCALE)?;
+                match self.examine(&part, &update, Some(GENTLER_SCALE))? {
+                    Verdict::Accept(reason) => {
+                        return Ok(self.decide(Some(part.adapter), gentler, reason));
+                    }
+                    other => reason = format!("{reason}. Half of the change: {}", other.reason()),
+                }
+            }
+            if nth == options.gate.attempts {
+                let reason = format!("refused after {nth} attempts: {reason}");
+                return Ok(self.decide(None, gentler, reason));
+            }
+            if forgot {
+                update.learning_rate *= 0.5;
+                if training.strategy.replays() {
                     replay = (replay * 2.0).max(1.0);
                 }
+            } else {
+                update.epochs = (update.epochs * 3).div_ceil(2);
             }
             update.seed = update.seed.wrapping_add(1);
         }
+        unreachable!("the last attempt returns")
     }
 
-    /// One training from the live version, and the questions asked of its result.
-    fn attempt(&mut self, update: &Update, replay: f32) -> Result<(Adapter, Verdict), Stop> {
+    /// The adapter that is trained further; `None`: a fresh one.
+    fn beginning(&mut self) -> Result<Option<Adapter>, Stop> {
+        let Start { live, earlier, .. } = self.start;
+        self.report.continued = None;
+        if self.start.options.training.strategy != Strategy::Route {
+            self.report.continued = live.map(|l| l.version);
+            return Ok(live.map(|l| l.adapter.clone()));
+        }
+        let versions: BTreeSet<u64> = earlier.iter().map(|e| e.version).collect();
+        if versions.len() < MAX_ROUTES {
+            return Ok(None);
+        }
+        let nearest = self.asking().most_like();
+        let version = nearest.map(|i| earlier[i].version);
+        self.report.continued = version;
+        version.map(|v| (self.start.load)(v)).transpose()
+    }
+
+    /// One training, from where it begins.
+    fn train(
+        &mut self,
+        update: &Update,
+        replay: f32,
+        init: Option<&Adapter>,
+    ) -> Result<Trained, Stop> {
         self.journal.check()?;
         let clock = Instant::now();
-        let nth = self.report.attempts.len();
+        let Start {
+            passage, options, ..
+        } = self.start;
+        let nth = self.report.trainings() + 1;
         let mut texts: Vec<TrainingText> = self.report.training_sequences.clone();
+        let (method, strategy) = (options.training.method, options.training.strategy);
+        let replay = match method {
+            Method::Text => replay,
+            Method::Distill => 0.0,
+        };
         let wanted = (replay * texts.len() as f32).round() as usize;
-        let replayed = replay::sequences(self.start.earlier, wanted);
-        let replayed_sequences = replayed.len();
+        let replayed = replay::sequences(self.replayable(), wanted);
+        self.report.replayed_sequences = replayed.len();
         texts.extend(replayed);
         let training = Training {
             texts,
             update: update.clone(),
-            init: self.start.live.cloned(),
+            init: init.cloned(),
         };
         let journal = self.journal;
         let mut stop = Ok(());
-        let trained = self.model.train(vec![training], &mut |done, steps, loss| {
+        let mut on_step = |done: usize, steps: usize, loss: f32| {
             let share = done as f32 / steps as f32;
             let message = format!("step {done} of {steps}, loss {loss:.3}");
             journal.progress("training", 0.4 + 0.45 * share, &message);
             journal.event(
                 "train",
-                json!({"attempt": nth + 1, "step": done, "steps": steps, "loss": loss}),
+                json!({"attempt": nth, "step": done, "steps": steps, "loss": loss}),
             );
             stop = journal.check();
             stop.is_ok()
-        });
+        };
+        let model = self.model;
+        let trained = match (method, strategy) {
+            (Method::Distill, _) => distill::train(model, passage, training, &mut on_step),
+            (Method::Text, Strategy::Kl) => {
+                let toward = Toward::Old {
+                    adapter: init.cloned(),
+                    share: options.training.stay,
+                };
+                let trained = model.train_toward(training, &toward, &mut on_step);
+                trained.map_err(Stop::from)
+            }
+            (Method::Text, _) => {
+                let trained = model.train(vec![training], &mut on_step);
+                let one = |mut all: Vec<Trained>| all.pop().expect("one adapter for one training");
+                trained.map(one).map_err(Stop::from)
+            }
+        };
         stop?;
-        let trained = trained?.pop().expect("one adapter for one training");
+        let trained = trained?;
+        self.done("training", clock);
+        Ok(trained)
+    }
 
+    /// What is in danger: what the trained adapter has learned before.
+    fn replayable(&self) -> Vec<&Earlier> {
+        let Start {
+            earlier, options, ..
+        } = self.start;
+        let routes = options.training.strategy == Strategy::Route;
+        let in_it = |e: &&Earlier| !routes || self.report.continued == Some(e.version);
+        earlier.iter().filter(in_it).collect()
+    }
+
+    /// The questions asked of a training's result, and what the gate says of the answers.
+    fn examine(
+        &mut self,
+        trained: &Trained,
+        update: &Update,
+        scale: Option<f32>,
+    ) -> Result<Verdict, Stop> {
+        let clock = Instant::now();
         self.journal
             .progress("after", 0.87, "asking after learning");
-        let after = self.ask_new(Some(&trained.adapter))?;
-        let retained = self.ask_earlier(Some(&trained.adapter))?;
-        let retention = self.report.retention.map(|r| Retention {
-            after: accuracy(&retained),
-            ..r
-        });
-        let before: Vec<Answer> = self
-            .report
-            .probes
-            .iter()
-            .filter_map(|p| p.before.clone())
-            .collect();
+        let asking = self.asking();
+        let after = asking.own(Some(&trained.adapter))?;
+        let earlier = asking.earlier(Some(&trained.adapter))?;
+        let general = asking.general(&trained.adapter)?;
+        self.tell_score("after", &after);
+        self.report.answered(&after, earlier, general);
+        let probes = self.report.probes.iter();
+        let before: Vec<Answer> = probes.filter_map(|p| p.before.clone()).collect();
+        let fallen = self.report.fallen();
+        let retention = self.report.retention();
+        let general = self.report.general_retention();
         let evidence = Evidence {
             before: &before,
             after: &after,
             retention,
+            general,
+            fallen: &fallen,
         };
         let verdict = judge(evidence, &self.start.options.gate);
-        self.tell_score("after", &after);
-        self.report.attempts.push(Attempt {
+        let attempt = Attempt {
             update: update.clone(),
-            replayed_sequences,
-            losses: trained.losses,
+            replayed_sequences: self.report.replayed_sequences,
+            losses: trained.losses.clone(),
             tokens: trained.tokens,
             seconds: clock.elapsed().as_secs_f32(),
             score: accuracy(&after),
-            answers: after.clone(),
             retention,
+            general,
+            answers: after,
+            fallen,
+            scale,
             accepted: matches!(verdict, Verdict::Accept(_)),
             reason: verdict.reason().to_owned(),
-        });
-        self.report.replayed_sequences = replayed_sequences;
-        self.report.score_after = Some(accuracy(&after));
-        self.report.retention = retention;
-        for (probe, answer) in self.report.probes.iter_mut().zip(after) {
-            probe.after = Some(answer);
-        }
-        self.done("training", clock);
-        Ok((trained.adapter, verdict))
+        };
+        self.report.attempts.push(attempt);
+        self.done("after", clock);
+        Ok(verdict)
     }
 
-    fn decide(mut self, adapter: Option<Adapter>, reason: String) -> Outcome {
+    fn decide(mut self, adapter: Option<Adapter>, gentler: bool, reason: String) -> Outcome {
         self.report.decision = Some(Decision {
             accepted: adapter.is_some(),
+            gentler: gentler && adapter.is_some(),
             reason,
             version: None,
         });
@@ -279,20 +407,8 @@ impl Run<'_> {
         }
     }
 
-    fn ask_new(&self, adapter: Option<&Adapter>) -> Result<Vec<Answer>, Stop> {
-        let questions: Vec<Question> = self.report.probes.iter().map(question_of).collect();
-        let items = closed_book(&self.start.passage.title, &questions);
-        let grader = self.start.options.gate.grader;
-        Ok(answer_all(self.model, adapter, &items, grader)?)
-    }
-
-    fn ask_earlier(&self, adapter: Option<&Adapter>) -> Result<Vec<Answer>, Stop> {
-        let items: Vec<(Prompt, String)> = replay::probes(self.start.earlier)
-            .into_iter()
-            .map(|(title, q)| (ask(&title, &q.question), q.answer))
-            .collect();
-        let grader = self.start.options.gate.grader;
-        Ok(answer_all(self.model, adapter, &items, grader)?)
+    fn asking(&self) -> Asking<'_> {
+        Asking::new(self.model, self.start, &self.report)
     }
 
     fn tell_score(&self, when: &str, answers: &[Answer]) {
@@ -310,12 +426,5 @@ impl Run<'_> {
     fn done(&mut self, stage: &str, clock: Instant) {
         *self.report.seconds.entry(stage.to_owned()).or_default() += clock.elapsed().as_secs_f32();
         self.journal.report(&self.report);
-    }
-}
-
-fn question_of(probe: &ProbeReport) -> Question {
-    Question {
-        question: probe.question.clone(),
-        answer: probe.answer.clone(),
     }
 }

@@ -2,8 +2,8 @@
 //! batches go to the scheduler behind people's requests.
 
 use crate::learn::model::{
-    Adapter, Learn, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
-    TrainingText, Turn,
+    Adapter, Learn, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Toward, Trained,
+    Training, TrainingText, Turn,
 };
 use autodidact_engine::chat::Message;
 use autodidact_engine::sampler::SamplingParams;
@@ -19,8 +19,8 @@ use std::sync::{Arc, OnceLock};
 
 #[derive(Clone)]
 pub struct LocalModel {
-    engine: Engine,
-    priority: Priority,
+    pub(super) engine: Engine,
+    pub(super) priority: Priority,
     /// Made at the first prompt that has a schema.
     grammars: Arc<OnceLock<Grammars>>,
 }
@@ -124,7 +124,11 @@ impl LocalModel {
         if let Some(first) = supervised.first_mut() {
             *first = false;
         }
-        Ok(Example { tokens, supervised })
+        Ok(Example {
+            tokens,
+            supervised,
+            soft: Vec::new(),
+        })
     }
 
     fn grammar(&self, schema: &Value) -> Result<Grammar, Error> {
@@ -161,7 +165,7 @@ impl LocalModel {
     }
 }
 
-fn stack(adapter: Option<&Adapter>) -> Vec<Arc<Lora>> {
+pub(super) fn stack(adapter: Option<&Adapter>) -> Vec<Arc<Lora>> {
     adapter.map(|a| a.0.clone()).into_iter().collect()
 }
 
@@ -233,6 +237,29 @@ impl Model for LocalModel {
     ) -> Result<Vec<Trained>, ModelError> {
         let requests = trainings.iter().map(|t| self.train_request(t));
         let requests: Vec<TrainRequest> = requests.collect::<Result<_, Error>>()?;
+        self.run(requests, on_step)
+    }
+
+    fn train_toward(
+        &self,
+        training: Training,
+        toward: &Toward,
+        on_step: &mut OnStep<'_>,
+        stop: &ShouldStop<'_>,
+    ) -> Result<Trained, ModelError> {
+        let mut request = self.train_request(&training)?;
+        request.examples = self.soft_examples(&request.examples, toward, stop)?.into();
+        let trained = self.run(vec![request], on_step)?.pop();
+        Ok(trained.expect("one adapter for one training"))
+    }
+}
+
+impl LocalModel {
+    fn run(
+        &self,
+        requests: Vec<TrainRequest>,
+        on_step: &mut OnStep<'_>,
+    ) -> Result<Vec<Trained>, ModelError> {
         let tokens: Vec<usize> = requests.iter().map(tokens_trained).collect();
         let stopped = Arc::new(AtomicBool::new(false));
         let (sender, reports) = mpsc::channel();
@@ -273,7 +300,7 @@ impl Model for LocalModel {
 }
 
 /// The engine's word for it, in learning's words.
-fn stopped(error: Error) -> ModelError {
+pub(super) fn stopped(error: Error) -> ModelError {
     match error {
         Error::Cancelled => ModelError::Stopped,
         other => other.into(),

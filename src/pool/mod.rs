@@ -7,6 +7,7 @@ mod local_text;
 mod open;
 mod openai;
 mod prefill;
+mod soft;
 pub mod tasks;
 
 pub use local::LocalModel;

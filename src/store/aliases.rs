@@ -254,6 +254,7 @@ impl Aliases<'_> {
                 )?;
             }
             tx.execute("DELETE FROM documents WHERE alias = ?1", [alias])?;
+            tx.execute("DELETE FROM general_scores WHERE alias = ?1", [alias])?;
             tx.execute("DELETE FROM aliases WHERE name = ?1", [alias])?;
             Ok(Ok(()))
         })?

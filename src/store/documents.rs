@@ -21,6 +21,17 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// What the gate said of an update.
+    pub enum GateVerdict {
+        /// At its first attempt, or after longer training.
+        Accepted = "accepted",
+        /// After an attempt that forgot too much.
+        Gentler = "gentler",
+        Refused = "refused",
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Document {
     pub id: String,
@@ -157,6 +168,28 @@ impl Documents<'_> {
                 params![id, state, version.map(|v| v as i64), now()],
             )?;
             Ok(())
+        })
+    }
+
+    /// What the gate said, to be counted.
+    pub fn set_verdict(&self, id: &str, verdict: GateVerdict) -> Result<()> {
+        self.0.write("set the verdict on a document", |tx| {
+            tx.execute(
+                "UPDATE documents SET verdict = ?2 WHERE id = ?1",
+                params![id, verdict],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// How many updates ended with each verdict; those that none did are left out.
+    pub fn verdicts(&self) -> Result<Vec<(GateVerdict, u64)>> {
+        self.0.read("count verdicts", |c| {
+            c.prepare_cached(
+                "SELECT verdict, count(*) FROM documents WHERE verdict IS NOT NULL GROUP BY verdict",
+            )?
+            .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?
+            .collect()
         })
     }
 

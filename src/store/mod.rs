@@ -31,13 +31,13 @@ mod tasks;
 pub use aliases::{Alias, Aliases, Expected, NewVersion, Version};
 pub use blobs::{BlobGuard, Blobs, digest};
 pub use documents::{
-    Document, DocumentFilter, DocumentState, DocumentSummary, Documents, NewDocument,
+    Document, DocumentFilter, DocumentState, DocumentSummary, Documents, GateVerdict, NewDocument,
 };
 pub use error::{Error, Result};
 pub use events::{Event, Events};
 pub use idempotency::IdempotencyKey;
 pub use jobs::{Job, JobError, JobFilter, JobKind, JobState, Jobs, NewJob, Progress, Submission};
-pub use probes::{NewProbe, Probe, ProbeOrigin, ProbeScore, Probes};
+pub use probes::{DocumentScore, GeneralScore, NewProbe, Probe, ProbeOrigin, ProbeScore, Probes};
 pub use queue::{Outcome, Transition};
 pub use tasks::Tasks;
 

@@ -1,6 +1,7 @@
 //! Probes: stored questions with answers, and what each version of the alias answered to them.
 //!
-//! A score row is one cell of the forgetting matrix: probe (hence document) × version.
+//! A score row is one cell of the forgetting matrix: probe (hence document) × version; version 0 is the
+//! base. Each update writes a bounded number of them (see `learn::replay`).
 
 use super::error::Result;
 use super::sql::text_enum;
@@ -45,6 +46,25 @@ pub struct ProbeScore {
     pub logprob: Option<f64>,
     /// What the model said.
     pub answer: String,
+}
+
+/// A score with the document its probe belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DocumentScore {
+    pub document_id: String,
+    pub probe_id: String,
+    pub version: u64,
+    pub correct: bool,
+    pub logprob: Option<f64>,
+}
+
+/// What a version knows of general things, beside what the base knows of the same questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GeneralScore {
+    pub version: u64,
+    pub probes: u64,
+    pub base_correct: u64,
+    pub correct: u64,
 }
 
 pub struct Probes<'a>(pub(super) &'a Store);
@@ -97,12 +117,13 @@ impl Probes<'_> {
         })
     }
 
-    /// Keeps what a version scored; the same cell written again replaces the first.
+    /// Keeps what versions scored; the same cell written again replaces the first. A score of a probe
+    /// that is gone, because its document was deleted meanwhile, is dropped.
     pub fn record_scores(&self, scores: &[ProbeScore]) -> Result<()> {
         self.0.write("store probe scores", |tx| {
             let mut insert = tx.prepare_cached(
                 "INSERT OR REPLACE INTO scores (probe_id, alias, version, correct, logprob, answer)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM probes WHERE id = ?1)",
             )?;
             for s in scores {
                 insert.execute(params![
@@ -115,6 +136,65 @@ impl Probes<'_> {
                 ])?;
             }
             Ok(())
+        })
+    }
+
+    /// What the versions from `first` on were asked, and the base; for the forgetting matrix.
+    pub fn scores_since(&self, alias: &str, first: u64) -> Result<Vec<DocumentScore>> {
+        self.0.read("read probe scores", |c| {
+            c.prepare_cached(
+                "SELECT document_id, probe_id, version, correct, logprob
+                 FROM scores JOIN probes ON probes.id = probe_id
+                 WHERE scores.alias = ?1 AND (version = 0 OR version >= ?2)
+                 ORDER BY version, probe_id",
+            )?
+            .query_map(params![alias, first as i64], |row| {
+                Ok(DocumentScore {
+                    document_id: row.get(0)?,
+                    probe_id: row.get(1)?,
+                    version: row.get::<_, i64>(2)? as u64,
+                    correct: row.get(3)?,
+                    logprob: row.get(4)?,
+                })
+            })?
+            .collect()
+        })
+    }
+
+    /// Keeps what a version knows of general things; written again it replaces the first.
+    pub fn record_general(&self, alias: &str, score: GeneralScore) -> Result<()> {
+        self.0.write("store general scores", |tx| {
+            tx.execute(
+                "INSERT OR REPLACE INTO general_scores VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![
+                    alias,
+                    score.version as i64,
+                    score.probes as i64,
+                    score.base_correct as i64,
+                    score.correct as i64
+                ],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// By version.
+    pub fn general_since(&self, alias: &str, first: u64) -> Result<Vec<GeneralScore>> {
+        self.0.read("read general scores", |c| {
+            c.prepare_cached(
+                "SELECT version, probes, base_correct, correct FROM general_scores
+                 WHERE alias = ?1 AND version >= ?2 ORDER BY version",
+            )?
+            .query_map(params![alias, first as i64], |row| {
+                let number = |i| row.get::<_, i64>(i).map(|n| n as u64);
+                Ok(GeneralScore {
+                    version: number(0)?,
+                    probes: number(1)?,
+                    base_correct: number(2)?,
+                    correct: number(3)?,
+                })
+            })?
+            .collect()
         })
     }
 }

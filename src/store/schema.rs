@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
 
-const MIGRATIONS: &[&str] = &[INITIAL, TASKS];
+const MIGRATIONS: &[&str] = &[INITIAL, TASKS, RETENTION];
 
 const INITIAL: &str = "
 CREATE TABLE jobs (
@@ -131,6 +131,20 @@ CREATE TABLE tasks (
     fence INTEGER NOT NULL,
     expires_at TEXT,
     PRIMARY KEY (job_id, key)
+) STRICT;
+";
+
+/// What the gate said of each document, to be counted; and what each version knows of general things.
+const RETENTION: &str = "
+ALTER TABLE documents ADD COLUMN verdict TEXT;
+
+CREATE TABLE general_scores (
+    alias TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    probes INTEGER NOT NULL,
+    base_correct INTEGER NOT NULL,
+    correct INTEGER NOT NULL,
+    PRIMARY KEY (alias, version)
 ) STRICT;
 ";
 

@@ -17,5 +17,6 @@ mod openai_python;
 mod openapi;
 mod pages;
 mod python;
+mod retention;
 mod streams;
 mod train;

@@ -52,7 +52,7 @@ impl Head<'_> {
         scores
     }
 
-    /// The nll of each target; the gradient of `Σ weight · nll` is added to `d_h`.
+    /// The nll of each target (ascending rows); the gradient of `Σ weight · nll` is added to `d_h`.
     pub fn backward(
         &self,
         h: &[f32],
@@ -62,25 +62,31 @@ impl Head<'_> {
     ) -> Vec<f32> {
         let (vocab, hidden) = (self.linear.outputs, self.norm.len());
         let mut nll = Vec::with_capacity(targets.len());
-        for targets in targets.chunks(self.block()) {
-            let x = temp.x.of(targets.len() * hidden);
-            self.gather(h, targets.iter().map(|t| t.row), x);
-            let logits = temp.logits.of(targets.len() * vocab);
+        // The targets of one row share its logits.
+        let rows: Vec<&[Target]> = targets.chunk_by(|a, b| a.row == b.row).collect();
+        for rows in rows.chunks(self.block()) {
+            let x = temp.x.of(rows.len() * hidden);
+            self.gather(h, rows.iter().map(|r| r[0].row), x);
+            let logits = temp.logits.of(rows.len() * vocab);
             self.linear.forward(x, logits, Into::Set, &mut temp.packed);
-            let rows = logits.par_chunks_exact_mut(vocab).zip(targets);
-            nll.par_extend(rows.map(|(logits, target)| {
-                let token = target.token as usize;
-                let chosen = logits[token];
+            let of_rows = logits.par_chunks_exact_mut(vocab).zip(rows);
+            nll.par_extend(of_rows.flat_map_iter(|(logits, targets)| {
+                let chosen: Vec<f32> = targets.iter().map(|t| logits[t.token as usize]).collect();
+                let weight: f32 = targets.iter().map(|t| t.weight).sum();
                 let top = math::max(logits);
                 let sum = math::exp_sum(logits, 1.0, top);
-                math::scale(logits, target.weight / sum);
-                logits[token] -= target.weight;
-                top + sum.ln() - chosen
+                math::scale(logits, weight / sum);
+                for target in *targets {
+                    logits[target.token as usize] -= target.weight;
+                }
+                chosen
+                    .into_iter()
+                    .map(move |chosen| top + sum.ln() - chosen)
             }));
-            let d_x = temp.d_x.of(targets.len() * hidden);
+            let d_x = temp.d_x.of(rows.len() * hidden);
             self.linear.input_grad(logits, d_x, &mut temp.packed);
-            for (target, d_x) in targets.iter().zip(d_x.chunks_exact(hidden)) {
-                let row = target.row * hidden..(target.row + 1) * hidden;
+            for (targets, d_x) in rows.iter().zip(d_x.chunks_exact(hidden)) {
+                let row = targets[0].row * hidden..(targets[0].row + 1) * hidden;
                 math::rms_norm_grad(&h[row.clone()], self.norm, self.eps, d_x, &mut d_h[row]);
             }
         }

@@ -1,5 +1,6 @@
 //! LoRA: a low-rank correction `(alpha / rank) · B · A` beside a frozen linear layer (arXiv 2106.09685).
 
+mod between;
 pub mod peft;
 
 use crate::config::{ModelConfig, Projection};

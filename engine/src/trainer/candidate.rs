@@ -19,13 +19,20 @@ pub struct Example {
     /// `supervised[i]`: token i is a target, predicted from the tokens before it. The first token
     /// has none before it and cannot be one.
     pub supervised: Vec<bool>,
+    /// `soft[i]`: what a target is to be predicted as, tokens with their probabilities, instead of the one
+    /// token that stands there; empty where it is that token after all. No list at all: so everywhere.
+    pub soft: Vec<Vec<(u32, f32)>>,
 }
 
 impl Example {
     /// Every token but the first is a target.
     pub fn all(tokens: Vec<u32>) -> Self {
         let supervised = (0..tokens.len()).map(|i| i > 0).collect();
-        Example { tokens, supervised }
+        Example {
+            tokens,
+            supervised,
+            soft: Vec::new(),
+        }
     }
 
     /// Only the completion is a target.
@@ -36,6 +43,15 @@ impl Example {
         Example {
             tokens: [prompt, completion].concat(),
             supervised,
+            soft: Vec::new(),
+        }
+    }
+
+    /// What token `i` is to be predicted as.
+    pub(super) fn target(&self, i: usize) -> Vec<(u32, f32)> {
+        match self.soft.get(i) {
+            Some(soft) if !soft.is_empty() => soft.clone(),
+            _ => vec![(self.tokens[i], 1.0)],
         }
     }
 
@@ -69,6 +85,8 @@ impl Example {
             "has no supervised token".into()
         } else if let Some(t) = self.tokens.iter().find(|t| **t as usize >= vocab_size) {
             format!("holds token {t}, outside the vocabulary of {vocab_size}")
+        } else if let Some(reason) = self.soft_problem(vocab_size) {
+            reason
         } else if self.tokens.len() > window {
             return Err(Error::TooLong {
                 asked: self.tokens.len(),
@@ -79,7 +97,32 @@ impl Example {
         };
         Err(Error::Input(format!("training example {index} {problem}")))
     }
+
+    fn soft_problem(&self, vocab_size: usize) -> Option<String> {
+        if !self.soft.is_empty() && self.soft.len() != self.tokens.len() {
+            let (tokens, soft) = (self.tokens.len(), self.soft.len());
+            return Some(format!("has {tokens} tokens but {soft} distributions"));
+        }
+        let distributions = self.soft.iter().filter(|soft| !soft.is_empty());
+        for soft in distributions {
+            let known = soft
+                .iter()
+                .all(|(t, p)| (*t as usize) < vocab_size && *p >= 0.0);
+            let sum: f32 = soft.iter().map(|(_, p)| p).sum();
+            if !known || soft.len() > MAX_SOFT || (sum - 1.0).abs() > 1e-3 {
+                return Some(format!(
+                    "has a distribution of {} tokens that sums to {sum}; it needs at most {MAX_SOFT} \
+                     known tokens, probabilities from 0, and the sum 1",
+                    soft.len()
+                ));
+            }
+        }
+        None
+    }
 }
+
+/// Most tokens of one soft target.
+pub const MAX_SOFT: usize = 32;
 
 #[derive(Debug)]
 pub struct Candidate {

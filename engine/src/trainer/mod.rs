@@ -14,7 +14,7 @@ mod schedule;
 mod step;
 
 pub use adamw::{AdamW, Rates};
-pub use candidate::{Candidate, Example};
+pub use candidate::{Candidate, Example, MAX_SOFT};
 pub use schedule::Schedule;
 pub use step::{Step, StepReport, step};
 

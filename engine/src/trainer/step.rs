@@ -54,7 +54,7 @@ struct Pass {
     backward: BackwardPass,
     /// The candidate behind each adapter, and of each target.
     trained: Vec<usize>,
-    owners: Vec<usize>,
+    owners: Vec<(usize, f32)>,
     places: Vec<(Item, Placed)>,
 }
 
@@ -133,8 +133,8 @@ impl Step {
             candidates[candidate].grads =
                 grads.ok_or_else(|| Error::Executor("backward lost a gradient".into()))?;
         }
-        for (owner, nll) in pass.owners.into_iter().zip(nll) {
-            self.sums[owner].loss += f64::from(nll);
+        for ((owner, share), nll) in pass.owners.into_iter().zip(nll) {
+            self.sums[owner].loss += f64::from(share * nll);
         }
         Ok(batch.tokens.len())
     }
@@ -161,9 +161,12 @@ impl Step {
             for (nth, place) in prefix::push(&mut batch, &candidate.lora, &examples) {
                 let example = examples[nth];
                 for i in (1..example.tokens.len()).filter(|i| example.supervised[*i]) {
-                    let (row, token) = (place.row_before(i), example.tokens[i]);
-                    targets.push(Target { row, token, weight });
-                    owners.push(index);
+                    let row = place.row_before(i);
+                    for (token, share) in example.target(i) {
+                        let weight = share * weight;
+                        targets.push(Target { row, token, weight });
+                        owners.push((index, share));
+                    }
                 }
                 places.push((items[nth], place));
             }

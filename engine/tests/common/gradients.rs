@@ -20,11 +20,22 @@ fn batch(executor: &dyn Executor, adapters: &[Arc<Lora>]) -> (PackedBatch, Vec<T
         let rows = batch.push(&tokens, 0, None, &stack);
         // The first row is context alone; weights differ between sequences.
         for (row, token) in rows.zip(&tokens[1..]).skip(1) {
+            let weight = 0.1 + 0.05 * i as f32;
             targets.push(Target {
                 row,
                 token: *token,
-                weight: 0.1 + 0.05 * i as f32,
+                weight,
             });
+            // Every other row has a soft target: two more tokens.
+            if row % 2 == 0 {
+                for (more, share) in [(3, 0.5), (11, 0.25)] {
+                    targets.push(Target {
+                        row,
+                        token: (*token + more) % executor.config().vocab_size as u32,
+                        weight: share * weight,
+                    });
+                }
+            }
         }
     }
     (batch, targets)

@@ -1,5 +1,6 @@
 //! `autodidact reproduce`: the paper's tables on this model and this data, a table a file.
 
+mod continual;
 mod cpt;
 mod data;
 mod fewshot;
@@ -27,6 +28,8 @@ enum Table {
     Reward(reward::RewardStudy),
     /// Few-shot learning on ARC: which tasks are solved in context, after self-edits, by the oracle.
     Fewshot(fewshot::Fewshot),
+    /// Documents learned one after another: what is left of each.
+    Continual(continual::Continual),
 }
 
 impl Reproduce {
@@ -36,6 +39,7 @@ impl Reproduce {
             Table::Fewshot(fewshot) => fewshot.run(),
             Table::Cpt(cpt) => cpt.run(),
             Table::Reward(study) => study.run(),
+            Table::Continual(continual) => continual.run(),
         }
     }
 }

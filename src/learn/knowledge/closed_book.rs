@@ -50,11 +50,22 @@ pub fn answer_all(
     items: &[(Prompt, String)],
     grader: Grader,
 ) -> Result<Vec<Answer>, ModelError> {
+    answer_in(model, adapter, items, grader, ANSWER_TOKENS)
+}
+
+/// The same with another length.
+pub fn answer_in(
+    model: Interruptible<'_>,
+    adapter: Option<&Adapter>,
+    items: &[(Prompt, String)],
+    grader: Grader,
+    longest: usize,
+) -> Result<Vec<Answer>, ModelError> {
     if items.is_empty() {
         return Ok(Vec::new());
     }
     let prompts: Vec<Prompt> = items.iter().map(|(p, _)| p.clone()).collect();
-    let answers = model.generate(&prompts, adapter, &Sampling::greedy(ANSWER_TOKENS))?;
+    let answers = model.generate(&prompts, adapter, &Sampling::greedy(longest))?;
     let answers = answers.into_iter().map(|n| n.into_iter().next());
     let answers: Vec<String> = answers.map(Option::unwrap_or_default).collect();
     let likelihoods = model.likelihood(items, adapter)?;

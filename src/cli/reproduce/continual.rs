@@ -1,0 +1,274 @@
+//! `autodidact reproduce continual`: sequences of documents learned one after another, under each strategy;
+//! what is left of every document, with intervals, as Markdown, JSON and SVG heat maps.
+//!
+//! With `--out DIR` every finished run is kept there, and a run that is there already with the same settings
+//! is not done again: a long measurement survives an interruption.
+
+use crate::cli::open::{ModelArgs, Opened};
+use autodidact::learn::continual::{Notes, Run, run};
+use autodidact::learn::continual_table::{Row, row};
+use autodidact::learn::heatmap;
+use autodidact::learn::knowledge::{Passage, Question};
+use autodidact::learn::options::IngestOptions;
+use autodidact::learn::strategy::{Method, Strategy};
+use autodidact::pool::LocalModel;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub struct Continual {
+    /// JSON list of {title, context (or text), questions: [{question, answer}]}.
+    #[arg(long)]
+    passages: PathBuf,
+    #[arg(long, default_value_t = 0)]
+    skip: usize,
+    /// Documents in one sequence.
+    #[arg(long, default_value_t = 8)]
+    documents: usize,
+    /// Sequences, each of the next documents of the list.
+    #[arg(long, default_value_t = 1)]
+    sequences: usize,
+    /// Comma-separated; all by default.
+    #[arg(long, value_delimiter = ',')]
+    strategies: Vec<String>,
+    /// Comma-separated inner loops: text, distill. All by default, distill with `sequential` and `route` only.
+    #[arg(long, value_delimiter = ',')]
+    methods: Vec<String>,
+    /// Comma-separated.
+    #[arg(long, value_delimiter = ',', default_value = "0,1,2")]
+    seeds: Vec<u64>,
+    /// General probes asked after every update, of the hundred there are.
+    #[arg(long, default_value_t = 100)]
+    general: usize,
+    /// Learning settings laid over the model's own, as JSON. The gate is off unless it says otherwise.
+    #[arg(long, default_value = "{}")]
+    set: String,
+    /// Where continual.md, continual.json, the heat maps and the single runs are written.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Entry {
+    title: String,
+    #[serde(alias = "text")]
+    context: String,
+    #[serde(default)]
+    questions: Vec<Question>,
+}
+
+/// A finished run on disk, with all that decided it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    settings: Value,
+    run: Run,
+}
+
+type Document = (Passage, Vec<Question>);
+
+impl Continual {
+    pub fn run(self) -> Result<(), String> {
+        let set: Value = serde_json::from_str(&self.set).map_err(|e| format!("--set: {e}"))?;
+        let sequences = self.documents()?;
+        let arms = self.arms()?;
+        if let Some(out) = &self.out {
+            std::fs::create_dir_all(out).map_err(|e| format!("--out: {}: {e}", out.display()))?;
+        }
+        let Opened {
+            id,
+            model,
+            learning: [tuned, configured],
+            ..
+        } = self.model.clone().open()?;
+        let ungated = json!({"gate": {"mode": "off", "general_probes": 0}});
+        let notes = Notes::default();
+        let mut rows = Vec::new();
+        for (strategy, method) in arms {
+            let mut runs: Vec<Vec<Run>> = Vec::new();
+            for (nth, documents) in sequences.iter().enumerate() {
+                let mut of_sequence = Vec::new();
+                for seed in &self.seeds {
+                    let arm = json!({"seed": seed,
+                        "training": {"strategy": strategy, "method": method}});
+                    let layers = [&tuned, &configured, &ungated, &set, &arm];
+                    let options = IngestOptions::layered(&layers).map_err(|e| e.to_string())?;
+                    let (strategy, method) = (strategy.name(), method.name());
+                    let name = format!("{strategy}-{method}-{nth}-{seed}");
+                    of_sequence.push(self.one(&id, &model, documents, &options, &notes, &name)?);
+                }
+                runs.push(of_sequence);
+            }
+            let row = row(strategy.name(), method.name(), &runs);
+            eprintln!(
+                "{} {}: final row {}",
+                row.strategy, row.method, row.final_row
+            );
+            rows.push(row);
+        }
+        let told = json!({"model": id, "documents": self.documents, "sequences": sequences.len(),
+            "seeds": self.seeds, "set": set, "rows": rows});
+        let told = serde_json::to_string_pretty(&told).map_err(|e| e.to_string())?;
+        let table = markdown(&rows);
+        if let Some(out) = &self.out {
+            write(&out.join("continual.json"), &told)?;
+            write(&out.join("continual.md"), &table)?;
+            for row in &rows {
+                let title = format!("{id}, {}, {}", row.strategy, row.method);
+                let name = format!("continual-{}-{}.svg", row.strategy, row.method);
+                write(&out.join(name), &heatmap::svg(&title, &row.matrix))?;
+            }
+        }
+        print!("{}", if self.json { told + "\n" } else { table });
+        Ok(())
+    }
+
+    fn one(
+        &self,
+        id: &str,
+        model: &LocalModel,
+        documents: &[Document],
+        options: &IngestOptions,
+        notes: &Notes,
+        name: &str,
+    ) -> Result<Run, String> {
+        let titles: Vec<&str> = documents.iter().map(|(p, _)| p.title.as_str()).collect();
+        let settings = json!({"model": id, "options": options, "general": self.general,
+            "documents": titles});
+        let path = self
+            .out
+            .as_ref()
+            .map(|out| out.join(format!("run-{name}.json")));
+        if let Some(run) = path.as_deref().and_then(|path| kept(path, &settings)) {
+            eprintln!("{name}: kept from before");
+            return Ok(run);
+        }
+        let of = documents.len();
+        let mut tell = |nth: usize, cost: &autodidact::learn::continual::Cost| {
+            eprintln!("{name}: {}/{of}, {:.0} s", nth + 1, cost.seconds);
+        };
+        let run = run(model, documents, options, self.general, notes, &mut tell);
+        let run = run.map_err(|e| format!("{name}: {e}"))?;
+        if let Some(path) = path {
+            let kept = Kept { settings, run };
+            let text = serde_json::to_string(&kept).map_err(|e| e.to_string())?;
+            write(&path, &text)?;
+            return Ok(kept.run);
+        }
+        Ok(run)
+    }
+
+    fn documents(&self) -> Result<Vec<Vec<Document>>, String> {
+        let path = &self.passages;
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+        let entries: Vec<Entry> =
+            serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
+        let asked = entries.into_iter().filter(|e| !e.questions.is_empty());
+        let documents: Vec<Document> = asked
+            .skip(self.skip)
+            .map(|e| {
+                let (title, text) = (e.title, e.context);
+                (Passage { title, text }, e.questions)
+            })
+            .collect();
+        let wanted = self.documents * self.sequences;
+        if self.documents == 0 || documents.len() < wanted || wanted == 0 {
+            return Err(format!(
+                "--documents {} and --sequences {} want {wanted} documents with questions; after --skip {} \
+                 there are {}",
+                self.documents,
+                self.sequences,
+                self.skip,
+                documents.len()
+            ));
+        }
+        let sequences = documents.chunks(self.documents).take(self.sequences);
+        Ok(sequences.map(<[Document]>::to_vec).collect())
+    }
+
+    /// Strategies and methods, every sensible pair: distillation replays nothing and stays near by itself,
+    /// so it differs under `sequential` and `route` only.
+    fn arms(&self) -> Result<Vec<(Strategy, Method)>, String> {
+        let strategies = named(
+            "--strategies",
+            &self.strategies,
+            &Strategy::ALL,
+            Strategy::name,
+        )?;
+        let methods = named("--methods", &self.methods, &Method::ALL, Method::name)?;
+        let pairs = methods
+            .iter()
+            .flat_map(|m| strategies.iter().map(move |s| (*s, *m)));
+        let differs = |(strategy, method): &(Strategy, Method)| {
+            *method == Method::Text || matches!(strategy, Strategy::Sequential | Strategy::Route)
+        };
+        Ok(pairs.filter(differs).collect())
+    }
+}
+
+/// Those that were named, or all.
+fn named<T: Copy>(
+    flag: &str,
+    given: &[String],
+    all: &[T],
+    name: fn(T) -> &'static str,
+) -> Result<Vec<T>, String> {
+    if given.is_empty() {
+        return Ok(all.to_vec());
+    }
+    let find = |wanted: &String| {
+        let found = all.iter().copied().find(|one| name(*one) == wanted);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = all.iter().map(|one| name(*one)).collect();
+            format!("{flag}: {wanted:?} is none of {}", names.join(", "))
+        })
+    };
+    given.iter().map(find).collect()
+}
+
+/// A run that is there already, if it was made with the same settings.
+fn kept(path: &Path, settings: &Value) -> Option<Run> {
+    let kept: Kept = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+    (kept.settings == *settings).then_some(kept.run)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))
+}
+
+fn markdown(rows: &[Row]) -> String {
+    let mut table = String::from(
+        "| strategy | trained on | base | just learned | final row | kept | backward transfer | general \
+         probes kept, last (least) | s an update, mean (first, last) | adapters, MB | refused | runs |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+    );
+    for r in rows {
+        let _ = writeln!(
+            table,
+            "| {} | {} | {} | {} | {} | {} | {} | {:.0} % ({:.0} %) | {:.0} ({:.0}, {:.0}) | {:.0} | {} | {} |",
+            r.strategy,
+            r.method,
+            r.base,
+            r.just_learned,
+            r.final_row,
+            r.kept,
+            r.backward_transfer,
+            100.0 * r.general,
+            100.0 * r.general_least,
+            r.seconds,
+            r.seconds_first,
+            r.seconds_last,
+            r.adapter_bytes_last / 1e6,
+            r.refused,
+            r.runs
+        );
+    }
+    table
+}

@@ -1,0 +1,79 @@
+//! Which adapter answers a request: that of the version it names, or where the version routes, that of the
+//! document its question is about.
+
+use super::error::Problem;
+use super::state::AppState;
+use crate::adapters::{AliasName, Registry, Resolved, Routes};
+use crate::learn::knowledge::Passage;
+use crate::learn::model::TrainingText;
+use crate::learn::replay;
+use crate::learn::route::Router;
+use crate::store::Store;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Routers kept for requests to come.
+const KEPT: usize = 16;
+
+/// The routers of the versions asked last. A version never changes, so neither does its router; it is
+/// named by its digest too, because an alias may be deleted and begun again.
+#[derive(Default)]
+pub struct Routers(Mutex<VecDeque<(Key, Arc<Router>)>>);
+
+type Key = (AliasName, u64, String);
+
+/// Resolves `model`; `question` chooses where its version routes.
+pub fn resolve(state: &AppState, model: &str, question: &str) -> Result<Resolved, Problem> {
+    let resolved = state.registry.resolve(model)?;
+    let (Some(routes), Some((alias, number))) = (&resolved.routes, &resolved.version) else {
+        return Ok(resolved);
+    };
+    let digest = resolved.adapter.as_ref().map(|a| a.digest.clone());
+    let key = (alias.clone(), *number, digest.unwrap_or_default());
+    let router = state.routers.get(key, &state.store, routes)?;
+    let chosen = match router.choose(question) {
+        Some(document) => Some(routes.documents[document].1),
+        None => routes.otherwise,
+    };
+    let adapter = match chosen {
+        Some(chosen) if chosen == *number => resolved.adapter,
+        Some(chosen) => Some(Registry::load_number(&state.registry, alias, chosen)?),
+        None => None,
+    };
+    Ok(Resolved {
+        adapter,
+        ..resolved
+    })
+}
+
+impl Routers {
+    fn get(&self, key: Key, store: &Store, routes: &Routes) -> Result<Arc<Router>, Problem> {
+        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, router)) = kept().iter().find(|(k, _)| *k == key) {
+            return Ok(router.clone());
+        }
+        let router = Arc::new(build(store, routes)?);
+        let mut kept = kept();
+        kept.push_back((key, router.clone()));
+        if kept.len() > KEPT {
+            kept.pop_front();
+        }
+        Ok(router)
+    }
+}
+
+/// A document that is gone keeps its place, empty.
+fn build(store: &Store, routes: &Routes) -> Result<Router, Problem> {
+    let mut documents: Vec<(Passage, Vec<TrainingText>)> = Vec::new();
+    for (id, _) in &routes.documents {
+        let document = store.documents().get(id)?;
+        let (title, text, report) = document.map_or_else(Default::default, |d| {
+            (d.title, d.text, d.report.unwrap_or_default())
+        });
+        let texts = serde_json::from_value(report["training_sequences"].clone());
+        documents.push((Passage { title, text }, texts.unwrap_or_default()));
+    }
+    Ok(replay::router(
+        documents.iter().map(|(p, texts)| (p, texts.as_slice())),
+    ))
+}

@@ -1,0 +1,65 @@
+//! What keeps earlier documents while a new one is learned.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// Nothing: one adapter is trained on and on (the paper's continual run).
+    Sequential,
+    /// One adapter; training sequences of earlier documents are mixed in (`training.replay`).
+    #[default]
+    Replay,
+    /// One adapter, held near the model it was: a share of every target (`training.stay`) is what that says
+    /// to the same input.
+    Kl,
+    /// An adapter of its own for each document, chosen for each request by its question.
+    Route,
+}
+
+impl Strategy {
+    pub const ALL: [Strategy; 4] = [
+        Strategy::Sequential,
+        Strategy::Replay,
+        Strategy::Kl,
+        Strategy::Route,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Strategy::Sequential => "sequential",
+            Strategy::Replay => "replay",
+            Strategy::Kl => "kl",
+            Strategy::Route => "route",
+        }
+    }
+
+    /// Whether training sequences of earlier documents may be mixed in.
+    pub fn replays(self) -> bool {
+        matches!(self, Strategy::Replay | Strategy::Route)
+    }
+}
+
+/// What is trained on: the inner loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// The study notes and the passage, as text.
+    #[default]
+    Text,
+    /// The model's own answers without the document, towards what it says to them with the document in
+    /// sight (context distillation). Its questions are those of the study notes; `replay` does not apply.
+    Distill,
+}
+
+impl Method {
+    pub const ALL: [Method; 2] = [Method::Text, Method::Distill];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Text => "text",
+            Method::Distill => "distill",
+        }
+    }
+}

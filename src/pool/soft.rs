@@ -1,0 +1,240 @@
+//! Targets that are distributions: what a model says comes next, at each place of a text that is given.
+//!
+//! A distribution is read as the log-probabilities of a single generated token. First each text is computed
+//! once, whole; then every place asks for its one token, and finds all but its last row in the prefix cache.
+
+use super::LocalModel;
+use super::local::{stack, stopped};
+use crate::learn::model::{Adapter, ModelError, ShouldStop, Toward};
+use autodidact_engine::sampler::SamplingParams;
+use autodidact_engine::scheduler::CompleteRequest;
+use autodidact_engine::trainer::Example;
+
+/// Tokens of a distribution that are kept; their probabilities are scaled to sum to one.
+const KEPT: usize = 16;
+
+type Distribution = Vec<(u32, f32)>;
+
+impl LocalModel {
+    /// The examples with soft targets, or those of the lessons.
+    pub(super) fn soft_examples(
+        &self,
+        examples: &[Example],
+        toward: &Toward,
+        stop: &ShouldStop<'_>,
+    ) -> Result<Vec<Example>, ModelError> {
+        match toward {
+            Toward::Old { adapter, share } => self.beside(examples, adapter.as_ref(), *share, stop),
+            Toward::Teacher { adapter, lessons } => {
+                let end = self.engine.files().eos.first().copied();
+                let (mut taught, mut prompts) = (Vec::new(), Vec::new());
+                for lesson in lessons {
+                    let mut answer = self.engine.files().tokenizer.encode(&lesson.answer)?;
+                    answer.extend(end);
+                    let teacher = self.prompt_tokens(&lesson.teacher)?;
+                    let student = self.prompt_tokens(&lesson.student)?;
+                    prompts.push((teacher.clone(), answer.clone()));
+                    taught.push(Example::completion(&student, &answer));
+                }
+                let told = self.distributions(&prompts, adapter.as_ref(), stop)?;
+                for (example, told) in taught.iter_mut().zip(told) {
+                    let prompt = example.tokens.len() - told.len();
+                    example.soft = vec![Vec::new(); prompt];
+                    example.soft.extend(told);
+                }
+                Ok(taught)
+            }
+        }
+    }
+
+    /// Each target in part as it stands, in part as the old model would have it.
+    fn beside(
+        &self,
+        examples: &[Example],
+        old: Option<&Adapter>,
+        share: f32,
+        stop: &ShouldStop<'_>,
+    ) -> Result<Vec<Example>, ModelError> {
+        // What stands before the first target is the prompt.
+        let split = |e: &Example| {
+            let first = e.supervised.iter().position(|s| *s).unwrap_or(1);
+            (e.tokens[..first].to_vec(), e.tokens[first..].to_vec())
+        };
+        let prompts: Vec<_> = examples.iter().map(split).collect();
+        let told = self.distributions(&prompts, old, stop)?;
+        let mixed = examples.iter().zip(told).map(|(example, told)| {
+            let first = example.tokens.len() - told.len();
+            let mut soft = vec![Vec::new(); first];
+            for (token, old) in example.tokens[first..].iter().zip(told) {
+                let mut mixture: Distribution = vec![(*token, 1.0 - share)];
+                for (other, probability) in old {
+                    match mixture.iter_mut().find(|(t, _)| *t == other) {
+                        Some((_, p)) => *p += share * probability,
+                        None => mixture.push((other, share * probability)),
+                    }
+                }
+                soft.push(mixture);
+            }
+            Example {
+                soft,
+                ..example.clone()
+            }
+        });
+        Ok(mixed.collect())
+    }
+
+    /// For each token of each answer, what is likely to stand in its place.
+    fn distributions(
+        &self,
+        prompts: &[(Vec<u32>, Vec<u32>)],
+        adapter: Option<&Adapter>,
+        stop: &ShouldStop<'_>,
+    ) -> Result<Vec<Vec<Distribution>>, ModelError> {
+        let ask = |prompt: Vec<u32>| CompleteRequest {
+            prompt,
+            adapters: stack(adapter),
+            sampling: SamplingParams {
+                logprobs: Some(KEPT),
+                ignore_eos: true,
+                ..SamplingParams::greedy(1)
+            },
+            n: 1,
+            priority: self.priority,
+        };
+        let upto = |(prompt, answer): &(Vec<u32>, Vec<u32>), i: usize| {
+            [prompt.as_slice(), &answer[..i]].concat()
+        };
+        let run = |requests| self.engine.complete_until(requests, stop).map_err(stopped);
+        let whole = prompts.iter().filter(|(_, answer)| !answer.is_empty());
+        run(whole.map(|p| ask(upto(p, p.1.len() - 1))).collect())?;
+        let mut all = Vec::with_capacity(prompts.len());
+        for prompt in prompts {
+            let places = (0..prompt.1.len()).map(|i| ask(upto(prompt, i)));
+            let told = run(places.collect())?.into_iter().map(|mut completions| {
+                let logged = completions.pop().and_then(|mut c| c.logprobs.pop());
+                normalised(logged.map(|l| l.top).unwrap_or_default())
+            });
+            all.push(told.collect());
+        }
+        Ok(all)
+    }
+}
+
+fn normalised(top: Vec<(u32, f32)>) -> Distribution {
+    let sum: f32 = top.iter().map(|(_, logprob)| logprob.exp()).sum();
+    let share = |(token, logprob): (u32, f32)| (token, logprob.exp() / sum);
+    top.into_iter().map(share).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ExecutorKind;
+    use crate::learn::Model;
+    use crate::learn::model::{Lesson, Prompt, Training, TrainingText, Update};
+    use crate::pool::open_engine;
+    use autodidact_engine::scheduler::{EngineOptions, Priority};
+    use autodidact_engine::{Family, tiny};
+
+    fn model() -> (tempfile::TempDir, LocalModel) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tiny");
+        tiny::write_tiny(&path, Family::Llama, 3).unwrap();
+        let engine = open_engine(&path, ExecutorKind::Cpu, Some(1), EngineOptions::default());
+        (dir, LocalModel::new(engine.unwrap(), Priority::Ingest))
+    }
+
+    fn training(texts: &[&str]) -> Training {
+        Training {
+            texts: texts
+                .iter()
+                .map(|t| TrainingText::Text { text: (*t).into() })
+                .collect(),
+            update: Update {
+                rank: 4,
+                alpha: 8.0,
+                learning_rate: 5e-3,
+                epochs: 30,
+                batch_size: 1,
+                seed: 0,
+            },
+            init: None,
+        }
+    }
+
+    fn likelihood(model: &LocalModel, adapter: &Adapter, lesson: &Lesson) -> f32 {
+        let items = [(lesson.student.clone(), lesson.answer.clone())];
+        model.likelihood(&items, Some(adapter), &|| false).unwrap()[0]
+    }
+
+    #[test]
+    fn a_distribution_is_what_the_model_says_at_each_place() {
+        let (_dir, model) = model();
+        let prompt: Vec<u32> = (40..70).collect();
+        let answer = vec![71, 72, 73, 74];
+        let prompts = [(prompt.clone(), answer.clone()), (prompt.clone(), vec![])];
+        let told = model.distributions(&prompts, None, &|| false).unwrap();
+        assert_eq!((told[0].len(), told[1].len()), (4, 0));
+        // Greedy decoding from the same place takes the first of each.
+        for (i, place) in told[0].iter().enumerate() {
+            assert_eq!(place.len(), KEPT);
+            assert!((place.iter().map(|(_, p)| p).sum::<f32>() - 1.0).abs() < 1e-4);
+            let request = CompleteRequest {
+                prompt: [&prompt[..], &answer[..i]].concat(),
+                adapters: vec![],
+                sampling: SamplingParams::greedy(1),
+                n: 1,
+                priority: Priority::Ingest,
+            };
+            let said = model
+                .engine
+                .complete_until(vec![request], &|| false)
+                .unwrap();
+            assert_eq!(said[0][0].tokens[0], place[0].0, "place {i}");
+        }
+    }
+
+    #[test]
+    fn near_the_old_model_less_is_learned_than_away_from_it() {
+        let (_dir, model) = model();
+        let text = "The ferry is steered by Ada Finch.";
+        let away = |share: f32| {
+            let toward = Toward::Old {
+                adapter: None,
+                share,
+            };
+            let trained =
+                model.train_toward(training(&[text]), &toward, &mut |_, _, _| true, &|| false);
+            let lesson = Lesson {
+                student: Prompt::user("The ferry"),
+                teacher: Prompt::user(""),
+                answer: text.into(),
+            };
+            likelihood(&model, &trained.unwrap().adapter, &lesson)
+        };
+        let (free, held) = (away(0.0), away(0.9));
+        assert!(free > held + 0.1, "free {free}, held {held}");
+    }
+
+    #[test]
+    fn a_student_comes_nearer_to_its_teacher() {
+        let (_dir, model) = model();
+        let lesson = Lesson {
+            student: Prompt::user("Who steers?"),
+            teacher: Prompt::user("Ada Finch steers the ferry. Who steers?"),
+            answer: "the boat".into(),
+        };
+        let toward = Toward::Teacher {
+            adapter: None,
+            lessons: vec![lesson],
+        };
+        let trained = model
+            .train_toward(training(&["unused"]), &toward, &mut |_, _, _| true, &|| {
+                false
+            })
+            .unwrap();
+        // Against a distribution the loss does not fall to 0, but it falls.
+        let (first, last) = (trained.losses[0], *trained.losses.last().unwrap());
+        assert!(last < first, "{:?}", trained.losses);
+    }
+}
