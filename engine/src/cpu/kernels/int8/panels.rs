@@ -108,7 +108,7 @@ impl Panel {
             for ((group, codes), step) in row.chunks(GROUP).zip(codes).zip(&mut steps) {
                 let (scale, zero) = fit(group);
                 (step.scale[lane], step.zero[lane]) = (scale, zero);
-                let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+                let inverse = if scale != 0.0 { 1.0 / scale } else { 0.0 };
                 for (value, codes) in group.iter().zip(codes) {
                     codes[lane] = ((value - zero) * inverse).round() as u8;
                 }
