@@ -451,3 +451,36 @@ fn an_empty_batch_has_an_empty_result() {
         assert_eq!(cpu.kv_len(slot), 3);
     }
 }
+
+/// Weights that lie on as many even steps as a quantised file's are held exactly, four bits and five.
+#[test]
+fn weights_of_few_steps_lose_nothing() {
+    let c = ModelConfig {
+        hidden_size: 64,
+        intermediate_size: 96,
+        head_dim: 16,
+        ..config(Family::Llama)
+    };
+    for levels in [16.0f32, 32.0] {
+        let all = tensors(&c);
+        let source = |name: &str| {
+            let stepped = |x: &f32| (x * levels / 2.0).floor() / levels;
+            Ok(all[name].iter().map(stepped).collect())
+        };
+        let open = |precision| {
+            let options = CpuOptions {
+                threads: 2,
+                precision,
+            };
+            Cpu::from_tensors(&c, &source, options).unwrap()
+        };
+        let mut batch = PackedBatch::new();
+        batch.push(&tokens(3, 5), 0, None, &[]);
+        let want = logits(&mut open(Precision::F32), &batch);
+        let mut int8 = open(Precision::Int8);
+        assert_near(&logits(&mut int8, &batch), &want, 1e-5, "few rows");
+        batch.push(&tokens(40, 6), 0, None, &[]);
+        let want = logits(&mut open(Precision::F32), &batch);
+        assert_near(&logits(&mut int8, &batch), &want, 1e-5, "many rows");
+    }
+}

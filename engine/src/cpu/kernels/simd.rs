@@ -28,8 +28,12 @@ pub trait Simd {
     unsafe fn fma(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
     /// All lanes added up.
     unsafe fn sum(value: Self::Floats) -> f32;
-    /// Eight-bit integers, widened.
-    unsafe fn widen(at: *const i8) -> Self::Floats;
+    /// Integers of eight bits without a sign, widened.
+    unsafe fn widen(at: *const u8) -> Self::Floats;
+    /// Floats of 16 bits, widened.
+    unsafe fn load_half(at: *const half::f16) -> Self::Floats;
+    /// Asks for a cache line that will be read soon.
+    unsafe fn prefetch<T>(at: *const T);
     /// The first `width` lanes; all of them if it is larger.
     unsafe fn mask(width: usize) -> Self::Mask;
     /// Lanes outside the mask are 0 and not read.
@@ -49,7 +53,7 @@ macro_rules! dispatch {
                 // SAFETY: handed on to the caller; compiled for the instruction set.
                 unsafe { $kernel::<Avx512 $($(, $generic)+)?>($($arg),*) }
             }
-            #[target_feature(enable = "avx2,fma")]
+            #[target_feature(enable = "avx2,fma,f16c")]
             unsafe fn avx2($($arg: $ty),*) {
                 // SAFETY: as above.
                 unsafe { $kernel::<Avx2 $($(, $generic)+)?>($($arg),*) }
@@ -105,11 +109,19 @@ impl Simd for Portable {
         (v[0] + v[1]) + (v[2] + v[3]) + ((v[4] + v[5]) + (v[6] + v[7]))
     }
     #[inline(always)]
-    unsafe fn widen(at: *const i8) -> [f32; 8] {
+    unsafe fn widen(at: *const u8) -> [f32; 8] {
         // SAFETY: the caller's promise.
-        let values = unsafe { at.cast::<[i8; 8]>().read_unaligned() };
+        let values = unsafe { at.cast::<[u8; 8]>().read_unaligned() };
         values.map(f32::from)
     }
+    #[inline(always)]
+    unsafe fn load_half(at: *const half::f16) -> [f32; 8] {
+        // SAFETY: the caller's promise.
+        let values = unsafe { at.cast::<[half::f16; 8]>().read_unaligned() };
+        values.map(half::f16::to_f32)
+    }
+    #[inline(always)]
+    unsafe fn prefetch<T>(_: *const T) {}
     #[inline(always)]
     unsafe fn mask(width: usize) -> usize {
         width.min(8)
@@ -189,9 +201,19 @@ mod x86 {
             }
         }
         #[inline(always)]
-        unsafe fn widen(at: *const i8) -> __m256 {
+        unsafe fn widen(at: *const u8) -> __m256 {
             // SAFETY: see the implementation's head.
-            unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(at.cast()))) }
+            unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast()))) }
+        }
+        #[inline(always)]
+        unsafe fn load_half(at: *const half::f16) -> __m256 {
+            // SAFETY: see the implementation's head.
+            unsafe { _mm256_cvtph_ps(_mm_loadu_si128(at.cast())) }
+        }
+        #[inline(always)]
+        unsafe fn prefetch<T>(at: *const T) {
+            // SAFETY: see the implementation's head.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
         }
         #[inline(always)]
         unsafe fn mask(width: usize) -> __m256i {
@@ -257,9 +279,19 @@ mod x86 {
             unsafe { _mm512_reduce_add_ps(v) }
         }
         #[inline(always)]
-        unsafe fn widen(at: *const i8) -> __m512 {
+        unsafe fn widen(at: *const u8) -> __m512 {
             // SAFETY: see the implementation's head.
-            unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at.cast()))) }
+            unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(at.cast()))) }
+        }
+        #[inline(always)]
+        unsafe fn load_half(at: *const half::f16) -> __m512 {
+            // SAFETY: see the implementation's head.
+            unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(at.cast())) }
+        }
+        #[inline(always)]
+        unsafe fn prefetch<T>(at: *const T) {
+            // SAFETY: see the implementation's head.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
         }
         #[inline(always)]
         unsafe fn mask(width: usize) -> u16 {
