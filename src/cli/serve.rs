@@ -7,7 +7,6 @@ use autodidact::http::{self, AppState};
 use autodidact::jobs::{Handlers, IngestHandler, Jobs, Runner, TrainHandler, prune_daily};
 use autodidact::learn::Model;
 use autodidact::models::Models;
-use autodidact::pool::tasks::StoredTasks;
 use autodidact::pool::{LocalModel, open_engine};
 use autodidact::store::{JobKind, Store};
 use autodidact_engine::scheduler::{Engine, EngineOptions, Priority};
@@ -69,8 +68,7 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
         IngestHandler::new(learner, registry.clone(), layers.clone()).map_err(|e| e.to_string())?;
     let mut practice = practice(&config, &models, &engine)?.into_iter();
     let first = practice.next().ok_or("nothing practises")?;
-    let tasks = Arc::new(StoredTasks::new(jobs.store().clone()));
-    let train = TrainHandler::new(first, practice.collect(), tasks, registry.clone(), layers);
+    let train = TrainHandler::new(first, practice.collect(), registry.clone(), layers);
     let handlers = Handlers::from([
         (JobKind::Ingest, Arc::new(ingest) as _),
         (JobKind::Train, Arc::new(train) as _),
