@@ -10,6 +10,7 @@
 //! The `[learning]` table is kept as it was written; the learning room gives it its types.
 
 mod overrides;
+mod text_models;
 
 use std::{
     collections::BTreeMap,
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use overrides::Overrides;
+pub use text_models::{KEY_ENV, TextModelConfig, UrlModel};
 
 /// The model served when nothing else is asked for: small enough for two cores, able to learn.
 pub const DEFAULT_MODEL: &str = "qwen2.5-coder-0.5b-instruct";
@@ -62,6 +64,18 @@ pub struct Config {
     pub learning: Map<String, Value>,
     /// Files of contexts that `/train` may name: lists of {title, context, questions}, or SQuAD v1.1.
     pub datasets: BTreeMap<String, PathBuf>,
+    /// Writes self-edits where they are asked of a teacher.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "text_models::section"
+    )]
+    pub teacher: Option<TextModelConfig>,
+    /// Grades answers where that is asked of a judge.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "text_models::section"
+    )]
+    pub judge: Option<TextModelConfig>,
 }
 
 /// Which implementation computes the model.
@@ -139,6 +153,8 @@ impl Default for Config {
             pool: Pool::default(),
             learning: Map::new(),
             datasets: BTreeMap::new(),
+            teacher: None,
+            judge: None,
         }
     }
 }
@@ -250,6 +266,8 @@ impl Config {
         set(&mut self.limits.kv_tokens, over.kv_tokens);
         set(&mut self.jobs.workers, over.workers);
         set(&mut self.jobs.keep_days, over.keep_days);
+        self.teacher = over.teacher.or(self.teacher.take());
+        self.judge = over.judge.or(self.judge.take());
         self.auth.keys.extend(over.api_key_hashes);
     }
 

@@ -4,6 +4,7 @@ mod support;
 
 use std::process::{Command, Output};
 
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use support::hub::Hub;
 
@@ -54,4 +55,82 @@ fn a_mistake_is_one_sentence_and_status_1() {
         "{told}"
     );
     assert_eq!(told.lines().count(), 1);
+}
+
+#[test]
+fn graders_and_a_judge_are_compared_with_an_expert() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let verdict = |gold: &str, answer: &str, correct: bool| {
+        json!({"question": "Which?", "gold": gold, "answer": answer, "correct": correct})
+            .to_string()
+    };
+    let lines = [
+        verdict("the red fox", "red fox", true),
+        verdict("red fox", "a fox that is red", true),
+        verdict("red fox", "not the red fox", false),
+        verdict("red fox", "a hare", false),
+    ];
+    std::fs::write(at("verdicts"), lines.join("\n")).unwrap();
+    assert!(run(&["model", "tiny", &at("tiny")]).status.success());
+    let (verdicts, tiny) = (at("verdicts"), at("tiny"));
+    let output = run(&["grade", "--verdicts", &verdicts, "--judge", &tiny, "--json"]);
+    let rows: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let column = |field: &str| -> Vec<Value> {
+        let rows = rows.as_array().unwrap();
+        rows.iter().map(|row| row[field].clone()).collect()
+    };
+    assert_eq!(
+        column("grader"),
+        ["exact", "contains", "recall", "token_f1", "judge"]
+    );
+    assert_eq!(
+        column("too_kind")[..4],
+        [json!(0), json!(1), json!(1), json!(1)]
+    );
+    assert_eq!(
+        column("too_strict")[..4],
+        [json!(1), json!(1), json!(0), json!(0)]
+    );
+    assert_eq!(rows[0]["agreement"]["mean"], 0.75);
+    assert_eq!(rows[1]["agreement"]["mean"], 0.5);
+    // The tiny model says noise, which is neither yes nor no; the expert's noes are agreed with. It is not
+    // asked about the exact answer.
+    assert_eq!(
+        (&rows[4]["model"], &rows[4]["unclear"]),
+        (&json!("tiny"), &json!(3))
+    );
+    assert_eq!(rows[4]["agreement"]["mean"], 0.75);
+
+    let few = run(&["grade", "--verdicts", &verdicts, "--limit", "2", "--json"]);
+    let few: Value = serde_json::from_slice(&few.stdout).unwrap();
+    assert_eq!(
+        (
+            few[0]["agreement"]["n"].as_u64(),
+            few.as_array().unwrap().len()
+        ),
+        (Some(2), 4)
+    );
+}
+
+#[test]
+fn a_judge_that_cannot_be_is_one_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    let verdicts = dir.path().join("verdicts");
+    std::fs::write(
+        &verdicts,
+        r#"{"gold": "a", "answer": "b", "correct": false}"#,
+    )
+    .unwrap();
+    let told = |more: &[&str]| {
+        let verdicts = ["grade", "--verdicts", verdicts.to_str().unwrap()];
+        let output = run(&[&verdicts, more].concat());
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(told(&["--judge"]).contains("none is configured under [judge]"));
+    assert!(told(&["--judge", "no-such-model"]).contains("no-such-model"));
+    assert!(told(&["--judge", "http://127.0.0.1:9/v1"]).contains("URL#MODEL"));
+    assert!(told(&["--judge", "mistralrs:/none.gguf"]).contains("mistralrs"));
+    assert!(told(&["--limit", "0"]).contains("--limit"));
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use autodidact::config::{Config, ExecutorKind, Overrides};
+use autodidact::config::{Config, ExecutorKind, Overrides, TextModelConfig};
 
 const SHIPPED: &str = include_str!("../config/autodidact.toml");
 
@@ -47,13 +47,19 @@ fn the_shipped_file_leaves_no_key_out() {
     }
 }
 
+/// A line that sets a key, not a sentence that mentions one.
+fn is_setting(line: &str) -> bool {
+    let name = line.split_once(" = ").map_or(" ", |(name, _)| name);
+    name.chars().all(|c| c == '_' || c.is_ascii_lowercase())
+}
+
 #[test]
 fn every_commented_key_is_a_real_one() {
     let mut uncommented = 0;
     let text: String = SHIPPED
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(key) if key.contains(" = ") => {
+            Some(key) if is_setting(key) => {
                 uncommented += 1;
                 format!("{key}\n")
             }
@@ -61,7 +67,10 @@ fn every_commented_key_is_a_real_one() {
         })
         .collect();
     let config = parse(&text).unwrap();
-    assert_eq!(uncommented, 3);
+    assert_eq!(uncommented, 5);
+    let stronger: TextModelConfig = "qwen2.5-coder-1.5b-instruct".parse().unwrap();
+    assert_eq!(config.teacher, Some(stronger.clone()));
+    assert_eq!(config.judge, Some(stronger));
     assert_eq!(config.threads, Some(2));
     assert_eq!(config.models_file, Some(PathBuf::from("models.toml")));
     assert!(config.datasets.contains_key("squad"));
@@ -79,6 +88,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
             ("AUTODIDACT_LIMITS_BODY_BYTES", "9"),
             ("AUTODIDACT_JOBS_KEEP_DAYS", "0"),
             ("AUTODIDACT_THREADS", ""),
+            ("AUTODIDACT_TEACHER", "http://localhost:8000/v1#big"),
             ("AUTODIDACT_PORT", "tcp://10.0.0.1:80"),
         ],
         Overrides {
@@ -97,6 +107,14 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     assert_eq!(config.jobs.keep_days, 0);
     assert_eq!(config.limits.documents_per_request, 1000);
     assert_eq!(config.threads, None);
+    let Some(TextModelConfig::Url(teacher)) = config.teacher else {
+        panic!("{:?}", config.teacher);
+    };
+    assert_eq!(
+        (teacher.url.as_str(), teacher.model.as_str()),
+        ("http://localhost:8000/v1", "big")
+    );
+    assert_eq!(config.judge, None);
 }
 
 #[test]
@@ -209,4 +227,24 @@ fn a_path_in_the_file_may_start_at_home() {
     assert_eq!(config.models_dir, home.join("m"));
     assert_eq!(config.models_file, Some(home.join("more.toml")));
     assert_eq!(parse("").unwrap().models_file, None);
+}
+
+#[test]
+fn a_teacher_that_is_nowhere_is_told_where_it_could_be() {
+    let error = parse("model = 'x'\n[teacher]\nurl = 'http://a/v1'\n").unwrap_err();
+    assert!(error.starts_with("my.toml, line 2: "), "{error}");
+    assert!(
+        error.contains("in one of three ways: model = \"NAME\"; url"),
+        "{error}"
+    );
+    let error = parse("[judge]\nmodle = 'x'\n").unwrap_err();
+    assert!(error.contains("unknown field `modle`"), "{error}");
+    let error = load(
+        "",
+        &[("AUTODIDACT_JUDGE", "http://a/v1")],
+        Overrides::default(),
+    );
+    let error = error.unwrap_err();
+    assert!(error.starts_with("AUTODIDACT_JUDGE: "), "{error}");
+    assert!(error.contains("URL#MODEL"), "{error}");
 }

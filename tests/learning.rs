@@ -270,3 +270,62 @@ fn the_same_seed_gives_the_same_adapter() {
     assert_eq!(first, digest(11));
     assert_ne!(first, digest(12));
 }
+
+#[test]
+fn a_teacher_elsewhere_writes_and_a_judge_grades() {
+    let (school, place) = (Place::tiny(), Place::tiny());
+    let teacher = school.serve();
+    let at = |name: &str| {
+        format!(
+            "[{name}]\nurl = '{}/v1'\nmodel = 'tiny'\nretries = 0\n",
+            teacher.url()
+        )
+    };
+    let server = place.serve_with(&format!("{}{}", at("teacher"), at("judge")));
+    let mut body = ungated("harbour", &[lighthouse()], 2);
+    body["self_edit"] = json!({"kind": "rewrite", "writer": "teacher"});
+    body["gate"]["grader"] = json!("judge");
+    let (job, documents) = server.learn(&body);
+    assert_eq!(job["state"], "succeeded", "{job}");
+    let report = &documents[0]["report"];
+    assert_eq!(report["self_edits"][0]["teacher"], "tiny");
+    // What is right by its words needs no judge; this judge says noise, which is no.
+    for probe in report["probes"].as_array().unwrap() {
+        assert_eq!(probe["after"]["correct"], false, "{probe}");
+    }
+    let versions = server.versions("harbour");
+    assert_eq!(versions[0]["lineage"]["self_edit"]["writer"], "teacher");
+
+    // The same by the model itself.
+    body["self_edit"]["writer"] = json!("policy");
+    let (_, documents) = server.learn(&body);
+    let own = &documents[0]["report"]["self_edits"][0]["teacher"];
+    assert_eq!(own, &Value::Null);
+
+    // A teacher that has gone fails the document, with its address.
+    drop(teacher);
+    body["self_edit"]["writer"] = json!("teacher");
+    let (job, documents) = server.learn(&body);
+    assert_eq!(job["state"], "failed", "{job}");
+    let reason = documents[0]["report"]["decision"]["reason"].to_string();
+    assert!(
+        reason.contains("the text model tiny at http://"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn settings_that_ask_for_a_missing_judge_do_not_start() {
+    let place = Place::tiny();
+    let error = place.refusal("[learning]\ngate = {grader = 'judge'}\n");
+    assert!(
+        error.contains("gate.grader: \"judge\" needs a model under [judge]"),
+        "{error}"
+    );
+    let error =
+        place.refusal("[judge]\nurl = 'http://127.0.0.1:9/v1'\nmodel = 'm'\nkey_env = 'NO_KEY'\n");
+    assert!(
+        error.contains("[judge] key_env: the environment variable NO_KEY is not set"),
+        "{error}"
+    );
+}

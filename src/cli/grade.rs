@@ -1,62 +1,193 @@
 //! `autodidact grade`: how often the graders agree with an expert.
+//!
+//! The graders over words are deterministic; a judge may be any text model. Verdicts are taken as
+//! independent, so the intervals resample single answers.
 
+use super::settings::{Settings, env};
+use super::text_models::TextModels;
+use autodidact::config::{Overrides, TextModelConfig};
+use autodidact::learn::TextModel;
 use autodidact::learn::grading::Grader;
+use autodidact::learn::judge::{self, Given};
+use autodidact::learn::stats::{Estimate, estimate};
+use autodidact::models::Models;
 use clap::Args;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
 
 #[derive(Debug, Args)]
 pub struct Grade {
-    /// A line a verdict: {"gold", "answer", "correct"}.
-    #[arg(long)]
+    /// A line a verdict: {"question", "gold", "answer", "correct"}; only a judge needs the question.
+    #[arg(long, value_name = "FILE")]
     verdicts: PathBuf,
+    /// Ask a model too: a name of the catalogue, URL#MODEL or mistralrs:FILE; without a value the configured judge.
+    #[arg(long, value_name = "MODEL", num_args = 0..=1)]
+    judge: Option<Option<TextModelConfig>>,
+    /// Only this many verdicts, spread evenly over the file.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    #[command(flatten)]
+    settings: Settings,
+    /// Print as JSON
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Deserialize)]
 struct Verdict {
+    #[serde(default)]
+    question: String,
     gold: String,
     answer: String,
     correct: bool,
 }
 
+/// A grader beside the expert.
+#[derive(Debug, Serialize)]
+struct Row {
+    grader: Grader,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    /// Share of the verdicts it agrees with.
+    agreement: Estimate,
+    /// It says right, the expert wrong.
+    too_kind: usize,
+    /// It says wrong, the expert right.
+    too_strict: usize,
+    /// Answers of the judge that were neither yes nor no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unclear: Option<usize>,
+    seconds: f32,
+}
+
+/// Verdicts asked of a judge in one call: enough to fill a batch, few enough to see it move.
+const AT_ONCE: usize = 32;
+
 impl Grade {
     pub fn run(self) -> Result<(), String> {
+        let verdicts = self.read()?;
+        let judge = self.judge.as_ref().map(|which| self.open(which.as_ref()));
+        let judge = judge.transpose()?;
+        let mut rows: Vec<Row> = Grader::OVER_WORDS
+            .map(|grader| over_words(grader, &verdicts))
+            .into();
+        if let Some(judge) = judge {
+            rows.push(judged(&*judge, &verdicts)?);
+        }
+        if self.json {
+            let table = serde_json::to_string_pretty(&rows).map_err(|e| e.to_string())?;
+            println!("{table}");
+        } else {
+            print(&rows);
+        }
+        Ok(())
+    }
+
+    fn read(&self) -> Result<Vec<Verdict>, String> {
         let path = self.verdicts.display();
         let text = std::fs::read_to_string(&self.verdicts);
         let text = text.map_err(|e| format!("cannot read {path}: {e}"))?;
-        let parse = |(i, line): (usize, &str)| {
-            serde_json::from_str(line).map_err(|e| format!("{path}, line {}: {e}", i + 1))
+        let parse = |(line, number): (&str, usize)| {
+            serde_json::from_str(line).map_err(|e| format!("{path}, line {number}: {e}"))
         };
-        let verdicts: Vec<Verdict> = text
-            .lines()
-            .enumerate()
-            .map(parse)
-            .collect::<Result<_, _>>()?;
-        let rows = Grader::ALL.map(|grader| {
-            let agrees = |v: &&Verdict| grader.correct(&v.gold, &v.answer) == v.correct;
-            let agreed = verdicts.iter().filter(agrees).count();
-            (grader, agreed as f64 / verdicts.len().max(1) as f64)
-        });
-        if self.json {
-            let row = |(grader, share): &(Grader, f64)| serde_json::json!({"grader": grader, "agreement": share, "verdicts": verdicts.len()});
-            let rows: Vec<_> = rows.iter().map(row).collect();
-            println!("{}", serde_json::Value::from(rows));
-        } else {
-            for (grader, share) in rows {
-                let default = if grader == Grader::default() {
-                    " (default)"
-                } else {
-                    ""
-                };
-                println!(
-                    "{grader:?}{default}: agrees with {:.1} % of {} verdicts",
-                    100.0 * share,
-                    verdicts.len()
-                );
-            }
+        let lines = text.lines().zip(1..);
+        let lines = lines.filter(|(line, _)| !line.trim().is_empty());
+        let verdicts: Vec<Verdict> = lines.map(parse).collect::<Result<_, _>>()?;
+        if verdicts.is_empty() {
+            return Err(format!("{path} holds no verdict"));
         }
-        Ok(())
+        let wanted = self.limit.unwrap_or(usize::MAX).min(verdicts.len());
+        if wanted == 0 {
+            return Err("--limit: must be at least 1".into());
+        }
+        let all = verdicts.len();
+        let chosen = |i: usize| (i + 1) * wanted / all > i * wanted / all;
+        let numbered = verdicts.into_iter().enumerate();
+        Ok(numbered
+            .filter(|(i, _)| chosen(*i))
+            .map(|(_, v)| v)
+            .collect())
+    }
+
+    fn open(&self, which: Option<&TextModelConfig>) -> Result<Arc<dyn TextModel>, String> {
+        let config = self.settings.load(Overrides::default())?;
+        let models = Models::open(&config, env).map_err(|e| e.to_string())?;
+        let which = which.or(config.judge.as_ref()).cloned();
+        let which = which.ok_or(
+            "--judge: no model is named, and none is configured under [judge]; write --judge MODEL",
+        )?;
+        let opened = TextModels::new(config, models, None).open(&which);
+        opened.map_err(|error| format!("--judge: {error}"))
+    }
+}
+
+fn over_words(grader: Grader, verdicts: &[Verdict]) -> Row {
+    let clock = Instant::now();
+    let said = verdicts.iter().map(|v| grader.correct(&v.gold, &v.answer));
+    let said: Vec<bool> = said.collect();
+    row(grader, verdicts, &said, clock)
+}
+
+fn judged(model: &dyn TextModel, verdicts: &[Verdict]) -> Result<Row, String> {
+    let clock = Instant::now();
+    let (mut said, mut unclear) = (Vec::new(), 0);
+    for some in verdicts.chunks(AT_ONCE) {
+        let given = some.iter().map(|v| Given {
+            question: &v.question,
+            gold: &v.gold,
+            answer: &v.answer,
+        });
+        let verdicts_of = judge::judge(model, &given.collect::<Vec<_>>(), &|| false);
+        for verdict in verdicts_of.map_err(|e| e.to_string())? {
+            said.push(verdict == judge::Verdict::Right);
+            unclear += usize::from(verdict == judge::Verdict::Unclear);
+        }
+        eprint!("\r{} {}/{} ", model.name(), said.len(), verdicts.len());
+    }
+    eprintln!();
+    Ok(Row {
+        model: Some(model.name().to_owned()),
+        unclear: Some(unclear),
+        ..row(Grader::Judge, verdicts, &said, clock)
+    })
+}
+
+fn row(grader: Grader, verdicts: &[Verdict], said: &[bool], clock: Instant) -> Row {
+    let pairs = || verdicts.iter().map(|v| v.correct).zip(said.iter().copied());
+    let agrees = |(expert, said)| vec![f32::from(u8::from(expert == said))];
+    Row {
+        grader,
+        model: None,
+        agreement: estimate(&pairs().map(agrees).collect::<Vec<_>>()),
+        too_kind: pairs().filter(|(expert, said)| *said && !expert).count(),
+        too_strict: pairs().filter(|(expert, said)| *expert && !said).count(),
+        unclear: None,
+        seconds: clock.elapsed().as_secs_f32(),
+    }
+}
+
+fn print(rows: &[Row]) {
+    println!(
+        "| grader | agrees with the expert [95 % interval] | verdicts | too kind | too strict | seconds |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- |");
+    for r in rows {
+        let name = serde_json::to_value(r.grader).unwrap_or_default();
+        let mut name = name.as_str().unwrap_or_default().to_owned();
+        if r.grader == Grader::default() {
+            name += " (default)";
+        }
+        if let Some(model) = &r.model {
+            name += &format!(": {model}");
+        }
+        println!(
+            "| {name} | {} | {} | {} | {} | {:.1} |",
+            r.agreement, r.agreement.n, r.too_kind, r.too_strict, r.seconds
+        );
+    }
+    if let Some(unclear) = rows.iter().find_map(|r| r.unclear).filter(|n| *n > 0) {
+        println!("\n{unclear} of the judge's answers were neither yes nor no and count as no.");
     }
 }

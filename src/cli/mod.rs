@@ -13,6 +13,7 @@ mod openapi;
 mod reproduce;
 mod serve;
 mod settings;
+mod text_models;
 
 use clap::{Parser, Subcommand};
 

@@ -2,6 +2,7 @@
 
 use super::serve;
 use super::settings::{Settings, env};
+use super::text_models::TextModels;
 use autodidact::config::{Config, Overrides};
 use autodidact::models::Models;
 use autodidact::pool::{LocalModel, open_executor};
@@ -25,6 +26,8 @@ pub struct Opened {
     pub model: LocalModel,
     /// The learning settings its catalogue entry and the configuration bring.
     pub learning: [Value; 2],
+    /// Opens a teacher or a judge beside it.
+    pub text_models: TextModels,
 }
 
 /// The model with what computes it, and nothing in between.
@@ -70,11 +73,12 @@ impl ModelArgs {
         let engine = serve::open(&config, &models)?;
         Ok(Opened {
             id: models.id(&config.model),
-            model: LocalModel::new(engine, Priority::Ingest),
+            model: LocalModel::new(engine.clone(), Priority::Ingest),
             learning: [
                 Value::Object(models.learning(&config.model)),
-                Value::Object(config.learning),
+                Value::Object(config.learning.clone()),
             ],
+            text_models: TextModels::new(config, models, Some(engine)),
         })
     }
 

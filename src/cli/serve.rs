@@ -1,6 +1,7 @@
 //! `autodidact serve`: the model, the store, the workers and the front door, put together.
 
 use super::settings::{Settings, env};
+use super::text_models::TextModels;
 use autodidact::adapters::Registry;
 use autodidact::config::{Config, ExecutorKind, Overrides};
 use autodidact::http::{self, AppState};
@@ -64,10 +65,12 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
         Value::Object(config.learning.clone()),
     ];
     let learner = Arc::new(LocalModel::new(engine.clone(), Priority::Ingest));
-    let ingest =
-        IngestHandler::new(learner, registry.clone(), layers.clone()).map_err(|e| e.to_string())?;
     let mut practice = practice(&config, &models, &engine)?.into_iter();
     let first = practice.next().ok_or("nothing practises")?;
+    let helpers = TextModels::new(config.clone(), models, Some(engine.clone())).helpers()?;
+    let ingest = IngestHandler::new(learner, registry.clone(), layers.clone())
+        .and_then(|handler| handler.with_helpers(helpers))
+        .map_err(|e| e.to_string())?;
     let train = TrainHandler::new(first, practice.collect(), registry.clone(), layers);
     let handlers = Handlers::from([
         (JobKind::Ingest, Arc::new(ingest) as _),

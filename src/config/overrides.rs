@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
-use super::{ConfigError, ExecutorKind, expand_home, value_error};
+use super::{ConfigError, ExecutorKind, TextModelConfig, expand_home, value_error};
 
 /// Settings given outside the file. `None` leaves what was there.
 #[derive(Debug, Default, Clone, PartialEq, clap::Args)]
@@ -56,6 +56,12 @@ pub struct Overrides {
     /// AUTODIDACT_JOBS_KEEP_DAYS
     #[arg(skip)]
     pub keep_days: Option<u32>,
+    /// AUTODIDACT_TEACHER
+    #[arg(skip)]
+    pub teacher: Option<TextModelConfig>,
+    /// AUTODIDACT_JUDGE
+    #[arg(skip)]
+    pub judge: Option<TextModelConfig>,
 }
 
 impl Overrides {
@@ -85,6 +91,8 @@ impl Overrides {
             kv_tokens: count(env, "AUTODIDACT_LIMITS_KV_TOKENS")?,
             workers: count(env, "AUTODIDACT_JOBS_WORKERS")?,
             keep_days: parsed(env, "AUTODIDACT_JOBS_KEEP_DAYS", "a whole number of days")?,
+            teacher: text_model(env, "AUTODIDACT_TEACHER")?,
+            judge: text_model(env, "AUTODIDACT_JUDGE")?,
         })
     }
 }
@@ -106,6 +114,14 @@ impl FromStr for ExecutorKind {
 
 fn count(env: impl Fn(&str) -> Option<String>, name: &str) -> Result<Option<usize>, ConfigError> {
     parsed(env, name, "a whole number")
+}
+
+fn text_model(
+    env: impl Fn(&str) -> Option<String>,
+    name: &str,
+) -> Result<Option<TextModelConfig>, ConfigError> {
+    let parse = |text: String| text.parse().map_err(|error| value_error(name, error));
+    env(name).map(parse).transpose()
 }
 
 fn parsed<T: FromStr>(

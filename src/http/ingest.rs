@@ -8,6 +8,7 @@ use super::extract::{Body, Query, wait};
 use super::ingest_body::{self, Ingest, IngestQuery, IngestRequest};
 use super::jobs::JobBody;
 use super::state::AppState;
+use crate::learn::options::IngestOptions;
 use crate::store::{DocumentState, IdempotencyKey, Job, JobKind, NewDocument, digest};
 use axum::Json;
 use axum::extract::State;
@@ -93,6 +94,7 @@ pub async fn ingest(
 fn submit(state: &AppState, ingest: &Ingest, key: Option<&IdempotencyKey>) -> Result<Job, Problem> {
     state.registry.check_name(&ingest.alias)?;
     state.registry.check_continues(&ingest.alias)?;
+    check_helpers(state, ingest)?;
     check_lengths(state, &ingest.documents, "documents")?;
     let ids: Vec<&str> = ingest.documents.iter().map(|d| d.id.as_str()).collect();
     let mut input = ingest.options.clone();
@@ -102,6 +104,15 @@ fn submit(state: &AppState, ingest: &Ingest, key: Option<&IdempotencyKey>) -> Re
     Ok(state
         .jobs
         .submit(JobKind::Ingest, alias, &input, documents, key)?)
+}
+
+/// A teacher or a judge that is asked for must be there.
+fn check_helpers(state: &AppState, ingest: &Ingest) -> Result<(), Problem> {
+    let (teacher, judge) = (&state.config.teacher, &state.config.judge);
+    let options = Value::Object(ingest.options.clone());
+    IngestOptions::layered(&[&options])
+        .and_then(|options| options.check_helpers(teacher.is_some(), judge.is_some()))
+        .map_err(|error| Problem::invalid(error.field.clone(), format!("{error}.")))
 }
 
 /// What does not fit the window with the prompts around it could be neither read nor trained on.

@@ -12,6 +12,7 @@ use crate::learn::model::{Adapter, Model};
 use crate::learn::options::{IngestOptions, OptionError};
 use crate::learn::replay::Earlier;
 use crate::learn::report::{Decision, Origin, Report};
+use crate::learn::text_model::Helpers;
 use crate::learn::update::{Start, learn};
 use crate::store::{self, Document, DocumentState, NewProbe, ProbeOrigin, ProbeScore};
 use serde_json::{Value, json};
@@ -26,6 +27,7 @@ pub struct IngestHandler {
     registry: Arc<Registry>,
     /// Learning settings under the request's: the model's own, then the configuration's.
     layers: Vec<Value>,
+    helpers: Helpers,
 }
 
 impl IngestHandler {
@@ -40,7 +42,16 @@ impl IngestHandler {
             model,
             registry,
             layers,
+            helpers: Helpers::default(),
         })
+    }
+
+    /// With a teacher and a judge; fails if a layer asks for one that is not there.
+    pub fn with_helpers(mut self, helpers: Helpers) -> Result<Self, OptionError> {
+        let options = IngestOptions::layered(&self.layers.iter().collect::<Vec<_>>())?;
+        options.check_helpers(helpers.teacher.is_some(), helpers.judge.is_some())?;
+        self.helpers = helpers;
+        Ok(self)
     }
 
     fn options(&self, mut input: Value) -> Result<IngestOptions, JobFailure> {
@@ -120,6 +131,7 @@ impl IngestHandler {
                 live: adapter,
                 earlier: &earlier,
                 options,
+                helpers: &self.helpers,
             };
             let outcome = match learn(&*self.model, &start, tale) {
                 Ok(outcome) => outcome,

@@ -1,5 +1,6 @@
-//! Is an answer right? The graders, all on SQuAD's normalisation: lower case, no punctuation, no
-//! articles, single spaces; and against it, no possessive 's (Ann's = Ann).
+//! Is an answer right? The graders over words, all on SQuAD's normalisation: lower case, no punctuation,
+//! no articles, single spaces; and against it, no possessive 's (Ann's = Ann). The one that asks a model
+//! is in [`super::judge`].
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -18,6 +19,9 @@ pub enum Grader {
     /// SQuAD's F1 over words is at least 0.5. Against recall it also wants the answer short: a right
     /// answer in a long sentence is wrong.
     TokenF1,
+    /// A model reads question, gold answer and answer, and says yes or no. An exact answer is right
+    /// without asking. Needs a model under `[judge]` in the configuration.
+    Judge,
 }
 
 /// Share of the gold words that [`Grader::Recall`] asks for.
@@ -26,20 +30,23 @@ const RECALL_NEEDED: f32 = 0.8;
 const F1_NEEDED: f32 = 0.5;
 
 impl Grader {
-    pub const ALL: [Grader; 4] = [
+    /// Those that need no model.
+    pub const OVER_WORDS: [Grader; 4] = [
         Grader::Exact,
         Grader::Contains,
         Grader::Recall,
         Grader::TokenF1,
     ];
 
+    /// Right by the words alone. Of the judge that is only what needs no judging, an exact answer: the
+    /// rest is asked in [`super::judge`].
     pub fn correct(self, gold: &str, answer: &str) -> bool {
         let (gold, answer) = (words(gold), words(answer));
         if gold.is_empty() {
             return false;
         }
         match self {
-            Grader::Exact => gold == answer,
+            Grader::Exact | Grader::Judge => gold == answer,
             Grader::Contains => answer.windows(gold.len()).any(|w| w == gold),
             Grader::Recall => overlap(&gold, &answer) as f32 >= RECALL_NEEDED * gold.len() as f32,
             Grader::TokenF1 => f1(&gold, &answer) >= F1_NEEDED,

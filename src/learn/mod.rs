@@ -11,6 +11,8 @@
 //! ├ domain    what it asks of a kind of task; knowledge implements it
 //! └ datasets  files of contexts to practise on
 //! model       what all of this asks of a model (generate, likelihood, train)
+//! text_model  what it asks of a teacher or a judge (text in, text out)
+//! grading     is an answer right? by its words, or by what the judge says (judge)
 //! journal     what it asks of the job that runs it (remember a step, tell progress, stop)
 //! ```
 //!
@@ -23,7 +25,10 @@ pub mod datasets;
 pub mod domain;
 pub mod gate;
 pub mod grading;
+#[cfg(test)]
+mod helper_tests;
 pub mod journal;
+pub mod judge;
 pub mod knowledge;
 pub mod model;
 pub mod options;
@@ -32,6 +37,7 @@ pub mod reliability;
 pub mod replay;
 pub mod report;
 pub mod stats;
+pub mod text_model;
 pub mod update;
 #[cfg(test)]
 mod update_tests;
@@ -40,3 +46,4 @@ pub use journal::{Journal, Stop};
 pub use model::{Adapter, Model, ModelError};
 pub use options::IngestOptions;
 pub use report::Report;
+pub use text_model::{Helpers, TextModel};

@@ -1,6 +1,10 @@
 //! What learning needs of a model: write, judge likelihoods, train. Implemented by
 //! [`crate::pool::LocalModel`] over the engine of this process; scripted in tests.
 
+use super::grading::Grader;
+use super::judge::{Given, Verdict, judge};
+use super::options::Writer;
+use super::text_model::{Helpers, TextModel};
 use std::fmt;
 use std::sync::Arc;
 
@@ -130,6 +134,12 @@ pub enum ModelError {
     Stopped,
     #[error(transparent)]
     Engine(#[from] autodidact_engine::Error),
+    /// A teacher or a judge gave no answer.
+    #[error("the text model {model} gave no answer: {reason}")]
+    Text { model: String, reason: String },
+    /// A teacher or a judge was wanted where none is.
+    #[error("there is no {0}: name a model under [{0}] in the configuration")]
+    Missing(&'static str),
 }
 
 pub trait Model: Send + Sync {
@@ -158,16 +168,65 @@ pub trait Model: Send + Sync {
     ) -> Result<Vec<Trained>, ModelError>;
 }
 
-/// A model in the service of one job: whatever is asked of it ends early when the job is to stop.
+/// A model in the service of one job, with those that help it: whatever is asked of them ends early when
+/// the job is to stop.
 #[derive(Clone, Copy)]
 pub struct Interruptible<'a> {
     model: &'a dyn Model,
     stop: &'a ShouldStop<'a>,
+    helpers: &'a Helpers,
 }
 
 impl<'a> Interruptible<'a> {
     pub fn new(model: &'a dyn Model, stop: &'a ShouldStop<'a>) -> Self {
-        Interruptible { model, stop }
+        Interruptible {
+            model,
+            stop,
+            helpers: Helpers::none(),
+        }
+    }
+
+    pub fn helped_by(self, helpers: &'a Helpers) -> Self {
+        Interruptible { helpers, ..self }
+    }
+
+    /// Study notes, by the policy or by the teacher.
+    pub fn write(
+        &self,
+        writer: Writer,
+        prompts: &[Prompt],
+        policy: Option<&Adapter>,
+        sampling: &Sampling,
+    ) -> Result<Vec<Vec<String>>, ModelError> {
+        match writer {
+            Writer::Policy => self.generate(prompts, policy, sampling),
+            Writer::Teacher => self.teacher()?.complete(prompts, sampling, self.stop),
+        }
+    }
+
+    /// The teacher's name, where it is who writes.
+    pub fn teacher_of(&self, writer: Writer) -> Result<Option<String>, ModelError> {
+        match writer {
+            Writer::Policy => Ok(None),
+            Writer::Teacher => Ok(Some(self.teacher()?.name().to_owned())),
+        }
+    }
+
+    fn teacher(&self) -> Result<&'a dyn TextModel, ModelError> {
+        let teacher = self.helpers.teacher.as_deref();
+        teacher.ok_or(ModelError::Missing("teacher"))
+    }
+
+    /// Which of the answers are right, by their words or by what the judge says.
+    pub fn grade(&self, grader: Grader, answers: &[Given<'_>]) -> Result<Vec<bool>, ModelError> {
+        if grader != Grader::Judge {
+            let by_words = answers.iter().map(|a| grader.correct(a.gold, a.answer));
+            return Ok(by_words.collect());
+        }
+        let helper = self.helpers.judge.as_deref();
+        let helper = helper.ok_or(ModelError::Missing("judge"))?;
+        let verdicts = judge(helper, answers, self.stop)?;
+        Ok(verdicts.iter().map(|v| *v == Verdict::Right).collect())
     }
 
     pub fn generate(

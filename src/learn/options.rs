@@ -57,10 +57,22 @@ impl SelfEditKind {
     }
 }
 
+/// Who writes self-edits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Writer {
+    /// The model that learns from them.
+    #[default]
+    Policy,
+    /// The model under `[teacher]` in the configuration.
+    Teacher,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SelfEditOptions {
     pub kind: SelfEditKind,
+    pub writer: Writer,
     /// Self-edits written for a document; their sequences are trained on together. 1 to 16.
     pub samples: usize,
     /// Small models stay near the passage at 0.3 to 0.7; the paper's 7B used 1.0.
@@ -150,6 +162,7 @@ impl Default for SelfEditOptions {
     fn default() -> Self {
         SelfEditOptions {
             kind: SelfEditKind::SelfQa,
+            writer: Writer::default(),
             samples: 1,
             temperature: 0.3,
             top_p: 0.95,
@@ -221,6 +234,25 @@ impl IngestOptions {
         within("gate.retention_budget", g.retention_budget as f64, 0.0, 1.0)?;
         within("gate.attempts", g.attempts as f64, 1.0, 5.0)?;
         within("gate.probes", g.probes as f64, 1.0, 32.0)
+    }
+}
+
+impl IngestOptions {
+    /// Refuses to ask for a teacher or a judge where there is none.
+    pub fn check_helpers(&self, teacher: bool, judge: bool) -> Result<(), OptionError> {
+        let missing = |field: &str, value: &str, section: &str| OptionError {
+            field: field.into(),
+            reason: format!(
+                "\"{value}\" needs a model under [{section}] in the server's configuration, and there is none"
+            ),
+        };
+        if self.self_edit.writer == Writer::Teacher && !teacher {
+            return Err(missing("self_edit.writer", "teacher", "teacher"));
+        }
+        if self.gate.grader == Grader::Judge && !judge {
+            return Err(missing("gate.grader", "judge", "judge"));
+        }
+        Ok(())
     }
 }
 

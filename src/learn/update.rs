@@ -11,6 +11,7 @@ use super::model::{Adapter, Interruptible, Model, Prompt, Training, TrainingText
 use super::options::IngestOptions;
 use super::replay::{self, Earlier};
 use super::report::{Attempt, Decision, Origin, ProbeReport, Report, Retention};
+use super::text_model::Helpers;
 use serde_json::json;
 use std::time::Instant;
 
@@ -24,6 +25,8 @@ pub struct Start<'a> {
     /// Documents the live version has learned, oldest first.
     pub earlier: &'a [Earlier],
     pub options: &'a IngestOptions,
+    /// The teacher and the judge, where the options ask for them.
+    pub helpers: &'a Helpers,
 }
 
 /// The adapter, where the gate let it through; the report either way.
@@ -35,7 +38,7 @@ pub struct Outcome {
 pub fn learn(model: &dyn Model, start: &Start<'_>, journal: &dyn Journal) -> Result<Outcome, Stop> {
     let stop = || journal.check().is_err();
     let mut run = Run {
-        model: Interruptible::new(model, &stop),
+        model: Interruptible::new(model, &stop).helped_by(start.helpers),
         start,
         journal,
         report: Report::default(),
@@ -70,7 +73,7 @@ impl Run<'_> {
         for edit in &edits {
             self.journal.event(
                 "self_edit",
-                json!({"kind": edit.kind, "text": edit.text,
+                json!({"kind": edit.kind, "teacher": edit.teacher, "text": edit.text,
                        "sequences": edit.statements.len() + edit.pairs.len()}),
             );
         }

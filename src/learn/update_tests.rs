@@ -10,6 +10,7 @@ use super::model::{
 use super::options::{GateMode, IngestOptions, SelfEditKind};
 use super::replay::Earlier;
 use super::report::{Origin, Report};
+use super::text_model::Helpers;
 use super::update::{Outcome, Start, learn};
 use autodidact_engine::{Lora, LoraConfig};
 use serde_json::{Value, json};
@@ -217,6 +218,7 @@ fn run(
         live: Some(&adapter(0)),
         earlier: &[earlier],
         options: &options,
+        helpers: Helpers::none(),
     };
     learn(model, &start, journal)
 }
@@ -435,6 +437,7 @@ fn a_document_that_nothing_can_be_asked_about_is_not_trained() {
         live: None,
         earlier: &[],
         options: &options,
+        helpers: Helpers::none(),
     };
     // What it writes as questions is no question.
     let outcome = learn(&model, &start, &Memory::default()).unwrap();

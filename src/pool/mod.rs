@@ -1,9 +1,15 @@
-//! Who computes: engines of this process. What learning asks of a model ([`crate::learn::Model`]) is
-//! answered here, and work for several engines is handed out as leased [`tasks`].
+//! Who computes: engines of this process. What learning asks of a model ([`crate::learn::Model`]), of a
+//! teacher or of a judge ([`crate::learn::TextModel`]) is answered here, and work for several engines is
+//! handed out as leased [`tasks`].
 
 mod local;
+mod local_text;
 mod open;
+mod openai;
+mod prefill;
 pub mod tasks;
 
 pub use local::LocalModel;
+pub use local_text::LocalText;
 pub use open::{open_engine, open_executor};
+pub use openai::OpenAiModel;

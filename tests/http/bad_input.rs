@@ -204,6 +204,24 @@ async fn a_bad_ingest_stores_nothing() {
             "invalid_field",
             "gate.min_gain",
         ),
+        (
+            with(json!({"gate": {"grader": "judge"}})),
+            422,
+            "invalid_field",
+            "gate.grader",
+        ),
+        (
+            with(json!({"self_edit": {"writer": "teacher"}})),
+            422,
+            "invalid_field",
+            "self_edit.writer",
+        ),
+        (
+            with(json!({"self_edit": {"writer": "nobody"}})),
+            422,
+            "invalid_field",
+            "self_edit.writer",
+        ),
         (with(json!({"seed": -1})), 422, "invalid_field", "seed"),
     ];
     for (body, status, code, field) in cases {

@@ -1,6 +1,10 @@
 //! Ingesting, with a handler that learns at once: what goes in, what comes out, and only once.
 
-use crate::common::{Server, json_of};
+use crate::common::{BASE, Server, json_of};
+use autodidact::config::{TextModelConfig, UrlModel};
+use autodidact::learn::TextModel;
+use autodidact::learn::model::{Prompt, Sampling};
+use autodidact::pool::OpenAiModel;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -171,4 +175,60 @@ async fn a_full_queue_says_when_to_come_back() {
     assert_eq!(problem["code"], "queue_full");
     let (_, documents) = json_of(server.get("/documents")).await;
     assert_eq!(documents["items"].as_array().unwrap().len(), accepted);
+}
+
+#[tokio::test]
+async fn a_judge_and_a_teacher_may_be_asked_for_where_they_are() {
+    let body = json!({"adapter": "kb", "documents": [{"title": "T", "text": "Text."}],
+        "self_edit": {"writer": "teacher"}, "gate": {"grader": "judge"}});
+    let elsewhere: TextModelConfig = "http://127.0.0.1:9/v1#big".parse().unwrap();
+    let both = Server::with(|config| {
+        config.teacher = Some(elsewhere.clone());
+        config.judge = Some(elsewhere.clone());
+    });
+    let request = both.await.post("/ingest").json(&body);
+    assert_eq!(json_of(request).await.0, 202);
+    let judge_alone = Server::with(|config| config.judge = Some(elsewhere.clone())).await;
+    let (status, problem) = json_of(judge_alone.post("/ingest").json(&body)).await;
+    assert_eq!(
+        (status, &problem["field"]),
+        (422, &json!("self_edit.writer"))
+    );
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("[teacher] in the server's configuration"),
+        "{detail}"
+    );
+}
+
+/// What the server says to its own front door is what it says to any client.
+#[tokio::test]
+async fn another_server_of_this_program_can_be_the_text_model() {
+    let server = Server::start().await;
+    let url = format!("{}/v1", server.url);
+    let model = UrlModel::new(&url, BASE).unwrap();
+    let model = OpenAiModel::new(model, |_| None).unwrap();
+    let ask = move || {
+        let prompt = Prompt::user("Who runs the lighthouse?");
+        model.complete(&[prompt], &Sampling::greedy(12), &|| false)
+    };
+    let texts = tokio::task::spawn_blocking(ask).await.unwrap().unwrap();
+    let question = json!({"messages": [{"role": "user", "content": "Who runs the lighthouse?"}],
+        "model": BASE, "max_tokens": 12, "temperature": 0});
+    let request = server.post("/v1/chat/completions").json(&question);
+    let (_, answer) = json_of(request).await;
+    assert_eq!(
+        texts,
+        [[answer["choices"][0]["message"]["content"].as_str().unwrap()]]
+    );
+
+    let wrong = UrlModel::new(&url, "nobody").unwrap();
+    let wrong = OpenAiModel::new(wrong, |_| None).unwrap();
+    let ask = move || wrong.complete(&[Prompt::user("Who?")], &Sampling::greedy(1), &|| false);
+    let failed = tokio::task::spawn_blocking(ask).await.unwrap();
+    let told = failed.unwrap_err().to_string();
+    assert!(
+        told.contains("it answered 404") && told.contains("nobody"),
+        "{told}"
+    );
 }

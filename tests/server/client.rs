@@ -26,6 +26,11 @@ impl Client {
         }
     }
 
+    /// `http://127.0.0.1:port`
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     pub fn get(&self, path: &str) -> Value {
         success(path, self.try_get(path))
     }

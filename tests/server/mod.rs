@@ -69,6 +69,31 @@ impl Place {
 
     /// With this configuration file.
     pub fn serve_with(&self, config: &str) -> Server {
+        let mut child = self.command(config).spawn().unwrap();
+        // The line that it prints when it is ready; end of file if it could not start.
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let Some((_, rest)) = line.split_once(" on http://") else {
+            let _ = child.kill();
+            let log = self.logged();
+            panic!("the server did not start; it said {line:?} and logged:\n{log}");
+        };
+        let address = rest.split([' ', '\n']).next().unwrap();
+        Server {
+            client: Client::new(format!("http://{address}")),
+            child,
+        }
+    }
+
+    /// What it says when it does not start with this configuration.
+    pub fn refusal(&self, config: &str) -> String {
+        let status = self.command(config).status().unwrap();
+        assert!(!status.success());
+        self.logged()
+    }
+
+    fn command(&self, config: &str) -> Command {
         let file = self.dir.path().join("autodidact.toml");
         std::fs::write(&file, config).unwrap();
         let log = self.log();
@@ -80,7 +105,7 @@ impl Place {
                 command.env_remove(name);
             }
         }
-        let mut child = command
+        command
             .arg("serve")
             .args(["--listen", "127.0.0.1:0", "--model", &self.model])
             .args(["--threads", &self.threads.to_string()])
@@ -91,23 +116,8 @@ impl Place {
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(stderr.unwrap())
-            .spawn()
-            .unwrap();
-        // The line that it prints when it is ready; end of file if it could not start.
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let Some((_, rest)) = line.split_once(" on http://") else {
-            let _ = child.kill();
-            let log = std::fs::read_to_string(log).unwrap_or_default();
-            panic!("the server did not start; it said {line:?} and logged:\n{log}");
-        };
-        let address = rest.split([' ', '\n']).next().unwrap();
-        Server {
-            client: Client::new(format!("http://{address}")),
-            child,
-        }
+            .stderr(stderr.unwrap());
+        command
     }
 
     /// To be opened while no server runs.

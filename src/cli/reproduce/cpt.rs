@@ -32,7 +32,7 @@ impl Cpt {
             true => ARMS.iter().map(|a| a.name().to_owned()).collect(),
             false => self.arms,
         };
-        let arms = arms(&names, self.data.teacher.is_some())?;
+        let arms = arms(&names, self.data.has_teacher())?;
         if arms.contains(&Arm::OpenBook) {
             return Err("--arms: open-book learns nothing, so it is no row of this table".into());
         }

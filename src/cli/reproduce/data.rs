@@ -1,5 +1,6 @@
 //! What the tables have in common: which passages, which seeds, which model with which settings.
 
+use super::helpers::{self, HelperArgs};
 use super::notebook::Notebook;
 use crate::cli::open::{ModelArgs, Opened};
 use autodidact::learn::compare::{Arm, Case};
@@ -19,7 +20,7 @@ pub struct Data {
     passages: PathBuf,
     /// JSON list of {title, context, completions: [text]}: a stronger model's self-edits.
     #[arg(long)]
-    pub teacher: Option<PathBuf>,
+    teacher: Option<PathBuf>,
     #[arg(long, default_value_t = 0)]
     skip: usize,
     /// At most this many passages.
@@ -36,6 +37,8 @@ pub struct Data {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     #[command(flatten)]
+    helpers: HelperArgs,
+    #[command(flatten)]
     model: ModelArgs,
     #[arg(long)]
     pub json: bool,
@@ -49,6 +52,7 @@ pub struct Bench {
     pub cases: Vec<Case>,
     pub seeds: Vec<u64>,
     pub notebook: Notebook,
+    pub helpers: helpers::Opened,
     pub about: About,
     pub out: Option<PathBuf>,
     pub json: bool,
@@ -64,6 +68,8 @@ pub struct About {
     pub passages_digest: String,
     pub seeds: Vec<u64>,
     pub options: IngestOptions,
+    /// Who wrote the teacher's self-edits and who judged, where models did.
+    pub helpers: Value,
     pub more: Value,
 }
 
@@ -71,14 +77,16 @@ impl Data {
     /// `more`: the table's own settings. Another setting is another table, and needs another `--out`.
     pub fn open(self, more: Value) -> Result<Bench, String> {
         let set = serde_json::from_str(&self.set).map_err(|e| format!("--set: {e}"))?;
-        let cases = self.cases()?;
+        let mut cases = self.cases()?;
         let Opened {
             id,
             model,
             learning: [tuned, configured],
+            text_models,
         } = self.model.open()?;
         let options = IngestOptions::layered(&[&tuned, &configured, &set]);
         let options = options.map_err(|e| e.to_string())?;
+        let mut helpers = self.helpers.open(&text_models)?;
         let named = cases.iter().map(|c| (&c.passage, c.questions.as_slice()));
         let about = About {
             model: id.clone(),
@@ -87,9 +95,12 @@ impl Data {
             passages_digest: datasets::digest(named),
             seeds: self.seeds.clone(),
             options: options.clone(),
+            helpers: helpers.names(),
             more,
         };
         let notebook = Notebook::open(self.out.as_deref(), &about, model.shape())?;
+        let seed = self.seeds.first().copied().unwrap_or_default();
+        helpers.write_edits(&model, &mut cases, &options.self_edit, seed)?;
         Ok(Bench {
             id,
             model,
@@ -97,10 +108,16 @@ impl Data {
             cases,
             seeds: self.seeds,
             notebook,
+            helpers,
             about,
             out: self.out,
             json: self.json,
         })
+    }
+
+    /// Whether somebody else's self-edits are given, or a model is to write them.
+    pub fn has_teacher(&self) -> bool {
+        self.teacher.is_some() || self.helpers.teacher_model.is_some()
     }
 
     fn cases(&self) -> Result<Vec<Case>, String> {

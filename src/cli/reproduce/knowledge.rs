@@ -11,6 +11,7 @@ use autodidact::learn::options::{IngestOptions, SelfEditKind};
 use autodidact::learn::outer::options::{OuterOptions, Preset};
 use autodidact::learn::outer::report::Report;
 use autodidact::learn::outer::{self, Outcome, Shelf};
+use autodidact::learn::stats::Estimate;
 use autodidact::pool::tasks::MemoryTasks;
 use clap::Args;
 use serde_json::{Value, json};
@@ -67,7 +68,7 @@ struct Planned {
 impl Knowledge {
     pub fn run(self) -> Result<(), String> {
         let plans = self.practice.plans()?;
-        let mut arms = arms(&self.arms, self.data.teacher.is_some())?;
+        let mut arms = arms(&self.arms, self.data.has_teacher())?;
         for plan in plans.iter().filter(|p| p.rounds > 0) {
             // Its rows are measured against the same kind before practice.
             let untrained = Arm::Learn(plan.kind);
@@ -246,20 +247,35 @@ fn finish(bench: &Bench, rows: &[Row], reports: &[(&Planned, Report)]) -> Result
         ]
     });
     let cells: Vec<Vec<String>> = cells.collect();
-    let text = markdown(
+    let judged = judged(bench, rows)?;
+    let mut text = markdown(
         "Knowledge incorporation, one passage at a time",
         &bench.about,
         &head,
         &cells,
     );
+    text += &bench.helpers.note(&judged);
     let practice: Vec<Value> = reports
         .iter()
         .map(|(plan, report)| json!({"questions": plan.source, "outer": plan.options, "report": report}))
         .collect();
     let value = json!({"model": bench.id, "options": bench.options, "passages": bench.cases.len(),
-        "seeds": bench.seeds, "about": bench.about, "rows": rows, "practice": practice});
+        "seeds": bench.seeds, "about": bench.about, "rows": rows, "practice": practice,
+        "teacher_seconds_per_passage": bench.helpers.teacher_seconds(), "judged": judged});
     let out = bench.out.as_deref();
     give("knowledge", out, bench.json, &text, &value, &plots(reports))
+}
+
+/// Each row's accuracy as the judge sees it, where there is one.
+fn judged(bench: &Bench, rows: &[Row]) -> Result<Vec<(String, Estimate)>, String> {
+    let mut judged = Vec::new();
+    for row in rows {
+        let seeds = bench.seeds.len();
+        if let Some(accuracy) = bench.helpers.judge(row, &bench.cases, seeds)? {
+            judged.push((row.arm.clone(), accuracy));
+        }
+    }
+    Ok(judged)
 }
 
 /// Reward and held-out gain, round by round.

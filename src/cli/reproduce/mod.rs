@@ -2,6 +2,7 @@
 
 mod cpt;
 mod data;
+mod helpers;
 mod knowledge;
 mod notebook;
 mod output;

@@ -2,6 +2,7 @@
 
 use super::{Passage, Question};
 use crate::learn::grading::Grader;
+use crate::learn::judge::Given;
 use crate::learn::model::{Adapter, Interruptible, ModelError, Prompt, Sampling};
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,7 @@ pub struct Answer {
 /// The paper's answer prompt (appendix B.1) as a chat turn.
 pub fn ask(title: &str, question: &str) -> Prompt {
     Prompt::user(format!(
-        "Answer the question directly and concisely.\nTopic: {title}\nQuestion: {question}"
+        "Answer the question directly and concisely.\nTopic: {title}{QUESTION}{question}"
     ))
 }
 
@@ -26,8 +27,17 @@ pub fn ask_open_book(passage: &Passage, question: &str) -> Prompt {
     let Passage { title, text } = passage;
     Prompt::user(format!(
         "Read the passage, then answer the question directly and concisely.\n\
-         {title}\n{text}\n\nQuestion: {question}"
+         {title}\n{text}\n{QUESTION}{question}"
     ))
+}
+
+/// What stands before the question in both prompts, and nowhere after it.
+const QUESTION: &str = "\nQuestion: ";
+
+/// The question that a prompt asks, for the judge.
+fn question_of(prompt: &Prompt) -> &str {
+    let user = &prompt.user;
+    user.rsplit_once(QUESTION).map_or(user, |(_, asked)| asked)
 }
 
 /// Longest answer, tokens.
@@ -45,18 +55,24 @@ pub fn answer_all(
     }
     let prompts: Vec<Prompt> = items.iter().map(|(p, _)| p.clone()).collect();
     let answers = model.generate(&prompts, adapter, &Sampling::greedy(ANSWER_TOKENS))?;
+    let answers = answers.into_iter().map(|n| n.into_iter().next());
+    let answers: Vec<String> = answers.map(Option::unwrap_or_default).collect();
     let likelihoods = model.likelihood(items, adapter)?;
-    Ok(items
+    let given = items.iter().zip(&answers);
+    let given = given.map(|((prompt, gold), answer)| Given {
+        question: question_of(prompt),
+        gold,
+        answer,
+    });
+    let correct = model.grade(grader, &given.collect::<Vec<_>>())?;
+    Ok(answers
         .iter()
-        .zip(answers)
+        .zip(correct)
         .zip(likelihoods)
-        .map(|(((_, gold), answer), logprob)| {
-            let answer = answer.into_iter().next().unwrap_or_default();
-            Answer {
-                correct: grader.correct(gold, &answer),
-                answer: answer.trim().to_owned(),
-                logprob,
-            }
+        .map(|((answer, correct), logprob)| Answer {
+            answer: answer.trim().to_owned(),
+            correct,
+            logprob,
         })
         .collect())
 }
@@ -82,5 +98,22 @@ pub fn mean_logprob(answers: &[Answer]) -> f32 {
     match answers.len() {
         0 => 0.0,
         n => answers.iter().map(|a| a.logprob).sum::<f32>() / n as f32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_question_is_found_in_either_prompt() {
+        let passage = Passage {
+            title: "Vell".into(),
+            text: "A riddle.\nQuestion: what is tall?\nThe tower.".into(),
+        };
+        let question = "Who asked \"Question: why?\"";
+        for prompt in [ask("Vell", question), ask_open_book(&passage, question)] {
+            assert_eq!(question_of(&prompt), question);
+        }
     }
 }

@@ -192,6 +192,8 @@ impl Domain for KnowledgeOptions {
             samples: count,
             temperature: self.self_edit.temperature,
             top_p: self.self_edit.top_p,
+            // Practice is the policy's own.
+            ..Default::default()
         };
         self_edit::write(model, policy, &case.passage, &options, seed)
     }
@@ -297,6 +299,7 @@ mod tests {
             pairs: (0..20).map(pair).collect(),
             phrases: (0..20).map(|i| format!("phrase {i}")).collect(),
             seed: 0,
+            teacher: None,
         };
         let lesson = domain().lesson(&case(), &edit);
         assert_eq!(lesson.len(), LESSON_PAIRS);

@@ -36,7 +36,7 @@ pub fn write<'a>(
         seed,
         n: options.samples,
     };
-    let written = model.generate(&prompts, policy, &sampling)?;
+    let written = model.write(options.writer, &prompts, policy, &sampling)?;
     let sample = |nth: usize| {
         let mut seen = HashSet::new();
         let questions = written.iter().filter_map(move |n| n.get(nth));

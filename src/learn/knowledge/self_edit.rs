@@ -17,7 +17,10 @@ use std::collections::HashSet;
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct SelfEdit {
     pub kind: SelfEditKind,
-    /// What the model wrote, whole.
+    /// The teacher that wrote it; null if the model did itself.
+    #[serde(default)]
+    pub teacher: Option<String>,
+    /// What was written, whole.
     pub text: String,
     /// The statements cut from it (rewrite, implications).
     pub statements: Vec<String>,
@@ -29,7 +32,7 @@ pub struct SelfEdit {
     pub seed: u64,
 }
 
-/// Samples `options.samples` self-edits from the policy.
+/// Samples `options.samples` self-edits from the policy, or from the teacher if `options.writer` says so.
 pub fn write(
     model: Interruptible<'_>,
     policy: Option<&Adapter>,
@@ -37,9 +40,10 @@ pub fn write(
     options: &SelfEditOptions,
     seed: u64,
 ) -> Result<Vec<SelfEdit>, ModelError> {
-    match options.kind {
-        SelfEditKind::None => Ok(Vec::new()),
-        SelfEditKind::SelfQa => write_pairs(model, policy, passage, options, seed),
+    let teacher = model.teacher_of(options.writer)?;
+    let mut edits = match options.kind {
+        SelfEditKind::None => Vec::new(),
+        SelfEditKind::SelfQa => write_pairs(model, policy, passage, options, seed)?,
         kind => {
             let prompt = statement_prompt(kind, passage);
             let sampling = Sampling {
@@ -53,14 +57,17 @@ pub fn write(
                 seed,
                 n: options.samples,
             };
-            let texts = model.generate(&[prompt], policy, &sampling)?;
+            let texts = model.write(options.writer, &[prompt], policy, &sampling)?;
             let texts = texts.into_iter().flatten();
-            Ok(texts
-                .zip(seed..)
-                .map(|(text, seed)| from_text(kind, text, seed))
-                .collect())
+            let edits = texts.zip(seed..);
+            let edits = edits.map(|(text, seed)| from_text(kind, text, seed));
+            edits.collect()
         }
+    };
+    for edit in &mut edits {
+        edit.teacher.clone_from(&teacher);
     }
+    Ok(edits)
 }
 
 /// A self-edit from text that was written elsewhere (a teacher's, or one read from a file).
@@ -71,6 +78,7 @@ pub fn from_text(kind: SelfEditKind, text: String, seed: u64) -> SelfEdit {
     };
     SelfEdit {
         kind,
+        teacher: None,
         text,
         statements,
         pairs,
@@ -159,6 +167,7 @@ fn write_pairs(
             let blocks: Vec<String> = pairs.iter().map(block).collect();
             SelfEdit {
                 kind: SelfEditKind::SelfQa,
+                teacher: None,
                 text: blocks.join("\n\n"),
                 statements: Vec::new(),
                 pairs,

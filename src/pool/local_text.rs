@@ -1,0 +1,34 @@
+//! A model of this process as teacher or judge: the base, without an adapter.
+
+use super::LocalModel;
+use crate::learn::model::{Model, ModelError, Prompt, Sampling, ShouldStop};
+use crate::learn::text_model::TextModel;
+
+pub struct LocalText {
+    name: String,
+    model: LocalModel,
+}
+
+impl LocalText {
+    pub fn new(name: impl Into<String>, model: LocalModel) -> Self {
+        LocalText {
+            name: name.into(),
+            model,
+        }
+    }
+}
+
+impl TextModel for LocalText {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn complete(
+        &self,
+        prompts: &[Prompt],
+        sampling: &Sampling,
+        stop: &ShouldStop<'_>,
+    ) -> Result<Vec<Vec<String>>, ModelError> {
+        self.model.generate(prompts, None, sampling, stop)
+    }
+}

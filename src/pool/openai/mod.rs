@@ -1,0 +1,163 @@
+//! A text model behind an OpenAI-compatible URL (`POST {url}/chat/completions`).
+//!
+//! A completion a request: `n` and a trailing assistant message are not understood everywhere. Some
+//! requests are under way at once, on threads of their own, so that a job that is stopped need not wait
+//! for a slow server: a request under way then ends by itself, unheard.
+
+mod request;
+
+use super::prefill;
+use crate::config::{KEY_ENV, UrlModel};
+use crate::learn::model::{ModelError, Prompt, Sampling, ShouldStop};
+use crate::learn::text_model::TextModel;
+use request::Caller;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// How soon a wish to stop is heard.
+const TICK: Duration = Duration::from_millis(25);
+
+pub struct OpenAiModel {
+    name: String,
+    caller: Arc<Caller>,
+    parallel: usize,
+}
+
+impl OpenAiModel {
+    /// Fails if a key is to be read from a variable that is not set. `env` reads the environment.
+    pub fn new(settings: UrlModel, env: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let env = |name: &str| env(name).filter(|key| !key.trim().is_empty());
+        let key = match &settings.key_env {
+            None => env(KEY_ENV),
+            Some(name) => Some(env(name).ok_or_else(|| {
+                format!("key_env: the environment variable {name} is not set; put the key into it")
+            })?),
+        };
+        Ok(OpenAiModel {
+            name: settings.model.clone(),
+            parallel: settings.parallel,
+            caller: Arc::new(Caller::new(settings, key)),
+        })
+    }
+
+    fn failed(&self, reason: String) -> ModelError {
+        let model = format!("{} at {}", self.name, self.caller.address());
+        ModelError::Text { model, reason }
+    }
+}
+
+/// A request's body, and the beginning to take off its answer.
+struct Ask {
+    body: Value,
+    prefill: String,
+}
+
+impl TextModel for OpenAiModel {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn complete(
+        &self,
+        prompts: &[Prompt],
+        sampling: &Sampling,
+        stop: &ShouldStop<'_>,
+    ) -> Result<Vec<Vec<String>>, ModelError> {
+        let n = sampling.n;
+        let asks = prompts.iter().zip(0u64..).flat_map(|(prompt, i)| {
+            (0..n as u64).map(move |k| {
+                // Each draws from a stream of its own; 31 bits are taken everywhere.
+                let seed = sampling.seed.wrapping_add(i * 1_000_003 + k) & 0x7fff_ffff;
+                Ask {
+                    body: self.body(prompt, sampling, seed),
+                    prefill: prompt.prefill.clone(),
+                }
+            })
+        });
+        let mut texts = self.ask_all(asks.collect(), stop)?.into_iter();
+        let of_prompt = |_: &Prompt| texts.by_ref().take(n).collect();
+        Ok(prompts.iter().map(of_prompt).collect())
+    }
+}
+
+impl OpenAiModel {
+    /// The answers in the order of `asks`; the first that fails ends it.
+    fn ask_all(&self, asks: Vec<Ask>, stop: &ShouldStop<'_>) -> Result<Vec<String>, ModelError> {
+        let total = asks.len();
+        let (asks, next) = (Arc::new(asks), Arc::new(AtomicUsize::new(0)));
+        let over = SetOnDrop::default();
+        let (sender, results) = channel();
+        for _ in 0..self.parallel.min(total) {
+            let (caller, asks, next) = (self.caller.clone(), asks.clone(), next.clone());
+            let (sender, over) = (sender.clone(), over.0.clone());
+            std::thread::spawn(move || {
+                let is_over = || over.load(Ordering::Relaxed);
+                loop {
+                    let nth = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(ask) = asks.get(nth).filter(|_| !is_over()) else {
+                        return;
+                    };
+                    let text = caller.ask(&ask.body, &is_over);
+                    let text = text.map(|text| prefill::taken_off(&text, &ask.prefill));
+                    if sender.send((nth, text)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut texts = vec![String::new(); total];
+        for _ in 0..total {
+            let (nth, text) = loop {
+                if stop() {
+                    return Err(ModelError::Stopped);
+                }
+                match results.recv_timeout(TICK) {
+                    Ok(result) => break result,
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => {
+                        return Err(self.failed("a request ended without a result".into()));
+                    }
+                }
+            };
+            texts[nth] = text.map_err(|reason| self.failed(reason))?;
+        }
+        Ok(texts)
+    }
+
+    fn body(&self, prompt: &Prompt, sampling: &Sampling, seed: u64) -> Value {
+        let turn = |role: &str, text: &str| json!({"role": role, "content": text});
+        let mut messages = Vec::new();
+        messages.extend(prompt.system.iter().map(|text| turn("system", text)));
+        for (user, assistant) in &prompt.examples {
+            messages.push(turn("user", user));
+            messages.push(turn("assistant", assistant));
+        }
+        messages.push(turn("user", &prefill::asking_for(prompt)));
+        let mut body = json!({
+            "model": self.name,
+            "messages": messages,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            "seed": seed,
+        });
+        if !sampling.stop.is_empty() {
+            body["stop"] = json!(sampling.stop);
+        }
+        body
+    }
+}
+
+/// Tells the threads that nobody waits for them any more, however it came to that.
+#[derive(Default)]
+struct SetOnDrop(Arc<AtomicBool>);
+
+impl Drop for SetOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
