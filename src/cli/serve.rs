@@ -10,7 +10,6 @@ use autodidact::jobs::{
 };
 use autodidact::learn::Model;
 use autodidact::models::Models;
-use autodidact::pool::tasks::StoredTasks;
 use autodidact::pool::{LocalModel, open_engine};
 use autodidact::store::{JobKind, Store};
 use autodidact_engine::scheduler::{Engine, EngineOptions, Priority};
@@ -70,13 +69,12 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
     let learner = Arc::new(LocalModel::new(engine.clone(), Priority::Ingest));
     let mut practice = practice(&config, &models, &engine)?.into_iter();
     let first = practice.next().ok_or("nothing practises")?;
-    let tasks = Arc::new(StoredTasks::new(jobs.store().clone()));
     let adapt = AdaptHandler::new(learner.clone(), registry.clone(), engine.window());
     let helpers = TextModels::new(config.clone(), models, Some(engine.clone())).helpers()?;
     let ingest = IngestHandler::new(learner, registry.clone(), layers.clone())
         .and_then(|handler| handler.with_helpers(helpers))
         .map_err(|e| e.to_string())?;
-    let train = TrainHandler::new(first, practice.collect(), tasks, registry.clone(), layers);
+    let train = TrainHandler::new(first, practice.collect(), registry.clone(), layers);
     let handlers = Handlers::from([
         (JobKind::Ingest, Arc::new(ingest) as _),
         (JobKind::Train, Arc::new(train) as _),

@@ -14,7 +14,7 @@ use crate::learn::options::{IngestOptions, OptionError};
 use crate::learn::outer::options::{OuterOptions, Preset};
 use crate::learn::outer::report::{PolicyUpdate, Round};
 use crate::learn::outer::{self, Shelf};
-use crate::pool::tasks::TaskQueue;
+use crate::pool::tasks::StoredTasks;
 use crate::store;
 use autodidact_engine::lora::peft;
 use serde::de::DeserializeOwned;
@@ -124,7 +124,6 @@ pub struct TrainHandler {
     model: Arc<dyn Model>,
     /// Engines that measure candidates beside it.
     others: Vec<Arc<dyn Model>>,
-    tasks: Arc<dyn TaskQueue>,
     registry: Arc<Registry>,
     /// Learning settings under the request's: the model's own, then the configuration's.
     layers: Vec<Value>,
@@ -135,14 +134,12 @@ impl TrainHandler {
     pub fn new(
         model: Arc<dyn Model>,
         others: Vec<Arc<dyn Model>>,
-        tasks: Arc<dyn TaskQueue>,
         registry: Arc<Registry>,
         layers: Vec<Value>,
     ) -> Self {
         TrainHandler {
             model,
             others,
-            tasks,
             registry,
             layers,
         }
@@ -176,8 +173,7 @@ impl TrainHandler {
         let start = outer::Start {
             model: &*self.model,
             others: &others,
-            tasks: &*self.tasks,
-            group: practice.cx.id(),
+            tasks: &StoredTasks::new(practice.cx.store().clone(), practice.cx.id()),
             domain,
             contexts,
             options,

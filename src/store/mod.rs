@@ -108,8 +108,12 @@ impl Store {
         Events(self)
     }
 
-    pub fn tasks(&self) -> Tasks<'_> {
-        Tasks(self)
+    pub fn tasks<'a>(&'a self, job_id: &'a str, part: &'a str) -> Tasks<'a> {
+        Tasks {
+            store: self,
+            job_id,
+            part,
+        }
     }
 
     pub fn aliases(&self) -> Aliases<'_> {

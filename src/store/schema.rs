@@ -124,13 +124,14 @@ CREATE INDEX versions_by_weights ON versions (weights_blob);
 const TASKS: &str = "
 CREATE TABLE tasks (
     job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    part TEXT NOT NULL,
     key TEXT NOT NULL,
     place INTEGER NOT NULL,
     state TEXT NOT NULL,
     owner TEXT,
     fence INTEGER NOT NULL,
     expires_at TEXT,
-    PRIMARY KEY (job_id, key)
+    PRIMARY KEY (job_id, part, key)
 ) STRICT;
 ";
 

@@ -8,7 +8,6 @@ use autodidact::jobs::{
     AdaptHandler, Handler, Handlers, JobContext, JobFailure, Jobs, Runner, TrainHandler,
 };
 use autodidact::pool::LocalModel;
-use autodidact::pool::tasks::StoredTasks;
 use autodidact::store::{DocumentState, JobKind, Store};
 use autodidact_engine::cpu::{Cpu, CpuOptions, Precision};
 use autodidact_engine::lora::peft::{self, PeftFiles};
@@ -124,21 +123,14 @@ impl Server {
         let jobs = Jobs::new(store.clone(), config.limits.queue);
         let model = engine.files().config.clone();
         let digest = engine.files().digest.clone();
-        let registry = Arc::new(Registry::new(store.clone(), model, BASE, digest));
+        let registry = Arc::new(Registry::new(store, model, BASE, digest));
         let gate = Arc::new(Gate::default());
         gate.open();
         let handler: Arc<dyn Handler> = Arc::new(Scripted(gate.clone()));
         let learner = Arc::new(LocalModel::new(engine.clone(), Priority::Ingest));
         let adapt = AdaptHandler::new(learner, registry.clone(), engine.window());
         let practice = LocalModel::new(engine.clone(), Priority::Outer);
-        let tasks = Arc::new(StoredTasks::new(store.clone()));
-        let train = TrainHandler::new(
-            Arc::new(practice),
-            Vec::new(),
-            tasks,
-            registry.clone(),
-            Vec::new(),
-        );
+        let train = TrainHandler::new(Arc::new(practice), Vec::new(), registry.clone(), Vec::new());
         let handlers = Handlers::from([
             (JobKind::Ingest, handler),
             (JobKind::Train, Arc::new(train) as Arc<dyn Handler>),

@@ -180,7 +180,6 @@ fn practise(
         model: &bench.model,
         others: &[],
         tasks: &MemoryTasks::default(),
-        group: "practice",
         domain: &domain,
         contexts: cases,
         options: &plan.options,

@@ -65,9 +65,8 @@ pub struct Start<'a, D: Domain> {
     pub model: &'a dyn Model,
     /// Engines of the same base that measure candidates beside it.
     pub others: &'a [&'a dyn Model],
-    /// What the workers share out, in a group of this run's own.
+    /// What the workers share out; this run's own.
     pub tasks: &'a dyn TaskQueue,
-    pub group: &'a str,
     pub domain: &'a D,
     pub contexts: &'a [D::Context],
     pub options: &'a OuterOptions,

@@ -7,7 +7,7 @@ use super::{Outcome, Start, keep, run};
 use crate::learn::domain::Domain;
 use crate::learn::journal::Stop;
 use crate::learn::model::Interruptible;
-use crate::pool::tasks::MemoryTasks;
+use crate::pool::tasks::{MemoryTasks, TaskQueue};
 use serde_json::{Value, json};
 
 fn options(change: impl FnOnce(&mut OuterOptions)) -> OuterOptions {
@@ -39,7 +39,6 @@ fn practise(
         model,
         others: &[],
         tasks: &MemoryTasks::default(),
-        group: "run",
         domain: &Toy,
         contexts,
         options,
@@ -365,7 +364,6 @@ fn several_workers_measure_what_one_does() {
         model: &Counting::default(),
         others: &[&workers[0], &workers[1]],
         tasks: &MemoryTasks::default(),
-        group: "run",
         domain: &Toy,
         contexts: &contexts(),
         options: &options,
@@ -390,7 +388,6 @@ fn what_a_failing_worker_leaves_the_others_finish() {
         model: &Counting::default(),
         others: &[&broken],
         tasks: &MemoryTasks::default(),
-        group: "run",
         domain: &Toy,
         contexts: &contexts(),
         options: &options,
@@ -413,4 +410,31 @@ fn what_a_failing_worker_leaves_the_others_finish() {
     };
     let stop = run(&start).map(|_| ()).unwrap_err();
     assert!(stop.to_string().contains("the device is gone"), "{stop}");
+}
+
+#[test]
+fn a_round_waits_for_no_task_of_another() {
+    let options = options(|_| {});
+    let (model, memory) = (Counting::default(), Memory::default());
+    let alone = practise(&model, &memory, &contexts(), &options).unwrap();
+    // A life that was killed in its second round left its tasks leased.
+    let (tasks, term) = (MemoryTasks::default(), std::time::Duration::from_secs(3600));
+    let left: Vec<String> = (0..8).map(|i| format!("context:{i}")).collect();
+    let ours = &alone.report.rounds[1].contexts;
+    let left: Vec<String> = ours.iter().map(|c| left[*c].clone()).collect();
+    tasks.offer("round:2", &left).unwrap();
+    while tasks.lease("round:2", "killed", term).unwrap().is_some() {}
+    let memory = Memory::default();
+    let outcome = run(&Start {
+        model: &model,
+        others: &[],
+        tasks: &tasks,
+        domain: &Toy,
+        contexts: &contexts(),
+        options: &options,
+        policy: None,
+        journal: &memory,
+        shelf: &memory,
+    });
+    assert_eq!(timeless(&outcome.unwrap().report), timeless(&alone.report));
 }

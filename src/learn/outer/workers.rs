@@ -32,13 +32,10 @@ impl<'a, D: Domain> Run<'a, D> {
         round: usize,
         practised: &[Practised<'_, D>],
     ) -> Result<(), Stop> {
-        let Start {
-            tasks,
-            group,
-            options,
-            ..
-        } = self.start;
-        let keys: Vec<String> = practised.iter().map(|c| key(round, c)).collect();
+        let Start { tasks, options, .. } = self.start;
+        // A group of the round's own: a later round's, left by a former life, is not waited for.
+        let group = &group(round);
+        let keys: Vec<String> = practised.iter().map(key).collect();
         tasks.offer(group, &keys).map_err(refused)?;
         let done = keys.len() - tasks.open(group).map_err(refused)?.min(keys.len());
         self.meter.skip(done * options.candidates * options.repeats);
@@ -75,7 +72,7 @@ impl<'a, D: Domain> Run<'a, D> {
         round: usize,
         practised: &[Practised<'_, D>],
     ) -> Result<(), Stop> {
-        let Start { tasks, group, .. } = self.start;
+        let (tasks, group) = (self.start.tasks, &group(round));
         let owner = format!("worker-{nth}");
         loop {
             self.start.journal.check()?;
@@ -87,7 +84,7 @@ impl<'a, D: Domain> Run<'a, D> {
                 std::thread::sleep(LOOK);
                 continue;
             };
-            let context = practised.iter().position(|c| key(round, c) == lease.key);
+            let context = practised.iter().position(|c| key(c) == lease.key);
             let context = context.map(|nth| (nth, &practised[nth]));
             let run = self.on(model, &lease);
             let measured = context.map_or(Ok(()), |(nth, c)| {
@@ -135,8 +132,12 @@ impl<'a, D: Domain> Run<'a, D> {
     }
 }
 
-fn key<D: Domain>(round: usize, context: &Practised<'_, D>) -> String {
-    format!("round:{round}:context:{}", context.index)
+fn group(round: usize) -> String {
+    format!("round:{round}")
+}
+
+fn key<D: Domain>(context: &Practised<'_, D>) -> String {
+    format!("context:{}", context.index)
 }
 
 fn refused(error: TaskError) -> Stop {

@@ -40,7 +40,8 @@ pub enum TaskError {
 
 pub type Result<T> = std::result::Result<T, TaskError>;
 
-/// Tasks in groups; a group has one foreman, who offers its tasks and waits for them.
+/// The tasks of one run, in groups that are leased and counted apart. A run has one foreman, who offers
+/// the tasks of a group and waits for them.
 pub trait TaskQueue: Send + Sync {
     /// Offers tasks by their keys, in this order. Offered again, a task that is done stays done, and one
     /// that a former foreman's worker holds is taken back.

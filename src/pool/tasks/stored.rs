@@ -1,26 +1,34 @@
-//! Tasks in the store: a group is a job, and its tasks go with it.
+//! Tasks in the store: those of one job, which they go with.
 
 use super::{Lease, Result, TaskError, TaskQueue};
-use crate::store::Store;
+use crate::store::{Store, Tasks};
 use std::time::Duration;
 
 pub struct StoredTasks {
     store: Store,
+    job_id: String,
 }
 
 impl StoredTasks {
-    pub fn new(store: Store) -> Self {
-        StoredTasks { store }
+    pub fn new(store: Store, job_id: impl Into<String>) -> Self {
+        StoredTasks {
+            store,
+            job_id: job_id.into(),
+        }
+    }
+
+    fn tasks<'a>(&'a self, group: &'a str) -> Tasks<'a> {
+        self.store.tasks(&self.job_id, group)
     }
 }
 
 impl TaskQueue for StoredTasks {
     fn offer(&self, group: &str, keys: &[String]) -> Result<()> {
-        Ok(self.store.tasks().offer(group, keys)?)
+        Ok(self.tasks(group).offer(keys)?)
     }
 
     fn lease(&self, group: &str, owner: &str, term: Duration) -> Result<Option<Lease>> {
-        let leased = self.store.tasks().lease(group, owner, term)?;
+        let leased = self.tasks(group).lease(owner, term)?;
         Ok(leased.map(|(key, fence)| Lease {
             group: group.to_owned(),
             key,
@@ -30,24 +38,21 @@ impl TaskQueue for StoredTasks {
 
     fn heartbeat(&self, lease: &Lease, term: Duration) -> Result<()> {
         let Lease { group, key, fence } = lease;
-        held(lease, self.store.tasks().extend(group, key, *fence, term)?)
+        held(lease, self.tasks(group).extend(key, *fence, term)?)
     }
 
     fn complete(&self, lease: &Lease) -> Result<()> {
         let Lease { group, key, fence } = lease;
-        held(lease, self.store.tasks().release(group, key, *fence, true)?)
+        held(lease, self.tasks(group).release(key, *fence, true)?)
     }
 
     fn give_back(&self, lease: &Lease) -> Result<()> {
         let Lease { group, key, fence } = lease;
-        held(
-            lease,
-            self.store.tasks().release(group, key, *fence, false)?,
-        )
+        held(lease, self.tasks(group).release(key, *fence, false)?)
     }
 
     fn open(&self, group: &str) -> Result<usize> {
-        Ok(self.store.tasks().open(group)?)
+        Ok(self.tasks(group).open()?)
     }
 }
 
