@@ -13,6 +13,7 @@ mod overrides;
 mod text_models;
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -57,8 +58,12 @@ pub struct Config {
     pub auth: Auth,
     /// The background jobs.
     pub jobs: Jobs,
+    /// Who computes beside the engine that serves.
+    pub pool: Pool,
     /// Learning settings laid over the model's own, as written; `learn` gives them types.
     pub learning: Map<String, Value>,
+    /// Files of contexts that `/train` may name: lists of {title, context, questions}, or SQuAD v1.1.
+    pub datasets: BTreeMap<String, PathBuf>,
     /// Writes self-edits where they are asked of a teacher.
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -123,6 +128,15 @@ pub struct Jobs {
     pub keep_days: u32,
 }
 
+/// Who computes beside the engine that serves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pool {
+    /// Devices that practise in `/train`, an engine each with weights of its own. Empty: the engine
+    /// that serves practises too, behind its clients.
+    pub devices: Vec<ExecutorKind>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -136,7 +150,9 @@ impl Default for Config {
             limits: Limits::default(),
             auth: Auth::default(),
             jobs: Jobs::default(),
+            pool: Pool::default(),
             learning: Map::new(),
+            datasets: BTreeMap::new(),
             teacher: None,
             judge: None,
         }

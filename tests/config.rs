@@ -67,12 +67,13 @@ fn every_commented_key_is_a_real_one() {
         })
         .collect();
     let config = parse(&text).unwrap();
-    assert_eq!(uncommented, 4);
+    assert_eq!(uncommented, 5);
     let stronger: TextModelConfig = "qwen2.5-coder-1.5b-instruct".parse().unwrap();
     assert_eq!(config.teacher, Some(stronger.clone()));
     assert_eq!(config.judge, Some(stronger));
     assert_eq!(config.threads, Some(2));
     assert_eq!(config.models_file, Some(PathBuf::from("models.toml")));
+    assert!(config.datasets.contains_key("squad"));
 }
 
 #[test]

@@ -14,6 +14,10 @@ pub struct Sequence {
     /// Where its earlier keys and values are and its new ones go. `None`: the sequence stands alone
     /// (scoring, training) and nothing is kept.
     pub kv: Option<KvSlot>,
+    /// An earlier sequence of this batch whose rows all come before this one's, for it and for others:
+    /// what begins alike is computed, and trained through, once. Both are without a slot, the prefix has
+    /// none itself, and between them stand only sequences with the same prefix.
+    pub prefix: Option<usize>,
     /// Indices into [`PackedBatch::adapters`]; their corrections add up.
     pub stack: Vec<usize>,
 }
@@ -62,8 +66,20 @@ impl PackedBatch {
         self.sequences.push(Sequence {
             rows: rows.clone(),
             kv,
+            prefix: None,
             stack,
         });
+        rows
+    }
+
+    /// Appends a sequence that goes on where the sequence `prefix` ends, under the same adapters; returns
+    /// its rows.
+    pub fn push_after(&mut self, prefix: usize, tokens: &[u32]) -> Range<usize> {
+        let start = self.sequences[prefix].rows.len();
+        let rows = self.push(tokens, start, None, &[]);
+        let stack = self.sequences[prefix].stack.clone();
+        let last = self.sequences.last_mut().expect("just pushed");
+        (last.prefix, last.stack) = (Some(prefix), stack);
         rows
     }
 
@@ -79,6 +95,14 @@ impl PackedBatch {
             }
             next = s.rows.end;
         }
+        for (index, s) in self.sequences.iter().enumerate() {
+            if s.prefix.is_some_and(|p| !self.follows(index, p)) {
+                return Err(Error::Input(format!(
+                    "sequence {index} cannot have sequence {:?} as its prefix",
+                    s.prefix
+                )));
+            }
+        }
         if next != self.tokens.len() || self.positions.len() != self.tokens.len() {
             return Err(Error::Input("sequences do not cover the batch".into()));
         }
@@ -88,5 +112,18 @@ impl PackedBatch {
             ))),
             None => Ok(()),
         }
+    }
+
+    fn follows(&self, index: usize, prefix: usize) -> bool {
+        let Some(between) = self.sequences.get(prefix + 1..=index) else {
+            return false;
+        };
+        let (first, own) = (&self.sequences[prefix], &self.sequences[index]);
+        !between.is_empty()
+            && between.iter().all(|s| s.prefix == Some(prefix))
+            && first.prefix.is_none()
+            && first.kv.is_none()
+            && own.kv.is_none()
+            && first.stack == own.stack
     }
 }

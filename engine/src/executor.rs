@@ -38,8 +38,20 @@ pub struct BackwardPass {
     pub grads: Vec<Option<LoraGrads>>,
     /// The nll of each target, once the pass is done.
     pub nll: Vec<f32>,
+    /// Set where a pass over the same tokens has been or may come.
+    pub below: Option<Below>,
     /// Parts done; what a part is, is the executor's affair.
     pub(crate) parts: usize,
+}
+
+/// What the frozen layers under an adapter make of a batch: the same in every epoch.
+#[derive(Debug, Clone, Default)]
+pub struct Below {
+    /// The lowest layer that trains.
+    pub layer: usize,
+    /// `[T, hidden]`, the residual stream where that layer begins. Where it is given the layers under it
+    /// are not computed; where it is empty an executor that can leaves it there.
+    pub states: Vec<f32>,
 }
 
 impl BackwardPass {
@@ -63,6 +75,10 @@ pub trait Executor: Send {
     fn kv_fork(&mut self, from: KvSlot, len: usize) -> KvSlot;
     /// Tokens held.
     fn kv_len(&self, slot: KvSlot) -> usize;
+    /// The most tokens that a fork copies, now or when it grows; it shares the memory of the others.
+    fn kv_page(&self) -> usize {
+        usize::MAX
+    }
     /// Gives the slot's memory back; the slot must not be used again.
     fn kv_free(&mut self, slot: KvSlot);
 

@@ -35,6 +35,11 @@ fn packed_gradients() {
 }
 
 #[test]
+fn shared_prefixes() {
+    on_every_family(sequences_behind_a_prefix_are_those_alone);
+}
+
+#[test]
 fn cached_decoding() {
     on_every_family(cached_decoding_is_whole);
 }

@@ -306,10 +306,13 @@ impl Registry {
         }
     }
 
+    /// The adapter in PEFT files, once it is seen to fit the model.
+    pub fn read(&self, config_json: &[u8], safetensors: &[u8]) -> Result<Lora> {
+        peft::from_files(config_json, safetensors, &self.model).map_err(Error::Files)
+    }
+
     fn check_files(&self, files: &PeftFiles) -> Result<()> {
-        peft::from_files(&files.config_json, &files.safetensors, &self.model)
-            .map_err(Error::Files)?;
-        Ok(())
+        self.read(&files.config_json, &files.safetensors).map(drop)
     }
 
     fn check_base(&self, version: &Version) -> Result<()> {
@@ -329,7 +332,7 @@ impl Registry {
             let blobs = self.store.blobs();
             let config = blobs.get(&version.config_blob)?;
             let weights = blobs.get(&version.weights_blob)?;
-            peft::from_files(&config, &weights, &self.model).map_err(Error::Files)
+            self.read(&config, &weights)
         })
     }
 

@@ -51,7 +51,7 @@ enum Command {
     /// Measure speed, latency and memory on this machine
     Bench(bench::Bench),
     /// Measure the paper's tables on this model and your data
-    Reproduce(reproduce::Reproduce),
+    Reproduce(Box<reproduce::Reproduce>),
 }
 
 impl Cli {

@@ -3,10 +3,12 @@
 use super::settings::{Settings, env};
 use super::text_models::TextModels;
 use autodidact::adapters::Registry;
-use autodidact::config::{Config, Overrides};
+use autodidact::config::{Config, ExecutorKind, Overrides};
 use autodidact::http::{self, AppState};
-use autodidact::jobs::{Handlers, IngestHandler, Jobs, Runner, prune_daily};
+use autodidact::jobs::{Handlers, IngestHandler, Jobs, Runner, TrainHandler, prune_daily};
+use autodidact::learn::Model;
 use autodidact::models::Models;
+use autodidact::pool::tasks::StoredTasks;
 use autodidact::pool::{LocalModel, open_engine};
 use autodidact::store::{JobKind, Store};
 use autodidact_engine::scheduler::{Engine, EngineOptions, Priority};
@@ -64,11 +66,18 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
         Value::Object(config.learning.clone()),
     ];
     let learner = Arc::new(LocalModel::new(engine.clone(), Priority::Ingest));
+    let mut practice = practice(&config, &models, &engine)?.into_iter();
+    let first = practice.next().ok_or("nothing practises")?;
+    let tasks = Arc::new(StoredTasks::new(jobs.store().clone()));
     let helpers = TextModels::new(config.clone(), models, Some(engine.clone())).helpers()?;
-    let ingest = IngestHandler::new(learner, registry.clone(), layers)
+    let ingest = IngestHandler::new(learner, registry.clone(), layers.clone())
         .and_then(|handler| handler.with_helpers(helpers))
         .map_err(|e| e.to_string())?;
-    let handlers = Handlers::from([(JobKind::Ingest, Arc::new(ingest) as _)]);
+    let train = TrainHandler::new(first, practice.collect(), tasks, registry.clone(), layers);
+    let handlers = Handlers::from([
+        (JobKind::Ingest, Arc::new(ingest) as _),
+        (JobKind::Train, Arc::new(train) as _),
+    ]);
     let workers = config.jobs.workers;
     let runner = Runner::start(&jobs, handlers, workers).map_err(|e| e.to_string())?;
     tokio::spawn(prune_daily(jobs.clone(), config.jobs.keep_days));
@@ -84,6 +93,26 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
         .await
         .map_err(|e| e.to_string())?;
     served.map_err(|e| format!("the server stopped: {e}"))
+}
+
+/// Who practises in the background: the devices of the pool, or else the engine that serves.
+fn practice(
+    config: &Config,
+    models: &Models,
+    serving: &Engine,
+) -> Result<Vec<Arc<dyn Model>>, String> {
+    let model = |engine| Arc::new(LocalModel::new(engine, Priority::Outer)) as Arc<dyn Model>;
+    if config.pool.devices.is_empty() {
+        return Ok(vec![model(serving.clone())]);
+    }
+    let open = |device: &ExecutorKind| {
+        let config = Config {
+            executor: *device,
+            ..config.clone()
+        };
+        open(&config, models).map(model)
+    };
+    config.pool.devices.iter().map(open).collect()
 }
 
 /// The configured model, fetched if it is not here yet.

@@ -9,7 +9,7 @@ use super::ingest_body::{self, Ingest, IngestQuery, IngestRequest};
 use super::jobs::JobBody;
 use super::state::AppState;
 use crate::learn::options::IngestOptions;
-use crate::store::{DocumentState, IdempotencyKey, Job, JobKind, digest};
+use crate::store::{DocumentState, IdempotencyKey, Job, JobKind, NewDocument, digest};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -58,7 +58,8 @@ pub async fn ingest(
     Body(body): Body,
 ) -> Result<Response, Problem> {
     let patience = query.wait.as_deref().map(wait).transpose()?;
-    let key = idempotency_key(&headers, &query, &body)?;
+    let about = json!([query.adapter, query.title]);
+    let key = idempotency_key(&headers, &about, &body)?;
     let submit = move |state: &AppState| -> Result<Job, Problem> {
         let most = state.config.limits.documents_per_request;
         let ingest = ingest_body::read(&headers, &query, &body, most)?;
@@ -94,7 +95,7 @@ fn submit(state: &AppState, ingest: &Ingest, key: Option<&IdempotencyKey>) -> Re
     state.registry.check_name(&ingest.alias)?;
     state.registry.check_continues(&ingest.alias)?;
     check_helpers(state, ingest)?;
-    check_lengths(state, ingest)?;
+    check_lengths(state, &ingest.documents, "documents")?;
     let ids: Vec<&str> = ingest.documents.iter().map(|d| d.id.as_str()).collect();
     let mut input = ingest.options.clone();
     input.insert("documents".to_owned(), json!(ids));
@@ -115,10 +116,15 @@ fn check_helpers(state: &AppState, ingest: &Ingest) -> Result<(), Problem> {
 }
 
 /// What does not fit the window with the prompts around it could be neither read nor trained on.
-fn check_lengths(state: &AppState, ingest: &Ingest) -> Result<(), Problem> {
+/// `at` is where they stand in the request.
+pub(super) fn check_lengths(
+    state: &AppState,
+    documents: &[NewDocument],
+    at: &str,
+) -> Result<(), Problem> {
     let (tokenizer, window) = (&state.engine.files().tokenizer, state.engine.window());
     let most = window.saturating_sub(ROOM_FOR_PROMPTS);
-    for (i, document) in ingest.documents.iter().enumerate() {
+    for (i, document) in documents.iter().enumerate() {
         let title = tokenizer.encode(&document.title)?.len();
         let tokens = title + tokenizer.encode(&document.text)?.len();
         if tokens > most {
@@ -127,7 +133,7 @@ fn check_lengths(state: &AppState, ingest: &Ingest) -> Result<(), Problem> {
                  questions in the context window of {window} tokens; split the document."
             );
             return Err(Problem::bad_request("context_length_exceeded", detail)
-                .field(format!("documents[{i}].text")));
+                .field(format!("{at}[{i}].text")));
         }
         for (j, given) in document.questions.iter().enumerate() {
             let question = tokenizer.encode(&given.question)?.len();
@@ -137,7 +143,7 @@ fn check_lengths(state: &AppState, ingest: &Ingest) -> Result<(), Problem> {
                     "A question and its answer have at most {LONGEST_QUESTION} tokens together; \
                      these have {tokens}."
                 );
-                let field = format!("documents[{i}].questions[{j}]");
+                let field = format!("{at}[{i}].questions[{j}]");
                 return Err(Problem::invalid(field, detail));
             }
         }
@@ -145,9 +151,10 @@ fn check_lengths(state: &AppState, ingest: &Ingest) -> Result<(), Problem> {
     Ok(())
 }
 
-fn idempotency_key(
+/// `about`: everything outside of the body that decides what is learned.
+pub(super) fn idempotency_key(
     headers: &HeaderMap,
-    query: &IngestQuery,
+    about: &Value,
     body: &[u8],
 ) -> Result<Option<IdempotencyKey>, Problem> {
     let Some(value) = headers.get(KEY_HEADER) else {
@@ -162,7 +169,7 @@ fn idempotency_key(
     let kind = headers
         .get(header::CONTENT_TYPE)
         .map(|kind| kind.as_bytes());
-    let request = json!([kind, query.adapter, query.title, digest(body)]);
+    let request = json!([kind, about, digest(body)]);
     Ok(Some(IdempotencyKey {
         key: key.to_owned(),
         request: digest(request.to_string().as_bytes()),

@@ -186,8 +186,19 @@ fn alias(query: &IngestQuery) -> Result<AliasName, Problem> {
     }
 }
 
+impl DocumentInput {
+    pub(super) fn new(title: String, text: String, questions: Vec<Question>) -> Self {
+        DocumentInput {
+            title,
+            text,
+            questions,
+            metadata: None,
+        }
+    }
+}
+
 /// `at` is where the document stands in the request.
-fn document(input: DocumentInput, at: &str) -> Result<NewDocument, Problem> {
+pub(super) fn document(input: DocumentInput, at: &str) -> Result<NewDocument, Problem> {
     let filled = |field: String, text: &str| match text.trim().is_empty() {
         true => Err(Problem::invalid(
             format!("{at}{field}"),

@@ -65,13 +65,12 @@ fn read_rooms(state: &AppState) -> Result<(), store::Error> {
     gauge!("autodidact_prefix_tokens").set(engine.prefix_tokens as f64);
     gauge!("autodidact_training_candidates").set(engine.training as f64);
     let jobs = state.store.jobs().counts()?;
-    for job_state in JobState::ALL.iter().copied() {
-        let count = jobs
-            .iter()
-            .find(|(s, _)| *s == job_state)
-            .map_or(0, |(_, n)| *n);
-        let (kind, state) = (JobKind::Ingest.as_str(), job_state.as_str());
-        match job_state.is_terminal() {
+    let kinds = JobKind::ALL.iter();
+    for (kind, state) in kinds.flat_map(|k| JobState::ALL.iter().map(move |s| (*k, *s))) {
+        let found = jobs.iter().find(|(k, s, _)| (*k, *s) == (kind, state));
+        let count = found.map_or(0, |(_, _, n)| *n);
+        let (ended, kind, state) = (state.is_terminal(), kind.as_str(), state.as_str());
+        match ended {
             true => {
                 counter!("autodidact_jobs_total", "kind" => kind, "state" => state).absolute(count)
             }

@@ -7,8 +7,8 @@
 //! ├ error      the one place where an error becomes an answer
 //! ├ metrics    what /metrics shows
 //! │  OpenAI's routes                      ours
-//! ├ chat, completions, models, vllm       ingest, documents, jobs, events, adapters,
-//! ├ generation   one prompt's way         health, docs, console
+//! ├ chat, completions, models, vllm       ingest, train, documents, jobs, events,
+//! ├ generation   one prompt's way         adapters, health, docs, console
 //! │ sampling     through the engine
 //! └ stream       the answer, as events
 //! ```
@@ -41,6 +41,7 @@ mod sampling;
 mod serve;
 mod state;
 mod stream;
+mod train;
 mod vllm;
 
 pub use auth::Access;

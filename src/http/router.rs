@@ -3,7 +3,7 @@
 use super::state::AppState;
 use super::{
     adapters, auth, chat, completions, console, docs, documents, error, events, health, ingest,
-    jobs, metrics, models, vllm,
+    jobs, metrics, models, train, vllm,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -31,6 +31,7 @@ pub(super) fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(vllm::unload_lora_adapter))
         // Learning
         .routes(routes!(ingest::ingest))
+        .routes(routes!(train::train))
         .routes(routes!(documents::list_documents))
         .routes(routes!(documents::get_document))
         .routes(routes!(jobs::list_jobs))

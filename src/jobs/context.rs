@@ -97,6 +97,20 @@ impl JobContext {
         self.store().events().step_put(self.id(), key, value)
     }
 
+    /// The same, with the event that tells of it: after a crash there are both or neither.
+    pub fn remember_and_tell(
+        &self,
+        key: &str,
+        value: &Value,
+        kind: &str,
+        data: &Value,
+    ) -> Result<(), store::Error> {
+        let events = self.store().events();
+        events.step_put_told(self.id(), key, value, kind, data)?;
+        self.jobs.wake(self.id());
+        Ok(())
+    }
+
     /// Tells how far the job is (`fraction` of the whole, 0 to 1), with an estimate of the rest.
     /// Written at once when the stage changes, else at most every 250 ms.
     pub fn progress(&self, stage: &str, fraction: f32, message: &str) -> Result<(), store::Error> {

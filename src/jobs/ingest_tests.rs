@@ -47,7 +47,10 @@ impl Model for Picky {
     ) -> Result<Vec<Trained>, ModelError> {
         let one = |training: Training| {
             for text in &training.texts {
-                let (TrainingText::Text { text } | TrainingText::Chat { user: text, .. }) = text;
+                let (TrainingText::Text { text } | TrainingText::Chat { user: text, .. }) = text
+                else {
+                    panic!("an ingest trains on no such text: {text:?}");
+                };
                 if text.contains("a curse") {
                     return Err(Error::Executor("the tape tore".into()).into());
                 }

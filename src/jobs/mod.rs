@@ -1,7 +1,7 @@
 //! Durable background jobs: queue, runner, events, resume.
 //!
 //! ```text
-//!  http ──► Jobs ──submit──► store ◄──lease── Runner ──► Handler (ingest …)
+//!  http ──► Jobs ──submit──► store ◄──lease── Runner ──► Handler (ingest, train)
 //!            ▲ wait, subscribe                              │ JobContext: remember, recall,
 //!            └───────────── wake, then read the table ◄─────┘   progress, event, check
 //! ```
@@ -11,7 +11,7 @@
 //! nothing: at the next start its running jobs are queued again, and a handler that remembers its
 //! finished steps ([`crate::learn::journal::step`]) repeats none of them.
 //!
-//! Deliberately absent: HTTP; and, but for [`IngestHandler`], what a job does.
+//! Deliberately absent: HTTP; and, but for [`IngestHandler`] and [`TrainHandler`], what a job does.
 
 mod context;
 mod error;
@@ -21,6 +21,7 @@ mod prune;
 mod runner;
 mod subscription;
 mod tale;
+pub mod train;
 mod wake;
 
 pub use context::{JobContext, JobFailure, Stop};
@@ -30,6 +31,7 @@ pub use ingest::IngestHandler;
 pub use prune::prune_daily;
 pub use runner::{Handler, Handlers, Runner};
 pub use subscription::Subscription;
+pub use train::TrainHandler;
 
 #[cfg(test)]
 mod ingest_tests;

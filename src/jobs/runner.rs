@@ -30,7 +30,8 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Puts the jobs of a killed process back into the queue and starts `workers` threads.
+    /// Puts the jobs of a killed process back into the queue and starts `workers` threads, and one
+    /// for background jobs if there is a handler for them.
     pub fn start(jobs: &Jobs, handlers: Handlers, workers: usize) -> Result<Runner> {
         for id in jobs.store().jobs().requeue_orphans()? {
             tracing::info!(job = id, "resuming after an unclean stop");
@@ -38,10 +39,19 @@ impl Runner {
         }
         let shutting_down = Arc::new(AtomicBool::new(false));
         let handlers = Arc::new(handlers);
-        let workers = (0..workers)
-            .map(|number| {
+        let (background, foreground): (Vec<_>, Vec<_>) = JobKind::ALL
+            .iter()
+            .copied()
+            .partition(|kind| kind.is_background());
+        let practises = background.iter().any(|kind| handlers.contains_key(kind));
+        let lanes = (0..workers).map(|n| (format!("job-worker-{n}"), foreground.clone()));
+        let practice = practises.then(|| ("job-worker-background".to_owned(), background));
+        let workers = lanes
+            .chain(practice)
+            .map(|(name, kinds)| {
                 let worker = Worker {
-                    name: format!("job-worker-{number}"),
+                    name,
+                    kinds,
                     jobs: jobs.clone(),
                     handlers: handlers.clone(),
                     shutting_down: shutting_down.clone(),
@@ -80,6 +90,8 @@ impl Drop for Runner {
 
 struct Worker {
     name: String,
+    /// What it leases.
+    kinds: Vec<JobKind>,
     jobs: Jobs,
     handlers: Arc<Handlers>,
     shutting_down: Arc<AtomicBool>,
@@ -93,7 +105,7 @@ impl Worker {
             if self.shutting_down.load(Ordering::Relaxed) {
                 return;
             }
-            match self.jobs.store().jobs().lease_next(&self.name) {
+            match self.jobs.store().jobs().lease(&self.name, &self.kinds) {
                 Ok(Some(job)) => self.run(job),
                 Ok(None) => bell.wait_beyond(seen, None),
                 Err(error) => {

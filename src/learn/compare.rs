@@ -2,14 +2,16 @@
 //! passage alone, and from the passage with self-edits, each with a fresh adapter on the base, then
 //! asked closed book.
 
+use super::company;
+use super::journal::{Journal, Stop, recalled, step};
 use super::knowledge::closed_book::{Answer, answer_all, ask_open_book, closed_book};
 use super::knowledge::self_edit::{self, SelfEdit};
 use super::knowledge::sequences::training_texts;
 use super::knowledge::{Passage, Question};
-use super::model::{Interruptible, Model, ModelError, Training, TrainingText, Update};
+use super::model::{Adapter, Interruptible, Model, Training, TrainingText, Update};
 use super::options::{IngestOptions, SelfEditKind, SelfEditOptions};
 use super::stats::{Estimate, estimate};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
 /// A passage with its held-out questions.
@@ -35,6 +37,7 @@ pub enum Arm {
 }
 
 impl Arm {
+    /// Those of the table if nothing else is asked for.
     pub const ALL: [Arm; 7] = [
         Arm::Base,
         Arm::Learn(SelfEditKind::None),
@@ -56,14 +59,25 @@ impl Arm {
     }
 
     pub fn from_name(name: &str) -> Option<Arm> {
-        Arm::ALL.into_iter().find(|a| a.name() == name)
+        let learned = SelfEditKind::ALL.into_iter().map(Arm::Learn);
+        let mut all = Arm::ALL.into_iter().chain(learned);
+        all.find(|a| a.name() == name)
     }
+}
+
+/// A row to be measured.
+pub struct Way<'a> {
+    /// What the table calls it, and what its steps are remembered by.
+    pub name: String,
+    pub arm: Arm,
+    /// Who writes the self-edits; the base, if `None`.
+    pub policy: Option<&'a Adapter>,
 }
 
 /// A row of the table.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
-    pub arm: &'static str,
+    pub arm: String,
     pub accuracy: Estimate,
     /// Mean log-likelihood of the gold answers, nats a token.
     pub logprob: f32,
@@ -71,13 +85,23 @@ pub struct Row {
     pub seconds_per_passage: f32,
     pub tokens_per_passage: f32,
     pub seeds: usize,
+    /// Against an earlier row, question by question; the interval by resampling passages.
+    pub difference: Option<Difference>,
     /// What was trained on, run by run.
     pub texts: Vec<Vec<TrainingText>>,
     pub answers: Vec<Asked>,
 }
 
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Difference {
+    pub from: String,
+    pub accuracy: Estimate,
+}
+
 #[derive(Debug, Clone, Serialize)]
 pub struct Asked {
+    /// Which passage of the list.
+    pub passage: usize,
     pub title: String,
     pub question: String,
     pub gold: String,
@@ -86,83 +110,152 @@ pub struct Asked {
     pub seed: u64,
 }
 
-/// Runs one arm over all cases and seeds. `on_case` hears how many runs are done.
-pub fn run(
-    model: &dyn Model,
-    cases: &[Case],
-    arm: Arm,
-    options: &IngestOptions,
-    seeds: &[u64],
-    on_case: &mut dyn FnMut(usize, usize),
-) -> Result<Row, ModelError> {
-    let model = Interruptible::new(model, &|| false);
-    let clock = Instant::now();
-    let mut clusters = vec![Vec::new(); cases.len()];
-    let (mut asked, mut texts, mut logprobs, mut tokens) = (Vec::new(), Vec::new(), 0.0, 0);
-    let runs = cases.len() * seeds.len();
-    for (nth, (case, &seed)) in cases
-        .iter()
-        .flat_map(|c| seeds.iter().map(move |s| (c, s)))
-        .enumerate()
-    {
-        let learned = run_case(model, case, arm, options, seed)?;
-        tokens += learned.tokens;
-        texts.push(learned.texts);
-        for (question, answer) in case.questions.iter().zip(learned.answers) {
-            clusters[nth / seeds.len()].push(answer.correct as u8 as f32);
-            logprobs += answer.logprob;
-            asked.push(Asked {
-                title: case.passage.title.clone(),
-                question: question.question.clone(),
-                gold: question.answer.clone(),
-                answer: answer.answer,
-                correct: answer.correct,
-                seed,
-            });
-        }
-        on_case(nth + 1, runs);
-    }
-    Ok(Row {
-        arm: arm.name(),
-        accuracy: estimate(&clusters),
-        logprob: logprobs / asked.len().max(1) as f32,
-        seconds_per_passage: clock.elapsed().as_secs_f32() / runs.max(1) as f32,
-        tokens_per_passage: tokens as f32 / runs.max(1) as f32,
-        seeds: seeds.len(),
-        texts,
-        answers: asked,
-    })
-}
-
-#[derive(Default)]
+/// One passage, learned from one seed.
+#[derive(Default, Serialize, Deserialize)]
 struct Learned {
     answers: Vec<Answer>,
     texts: Vec<TrainingText>,
     /// Trained on, all epochs together.
     tokens: usize,
+    /// Its share of the time its pack took.
+    seconds: f32,
 }
 
-fn run_case(
+/// Passages learned in company.
+const PACK: usize = 4;
+
+/// One way over all cases and seeds. What the journal remembers is not measured again.
+pub fn run(
+    model: &dyn Model,
+    cases: &[Case],
+    way: &Way<'_>,
+    options: &IngestOptions,
+    seeds: &[u64],
+    journal: &dyn Journal,
+) -> Result<Row, Stop> {
+    let all = cases.iter().enumerate();
+    let runs: Vec<Place> = all
+        .flat_map(|(nth, case)| {
+            seeds.iter().map(move |&seed| Place {
+                key: format!("{}:passage:{nth}:seed:{seed}", way.name),
+                case,
+                seed,
+            })
+        })
+        .collect();
+    let mut learned = Vec::new();
+    for pack in runs.chunks(PACK) {
+        let share = learned.len() as f32 / runs.len() as f32;
+        let message = format!("{} of {}", learned.len(), runs.len());
+        journal.progress(&way.name, share, &message);
+        learned.extend(run_pack(model, pack, way, options, journal)?);
+    }
+    Ok(row(cases, way, seeds, learned))
+}
+
+struct Place<'a> {
+    key: String,
+    case: &'a Case,
+    seed: u64,
+}
+
+fn run_pack(
+    model: &dyn Model,
+    pack: &[Place<'_>],
+    way: &Way<'_>,
+    options: &IngestOptions,
+    journal: &dyn Journal,
+) -> Result<Vec<Learned>, Stop> {
+    let known: Vec<Option<Learned>> = pack
+        .iter()
+        .map(|p| recalled(journal, &p.key))
+        .collect::<Result<_, _>>()?;
+    if known.iter().all(Option::is_some) {
+        return Ok(known.into_iter().flatten().collect());
+    }
+    journal.check()?;
+    let clock = Instant::now();
+    let stop = || journal.check().is_err();
+    let texts = company::each(pack.len(), PACK, |i| {
+        let model = Interruptible::new(model, &stop);
+        trained_on(model, pack[i].case, way, options, pack[i].seed)
+    })?;
+    let trainings = texts.iter().zip(pack);
+    let trainings: Vec<Training> = trainings
+        .filter(|(texts, _)| !texts.is_empty())
+        .map(|(texts, p)| Training {
+            texts: texts.clone(),
+            update: update(options, p.seed),
+            init: None,
+        })
+        .collect();
+    let mut trained = match trainings.is_empty() {
+        true => Vec::new().into_iter(),
+        false => {
+            let go_on = &mut |_, _, _| journal.check().is_ok();
+            model.train(trainings, go_on)?.into_iter()
+        }
+    };
+    let trained: Vec<_> = texts
+        .iter()
+        .map(|t| (!t.is_empty()).then(|| trained.next()).flatten())
+        .collect();
+    let answers = company::each(pack.len(), PACK, |i| {
+        let case = pack[i].case;
+        let items = match way.arm {
+            Arm::OpenBook => {
+                let open =
+                    |q: &Question| (ask_open_book(&case.passage, &q.question), q.answer.clone());
+                case.questions.iter().map(open).collect()
+            }
+            _ => closed_book(&case.passage.title, &case.questions),
+        };
+        let adapter = trained[i].as_ref().map(|t| &t.adapter);
+        let model = Interruptible::new(model, &stop);
+        answer_all(model, adapter, &items, options.gate.grader)
+    })?;
+    let seconds = clock.elapsed().as_secs_f32() / pack.len() as f32;
+    let done = pack.iter().zip(texts).zip(trained).zip(answers);
+    done.map(|(((place, texts), trained), answers)| {
+        step(journal, &place.key, || {
+            Ok(Learned {
+                answers,
+                texts,
+                tokens: trained.map_or(0, |t| t.tokens),
+                seconds,
+            })
+        })
+    })
+    .collect()
+}
+
+/// Empty where nothing is learned.
+fn trained_on(
     model: Interruptible<'_>,
     case: &Case,
-    arm: Arm,
+    way: &Way<'_>,
     options: &IngestOptions,
     seed: u64,
-) -> Result<Learned, ModelError> {
-    let untrained = |answers| Learned {
-        answers,
-        ..Default::default()
-    };
-    let grader = options.gate.grader;
-    let closed = closed_book(&case.passage.title, &case.questions);
-    let edits = match arm {
-        Arm::Base => return Ok(untrained(answer_all(model, None, &closed, grader)?)),
-        Arm::OpenBook => {
-            let open = case.questions.iter();
-            let open = open.map(|q| (ask_open_book(&case.passage, &q.question), q.answer.clone()));
-            let open: Vec<_> = open.collect();
-            return Ok(untrained(answer_all(model, None, &open, grader)?));
+) -> Result<Vec<TrainingText>, Stop> {
+    Ok(match way.arm {
+        Arm::Base | Arm::OpenBook => Vec::new(),
+        _ => {
+            let edits = edits(model, case, way, options, seed)?;
+            training_texts(&case.passage, &edits)
         }
+    })
+}
+
+/// The self-edits of one passage, as the way has them written.
+pub(super) fn edits(
+    model: Interruptible<'_>,
+    case: &Case,
+    way: &Way<'_>,
+    options: &IngestOptions,
+    seed: u64,
+) -> Result<Vec<SelfEdit>, Stop> {
+    Ok(match way.arm {
+        Arm::Base | Arm::OpenBook => Vec::new(),
         Arm::Teacher => {
             let samples = options.self_edit.samples;
             case.teacher.iter().take(samples).cloned().collect()
@@ -172,32 +265,125 @@ fn run_case(
                 kind,
                 ..options.self_edit.clone()
             };
-            self_edit::write(model, None, &case.passage, &edit, seed)?
+            self_edit::write(model, way.policy, &case.passage, &edit, seed)?
         }
-    };
-    let training = &options.training;
-    let texts = training_texts(&case.passage, &edits);
-    let training = Training {
-        texts: texts.clone(),
-        update: Update {
-            rank: training.rank,
-            alpha: training.alpha,
-            learning_rate: training.learning_rate,
-            epochs: training.epochs,
-            batch_size: training.batch_size,
-            seed,
-        },
-        init: None,
-    };
-    let trained = model.train(vec![training], &mut |_, _, _| true)?;
-    let trained = trained
-        .into_iter()
-        .next()
-        .expect("one training, one adapter");
-    let answers = answer_all(model, Some(&trained.adapter), &closed, grader)?;
-    Ok(Learned {
-        answers,
-        texts,
-        tokens: trained.tokens,
     })
+}
+
+pub(super) fn update(options: &IngestOptions, seed: u64) -> Update {
+    let training = &options.training;
+    Update {
+        rank: training.rank,
+        alpha: training.alpha,
+        learning_rate: training.learning_rate,
+        epochs: training.epochs,
+        batch_size: training.batch_size,
+        seed,
+    }
+}
+
+/// `learned`: case by case, seed by seed.
+fn row(cases: &[Case], way: &Way<'_>, seeds: &[u64], learned: Vec<Learned>) -> Row {
+    let mut clusters = vec![Vec::new(); cases.len()];
+    let (mut asked, mut texts, mut logprobs) = (Vec::new(), Vec::new(), 0.0);
+    let runs = learned.len().max(1) as f32;
+    let seconds: f32 = learned.iter().map(|l| l.seconds).sum();
+    let tokens: usize = learned.iter().map(|l| l.tokens).sum();
+    for (nth, learned) in learned.into_iter().enumerate() {
+        let (passage, seed) = (nth / seeds.len(), seeds[nth % seeds.len()]);
+        texts.push(learned.texts);
+        for (question, answer) in cases[passage].questions.iter().zip(learned.answers) {
+            clusters[passage].push(answer.correct as u8 as f32);
+            logprobs += answer.logprob;
+            asked.push(Asked {
+                passage,
+                title: cases[passage].passage.title.clone(),
+                question: question.question.clone(),
+                gold: question.answer.clone(),
+                answer: answer.answer,
+                correct: answer.correct,
+                seed,
+            });
+        }
+    }
+    Row {
+        arm: way.name.clone(),
+        accuracy: estimate(&clusters),
+        logprob: logprobs / asked.len().max(1) as f32,
+        seconds_per_passage: seconds / runs,
+        tokens_per_passage: tokens as f32 / runs,
+        seeds: seeds.len(),
+        difference: None,
+        texts,
+        answers: asked,
+    }
+}
+
+/// How much better `row` answers the same questions from the same seeds than `from`.
+pub fn difference(row: &Row, from: &Row) -> Difference {
+    let passages = row.answers.iter().map(|a| a.passage + 1).max().unwrap_or(0);
+    let mut clusters = vec![Vec::new(); passages];
+    for (new, old) in row.answers.iter().zip(&from.answers) {
+        debug_assert_eq!((&new.question, new.seed), (&old.question, old.seed));
+        clusters[new.passage].push(new.correct as u8 as f32 - old.correct as u8 as f32);
+    }
+    // A passage without questions says nothing.
+    clusters.retain(|c| !c.is_empty());
+    Difference {
+        from: from.arm.clone(),
+        accuracy: estimate(&clusters),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(arm: &str, correct: &[(usize, bool)]) -> Row {
+        let asked = |(passage, correct): &(usize, bool)| Asked {
+            passage: *passage,
+            title: String::new(),
+            question: "Q?".into(),
+            gold: String::new(),
+            answer: String::new(),
+            correct: *correct,
+            seed: 0,
+        };
+        Row {
+            arm: arm.into(),
+            accuracy: estimate(&[]),
+            logprob: 0.0,
+            seconds_per_passage: 0.0,
+            tokens_per_passage: 0.0,
+            seeds: 1,
+            difference: None,
+            texts: Vec::new(),
+            answers: correct.iter().map(asked).collect(),
+        }
+    }
+
+    #[test]
+    fn a_difference_is_paired_and_clustered_by_passage() {
+        let old = row("old", &[(0, false), (0, true), (2, false), (2, false)]);
+        let new = row("new", &[(0, true), (0, true), (2, true), (2, false)]);
+        let d = difference(&new, &old);
+        assert_eq!((d.from.as_str(), d.accuracy.n), ("old", 4));
+        assert_eq!(d.accuracy.mean, 0.5);
+        // Both passages gain one of two: resampling them changes nothing.
+        assert_eq!((d.accuracy.low, d.accuracy.high), (0.5, 0.5));
+    }
+
+    #[test]
+    fn every_kind_of_self_edit_is_an_arm() {
+        for name in [
+            "base",
+            "passage",
+            "implications-long",
+            "chain-of-thought",
+            "teacher",
+        ] {
+            assert_eq!(Arm::from_name(name).map(Arm::name), Some(name));
+        }
+        assert_eq!(Arm::from_name("none"), None);
+    }
 }

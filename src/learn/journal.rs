@@ -33,6 +33,18 @@ pub trait Journal: Sync {
     /// The value of a step finished in an earlier life.
     fn recall(&self, key: &str) -> Result<Option<Value>, Stop>;
     fn remember(&self, key: &str, value: &Value) -> Result<(), Stop>;
+    /// The same, with the event that tells of it: after a crash there are both or neither.
+    fn remember_and_tell(
+        &self,
+        key: &str,
+        value: &Value,
+        kind: &str,
+        data: Value,
+    ) -> Result<(), Stop> {
+        self.remember(key, value)?;
+        self.event(kind, data);
+        Ok(())
+    }
     /// `fraction` of the whole document, 0 to 1.
     fn progress(&self, stage: &str, fraction: f32, message: &str);
     /// Something happened that a watcher wants to see.
@@ -42,6 +54,39 @@ pub trait Journal: Sync {
     fn check(&self) -> Result<(), Stop>;
 }
 
+/// Runs `work` once and tells of it once, in the words of `tell`.
+pub fn step_told<T: Serialize + DeserializeOwned>(
+    journal: &dyn Journal,
+    key: &str,
+    kind: &str,
+    tell: impl FnOnce(&T) -> Value,
+    work: impl FnOnce() -> Result<T, Stop>,
+) -> Result<T, Stop> {
+    journal.check()?;
+    if let Some(result) = recalled(journal, key)? {
+        return Ok(result);
+    }
+    let result = work()?;
+    let data = tell(&result);
+    journal.remember_and_tell(key, &written(key, &result)?, kind, data)?;
+    Ok(result)
+}
+
+/// The value of a step that finished, in its own type.
+pub fn recalled<T: DeserializeOwned>(journal: &dyn Journal, key: &str) -> Result<Option<T>, Stop> {
+    let unreadable = |e| Stop::Journal(format!("step {key:?} cannot be read back: {e}"));
+    let value = journal.recall(key)?;
+    value
+        .map(serde_json::from_value)
+        .transpose()
+        .map_err(unreadable)
+}
+
+fn written(key: &str, result: &impl Serialize) -> Result<Value, Stop> {
+    let unwritable = |e| Stop::Journal(format!("step {key:?} cannot be written: {e}"));
+    serde_json::to_value(result).map_err(unwritable)
+}
+
 /// Runs `work` once: a step that finished before is recalled.
 pub fn step<T: Serialize + DeserializeOwned>(
     journal: &dyn Journal,
@@ -49,13 +94,10 @@ pub fn step<T: Serialize + DeserializeOwned>(
     work: impl FnOnce() -> Result<T, Stop>,
 ) -> Result<T, Stop> {
     journal.check()?;
-    if let Some(value) = journal.recall(key)? {
-        return serde_json::from_value(value)
-            .map_err(|e| Stop::Journal(format!("step {key:?} cannot be read back: {e}")));
+    if let Some(result) = recalled(journal, key)? {
+        return Ok(result);
     }
     let result = work()?;
-    let value = serde_json::to_value(&result)
-        .map_err(|e| Stop::Journal(format!("step {key:?} cannot be written: {e}")))?;
-    journal.remember(key, &value)?;
+    journal.remember(key, &written(key, &result)?)?;
     Ok(result)
 }

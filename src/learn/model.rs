@@ -19,7 +19,17 @@ impl fmt::Debug for Adapter {
 }
 
 /// One turn asked of the model, in its own chat format.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    utoipa::ToSchema,
+)]
 pub struct Prompt {
     pub system: Option<String>,
     /// Earlier turns that show how it is done: (user, assistant).
@@ -78,6 +88,8 @@ pub enum TrainingText {
     Text { text: String },
     /// A chat turn; only the answer is learned.
     Chat { user: String, assistant: String },
+    /// A whole prompt and what is to follow it; only that is learned.
+    Completion { prompt: Prompt, completion: String },
 }
 
 /// Settings of one inner-loop update.

@@ -2,6 +2,7 @@
 //! entry in the catalogue ← `[learning]` in the configuration ← the request.
 
 use super::grading::Grader;
+use super::model::Update;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -28,14 +29,20 @@ pub enum SelfEditKind {
     Implications,
     /// Questions with their answers.
     SelfQa,
+    /// Statements that follow from the passage, as many and as detailed as the model can.
+    ImplicationsLong,
+    /// Reasoning about the passage, a step a line.
+    ChainOfThought,
 }
 
 impl SelfEditKind {
-    pub const ALL: [SelfEditKind; 4] = [
+    pub const ALL: [SelfEditKind; 6] = [
         SelfEditKind::None,
         SelfEditKind::Rewrite,
         SelfEditKind::Implications,
         SelfEditKind::SelfQa,
+        SelfEditKind::ImplicationsLong,
+        SelfEditKind::ChainOfThought,
     ];
 
     pub fn name(self) -> &'static str {
@@ -44,6 +51,8 @@ impl SelfEditKind {
             SelfEditKind::Rewrite => "rewrite",
             SelfEditKind::Implications => "implications",
             SelfEditKind::SelfQa => "self-qa",
+            SelfEditKind::ImplicationsLong => "implications-long",
+            SelfEditKind::ChainOfThought => "chain-of-thought",
         }
     }
 }
@@ -84,6 +93,45 @@ pub struct TrainingOptions {
     pub batch_size: usize,
     /// Earlier training sequences replayed for every new one, so that earlier documents stay.
     pub replay: f32,
+}
+
+/// One LoRA training by itself, without replay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InnerOptions {
+    /// Rank of the LoRA. 1 to 256.
+    pub rank: usize,
+    pub alpha: f32,
+    pub learning_rate: f32,
+    /// Passes over the training sequences. 1 to 100.
+    pub epochs: usize,
+    /// Training sequences an optimizer step.
+    pub batch_size: usize,
+}
+
+impl InnerOptions {
+    pub fn update(&self, seed: u64) -> Update {
+        Update {
+            rank: self.rank,
+            alpha: self.alpha,
+            learning_rate: self.learning_rate,
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            seed,
+        }
+    }
+
+    /// `at` is where the options stand in the request.
+    pub fn validate(&self, at: &str) -> Result<(), OptionError> {
+        let check = |field: &str, value: f64, low: f64, high: f64| {
+            within(&format!("{at}.{field}"), value, low, high)
+        };
+        check("rank", self.rank as f64, 1.0, 256.0)?;
+        check("alpha", self.alpha as f64, 0.01, 1024.0)?;
+        check("learning_rate", self.learning_rate as f64, 1e-7, 0.1)?;
+        check("epochs", self.epochs as f64, 1.0, 100.0)?;
+        check("batch_size", self.batch_size as f64, 1.0, 64.0)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -208,7 +256,7 @@ impl IngestOptions {
     }
 }
 
-fn within(field: &str, value: f64, low: f64, high: f64) -> Result<(), OptionError> {
+pub(super) fn within(field: &str, value: f64, low: f64, high: f64) -> Result<(), OptionError> {
     if (low..=high).contains(&value) {
         return Ok(());
     }
@@ -219,7 +267,7 @@ fn within(field: &str, value: f64, low: f64, high: f64) -> Result<(), OptionErro
 }
 
 /// Objects are merged key by key, anything else is replaced; nulls change nothing.
-fn merge(base: &mut Value, over: &Value) {
+pub(super) fn merge(base: &mut Value, over: &Value) {
     match (base, over) {
         (_, Value::Null) => {}
         (Value::Object(base), Value::Object(over)) => {

@@ -89,7 +89,7 @@ mod tests {
             .into_iter()
             .map(|t| match t {
                 TrainingText::Text { text } => text,
-                TrainingText::Chat { .. } => unreachable!("none made"),
+                _ => unreachable!("none made"),
             })
             .collect();
         assert_eq!(texts, ["c1", "b0", "a2", "c0", "a1"]);

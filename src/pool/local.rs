@@ -11,7 +11,7 @@ use autodidact_engine::scheduler::{
     CompleteRequest, Engine, Priority, ScoreRequest, TrainRequest, Trained as EngineTrained,
 };
 use autodidact_engine::trainer::{Example, Schedule, TrainConfig};
-use autodidact_engine::{Error, Lora, LoraConfig};
+use autodidact_engine::{Error, Lora, LoraConfig, ModelConfig};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -25,6 +25,11 @@ pub struct LocalModel {
 impl LocalModel {
     pub fn new(engine: Engine, priority: Priority) -> Self {
         LocalModel { engine, priority }
+    }
+
+    /// The shape that its adapters have.
+    pub fn shape(&self) -> &ModelConfig {
+        &self.engine.files().config
     }
 
     /// The prompt as tokens, up to where the answer goes on.
@@ -54,23 +59,26 @@ impl LocalModel {
     }
 
     fn example(&self, text: &TrainingText) -> Result<Example, Error> {
-        let files = self.engine.files();
-        // The end is supervised once, so that the model learns where such a text stops.
-        let end = files.eos.first().copied();
         match text {
             TrainingText::Text { text } => {
+                let files = self.engine.files();
                 let mut tokens: Vec<u32> = files.bos.into_iter().collect();
                 tokens.extend(files.tokenizer.encode(text)?);
-                tokens.extend(end);
+                // The end is supervised once, so that the model learns where such a text stops.
+                tokens.extend(files.eos.first());
                 Ok(Example::all(tokens))
             }
-            TrainingText::Chat { user, assistant } => {
-                let prompt = self.prompt_tokens(&Prompt::user(user))?;
-                let mut answer = files.tokenizer.encode(assistant)?;
-                answer.extend(end);
-                Ok(Example::completion(&prompt, &answer))
-            }
+            TrainingText::Chat { user, assistant } => self.turn(&Prompt::user(user), assistant),
+            TrainingText::Completion { prompt, completion } => self.turn(prompt, completion),
         }
+    }
+
+    /// The answer is learned, with its end; the prompt is only read.
+    fn turn(&self, prompt: &Prompt, answer: &str) -> Result<Example, Error> {
+        let files = self.engine.files();
+        let mut tokens = files.tokenizer.encode(answer)?;
+        tokens.extend(files.eos.first());
+        Ok(Example::completion(&self.prompt_tokens(prompt)?, &tokens))
     }
 
     fn train_request(&self, training: &Training) -> Result<TrainRequest, Error> {

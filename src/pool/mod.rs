@@ -1,5 +1,6 @@
-//! Who computes. One process has one device and one engine; what learning asks of a model
-//! ([`crate::learn::Model`]), of a teacher or of a judge ([`crate::learn::TextModel`]) is answered here.
+//! Who computes: engines of this process. What learning asks of a model ([`crate::learn::Model`]), of a
+//! teacher or of a judge ([`crate::learn::TextModel`]) is answered here, and work for several engines is
+//! handed out as leased [`tasks`].
 
 mod local;
 mod local_text;
@@ -8,6 +9,7 @@ mod mistral;
 mod open;
 mod openai;
 mod prefill;
+pub mod tasks;
 
 pub use local::LocalModel;
 pub use local_text::LocalText;

@@ -266,7 +266,8 @@ pub(super) fn blob_is_used(c: &Connection, digest: &str) -> rusqlite::Result<boo
         "SELECT EXISTS (SELECT 1 FROM versions WHERE config_blob = ?1)
              OR EXISTS (SELECT 1 FROM versions WHERE weights_blob = ?1)
              OR EXISTS (SELECT 1 FROM steps JOIN jobs ON jobs.id = job_id
-                        WHERE finished_at IS NULL AND instr(value, ?1) > 0)",
+                        WHERE finished_at IS NULL AND instr(value, ?1) > 0)
+             OR EXISTS (SELECT 1 FROM jobs WHERE finished_at IS NULL AND instr(input, ?1) > 0)",
     )?
     .query_row([digest], |row| row.get(0))
 }

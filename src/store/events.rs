@@ -72,6 +72,28 @@ impl Events<'_> {
         })
     }
 
+    /// A step with the event that tells of it, in one transaction. A step that is there already stays,
+    /// and is told no second time.
+    pub fn step_put_told(
+        &self,
+        job_id: &str,
+        key: &str,
+        value: &Value,
+        kind: &str,
+        data: &Value,
+    ) -> Result<()> {
+        self.0.write("store a step", |tx| {
+            let new = tx.execute(
+                "INSERT OR IGNORE INTO steps (job_id, key, value) VALUES (?1, ?2, ?3)",
+                params![job_id, key, Json(value)],
+            )?;
+            if new == 1 {
+                append(tx, job_id, kind, data)?;
+            }
+            Ok(())
+        })
+    }
+
     /// Deletes events and steps of jobs that ended at least `age` ago; returns how many.
     pub fn prune(&self, age: Duration) -> Result<usize> {
         // Longer ago than time reaches: nothing is that old.
@@ -86,7 +108,7 @@ impl Events<'_> {
                 );
                 tx.execute(&sql, [time(before)])
             };
-            Ok(delete("events")? + delete("steps")?)
+            Ok(delete("events")? + delete("steps")? + delete("tasks")?)
         })
     }
 }

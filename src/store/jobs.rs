@@ -14,6 +14,15 @@ text_enum! {
     pub enum JobKind {
         /// Learn documents into an alias.
         Ingest = "ingest",
+        /// Teach a policy to write self-edits.
+        Train = "train",
+    }
+}
+
+impl JobKind {
+    /// Practice that nobody waits for: it has a worker of its own, so that it keeps nothing waiting.
+    pub fn is_background(self) -> bool {
+        self == JobKind::Train
     }
 }
 
@@ -169,11 +178,13 @@ impl Jobs<'_> {
         Ok(Page::cut(rows, limit, |j| j.id.clone()))
     }
 
-    /// How many jobs are in each state, for the metrics.
-    pub fn counts(&self) -> Result<Vec<(JobState, u64)>> {
+    /// How many jobs of each kind are in each state, for the metrics.
+    pub fn counts(&self) -> Result<Vec<(JobKind, JobState, u64)>> {
         self.0.read("count jobs", |c| {
-            c.prepare_cached("SELECT state, count(*) FROM jobs GROUP BY state")?
-                .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?
+            c.prepare_cached("SELECT kind, state, count(*) FROM jobs GROUP BY kind, state")?
+                .query_map([], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)? as u64))
+                })?
                 .collect()
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DATA/lock              held exclusively while a process uses the directory
-//! DATA/autodidact.db     documents, probes, scores, jobs, steps, events, aliases, versions
+//! DATA/autodidact.db     documents, probes, scores, jobs, steps, tasks, events, aliases, …
 //! DATA/blobs/sha256/ab/… adapter files, named by their digest
 //! ```
 //!
@@ -26,6 +26,7 @@ mod probes;
 mod queue;
 mod schema;
 mod sql;
+mod tasks;
 
 pub use aliases::{Alias, Aliases, Expected, NewVersion, Version};
 pub use blobs::{BlobGuard, Blobs, digest};
@@ -38,6 +39,7 @@ pub use idempotency::IdempotencyKey;
 pub use jobs::{Job, JobError, JobFilter, JobKind, JobState, Jobs, NewJob, Progress, Submission};
 pub use probes::{NewProbe, Probe, ProbeOrigin, ProbeScore, Probes};
 pub use queue::{Outcome, Transition};
+pub use tasks::Tasks;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde::Serialize;
@@ -104,6 +106,10 @@ impl Store {
 
     pub fn events(&self) -> Events<'_> {
         Events(self)
+    }
+
+    pub fn tasks(&self) -> Tasks<'_> {
+        Tasks(self)
     }
 
     pub fn aliases(&self) -> Aliases<'_> {
@@ -203,4 +209,4 @@ fn lock(data_dir: &Path) -> Result<File> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -13,7 +13,7 @@
 
 use super::documents::{self, DocumentState};
 use super::error::Result;
-use super::jobs::{Job, JobError, JobState, Jobs, Progress, get};
+use super::jobs::{Job, JobError, JobKind, JobState, Jobs, Progress, get};
 use super::sql::Json;
 use super::{events, now};
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -46,17 +46,23 @@ pub enum Transition {
 impl Jobs<'_> {
     /// The oldest queued job whose alias has no running one, now running and owned by `owner`.
     pub fn lease_next(&self, owner: &str) -> Result<Option<Job>> {
+        self.lease(owner, JobKind::ALL)
+    }
+
+    /// The same, of these kinds only.
+    pub fn lease(&self, owner: &str, kinds: &[JobKind]) -> Result<Option<Job>> {
         self.0.write("lease a job", |tx| {
             let leased: Option<String> = tx
                 .prepare_cached(
                     "UPDATE jobs SET state = 'running', owner = ?1, heartbeat_at = ?2,
                             started_at = coalesce(started_at, ?2)
-                     WHERE id = (SELECT id FROM jobs AS j WHERE state = 'queued' AND NOT EXISTS
+                     WHERE id = (SELECT id FROM jobs AS j WHERE state = 'queued'
+                         AND kind IN (SELECT value FROM json_each(?3)) AND NOT EXISTS
                          (SELECT 1 FROM jobs WHERE alias = j.alias AND state = 'running')
                          ORDER BY id LIMIT 1)
                      RETURNING id",
                 )?
-                .query_row(params![owner, now()], |row| row.get(0))
+                .query_row(params![owner, now(), Json(kinds)], |row| row.get(0))
                 .optional()?;
             let Some(id) = leased else { return Ok(None) };
             state_event(tx, &id, JobState::Running)?;

@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
 
-const MIGRATIONS: &[&str] = &[INITIAL];
+const MIGRATIONS: &[&str] = &[INITIAL, TASKS];
 
 const INITIAL: &str = "
 CREATE TABLE jobs (
@@ -119,6 +119,19 @@ CREATE TABLE versions (
 CREATE INDEX versions_by_digest ON versions (alias, digest);
 CREATE INDEX versions_by_config ON versions (config_blob);
 CREATE INDEX versions_by_weights ON versions (weights_blob);
+";
+
+const TASKS: &str = "
+CREATE TABLE tasks (
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    key TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    owner TEXT,
+    fence INTEGER NOT NULL,
+    expires_at TEXT,
+    PRIMARY KEY (job_id, key)
+) STRICT;
 ";
 
 /// A connection whose commits are on the disk when they return.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::sync::Barrier;
 use tempfile::TempDir;
 
-pub(super) fn open() -> (TempDir, Store) {
+pub(crate) fn open() -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     (dir, store)
@@ -23,7 +23,7 @@ fn new_version(store: &Store, tag: &str) -> NewVersion {
     }
 }
 
-pub(super) fn submit(store: &Store, alias: &str, documents: &[NewDocument]) -> Job {
+pub(crate) fn submit(store: &Store, alias: &str, documents: &[NewDocument]) -> Job {
     let new = NewJob {
         kind: JobKind::Ingest,
         alias,

@@ -4,11 +4,15 @@
 use autodidact::adapters::Registry;
 use autodidact::config::Config;
 use autodidact::http::{AppState, serve};
-use autodidact::jobs::{Handler, Handlers, JobContext, JobFailure, Jobs, Runner};
+use autodidact::jobs::{Handler, Handlers, JobContext, JobFailure, Jobs, Runner, TrainHandler};
+use autodidact::pool::LocalModel;
+use autodidact::pool::tasks::StoredTasks;
 use autodidact::store::{DocumentState, JobKind, Store};
 use autodidact_engine::cpu::{Cpu, CpuOptions, Precision};
 use autodidact_engine::lora::peft::{self, PeftFiles};
-use autodidact_engine::{Engine, EngineOptions, Family, Lora, LoraConfig, ModelFiles, tiny};
+use autodidact_engine::{
+    Engine, EngineOptions, Family, Lora, LoraConfig, ModelFiles, Priority, tiny,
+};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 use std::sync::{Arc, Condvar, Mutex};
@@ -118,11 +122,23 @@ impl Server {
         let jobs = Jobs::new(store.clone(), config.limits.queue);
         let model = engine.files().config.clone();
         let digest = engine.files().digest.clone();
-        let registry = Arc::new(Registry::new(store, model, BASE, digest));
+        let registry = Arc::new(Registry::new(store.clone(), model, BASE, digest));
         let gate = Arc::new(Gate::default());
         gate.open();
         let handler: Arc<dyn Handler> = Arc::new(Scripted(gate.clone()));
-        let handlers = Handlers::from([(JobKind::Ingest, handler)]);
+        let practice = LocalModel::new(engine.clone(), Priority::Outer);
+        let tasks = Arc::new(StoredTasks::new(store.clone()));
+        let train = TrainHandler::new(
+            Arc::new(practice),
+            Vec::new(),
+            tasks,
+            registry.clone(),
+            Vec::new(),
+        );
+        let handlers = Handlers::from([
+            (JobKind::Ingest, handler),
+            (JobKind::Train, Arc::new(train) as Arc<dyn Handler>),
+        ]);
         let runner = Runner::start(&jobs, handlers, config.jobs.workers).unwrap();
         let state = AppState::new(Arc::new(config), engine, jobs, registry).unwrap();
         tokio::spawn(serve(listener, state.clone(), std::future::pending()));

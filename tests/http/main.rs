@@ -15,3 +15,4 @@ mod openai_python;
 mod openapi;
 mod pages;
 mod streams;
+mod train;

@@ -72,11 +72,8 @@ impl Pass<'_> {
             lse: saved.lse.get(rows * heads.queries),
             d_out: d_attention,
         };
-        let spans: Vec<_> = self
-            .plan
-            .spans
-            .iter()
-            .map(|s| (s.rows.start, s.rows.len()))
+        let spans: Vec<_> = (self.plan.spans.iter())
+            .map(|s| (s.rows.clone(), s.prefix.clone()))
             .collect();
         attention::backward(heads, &spans, kept, d_qkv);
         self.rotate(d_qkv, -1.0);

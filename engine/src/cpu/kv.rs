@@ -1,53 +1,81 @@
-//! Keys and values of live sequences: per slot and layer one growing buffer each, rows `kv_dim` wide,
-//! keys after the rotary embedding.
+//! Keys and values of live sequences, in pages of [`PAGE`] tokens that forks share.
+//!
+//! A slot is a list of pages. A fork takes the parent's pages as they are and copies one only when it
+//! writes into it, so n samples of a prompt hold it once. Keys come after the rotary embedding.
 
+use super::kernels::attention::Chunk;
 use crate::executor::KvSlot;
+use std::sync::Arc;
 
-#[derive(Default)]
-pub struct Slots(Vec<Option<Slot>>);
+/// Tokens of a page.
+pub const PAGE: usize = 64;
+
+pub struct Slots {
+    layers: usize,
+    kv_dim: usize,
+    slots: Vec<Option<Slot>>,
+}
 
 struct Slot {
     len: usize,
-    /// Per layer (keys, values).
-    layers: Vec<(Vec<f32>, Vec<f32>)>,
+    pages: Vec<Arc<Page>>,
 }
 
+/// `[layers, 2, PAGE, kv_dim]`: per layer keys, then values.
+#[derive(Clone)]
+struct Page(Box<[f32]>);
+
 impl Slots {
-    pub fn create(&mut self, layers: usize) -> KvSlot {
+    pub fn new(layers: usize, kv_dim: usize) -> Self {
+        Slots {
+            layers,
+            kv_dim,
+            slots: Vec::new(),
+        }
+    }
+
+    pub fn create(&mut self) -> KvSlot {
         self.insert(Slot {
             len: 0,
-            layers: vec![(Vec::new(), Vec::new()); layers],
+            pages: Vec::new(),
         })
     }
 
-    /// A copy of the first `len` tokens.
-    pub fn fork(&mut self, from: KvSlot, len: usize, kv_dim: usize) -> KvSlot {
+    /// A slot that starts with the first `len` tokens of `from`.
+    pub fn fork(&mut self, from: KvSlot, len: usize) -> KvSlot {
         let source = self.slot(from);
         let len = len.min(source.len);
-        let copy = |v: &Vec<f32>| v[..len * kv_dim].to_vec();
-        let layers = source
-            .layers
-            .iter()
-            .map(|(k, v)| (copy(k), copy(v)))
-            .collect();
-        self.insert(Slot { len, layers })
+        let pages = source.pages[..len.div_ceil(PAGE)].to_vec();
+        self.insert(Slot { len, pages })
     }
 
     pub fn free(&mut self, slot: KvSlot) {
-        if let Some(place) = self.0.get_mut(slot.0) {
+        if let Some(place) = self.slots.get_mut(slot.0) {
             *place = None;
         }
     }
 
     /// Tokens held, `None` for a slot that does not exist.
     pub fn len(&self, slot: KvSlot) -> Option<usize> {
-        self.0.get(slot.0)?.as_ref().map(|s| s.len)
+        self.slots.get(slot.0)?.as_ref().map(|s| s.len)
     }
 
-    /// All keys and values of one layer.
-    pub fn layer(&self, slot: KvSlot, layer: usize) -> (&[f32], &[f32]) {
-        let (k, v) = &self.slot(slot).layers[layer];
-        (k, v)
+    /// The first `len` keys and values of one layer, rows `kv_dim` apart.
+    pub fn chunks(&self, slot: KvSlot, layer: usize, len: usize) -> Vec<Chunk<'_>> {
+        let (row, size) = (self.kv_dim, PAGE * self.kv_dim);
+        let pages = self.slot(slot).pages.iter().enumerate();
+        let pages = pages.take_while(|(i, _)| i * PAGE < len);
+        pages
+            .map(|(i, page)| {
+                let rows = PAGE.min(len - i * PAGE);
+                let (k, v) = page.0[layer * 2 * size..][..2 * size].split_at(size);
+                Chunk {
+                    k: &k[..rows * row],
+                    v: &v[..rows * row],
+                    rows,
+                }
+            })
+            .collect()
     }
 
     /// Puts rows `[key ++ value]` behind the slot's `len` tokens; [`Slots::advance`] makes them count.
@@ -55,43 +83,92 @@ impl Slots {
         &mut self,
         slot: KvSlot,
         layer: usize,
-        kv_dim: usize,
         rows: impl Iterator<Item = &'a [f32]>,
     ) {
-        let slot = self.0[slot.0]
+        let (layers, row) = (self.layers, self.kv_dim);
+        let size = PAGE * row;
+        let slot = self.slots[slot.0]
             .as_mut()
             .expect("slots are checked when the batch is");
-        let held = slot.len * kv_dim;
-        let (k, v) = &mut slot.layers[layer];
-        k.truncate(held);
-        v.truncate(held);
-        for row in rows {
-            k.extend_from_slice(&row[..kv_dim]);
-            v.extend_from_slice(&row[kv_dim..]);
+        for (at, both) in (slot.len..).zip(rows) {
+            if at == slot.pages.len() * PAGE {
+                let empty = vec![0.0; layers * 2 * size].into_boxed_slice();
+                slot.pages.push(Arc::new(Page(empty)));
+            }
+            let page = Arc::make_mut(&mut slot.pages[at / PAGE]);
+            let k = layer * 2 * size + at % PAGE * row;
+            page.0[k..k + row].copy_from_slice(&both[..row]);
+            page.0[k + size..k + size + row].copy_from_slice(&both[row..]);
         }
     }
 
     pub fn advance(&mut self, slot: KvSlot, tokens: usize) {
-        if let Some(Some(slot)) = self.0.get_mut(slot.0) {
+        if let Some(Some(slot)) = self.slots.get_mut(slot.0) {
             slot.len += tokens;
         }
     }
 
     fn insert(&mut self, slot: Slot) -> KvSlot {
-        match self.0.iter().position(Option::is_none) {
+        match self.slots.iter().position(Option::is_none) {
             Some(free) => {
-                self.0[free] = Some(slot);
+                self.slots[free] = Some(slot);
                 KvSlot(free)
             }
             None => {
-                self.0.push(Some(slot));
-                KvSlot(self.0.len() - 1)
+                self.slots.push(Some(slot));
+                KvSlot(self.slots.len() - 1)
             }
         }
     }
 
     fn slot(&self, slot: KvSlot) -> &Slot {
-        let found = self.0.get(slot.0).and_then(Option::as_ref);
+        let found = self.slots.get(slot.0).and_then(Option::as_ref);
         found.expect("a KV slot must not be used after it was freed")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Appends `tokens` rows whose key is their position and whose value is `mark`.
+    fn extend(slots: &mut Slots, slot: KvSlot, tokens: usize, mark: f32) {
+        let from = slots.len(slot).unwrap();
+        let rows: Vec<[f32; 2]> = (from..from + tokens).map(|i| [i as f32, mark]).collect();
+        for layer in 0..2 {
+            slots.append(slot, layer, rows.iter().map(|r| r.as_slice()));
+        }
+        slots.advance(slot, tokens);
+    }
+
+    fn held(slots: &Slots, slot: KvSlot) -> Vec<(f32, f32)> {
+        let chunks = slots.chunks(slot, 1, slots.len(slot).unwrap());
+        let rows = chunks.iter().flat_map(|c| c.k.iter().zip(c.v));
+        rows.map(|(k, v)| (*k, *v)).collect()
+    }
+
+    #[test]
+    fn forks_share_pages_until_they_write() {
+        let mut slots = Slots::new(2, 1);
+        let parent = slots.create();
+        extend(&mut slots, parent, PAGE + 10, 1.0);
+        let (whole, part) = (slots.fork(parent, 1000), slots.fork(parent, PAGE + 3));
+        assert_eq!(slots.len(whole), Some(PAGE + 10));
+        extend(&mut slots, part, PAGE, 2.0);
+        extend(&mut slots, parent, 1, 3.0);
+        let want = |own: usize, mark: f32, n: usize| -> Vec<(f32, f32)> {
+            let mark = |i| if i < own { 1.0 } else { mark };
+            (0..n).map(|i| (i as f32, mark(i))).collect()
+        };
+        assert_eq!(held(&slots, whole), want(PAGE + 10, 0.0, PAGE + 10));
+        assert_eq!(held(&slots, part), want(PAGE + 3, 2.0, 2 * PAGE + 3));
+        assert_eq!(held(&slots, parent), want(PAGE + 10, 3.0, PAGE + 11));
+        let pages = |slot| slots.slot(slot).pages.clone();
+        assert!(Arc::ptr_eq(&pages(whole)[0], &pages(part)[0]));
+        assert!(!Arc::ptr_eq(&pages(whole)[1], &pages(part)[1]));
+        // A pass that failed half-way is written over.
+        slots.append(whole, 0, [[7.0, 7.0].as_slice()].into_iter());
+        extend(&mut slots, whole, 1, 4.0);
+        assert_eq!(held(&slots, whole), want(PAGE + 10, 4.0, PAGE + 11));
     }
 }

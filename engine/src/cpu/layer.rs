@@ -1,6 +1,6 @@
 //! One decoder layer, forward: norm, attention, norm, SwiGLU, each added to the residual stream.
 
-use super::kernels::attention::{self, Heads};
+use super::kernels::attention::{self, Chunk, Heads};
 use super::kernels::math;
 use super::kv::Slots;
 use super::linear::{Into, Linear};
@@ -9,6 +9,7 @@ use super::plan::{Plan, Span};
 use super::workspace::{Saved, Temp};
 use crate::config::{ModelConfig, Projection};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Rows a thread takes at a time in row-wise work.
 pub const ROWS: usize = 8;
@@ -172,28 +173,27 @@ impl Pass<'_> {
         for span in &self.plan.spans {
             if let Some(slot) = span.kv {
                 let rows = qkv[span.rows.start * width..span.rows.end * width].chunks_exact(width);
-                slots.append(slot, self.index, kv_dim, rows.map(|row| &row[q_dim..]));
+                slots.append(slot, self.index, rows.map(|row| &row[q_dim..]));
             }
         }
         let slots = &*slots;
+        let batch = |rows: &Range<usize>| Chunk {
+            k: &qkv[rows.start * width + q_dim..],
+            v: &qkv[rows.start * width + q_dim + kv_dim..],
+            rows: rows.len(),
+        };
         let view = |span: &Span| {
-            let first = span.rows.start;
-            let (k, v, stride) = match span.kv {
-                Some(slot) => {
-                    let (k, v) = slots.layer(slot, self.index);
-                    (k, v, kv_dim)
-                }
-                None => {
-                    let at = first * width + q_dim;
-                    (&qkv[at..], &qkv[at + kv_dim..], width)
-                }
+            let keys = span.past + span.rows.len();
+            let (chunks, stride) = match (span.kv, &span.prefix) {
+                (Some(slot), _) => (slots.chunks(slot, self.index, keys), kv_dim),
+                (None, Some(prefix)) => (vec![batch(prefix), batch(&span.rows)], width),
+                (None, None) => (vec![batch(&span.rows)], width),
             };
             attention::Span {
-                first,
+                first: span.rows.start,
                 rows: span.rows.len(),
                 past: span.past,
-                k,
-                v,
+                chunks,
                 stride,
             }
         };

@@ -4,7 +4,8 @@
 //! together make one product; stacked adapters go level by level, so that within a level rows never
 //! overlap and can be worked on in parallel.
 
-use super::kernels::f32::{Mat, MatMut, dot};
+use super::kernels::f32::{Mat, MatMut};
+use super::kernels::rows::dots;
 use super::kernels::tile::{matmul, transpose};
 use super::kernels::vectorised;
 use super::plan::{Plan, Segment};
@@ -82,10 +83,9 @@ impl Group<'_> {
     fn correct_rows(&self, rows: &mut [Part]) {
         for (pair, scale, column, at) in self.pairs(rows[0].adapter) {
             let rank = pair.a.len() / self.inputs;
-            for (i, a) in pair.a.chunks_exact(self.inputs).enumerate() {
-                for row in rows.iter_mut() {
-                    row.inner[at + i] = dot(row.x, a);
-                }
+            for row in rows.iter_mut() {
+                let inner = &mut row.inner[at..at + rank];
+                dots(row.x, &pair.a, self.inputs, inner);
             }
             for (i, b) in pair.b.chunks(FEW_FEATURES * rank).enumerate() {
                 let first = column + i * FEW_FEATURES;

@@ -115,7 +115,7 @@ impl Cpu {
             config: config.clone(),
             shape: Shape::new(config),
             weights,
-            slots: Slots::default(),
+            slots: Slots::new(config.num_layers, config.kv_dim()),
             serving: Workspace::default(),
             training: Workspace::default(),
         };
@@ -129,15 +129,19 @@ impl Executor for Cpu {
     }
 
     fn kv_new(&mut self) -> KvSlot {
-        self.inner.slots.create(self.inner.config.num_layers)
+        self.inner.slots.create()
     }
 
     fn kv_fork(&mut self, from: KvSlot, len: usize) -> KvSlot {
-        self.inner.slots.fork(from, len, self.inner.config.kv_dim())
+        self.inner.slots.fork(from, len)
     }
 
     fn kv_len(&self, slot: KvSlot) -> usize {
         self.inner.slots.len(slot).unwrap_or(0)
+    }
+
+    fn kv_page(&self) -> usize {
+        kv::PAGE
     }
 
     fn kv_free(&mut self, slot: KvSlot) {

@@ -27,8 +27,11 @@ pub struct Plan<'a> {
 /// One sequence.
 pub struct Span {
     pub rows: Range<usize>,
+    /// Keys before its own: the slot's, or those of its prefix in this batch.
     pub past: usize,
     pub kv: Option<KvSlot>,
+    /// The prefix's rows.
+    pub prefix: Option<Range<usize>>,
 }
 
 /// Neighbouring rows that one adapter corrects.
@@ -50,8 +53,9 @@ impl<'a> Plan<'a> {
                     batch.adapters.len()
                 )));
             }
+            let prefix = s.prefix.map(|p| batch.sequences[p].rows.clone());
             let past = match s.kv {
-                None => 0,
+                None => prefix.as_ref().map_or(0, Range::len),
                 Some(slot) if !seen.insert(slot) => {
                     return Err(Error::Input(format!(
                         "two sequences share KV slot {}",
@@ -66,6 +70,7 @@ impl<'a> Plan<'a> {
                 rows: s.rows.clone(),
                 past,
                 kv: s.kv,
+                prefix,
             });
         }
         for adapter in &batch.adapters {

@@ -8,8 +8,8 @@ use super::plan::Plan;
 use super::workspace::{Saved, Workspace};
 use super::{Inner, head};
 use crate::batch::PackedBatch;
-use crate::error::Result;
-use crate::executor::{BackwardPass, Target};
+use crate::error::{Error, Result};
+use crate::executor::{BackwardPass, Below, Target};
 use crate::lora::LoraGrads;
 
 /// Targets of one part: fewer would read the output projection too often, more would take longer than a
@@ -22,6 +22,7 @@ struct Work<'a> {
     targets: &'a [Target],
     grads: &'a mut [Option<LoraGrads>],
     nll: &'a mut Vec<f32>,
+    below: Option<&'a mut Below>,
     /// Targets the head takes at a time.
     head_rows: usize,
 }
@@ -41,6 +42,7 @@ impl Inner {
             targets,
             grads,
             nll: &mut nll,
+            below: None,
             head_rows: targets.len().max(1),
         };
         let mut part = 0;
@@ -54,6 +56,7 @@ impl Inner {
         let plan = Plan::new(&self.config, &pass.batch, &self.slots)?;
         if pass.parts == 0 {
             self.check(&plan, &pass.targets, &pass.grads)?;
+            self.check_below(&plan, pass.below.as_ref())?;
             pass.nll.clear();
         }
         let mut work = Work {
@@ -61,6 +64,7 @@ impl Inner {
             targets: &pass.targets,
             grads: &mut pass.grads,
             nll: &mut pass.nll,
+            below: pass.below.as_mut(),
             head_rows: HEAD_ROWS,
         };
         let done = self.part(&plan, &mut work, pass.parts);
@@ -71,6 +75,21 @@ impl Inner {
     fn check(&self, plan: &Plan, targets: &[Target], grads: &[Option<LoraGrads>]) -> Result<()> {
         plan.check_targets(targets, self.config.vocab_size)?;
         plan.check_grads(&self.config, grads)
+    }
+
+    fn check_below(&self, plan: &Plan, below: Option<&Below>) -> Result<()> {
+        let len = plan.rows * self.shape.hidden;
+        match below {
+            Some(b) if b.layer >= self.config.num_layers => Err(Error::Input(format!(
+                "nothing trains from layer {} on, the model has {}",
+                b.layer, self.config.num_layers
+            ))),
+            Some(b) if !b.states.is_empty() && b.states.len() != len => Err(Error::Input(format!(
+                "{} numbers of hidden states for a batch that has {len}",
+                b.states.len()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Runs one part; `true` if it was the last.
@@ -86,18 +105,29 @@ impl Inner {
             grads.any(|g| g[*l].iter().any(Option::is_some))
         };
         let lowest = (0..layers).find(trains).unwrap_or(layers);
+        let known = work.below.as_ref().filter(|b| !b.states.is_empty());
+        let first = known.map_or(0, |b| b.layer);
+        let forward = layers - first;
+        // The states that this pass finds out are handed over when it is through.
+        let last = forward + blocks + (layers - lowest) == part + 1;
         match part {
-            _ if part < layers => self.layer_forward(plan, work.batch, part),
-            _ if part < layers + blocks => self.head_block(plan, work, part - layers),
+            _ if part < forward => self.layer_forward(plan, work, first, first + part),
+            _ if part < forward + blocks => self.head_block(plan, work, part - forward),
             _ => {
-                let index = 2 * layers + blocks - 1 - part;
+                let index = layers + forward + blocks - 1 - part;
                 self.layer_backward(plan, work, index, index == lowest);
             }
         }
-        part + 1 == layers + blocks + (layers - lowest)
+        if last && let Some(below) = work.below.as_mut().filter(|b| b.states.is_empty()) {
+            let states = self.training.layers[below.layer]
+                .input
+                .get(plan.rows * self.shape.hidden);
+            below.states = states.to_vec();
+        }
+        last
     }
 
-    fn layer_forward(&mut self, plan: &Plan, batch: &PackedBatch, index: usize) {
+    fn layer_forward(&mut self, plan: &Plan, work: &Work, first: usize, index: usize) {
         let Workspace {
             hidden,
             layers,
@@ -105,9 +135,12 @@ impl Inner {
             ..
         } = &mut self.training;
         let h = hidden.of(plan.rows * self.shape.hidden);
-        if index == 0 {
-            self.weights.embed(&batch.tokens, self.shape.hidden, h);
+        if index == first {
             layers.resize_with(self.weights.layers.len(), Saved::default);
+            match &work.below {
+                Some(below) if !below.states.is_empty() => h.copy_from_slice(&below.states),
+                _ => self.weights.embed(&work.batch.tokens, self.shape.hidden, h),
+            }
         }
         let pass = Pass {
             shape: &self.shape,

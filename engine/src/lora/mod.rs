@@ -62,6 +62,26 @@ impl Lora {
         })
     }
 
+    /// [`Lora::init`] with no pairs under `first_layer`: the layers there stay the base's.
+    pub fn init_upper(
+        config: LoraConfig,
+        model: &ModelConfig,
+        first_layer: usize,
+        seed: u64,
+    ) -> Self {
+        let mut lora = Self::init(config, model, seed);
+        for layer in lora.layers.iter_mut().take(first_layer) {
+            *layer = Default::default();
+        }
+        lora
+    }
+
+    /// The lowest layer that has a pair.
+    pub fn lowest_layer(&self) -> usize {
+        let has = |layer: &[Option<LoraPair>; 7]| layer.iter().any(Option::is_some);
+        self.layers.iter().position(has).unwrap_or(0)
+    }
+
     /// Both matrices random: for tests, where a fresh adapter would hide mistakes.
     pub fn random(config: LoraConfig, model: &ModelConfig, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);

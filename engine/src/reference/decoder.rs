@@ -20,6 +20,7 @@ use crate::config::{ModelConfig, Projection};
 use crate::error::Result;
 use crate::weights::ModelFiles;
 use candle_core::{Device, Tensor};
+use std::ops::Range;
 
 pub struct Decoder {
     pub config: ModelConfig,
@@ -131,6 +132,11 @@ impl Decoder {
                 if let Some(earlier) = cache.and_then(|c| c.layer(layer.index)) {
                     keys = Tensor::cat(&[&earlier.keys, &keys], 0)?;
                     values = Tensor::cat(&[&earlier.values, &values], 0)?;
+                }
+                if let Some(prefix) = sequence.prefix {
+                    let Range { start, end } = batch.sequences[prefix].rows;
+                    keys = Tensor::cat(&[&k.narrow(0, start, end - start)?, &keys], 0)?;
+                    values = Tensor::cat(&[&v.narrow(0, start, end - start)?, &values], 0)?;
                 }
                 attended.push(attend(&q.narrow(0, start, len)?, &keys, &values)?);
                 if cache.is_some() {

@@ -22,6 +22,8 @@ pub struct Engine {
     files: Arc<ModelFiles>,
     options: EngineOptions,
     window: usize,
+    /// See [`Executor::kv_page`].
+    page: usize,
     shared: Arc<Shared>,
     commands: Sender<Command>,
 }
@@ -35,6 +37,7 @@ impl Engine {
         let model_window = files.config.max_position;
         let window = options.window.unwrap_or(model_window).min(model_window);
         let shared = Arc::new(Shared::default());
+        let page = executor.kv_page();
         let (commands, receiver) = channel();
         let worker = Worker::new(
             files.clone(),
@@ -51,6 +54,7 @@ impl Engine {
             files,
             options,
             window,
+            page,
             shared,
             commands,
         }
@@ -194,12 +198,12 @@ impl Engine {
         }
         self.check_prompt(&request.prompt, 1)?;
         let (asked, budget) = (
-            request.kv_tokens(self.window),
+            request.kv_tokens(self.window, self.page),
             self.options.kv_budget_tokens,
         );
         if asked > budget {
             return Err(Error::Input(format!(
-                "the request may come to hold {asked} tokens (n times prompt and max_tokens), and \
+                "the request may come to hold {asked} tokens (its prompt, and max_tokens n times), and \
                  there is memory for {budget}: ask for fewer max_tokens or a smaller n"
             )));
         }

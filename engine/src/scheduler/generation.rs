@@ -46,9 +46,18 @@ impl GenerateRequest {
         self.sampling.max_tokens.min(window - self.prompt.len())
     }
 
-    /// Tokens that its slots may come to hold. The prompt must fit the window.
-    pub(super) fn kv_tokens(&self, window: usize) -> usize {
-        self.n * (self.prompt.len() + self.max_tokens(window))
+    /// Tokens that its slots may come to hold, of which a fork copies at most `page`. The prompt must fit
+    /// the window.
+    pub(super) fn kv_tokens(&self, window: usize, page: usize) -> usize {
+        kv_tokens(self.n, self.prompt.len(), self.max_tokens(window), page)
+    }
+}
+
+/// The prompt is there once; every sample but one has a copy of its last page.
+fn kv_tokens(samples: usize, prompt: usize, max_tokens: usize, page: usize) -> usize {
+    match samples {
+        0 => 0,
+        n => prompt + n * max_tokens + (n - 1) * prompt.min(page),
     }
 }
 
@@ -90,8 +99,8 @@ impl Generation {
     }
 
     /// Tokens that its slots may come to hold, as far as its samples have not finished.
-    pub fn kv_tokens(&self) -> usize {
-        self.places() * (self.prompt.len() + self.max_tokens)
+    pub fn kv_tokens(&self, page: usize) -> usize {
+        kv_tokens(self.places(), self.prompt.len(), self.max_tokens, page)
     }
 
     pub fn done(&self) -> bool {

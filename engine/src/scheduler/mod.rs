@@ -1,12 +1,12 @@
 //! The scheduler: one thread owns the executor and shares it between generation, scoring and training.
 //!
 //! Each turn is one packed forward pass that moves every running sequence on by a token and feeds
-//! prompts in, then at most one slice of scoring and one of training. While somebody watches a stream a
-//! slice of training is one layer of one pass, so that a stream never waits longer than that, however
-//! long the training is, and slices get only a share of the time, so that most of its tokens do not wait
-//! at all. Interactive requests are admitted first, then
-//! ingest, then the outer loop; background work never keeps an interactive request from a place. What
-//! prompts have in common is computed [once](prefix).
+//! prompts in, then at most one slice of scoring and one of training. A slice of training is one layer
+//! of one pass, so that neither a stream nor a new request waits longer than that, however long the
+//! training is; while somebody watches a stream, slices get only a share of the time, so that most of
+//! its tokens do not wait at all. Interactive requests are admitted first, then ingest, then the outer
+//! loop; background work never keeps an interactive request from a place. What prompts have in common
+//! is computed [once](prefix).
 //!
 //! [`Engine`] is the handle; what it is asked becomes a [`Command`](worker::Command) to the thread.
 

@@ -47,20 +47,15 @@ impl Training {
         self.step.as_ref().is_some_and(Step::under_way)
     }
 
-    /// Runs the next micro-batch, all of it if `whole`, else the next part; and the update when it was the
-    /// step's last. Returns the tokens of a micro-batch that is through.
-    pub fn slice(
-        &mut self,
-        executor: &mut dyn Executor,
-        budget: usize,
-        whole: bool,
-    ) -> Result<usize> {
+    /// Runs the next part of a micro-batch, and the update when it was the step's last. Returns the tokens
+    /// of a micro-batch that is through.
+    pub fn slice(&mut self, executor: &mut dyn Executor, budget: usize) -> Result<usize> {
         self.started.get_or_insert_with(Instant::now);
         let mut step = match self.step.take() {
             Some(step) => step,
             None => Step::begin(&mut self.candidates),
         };
-        let tokens = step.slice(executor, &mut self.candidates, budget, whole)?;
+        let tokens = step.slice(executor, &mut self.candidates, budget)?;
         if step.pending() {
             self.step = Some(step);
             return Ok(tokens);

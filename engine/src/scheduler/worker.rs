@@ -175,8 +175,10 @@ impl Worker {
                 if taken + next.places() > self.options.max_sequences {
                     break;
                 }
-                let reserved: usize = self.running.iter().map(Generation::kv_tokens).sum();
-                if reserved + next.kv_tokens() > self.options.kv_budget_tokens {
+                let reserved = self.reserved();
+                if reserved + next.kv_tokens(self.executor.kv_page())
+                    > self.options.kv_budget_tokens
+                {
                     break 'admitting;
                 }
                 let executor = self.executor.as_ref();
@@ -195,9 +197,15 @@ impl Worker {
             }
         }
         self.running.sort_by_key(|g| g.priority);
-        let reserved: usize = self.running.iter().map(Generation::kv_tokens).sum();
+        let reserved = self.reserved();
         let left = self.options.kv_budget_tokens.saturating_sub(reserved);
         self.cache.trim(left, self.executor.as_mut());
+    }
+
+    /// Tokens that the slots of what runs may come to hold.
+    fn reserved(&self) -> usize {
+        let page = self.executor.kv_page();
+        self.running.iter().map(|g| g.kv_tokens(page)).sum()
     }
 
     fn begin(&mut self, mut next: Generation, beginning: Beginning) {
@@ -372,9 +380,9 @@ impl Worker {
         let Some(at) = begun.or_else(|| first(&self.training, |t| t.priority)) else {
             return;
         };
-        let (budget, whole) = (self.slice_tokens(), !self.watched());
+        let budget = self.slice_tokens();
         let (job, executor) = (&mut self.training[at], self.executor.as_mut());
-        let reply = match guard(|| job.slice(executor, budget, whole)) {
+        let reply = match guard(|| job.slice(executor, budget)) {
             Ok(tokens) => {
                 self.totals.trained_tokens += tokens as u64;
                 job.done().then(|| Ok(job.take()))
@@ -386,7 +394,7 @@ impl Worker {
         }
     }
 
-    /// Small while someone watches a stream, so that it stays smooth.
+    /// Few while someone watches a stream, so that it stays smooth.
     fn slice_tokens(&self) -> usize {
         match self.watched() {
             true => self.options.train_slice_tokens,

@@ -2,6 +2,7 @@
 
 use super::TrainConfig;
 use super::adamw::{self, AdamW, Rates};
+use super::lower::Lower;
 use super::step::{StepReport, clip_scale};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -49,6 +50,12 @@ impl Example {
         &self.tokens[..last]
     }
 
+    /// How many of its first rows predict no target.
+    pub(super) fn untaught(&self) -> usize {
+        let first = self.supervised.iter().position(|s| *s);
+        first.map_or(0, |first| first - 1)
+    }
+
     fn validate(&self, index: usize, vocab_size: usize, window: usize) -> Result<()> {
         let problem = if self.supervised.len() != self.tokens.len() {
             format!(
@@ -79,6 +86,7 @@ pub struct Candidate {
     config: TrainConfig,
     examples: Arc<[Example]>,
     pub(super) lora: Arc<Lora>,
+    pub(super) below: Lower,
     /// The gradient of the step under way.
     pub(super) grads: LoraGrads,
     optimizer: AdamW,
@@ -89,8 +97,8 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// `init` is where training starts; its rank, alpha and targets then replace those of
-    /// `config.lora`. Without it the adapter is drawn from `config.seed`.
+    /// `init` is where training starts; its rank, alpha, targets and layers then replace those of
+    /// `config`. Without it the adapter is drawn from `config.seed`.
     pub fn new(
         mut config: TrainConfig,
         examples: impl Into<Arc<[Example]>>,
@@ -112,12 +120,23 @@ impl Candidate {
         }
         let lora = match init {
             Some(init) => init.clone(),
-            None => Lora::init(config.lora.clone(), model, config.seed),
+            None if config.first_layer >= model.num_layers => {
+                return Err(Error::Input(format!(
+                    "first_layer is {}, the model's last layer is {}",
+                    config.first_layer,
+                    model.num_layers - 1
+                )));
+            }
+            None => {
+                let (shape, first) = (config.lora.clone(), config.first_layer);
+                Lora::init_upper(shape, model, first, config.seed)
+            }
         };
         // Another stream than the one that drew the adapter.
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         rng.set_stream(1);
         Ok(Candidate {
+            below: Lower::new(lora.lowest_layer(), examples.len()),
             grads: lora.zeros_like(),
             optimizer: AdamW::new(&lora),
             lora: Arc::new(lora),

@@ -8,6 +8,8 @@
 
 mod adamw;
 mod candidate;
+mod lower;
+mod prefix;
 mod schedule;
 mod step;
 
@@ -25,6 +27,8 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
     pub lora: LoraConfig,
+    /// Layers under this one get no pair; what they make of an example is computed once for all epochs.
+    pub first_layer: usize,
     pub learning_rate: f32,
     pub epochs: usize,
     /// Sequences in one optimizer step.
@@ -48,6 +52,7 @@ impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
             lora: LoraConfig::all_linear(32, 64.0),
+            first_layer: 0,
             learning_rate: 1e-3,
             epochs: 10,
             batch_size: 1,

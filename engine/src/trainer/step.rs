@@ -1,9 +1,10 @@
 //! One optimizer step of many candidates, cut into micro-batches of bounded size.
 
 use super::Candidate;
+use super::prefix::{self, Placed};
 use crate::batch::PackedBatch;
 use crate::error::{Error, Result};
-use crate::executor::{BackwardPass, Executor, Target};
+use crate::executor::{BackwardPass, Below, Executor, Target};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -34,7 +35,7 @@ pub fn step(
 ) -> Result<Vec<StepReport>> {
     let mut step = Step::begin(candidates);
     while step.pending() {
-        step.slice(executor, candidates, token_budget, true)?;
+        step.slice(executor, candidates, token_budget)?;
     }
     step.finish(candidates)
 }
@@ -44,7 +45,7 @@ pub fn step(
 pub struct Step {
     work: VecDeque<Item>,
     /// The micro-batch under way.
-    pass: Option<Pass>,
+    pass: Option<Box<Pass>>,
     sums: Vec<Sums>,
 }
 
@@ -54,9 +55,10 @@ struct Pass {
     /// The candidate behind each adapter, and of each target.
     trained: Vec<usize>,
     owners: Vec<usize>,
+    places: Vec<(Item, Placed)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Item {
     candidate: usize,
     example: usize,
@@ -98,28 +100,35 @@ impl Step {
         self.pass.is_some()
     }
 
-    /// Forward and backward of the next micro-batch: all of it if `whole`, else the next part. Returns how
-    /// many tokens it had when it is through, else 0.
+    /// The next part of forward and backward of a micro-batch. Returns how many tokens it had when it is
+    /// through, else 0.
     pub fn slice(
         &mut self,
         executor: &mut dyn Executor,
         candidates: &mut [Candidate],
         token_budget: usize,
-        whole: bool,
     ) -> Result<usize> {
         let mut pass = match self.pass.take() {
             Some(pass) => pass,
-            None => self.assemble(candidates, token_budget),
+            None => Box::new(self.assemble(candidates, token_budget)),
         };
-        while !executor.backward_part(&mut pass.backward)? {
-            if !whole {
-                self.pass = Some(pass);
-                return Ok(0);
-            }
+        if !executor.backward_part(&mut pass.backward)? {
+            self.pass = Some(pass);
+            return Ok(0);
         }
         let BackwardPass {
-            batch, grads, nll, ..
+            batch,
+            grads,
+            nll,
+            below,
+            ..
         } = pass.backward;
+        for (item, place) in &pass.places {
+            if let Some(below) = &below {
+                let lower = &mut candidates[item.candidate].below;
+                lower.keep(item.example, place, below, batch.tokens.len());
+            }
+        }
         for (candidate, grads) in pass.trained.into_iter().zip(grads) {
             candidates[candidate].grads =
                 grads.ok_or_else(|| Error::Executor("backward lost a gradient".into()))?;
@@ -130,42 +139,71 @@ impl Step {
         Ok(batch.tokens.len())
     }
 
-    /// The next micro-batch.
+    /// The next micro-batch: of candidates that train from the same layer on.
     fn assemble(&mut self, candidates: &mut [Candidate], token_budget: usize) -> Pass {
         let mut batch = PackedBatch::new();
-        let mut targets = Vec::new();
-        let mut owners = Vec::new();
-        let mut trained: Vec<usize> = Vec::new();
-        while let Some(item) = self.work.front() {
-            let candidate = &candidates[item.candidate];
-            let example = candidate.example(item.example);
-            let inputs = example.inputs();
-            if !batch.tokens.is_empty() && batch.tokens.len() + inputs.len() > token_budget {
+        let (mut targets, mut owners) = (Vec::new(), Vec::new());
+        let (mut trained, mut places): (Vec<usize>, Vec<(Item, Placed)>) = Default::default();
+        let (mut layer, mut taken) = (None, 0);
+        while let Some(index) = self.work.front().map(|item| item.candidate) {
+            let candidate = &candidates[index];
+            if *layer.get_or_insert(candidate.below.layer()) != candidate.below.layer() {
                 break;
             }
-            let rows = batch.push(inputs, 0, None, std::slice::from_ref(&candidate.lora));
-            if trained.last() != Some(&item.candidate) {
-                trained.push(item.candidate);
+            let items = self.fitting(candidate, &mut taken, token_budget);
+            if items.is_empty() {
+                break;
             }
-            let sums = &mut self.sums[item.candidate];
-            sums.tokens += inputs.len();
-            let weight = 1.0 / sums.targets as f32;
-            for i in (1..=inputs.len()).filter(|i| example.supervised[*i]) {
-                let (row, token) = (rows.start + i - 1, example.tokens[i]);
-                targets.push(Target { row, token, weight });
-                owners.push(item.candidate);
+            trained.push(index);
+            let sums = &mut self.sums[index];
+            let (before, weight) = (batch.tokens.len(), 1.0 / sums.targets as f32);
+            let examples: Vec<_> = items.iter().map(|i| candidate.example(i.example)).collect();
+            for (nth, place) in prefix::push(&mut batch, &candidate.lora, &examples) {
+                let example = examples[nth];
+                for i in (1..example.tokens.len()).filter(|i| example.supervised[*i]) {
+                    let (row, token) = (place.row_before(i), example.tokens[i]);
+                    targets.push(Target { row, token, weight });
+                    owners.push(index);
+                }
+                places.push((items[nth], place));
             }
-            self.work.pop_front();
+            sums.tokens += batch.tokens.len() - before;
         }
         let grads = trained
             .iter()
             .map(|c| Some(std::mem::take(&mut candidates[*c].grads)))
             .collect();
+        let below = below(candidates, layer.unwrap_or(0), &places, batch.tokens.len());
         Pass {
-            backward: BackwardPass::new(batch, targets, grads),
+            backward: BackwardPass {
+                below,
+                ..BackwardPass::new(batch, targets, grads)
+            },
             trained,
             owners,
+            places,
         }
+    }
+
+    /// Takes the candidate's next examples that fit behind the tokens `taken`, each counted in full; the
+    /// first of a batch always fits.
+    fn fitting(
+        &mut self,
+        candidate: &Candidate,
+        taken: &mut usize,
+        token_budget: usize,
+    ) -> Vec<Item> {
+        let mut items = Vec::new();
+        let index = self.work.front().map(|item| item.candidate);
+        while let Some(item) = self.work.front().filter(|i| Some(i.candidate) == index) {
+            let length = candidate.example(item.example).inputs().len();
+            if *taken > 0 && *taken + length > token_budget {
+                break;
+            }
+            *taken += length;
+            items.extend(self.work.pop_front());
+        }
+        items
     }
 
     /// Updates every candidate that had work; to be called when nothing is pending. Fails if one of
@@ -181,6 +219,26 @@ impl Step {
             })
             .collect()
     }
+}
+
+/// What the layers under `layer` make of a batch: known if it is of every example.
+fn below(
+    candidates: &[Candidate],
+    layer: usize,
+    places: &[(Item, Placed)],
+    rows: usize,
+) -> Option<Below> {
+    let mut below = Below {
+        layer,
+        states: Vec::new(),
+    };
+    let lower = |item: &Item| &candidates[item.candidate].below;
+    if places.iter().all(|(item, _)| lower(item).has(item.example)) {
+        for (item, place) in places {
+            lower(item).restore(item.example, place, &mut below, rows);
+        }
+    }
+    (layer > 0).then_some(below)
 }
 
 /// The factor of `torch.nn.utils.clip_grad_norm_`.

@@ -167,6 +167,73 @@ pub fn packed_gradients_are_those_alone(executor: &mut dyn Executor, tolerance: 
     );
 }
 
+/// Two families of three that begin alike, and one that stands between them: computed with their
+/// beginnings shared they get the logits and the gradient they get alone.
+pub fn sequences_behind_a_prefix_are_those_alone(executor: &mut dyn Executor, tolerance: f32) {
+    let a = random_lora(executor.config(), 4, 8.0, 31);
+    let b = random_lora(executor.config(), 2, 2.0, 32);
+    let between = some_tokens(6, 9, executor);
+    let family = |seed: usize, prefix: usize, lengths: [usize; 3]| {
+        let prefix = some_tokens(prefix, seed, executor);
+        let own = (1..).zip(lengths);
+        let own: Vec<_> = own
+            .map(|(i, n)| some_tokens(n, seed + i, executor))
+            .collect();
+        (prefix, own)
+    };
+    let families = [family(40, 70, [3, 1, 80]), family(50, 9, [2, 66, 5])];
+
+    let (mut shared, mut whole) = (PackedBatch::new(), PackedBatch::new());
+    // The rows to compare, and the targets of each batch.
+    let (mut rows, mut targets) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    for (nth, (prefix, own)) in families.iter().enumerate() {
+        let stack = [[a.clone()], [b.clone()]][nth].clone();
+        shared.push(prefix, 0, None, &stack);
+        let index = shared.sequences.len() - 1;
+        for (i, own) in own.iter().enumerate() {
+            let one = shared.push_after(index, own);
+            let all = whole.push(&[prefix.as_slice(), own].concat(), 0, None, &stack);
+            let other = all.start + prefix.len()..all.end;
+            for (row, at) in [one, other].into_iter().enumerate() {
+                rows[row].extend(at.clone());
+                targets[row].extend(at.zip(own.iter().skip(1)).map(|(row, token)| Target {
+                    row,
+                    token: *token,
+                    weight: 0.1 + 0.02 * i as f32,
+                }));
+            }
+        }
+        shared.push(&between, 0, None, &stack);
+        whole.push(&between, 0, None, &stack);
+    }
+    let logits = executor.forward(&shared, &rows[0]).unwrap();
+    let expected = executor.forward(&whole, &rows[1]).unwrap();
+    assert_close("logits behind a prefix", &logits, &expected, tolerance);
+
+    let [shared_grads, whole_grads] = [(&shared, &targets[0]), (&whole, &targets[1])].map(
+        |(batch, targets)| -> Vec<Option<LoraGrads>> {
+            let zeros = batch.adapters.iter().map(|a| Some(a.zeros_like()));
+            let mut grads = zeros.collect::<Vec<_>>();
+            executor.backward(batch, targets, &mut grads).unwrap();
+            grads
+        },
+    );
+    for (actual, expected) in shared_grads
+        .iter()
+        .flatten()
+        .zip(whole_grads.iter().flatten())
+    {
+        assert_close("its gradient", &flat(actual), &flat(expected), tolerance);
+    }
+
+    // What stands elsewhere than behind its prefix is no batch.
+    let mut torn = PackedBatch::new();
+    torn.push(&between, 0, None, &[]);
+    torn.push(&between, 0, None, &[]);
+    torn.push_after(0, &between);
+    assert!(executor.forward(&torn, &[0]).is_err());
+}
+
 /// Prefill in two parts, then token by token, in the company of sequences of other lengths.
 pub fn cached_decoding_is_whole(executor: &mut dyn Executor, tolerance: f32) {
     let (company, _) = company(executor);

@@ -109,27 +109,32 @@ impl Opened {
         Ok(Some(estimate(&clusters.collect::<Vec<_>>())))
     }
 
-    /// Who they were, for the table's JSON.
-    pub fn to_json(&self) -> Value {
+    /// Who they are.
+    pub fn names(&self) -> Value {
         json!({
             "teacher_model": name(&self.helpers.teacher),
-            "teacher_seconds_per_passage": self.teacher_seconds,
             "judge": name(&self.helpers.judge),
         })
     }
 
-    /// A line under the table.
-    pub fn note(&self, judged: &[(&'static str, Estimate)]) {
+    pub fn teacher_seconds(&self) -> Option<f32> {
+        self.teacher_seconds
+    }
+
+    /// What stands under the table.
+    pub fn note(&self, judged: &[(String, Estimate)]) -> String {
+        let mut note = String::new();
         if let (Some(name), Some(seconds)) = (name(&self.helpers.teacher), self.teacher_seconds) {
-            println!("\nThe teacher is {name}; it wrote {seconds:.1} s for a passage.");
+            note += &format!("\nThe teacher is {name}; it wrote {seconds:.1} s for a passage.\n");
         }
         if let Some(name) = name(&self.helpers.judge) {
-            println!("\n| trained on | right, says the judge {name} [95 % interval] |");
-            println!("| --- | --- |");
+            note += &format!("\n| trained on | right, says the judge {name} [95 % interval] |\n");
+            note += "| --- | --- |\n";
             for (arm, accuracy) in judged {
-                println!("| {arm} | {accuracy} |");
+                note += &format!("| {arm} | {accuracy} |\n");
             }
         }
+        note
     }
 }
 

@@ -1,158 +1,320 @@
-//! `autodidact reproduce knowledge`: the paper's single-passage table on this model and this data.
+//! The single-passage table: base, passage, self-edits before practice, a teacher's, and after each
+//! round of the outer loop.
 
-use super::helpers::HelperArgs;
-use crate::cli::open::{ModelArgs, Opened};
-use autodidact::learn::compare::{Arm, Case, Row, run};
-use autodidact::learn::knowledge::self_edit::from_text;
-use autodidact::learn::knowledge::{Passage, Question};
+use super::data::{Bench, Data, arms, read};
+use super::output::{Curve, give, markdown, plot};
+use autodidact::learn::compare::{self, Arm, Row, Way, difference, run};
+use autodidact::learn::datasets;
+use autodidact::learn::knowledge::domain::{Case, KnowledgeOptions, QuestionSource};
+use autodidact::learn::model::Adapter;
 use autodidact::learn::options::{IngestOptions, SelfEditKind};
+use autodidact::learn::outer::options::{OuterOptions, Preset};
+use autodidact::learn::outer::report::Report;
+use autodidact::learn::outer::{self, Outcome, Shelf};
+use autodidact::learn::stats::Estimate;
+use autodidact::pool::tasks::MemoryTasks;
 use clap::Args;
-use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use serde_json::{Value, json};
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct Knowledge {
-    /// JSON list of {title, context (or text), questions: [{question, answer}]}.
-    #[arg(long)]
-    passages: PathBuf,
-    /// JSON list of {title, context, completions: [text]}: a stronger model's self-edits.
-    #[arg(long)]
-    teacher: Option<PathBuf>,
-    #[arg(long, default_value_t = 0)]
-    skip: usize,
-    /// At most this many passages.
-    #[arg(long)]
-    limit: Option<usize>,
-    /// Comma-separated: base, passage, rewrite, implications, self-qa, teacher, open-book.
+    #[command(flatten)]
+    data: Data,
+    /// Comma-separated: base, passage, rewrite, implications, self-qa, implications-long,
+    /// chain-of-thought, teacher, open-book.
     #[arg(long, value_delimiter = ',')]
     arms: Vec<String>,
-    /// Comma-separated.
-    #[arg(long, value_delimiter = ',', default_value = "0")]
-    seeds: Vec<u64>,
-    /// Learning settings laid over the model's own, as JSON: {"training": {"epochs": 5}}.
-    #[arg(long, default_value = "{}")]
-    set: String,
     #[command(flatten)]
-    helpers: HelperArgs,
-    #[command(flatten)]
-    model: ModelArgs,
-    #[arg(long)]
-    json: bool,
+    practice: Practice,
 }
 
-#[derive(Debug, Deserialize)]
-struct Entry {
-    title: String,
-    #[serde(alias = "text")]
-    context: String,
-    #[serde(default)]
-    questions: Vec<Question>,
-    #[serde(default)]
-    completions: Vec<String>,
+/// The outer loop before the last rows.
+#[derive(Debug, Args)]
+struct Practice {
+    /// Practise for so many rounds, and add a row after each. Needs --practise-on.
+    #[arg(long, default_value_t = 0, requires = "practise_on")]
+    rounds: usize,
+    /// Passages to practise on, in the same form; none of them may be in the table.
+    #[arg(long, value_name = "FILE")]
+    practise_on: Option<PathBuf>,
+    /// At most this many of them.
+    #[arg(long)]
+    practise_limit: Option<usize>,
+    /// What the policy writes.
+    #[arg(long, default_value = "implications")]
+    kind: String,
+    /// Comma-separated: given, written. What candidates are rewarded by; each is a practice of its own.
+    #[arg(long, value_delimiter = ',', default_value = "given")]
+    questions: Vec<String>,
+    /// default or paper.
+    #[arg(long, default_value = "default")]
+    preset: String,
+    /// Settings of the practice laid over the preset, as JSON: {"contexts_per_round": 5}.
+    #[arg(long, default_value = "{}")]
+    outer: String,
+}
+
+/// A practice with its settings read.
+struct Planned {
+    rounds: usize,
+    kind: SelfEditKind,
+    source: QuestionSource,
+    options: OuterOptions,
+    /// Between its rows' names and its steps.
+    suffix: &'static str,
 }
 
 impl Knowledge {
     pub fn run(self) -> Result<(), String> {
-        let set = serde_json::from_str(&self.set).map_err(|e| format!("--set: {e}"))?;
-        let mut cases = self.cases()?;
-        let Opened {
-            id,
-            model,
-            learning: [tuned, configured],
-            text_models,
-        } = self.model.open()?;
-        let options = IngestOptions::layered(&[&tuned, &configured, &set]);
-        let options = options.map_err(|e| e.to_string())?;
-        let arms: Vec<Arm> = match self.arms.is_empty() {
-            true => Arm::ALL.to_vec(),
-            false => {
-                let known = |a: &String| {
-                    Arm::from_name(a).ok_or_else(|| format!("--arms: {a:?} is not an arm"))
-                };
-                self.arms.iter().map(known).collect::<Result<_, _>>()?
+        let plans = self.practice.plans()?;
+        let mut arms = arms(&self.arms, self.data.has_teacher())?;
+        for plan in plans.iter().filter(|p| p.rounds > 0) {
+            // Its rows are measured against the same kind before practice.
+            let untrained = Arm::Learn(plan.kind);
+            if !arms.contains(&untrained) {
+                arms.push(untrained);
             }
-        };
-        let mut helpers = self.helpers.open(&text_models)?;
-        if arms.contains(&Arm::Teacher) {
-            let seed = self.seeds.first().copied().unwrap_or_default();
-            helpers.write_edits(&model, &mut cases, &options.self_edit, seed)?;
         }
-        let (mut rows, mut judged) = (Vec::new(), Vec::new());
+        let names: Vec<&str> = arms.iter().map(|a| a.name()).collect();
+        let plan = plans
+            .iter()
+            .map(|p| json!([p.rounds, p.kind, p.source, p.options]));
+        let practised = self.practice.contexts()?;
+        let named = practised.iter().map(|c| (&c.passage, c.gold.as_slice()));
+        let more = json!({"arms": names, "practice": plan.collect::<Vec<_>>(),
+            "practised_on": practised.len(), "practised_on_digest": datasets::digest(named)});
+        let bench = self.data.open(more)?;
+        apart(&practised, &bench.cases)?;
+        let mut rows = Vec::new();
         for arm in arms {
-            if arm == Arm::Teacher && cases.iter().all(|case| case.teacher.is_empty()) {
-                continue;
-            }
-            let mut tell = |done: usize, of: usize| eprint!("\r{} {done}/{of} ", arm.name());
-            let row = run(&model, &cases, arm, &options, &self.seeds, &mut tell);
-            let row = row.map_err(|e| format!("{}: {e}", arm.name()))?;
-            eprintln!("\r{:<14} {}", arm.name(), row.accuracy);
-            if let Some(accuracy) = helpers.judge(&row, &cases, self.seeds.len())? {
-                judged.push((row.arm, accuracy));
-            }
-            rows.push(row);
+            rows.push(measure(&bench, arm.name().to_owned(), arm, None)?);
         }
-        if self.json {
-            let table = serde_json::json!({"model": id, "options": options,
-                "passages": cases.len(), "seeds": self.seeds, "rows": rows,
-                "helpers": helpers.to_json(), "judged": judged});
-            println!(
-                "{}",
-                serde_json::to_string_pretty(&table).map_err(|e| e.to_string())?
-            );
-        } else {
-            print(&rows);
-            helpers.note(&judged);
+        let mut reports = Vec::new();
+        for plan in plans.iter().filter(|p| p.rounds > 0) {
+            let (report, policies) = practise(&bench, plan, &practised)?;
+            let untrained = plan.kind.name();
+            for (nth, policy) in policies.iter().enumerate() {
+                let name = format!("{untrained}, round {}{}", nth + 1, plan.suffix);
+                let mut row = measure(&bench, name, Arm::Learn(plan.kind), policy.as_ref())?;
+                let before = rows.iter().find(|r: &&Row| r.arm == untrained);
+                row.difference = before.map(|before| difference(&row, before));
+                rows.push(row);
+            }
+            reports.push((plan, report));
         }
-        Ok(())
+        finish(&bench, &rows, &reports)
     }
+}
 
-    fn cases(&self) -> Result<Vec<Case>, String> {
-        let teacher = match &self.teacher {
-            Some(path) => read(path)?,
-            None => Vec::new(),
+impl Practice {
+    fn plans(&self) -> Result<Vec<Planned>, String> {
+        let named = |name: &str, text: &str| -> Result<Value, String> {
+            serde_json::from_str(text).map_err(|e| format!("--{name}: {e}"))
         };
-        let entries = read(&self.passages)?;
-        let entries = entries.into_iter().skip(self.skip);
-        let cases = entries.take(self.limit.unwrap_or(usize::MAX)).map(|e| {
-            let edits = teacher.iter().filter(|t| t.context == e.context);
-            let edits = edits.flat_map(|t| &t.completions).zip(0..);
-            let edit = |(text, seed): (&String, u64)| {
-                from_text(SelfEditKind::Implications, text.clone(), seed)
-            };
-            Case {
-                teacher: edits.map(edit).collect(),
-                passage: Passage {
-                    title: e.title,
-                    text: e.context,
+        let word = |text: &str| Value::String(text.to_owned());
+        let wrong = |name: &'static str| move |e: serde_json::Error| format!("--{name}: {e}");
+        let kind = serde_json::from_value(word(&self.kind)).map_err(wrong("kind"))?;
+        let preset: Preset = serde_json::from_value(word(&self.preset)).map_err(wrong("preset"))?;
+        let outer = OuterOptions::merged(preset, &named("outer", &self.outer)?);
+        let mut options: OuterOptions = serde_json::from_value(outer).map_err(wrong("outer"))?;
+        options.rounds = self.rounds.max(1);
+        options.validate().map_err(|e| format!("--outer: {e}"))?;
+        let plan = |source: &String| {
+            let source = serde_json::from_value(word(source)).map_err(wrong("questions"))?;
+            Ok(Planned {
+                rounds: self.rounds,
+                kind,
+                source,
+                options: options.clone(),
+                suffix: match source {
+                    QuestionSource::Given => "",
+                    QuestionSource::Written => " (own questions)",
                 },
-                questions: e.questions,
-            }
-        });
-        Ok(cases.collect())
+            })
+        };
+        self.questions.iter().map(plan).collect()
+    }
+
+    fn contexts(&self) -> Result<Vec<Case>, String> {
+        let Some(path) = self.practise_on.as_ref().filter(|_| self.rounds > 0) else {
+            return Ok(Vec::new());
+        };
+        let entries = read(path)?.into_iter();
+        let entries = entries.take(self.practise_limit.unwrap_or(usize::MAX));
+        Ok(entries.map(|e| Case::new(e.passage, e.questions)).collect())
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Entry>, String> {
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-    serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))
+/// No passage is practised on and in the table.
+fn apart(practised: &[Case], table: &[compare::Case]) -> Result<(), String> {
+    let in_both = practised
+        .iter()
+        .filter(|p| table.iter().any(|c| c.passage.text == p.passage.text));
+    match in_both.count() {
+        0 => Ok(()),
+        n => Err(format!(
+            "--practise-on: {n} of its passages are in the table too; practise on others"
+        )),
+    }
 }
 
-fn print(rows: &[Row]) {
-    println!(
-        "| trained on | accuracy [95 % interval] | nats a gold token | questions | seeds | s a passage | tokens a passage |"
+/// The report, and the policy after each round.
+fn practise(
+    bench: &Bench,
+    plan: &Planned,
+    cases: &[Case],
+) -> Result<(Report, Vec<Option<Adapter>>), String> {
+    eprintln!("practising on {} passages{}", cases.len(), plan.suffix);
+    if plan.options.held_out >= cases.len() {
+        return Err(format!(
+            "held_out: {} of {} passages leave none to practise on",
+            plan.options.held_out,
+            cases.len()
+        ));
+    }
+    let domain = domain(&bench.options, plan);
+    domain.validate().map_err(|e| e.to_string())?;
+    let page = bench.notebook.page(plan.suffix);
+    let start = outer::Start {
+        model: &bench.model,
+        others: &[],
+        tasks: &MemoryTasks::default(),
+        group: "practice",
+        domain: &domain,
+        contexts: cases,
+        options: &plan.options,
+        policy: None,
+        journal: &page,
+        shelf: &page,
+    };
+    let Outcome { report, .. } = outer::run(&start).map_err(|e| e.to_string())?;
+    let (mut policies, mut policy) = (Vec::new(), None);
+    for round in &report.rounds {
+        let taught = page.kept(&format!("round:{}:policy", round.round));
+        let taught = taught.map_err(|e| e.to_string())?;
+        policy = taught.map(|(policy, _)| policy).or(policy);
+        policies.push(policy.clone());
+    }
+    Ok((report, policies))
+}
+
+/// The table's own training and grading; what is explored is written as the preset says.
+fn domain(options: &IngestOptions, plan: &Planned) -> KnowledgeOptions {
+    let mut domain = KnowledgeOptions::preset(Preset::Default, options);
+    domain.self_edit.kind = plan.kind;
+    domain.questions = plan.source;
+    domain
+}
+
+fn measure(bench: &Bench, name: String, arm: Arm, policy: Option<&Adapter>) -> Result<Row, String> {
+    let way = Way { name, arm, policy };
+    let row = run(
+        &bench.model,
+        &bench.cases,
+        &way,
+        &bench.options,
+        &bench.seeds,
+        &bench.notebook,
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- |");
-    for r in rows {
-        println!(
-            "| {} | {} | {:.2} | {} | {} | {:.1} | {:.0} |",
-            r.arm,
-            r.accuracy,
-            r.logprob,
-            r.accuracy.n,
-            r.seeds,
-            r.seconds_per_passage,
-            r.tokens_per_passage
-        );
+    let row = row.map_err(|e| format!("{}: {e}", way.name))?;
+    eprintln!("\r{:<14} {}", way.name, row.accuracy);
+    Ok(row)
+}
+
+fn finish(bench: &Bench, rows: &[Row], reports: &[(&Planned, Report)]) -> Result<(), String> {
+    let head = [
+        "trained on",
+        "accuracy [95 % interval]",
+        "nats a gold token",
+        "questions",
+        "seeds",
+        "s a passage",
+        "tokens a passage",
+        "against untrained",
+    ];
+    let cells = rows.iter().map(|r| {
+        vec![
+            r.arm.clone(),
+            r.accuracy.to_string(),
+            format!("{:.2}", r.logprob),
+            r.accuracy.n.to_string(),
+            r.seeds.to_string(),
+            format!("{:.1}", r.seconds_per_passage),
+            format!("{:.0}", r.tokens_per_passage),
+            r.difference
+                .as_ref()
+                .map_or(String::new(), |d| d.accuracy.to_string()),
+        ]
+    });
+    let cells: Vec<Vec<String>> = cells.collect();
+    let judged = judged(bench, rows)?;
+    let mut text = markdown(
+        "Knowledge incorporation, one passage at a time",
+        &bench.about,
+        &head,
+        &cells,
+    );
+    text += &bench.helpers.note(&judged);
+    let practice: Vec<Value> = reports
+        .iter()
+        .map(|(plan, report)| json!({"questions": plan.source, "outer": plan.options, "report": report}))
+        .collect();
+    let value = json!({"model": bench.id, "options": bench.options, "passages": bench.cases.len(),
+        "seeds": bench.seeds, "about": bench.about, "rows": rows, "practice": practice,
+        "teacher_seconds_per_passage": bench.helpers.teacher_seconds(), "judged": judged});
+    let out = bench.out.as_deref();
+    give("knowledge", out, bench.json, &text, &value, &plots(reports))
+}
+
+/// Each row's accuracy as the judge sees it, where there is one.
+fn judged(bench: &Bench, rows: &[Row]) -> Result<Vec<(String, Estimate)>, String> {
+    let mut judged = Vec::new();
+    for row in rows {
+        let seeds = bench.seeds.len();
+        if let Some(accuracy) = bench.helpers.judge(row, &bench.cases, seeds)? {
+            judged.push((row.arm.clone(), accuracy));
+        }
     }
+    Ok(judged)
+}
+
+/// Reward and held-out gain, round by round.
+fn plots(reports: &[(&Planned, Report)]) -> Vec<(String, String)> {
+    let flat = |x: usize, y: f32| (x as f32, y, y, y);
+    let (mut rewards, mut gains) = (Vec::new(), Vec::new());
+    for (plan, report) in reports {
+        let curve = |name: &str, of: fn(&outer::report::Round) -> f32| Curve {
+            name: format!("{name}{}", plan.suffix),
+            points: report.rounds.iter().map(|r| flat(r.round, of(r))).collect(),
+        };
+        rewards.push(curve("all candidates", |r| r.reward));
+        rewards.push(curve("best of each context", |r| r.best_reward));
+        let scored = report.rounds.iter().map(|r| (r.round, r.held_out.as_ref()));
+        let scored = std::iter::once((0, report.before.as_ref())).chain(scored);
+        let point = |(round, h): (usize, Option<&outer::report::HeldOut>)| {
+            let gain = h?.gain;
+            Some((round as f32, gain.mean, gain.low, gain.high))
+        };
+        gains.push(Curve {
+            name: format!("held out{}", plan.suffix),
+            points: scored.filter_map(point).collect(),
+        });
+    }
+    gains.retain(|c| !c.points.is_empty());
+    let mut plots = Vec::new();
+    if !rewards.is_empty() {
+        let svg = plot("Reward per round", "round", "mean reward", &rewards);
+        plots.push(("reward".to_owned(), svg));
+    }
+    if !gains.is_empty() {
+        let svg = plot(
+            "Gain on held-out passages",
+            "round",
+            "gain in accuracy",
+            &gains,
+        );
+        plots.push(("held-out".to_owned(), svg));
+    }
+    plots
 }

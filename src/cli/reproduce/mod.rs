@@ -1,10 +1,14 @@
 //! `autodidact reproduce`: the paper's tables on this model and this data, a table a file.
 
+mod cpt;
+mod data;
 mod helpers;
 mod knowledge;
+mod notebook;
+mod output;
+mod reward;
 
 use clap::{Args, Subcommand};
-use knowledge::Knowledge;
 
 #[derive(Debug, Args)]
 pub struct Reproduce {
@@ -15,13 +19,19 @@ pub struct Reproduce {
 #[derive(Debug, Subcommand)]
 enum Table {
     /// Single-passage knowledge incorporation: what is answered closed book after learning.
-    Knowledge(Knowledge),
+    Knowledge(knowledge::Knowledge),
+    /// Continued pretraining: all passages in one adapter, then all questions.
+    Cpt(cpt::Cpt),
+    /// How far each reward of the outer loop can be trusted, and what it costs.
+    Reward(reward::RewardStudy),
 }
 
 impl Reproduce {
     pub fn run(self) -> Result<(), String> {
         match self.table {
             Table::Knowledge(knowledge) => knowledge.run(),
+            Table::Cpt(cpt) => cpt.run(),
+            Table::Reward(study) => study.run(),
         }
     }
 }

@@ -41,7 +41,7 @@ fn question_of(prompt: &Prompt) -> &str {
 }
 
 /// Longest answer, tokens.
-const ANSWER_TOKENS: usize = 48;
+pub const ANSWER_TOKENS: usize = 48;
 
 /// Asks all of `items` (prompt, gold) in one batch and grades the answers.
 pub fn answer_all(

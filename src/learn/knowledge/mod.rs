@@ -2,6 +2,7 @@
 //! trained on, and what is asked.
 
 pub mod closed_book;
+pub mod domain;
 pub mod pairs;
 pub mod phrases;
 pub mod questions;

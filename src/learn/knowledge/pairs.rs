@@ -74,7 +74,8 @@ pub fn answerable(
     Ok(kept.filter(|(_, a)| a.correct).map(|(q, _)| q).collect())
 }
 
-fn prompt(passage: &Passage, phrase: &Phrase) -> Prompt {
+/// What asks for the question that `phrase` answers.
+pub(super) fn prompt(passage: &Passage, phrase: &Phrase) -> Prompt {
     let turn = |topic: &str, sentence: &str, answer: &str| {
         format!("Topic: {topic}\nSentence: {sentence}\nAnswer: {answer}")
     };

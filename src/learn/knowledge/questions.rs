@@ -76,6 +76,6 @@ pub fn write(
 fn asked(text: &TrainingText) -> Option<Vec<String>> {
     match text {
         TrainingText::Chat { user, .. } => Some(words(user)),
-        TrainingText::Text { .. } => None,
+        TrainingText::Text { .. } | TrainingText::Completion { .. } => None,
     }
 }

@@ -26,6 +26,9 @@ pub struct SelfEdit {
     pub statements: Vec<String>,
     /// The pairs cut from it (self-qa).
     pub pairs: Vec<Question>,
+    /// The phrase of the passage that each pair asks for (self-qa): what the writer was given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phrases: Vec<String>,
     pub seed: u64,
 }
 
@@ -46,7 +49,10 @@ pub fn write(
             let sampling = Sampling {
                 temperature: options.temperature,
                 top_p: options.top_p,
-                max_tokens: 320,
+                max_tokens: match kind {
+                    SelfEditKind::ImplicationsLong => 640,
+                    _ => 320,
+                },
                 stop: Vec::new(),
                 seed,
                 n: options.samples,
@@ -76,17 +82,32 @@ pub fn from_text(kind: SelfEditKind, text: String, seed: u64) -> SelfEdit {
         text,
         statements,
         pairs,
+        phrases: Vec::new(),
         seed,
     }
 }
 
-fn statement_prompt(kind: SelfEditKind, passage: &Passage) -> Prompt {
+/// What asks for a self-edit that is written whole (all kinds but self-qa).
+pub(super) fn statement_prompt(kind: SelfEditKind, passage: &Passage) -> Prompt {
     let Passage { title, text } = passage;
     let (task, prefill) = match kind {
         SelfEditKind::Rewrite => (
             "Rewrite the passage in a few different ways, each on a line of its own. Every rewriting \
              keeps all names and numbers exactly as they are and says what it is about.",
             "",
+        ),
+        SelfEditKind::ImplicationsLong => (
+            "Write a long list of everything that the passage states or implies: every name, number \
+             and date, every cause and consequence, one complete sentence a line. Every sentence \
+             names what it is about, keeps names and numbers exactly as they are, and makes sense \
+             without the passage. Leave nothing out.",
+            "1. ",
+        ),
+        SelfEditKind::ChainOfThought => (
+            "Think through the passage step by step, one complete sentence a line: take each fact in \
+             turn, say it, and say what follows from it together with the others. Every sentence \
+             names what it is about and keeps names and numbers exactly as they are.",
+            "1. ",
         ),
         _ => (
             "List the facts that the passage states or implies, one short and complete sentence a \
@@ -136,6 +157,7 @@ fn write_pairs(
         .map(|(pairs, seed)| {
             // The whole sentence as the answer: it holds what was asked for even where the question
             // is a little off, and many questions to one sentence teach which sentence answers what.
+            let phrases = pairs.iter().map(|p| p.phrase.text.to_owned()).collect();
             let pairs = pairs.into_iter().map(|p| Question {
                 question: p.question,
                 answer: p.phrase.sentence.to_owned(),
@@ -149,6 +171,7 @@ fn write_pairs(
                 text: blocks.join("\n\n"),
                 statements: Vec::new(),
                 pairs,
+                phrases,
                 seed,
             }
         })

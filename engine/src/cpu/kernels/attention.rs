@@ -3,14 +3,16 @@
 //! Queries go in blocks of 64 rows, so that a block multiplies only the keys it may see. Scores of a
 //! block never leave the task's scratch; backward makes the probabilities again from the log-sum-exp
 //! that forward kept. A task is one (sequence, KV head): the gradients of a KV head are the sum over
-//! its query heads, hence one task's own.
+//! its query heads, hence one task's own; backward takes sequences with one prefix together, since they
+//! add to the same keys.
 
 use super::Shared;
-use super::f32::{Mat, MatMut, axpy, dot};
-use super::math;
-use super::tile::{matmul, matmul_at, transpose};
+use super::f32::{Mat, MatMut, dot};
+use super::tile::{matmul, matmul_at, transpose, transpose_into};
+use super::{math, rows};
 use rayon::prelude::*;
 use std::cell::RefCell;
+use std::ops::Range;
 
 const BLOCK: usize = 64;
 /// Below this many query rows products of matrices gain nothing over loops.
@@ -50,19 +52,27 @@ impl Heads {
 }
 
 /// One sequence's share of the work: `rows` queries from batch row `first` on, after `past` keys.
-#[derive(Clone, Copy)]
 pub struct Span<'a> {
     pub first: usize,
     pub rows: usize,
     pub past: usize,
-    /// `[past + rows, …]` keys and values, `stride` apart.
-    pub k: &'a [f32],
-    pub v: &'a [f32],
+    /// Together `past + rows` keys and values, in order.
+    pub chunks: Vec<Chunk<'a>>,
+    /// From a key to the next.
     pub stride: usize,
 }
 
+/// Neighbouring keys and values.
+#[derive(Clone, Copy)]
+pub struct Chunk<'a> {
+    /// `[rows, …]`
+    pub k: &'a [f32],
+    pub v: &'a [f32],
+    pub rows: usize,
+}
+
 thread_local! {
-    static SCRATCH: RefCell<[Vec<f32>; 4]> = RefCell::default();
+    static SCRATCH: RefCell<[Vec<f32>; 2]> = RefCell::default();
 }
 
 /// Attention of every sequence. `q` are the rows of the whole batch (`heads.row()` wide), `out` is
@@ -71,7 +81,7 @@ pub fn forward(heads: Heads, spans: &[Span], q: &[f32], out: &mut [f32], lse: &m
     check_disjoint(spans.iter().map(|s| (s.first, s.rows)));
     let (out, lse) = (Shared::new(out), Shared::new(lse));
     let run = |task: usize| {
-        let (span, kv) = (spans[task / heads.keys], task % heads.keys);
+        let (span, kv) = (&spans[task / heads.keys], task % heads.keys);
         // SAFETY: spans are disjoint, and each task has its own (span, KV head).
         unsafe { forward_task(heads, span, kv, q, out, lse) }
     };
@@ -86,18 +96,27 @@ pub fn forward(heads: Heads, spans: &[Span], q: &[f32], out: &mut [f32], lse: &m
 
 /// # Safety
 /// No other task may touch this span's rows of this KV head's query heads in `out` and `lse`.
-unsafe fn forward_task(heads: Heads, span: Span, kv: usize, q: &[f32], out: Shared, lse: Shared) {
-    let (width, size) = (heads.row(), heads.size);
+unsafe fn forward_task(heads: Heads, span: &Span, kv: usize, q: &[f32], out: Shared, lse: Shared) {
+    let (width, size, stride) = (heads.row(), heads.size, span.stride);
     let keys = span.past + span.rows;
     let column = kv * size;
-    assert!((keys - 1) * span.stride + column + size <= span.k.len().min(span.v.len()));
+    assert!(span.chunks.iter().map(|c| c.rows).sum::<usize>() == keys);
     assert!((span.first + span.rows) * width <= q.len());
-    let (k, v) = (&span.k[column..], &span.v[column..]);
-    SCRATCH.with_borrow_mut(|[scores, _, k_turned, _]| {
+    // This head's part of the chunks, each with its first key's place.
+    let chunks = || {
+        span.chunks.iter().scan(0, |next, c| {
+            let from = *next;
+            *next += c.rows;
+            Some((from, c.rows, &c.k[column..], &c.v[column..]))
+        })
+    };
+    SCRATCH.with_borrow_mut(|[scores, k_turned]| {
         grow(scores, BLOCK.min(span.rows) * keys);
         if span.rows >= FEW {
             grow(k_turned, keys * size);
-            transpose(k, keys, size, span.stride, k_turned);
+            for (from, rows, k, _) in chunks() {
+                transpose_into(k, rows, size, stride, &mut k_turned[from..], keys);
+            }
         }
         for h in kv * heads.group()..(kv + 1) * heads.group() {
             for start in (0..span.rows).step_by(BLOCK) {
@@ -108,8 +127,9 @@ unsafe fn forward_task(heads: Heads, span: Span, kv: usize, q: &[f32], out: Shar
                 if rows < FEW {
                     for i in 0..rows {
                         let s = &mut scores[..seen - rows + i + 1];
-                        for (s, k) in s.iter_mut().zip(k.chunks(span.stride)) {
-                            *s = dot(&q[i * width..i * width + size], &k[..size]);
+                        let q = &q[i * width..i * width + size];
+                        for (part, (_, _, k, _)) in pieces(s, chunks()) {
+                            rows::dots(q, k, stride, part);
                         }
                         let norm = softmax(s, heads.scale());
                         // SAFETY: this task's row and head.
@@ -122,8 +142,8 @@ unsafe fn forward_task(heads: Heads, span: Span, kv: usize, q: &[f32], out: Shar
                         };
                         l[0] = norm;
                         o.fill(0.0);
-                        for (s, v) in s.iter().zip(v.chunks(span.stride)) {
-                            axpy(o, *s, &v[..size]);
+                        for (part, (_, _, _, v)) in pieces(s, chunks()) {
+                            rows::add_weighted(part, v, stride, o);
                         }
                     }
                     continue;
@@ -139,15 +159,31 @@ unsafe fn forward_task(heads: Heads, span: Span, kv: usize, q: &[f32], out: Shar
                     let norm = unsafe { lse.slice((row + i) * heads.queries + h, 1) };
                     norm[0] = softmax(visible, heads.scale());
                 }
-                let s = Mat::rows(s, rows, seen, seen);
-                let v = Mat::rows(v, seen, size, span.stride);
                 let extent = (rows - 1) * heads.q_dim() + size;
                 let out = out.at(row * heads.q_dim() + h * size, extent);
-                // SAFETY: `at` checked the place; these rows and columns are this task's.
-                unsafe { matmul_at(out, heads.q_dim(), false, 1.0, s, v) }
+                for (from, held, _, v) in chunks().take_while(|c| c.0 < seen) {
+                    let held = held.min(seen - from);
+                    let s = Mat::rows(&s[from..], rows, held, seen);
+                    let v = Mat::rows(v, held, size, stride);
+                    // SAFETY: `at` checked the place; these rows and columns are this task's.
+                    unsafe { matmul_at(out, heads.q_dim(), from > 0, 1.0, s, v) }
+                }
             }
         }
     });
+}
+
+/// `scores` cut where the chunks are.
+fn pieces<C>(
+    mut scores: &mut [f32],
+    chunks: impl Iterator<Item = (usize, usize, C, C)>,
+) -> impl Iterator<Item = (&mut [f32], (usize, usize, C, C))> {
+    chunks.map_while(move |chunk| {
+        let rest = std::mem::take(&mut scores);
+        let (part, rest) = rest.split_at_mut(chunk.1.min(rest.len()));
+        scores = rest;
+        (!part.is_empty()).then_some((part, chunk))
+    })
 }
 
 /// The batch's activations that backward reads.
@@ -160,24 +196,32 @@ pub struct Kept<'a> {
     pub d_out: &'a [f32],
 }
 
-/// The gradient of [`forward`] for sequences `(first row, rows)` that stand alone, into `d_qkv` (laid
-/// out as `qkv`). Spans ascend and do not overlap.
-pub fn backward(heads: Heads, spans: &[(usize, usize)], kept: Kept, d_qkv: &mut [f32]) {
-    check_disjoint(spans.iter().copied());
+/// A sequence's rows of the batch, and those of its prefix.
+pub type Rows = (Range<usize>, Option<Range<usize>>);
+
+/// The gradient of [`forward`] for sequences without slots, into `d_qkv` (laid out as `qkv`). Sequences
+/// ascend and do not overlap; those with one prefix follow it and each other.
+pub fn backward(heads: Heads, sequences: &[Rows], kept: Kept, d_qkv: &mut [f32]) {
+    check_disjoint(sequences.iter().map(|(own, _)| (own.start, own.len())));
+    // What shares keys is one task's: a prefix and all that follow it.
+    let families: Vec<&[Rows]> = sequences.chunk_by(|_, next| next.1.is_some()).collect();
+    for family in &families {
+        let first = &family[0].0;
+        let mut prefixes = family[1..].iter().map(|(_, prefix)| prefix);
+        assert!(family[0].1.is_none() && prefixes.all(|p| p.as_ref() == Some(first)));
+    }
     let d_qkv = Shared::new(d_qkv);
-    let tasks = (0..spans.len() * heads.keys)
+    let tasks = (0..families.len() * heads.keys)
         .into_par_iter()
         .with_max_len(1);
     tasks.for_each(|task| {
-        // SAFETY: spans are disjoint, and each task has its own (span, KV head).
+        let (family, kv) = (families[task / heads.keys], task % heads.keys);
+        // SAFETY: sequences are disjoint, and each task has its own (family, KV head).
         unsafe {
-            backward_task(
-                heads,
-                spans[task / heads.keys],
-                task % heads.keys,
-                kept,
-                d_qkv,
-            )
+            clear(heads, family, kv, d_qkv);
+            for sequence in family {
+                backward_task(heads, sequence, kv, kept, d_qkv);
+            }
         }
     });
 }
@@ -190,59 +234,74 @@ fn check_disjoint(spans: impl Iterator<Item = (usize, usize)>) {
     }
 }
 
+/// Where key and value of a KV head stand in a row of q, k and v.
+fn key_and_value(heads: Heads, kv: usize) -> [usize; 2] {
+    let k = heads.q_dim() + kv * heads.size;
+    [k, k + heads.kv_dim()]
+}
+
 /// # Safety
-/// No other task may touch this span's rows of this KV head (its keys, values and query heads).
-unsafe fn backward_task(
-    heads: Heads,
-    (first, length): (usize, usize),
-    kv: usize,
-    kept: Kept,
-    d_qkv: Shared,
-) {
-    let (width, size, scale) = (heads.row(), heads.size, heads.scale());
-    assert!((first + length) * width <= kept.qkv.len().min(d_qkv.len()));
-    assert!((first + length) * heads.q_dim() <= kept.out.len().min(kept.d_out.len()));
-    let (k_at, v_at) = (
-        first * width + heads.q_dim() + kv * size,
-        first * width + heads.q_dim() + heads.kv_dim() + kv * size,
-    );
-    let extent = (length - 1) * width + size;
-    let (k, v) = (&kept.qkv[k_at..], &kept.qkv[v_at..]);
-    let (d_k, d_v) = (d_qkv.at(k_at, extent), d_qkv.at(v_at, extent));
-    for row in 0..length {
-        // SAFETY: this task's rows and columns.
-        unsafe {
-            d_qkv.slice(k_at + row * width, size).fill(0.0);
-            d_qkv.slice(v_at + row * width, size).fill(0.0);
+/// No other task may touch these rows' keys and values of this KV head.
+unsafe fn clear(heads: Heads, family: &[Rows], kv: usize, d_qkv: Shared) {
+    for row in family.iter().flat_map(|(own, _)| own.clone()) {
+        for column in key_and_value(heads, kv) {
+            // SAFETY: this task's row and columns.
+            unsafe {
+                d_qkv
+                    .slice(row * heads.row() + column, heads.size)
+                    .fill(0.0)
+            }
         }
     }
-    SCRATCH.with_borrow_mut(|[p, ds, k_turned, v_turned]| {
-        grow(p, BLOCK.min(length) * length);
-        grow(ds, BLOCK.min(length) * length);
-        grow(k_turned, length * size);
-        grow(v_turned, length * size);
-        transpose(k, length, size, width, k_turned);
-        transpose(v, length, size, width, v_turned);
+}
+
+thread_local! {
+    static GRADIENT: RefCell<[Vec<f32>; 8]> = RefCell::default();
+}
+
+/// # Safety
+/// No other task may touch this KV head (keys, values and query heads) in the rows of this sequence and
+/// its prefix.
+unsafe fn backward_task(heads: Heads, (own, prefix): &Rows, kv: usize, kept: Kept, d_qkv: Shared) {
+    let (width, size, scale) = (heads.row(), heads.size, heads.scale());
+    assert!(own.end * width <= kept.qkv.len().min(d_qkv.len()));
+    assert!(own.end * heads.q_dim() <= kept.out.len().min(kept.d_out.len()));
+    let past = prefix.as_ref().map_or(0, Range::len);
+    let keys = past + own.len();
+    let seen_rows = || prefix.clone().into_iter().flatten().chain(own.clone());
+    GRADIENT.with_borrow_mut(|[p, ds, k, v, k_turned, v_turned, d_k, d_v]| {
+        grow(p, BLOCK.min(own.len()) * keys);
+        grow(ds, BLOCK.min(own.len()) * keys);
+        let [k_column, v_column] = key_and_value(heads, kv);
+        let turns = [
+            (&mut *k, &mut *k_turned, k_column),
+            (v, &mut *v_turned, v_column),
+        ];
+        for (rows, turned, column) in turns {
+            rows.clear();
+            rows.extend(seen_rows().flat_map(|row| &kept.qkv[row * width + column..][..size]));
+            grow(turned, keys * size);
+            transpose(rows, keys, size, size, turned);
+        }
+        for gradient in [&mut *d_k, &mut *d_v] {
+            gradient.clear();
+            gradient.resize(keys * size, 0.0);
+        }
         for h in kv * heads.group()..(kv + 1) * heads.group() {
-            for start in (0..length).step_by(BLOCK) {
-                let rows = BLOCK.min(length - start);
-                let (row, seen) = (first + start, start + rows);
+            for start in (0..own.len()).step_by(BLOCK) {
+                let rows = BLOCK.min(own.len() - start);
+                let (row, seen) = (own.start + start, past + start + rows);
                 let (p, ds) = (&mut p[..rows * seen], &mut ds[..rows * seen]);
                 let at = row * heads.q_dim() + h * size;
                 let q = Mat::rows(&kept.qkv[row * width + h * size..], rows, size, width);
                 let d_out = Mat::rows(&kept.d_out[at..], rows, size, heads.q_dim());
-                let k_columns = Mat::rows(k_turned, size, seen, length);
-                let v_columns = Mat::rows(v_turned, size, seen, length);
+                let k_columns = Mat::rows(k_turned, size, seen, keys);
+                let v_columns = Mat::rows(v_turned, size, seen, keys);
                 matmul(MatMut::rows(p, rows, seen, seen), false, 1.0, q, k_columns);
-                matmul(
-                    MatMut::rows(ds, rows, seen, seen),
-                    false,
-                    1.0,
-                    d_out,
-                    v_columns,
-                );
+                let d_p = MatMut::rows(ds, rows, seen, seen);
+                matmul(d_p, false, 1.0, d_out, v_columns);
                 for i in 0..rows {
-                    let visible = start + i + 1;
+                    let visible = past + start + i + 1;
                     let (p, hidden) = p[i * seen..(i + 1) * seen].split_at_mut(visible);
                     let (ds, d_hidden) = ds[i * seen..(i + 1) * seen].split_at_mut(visible);
                     hidden.fill(0.0);
@@ -256,14 +315,31 @@ unsafe fn backward_task(
                     Mat::rows(p, rows, seen, seen),
                     Mat::rows(ds, rows, seen, seen),
                 );
-                let k = Mat::rows(k, seen, size, width);
+                let k = Mat::rows(k, seen, size, size);
                 let d_q = d_qkv.at(row * width + h * size, (rows - 1) * width + size);
-                // SAFETY: `at` checked the places; these rows and columns are this task's.
-                unsafe {
-                    matmul_at(d_q, width, false, 1.0, ds, k);
-                    matmul_at(d_k, width, true, 1.0, ds.transposed(), q);
-                    matmul_at(d_v, width, true, 1.0, p.transposed(), d_out);
-                }
+                // SAFETY: `at` checked the place; these rows and columns are this task's.
+                unsafe { matmul_at(d_q, width, false, 1.0, ds, k) }
+                matmul(
+                    MatMut::rows(d_k, seen, size, size),
+                    true,
+                    1.0,
+                    ds.transposed(),
+                    q,
+                );
+                matmul(
+                    MatMut::rows(d_v, seen, size, size),
+                    true,
+                    1.0,
+                    p.transposed(),
+                    d_out,
+                );
+            }
+        }
+        for (gradient, column) in [(d_k, k_column), (d_v, v_column)] {
+            for (row, gradient) in seen_rows().zip(gradient.chunks_exact(size)) {
+                // SAFETY: this task's rows and columns.
+                let sum = unsafe { d_qkv.slice(row * width + column, size) };
+                sum.iter_mut().zip(gradient).for_each(|(s, g)| *s += g);
             }
         }
     });

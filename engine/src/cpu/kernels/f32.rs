@@ -165,12 +165,3 @@ vectorised! {
         sums[0] + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
     }
 }
-
-vectorised! {
-    /// `y += scale · x`
-    pub fn axpy(y: &mut [f32], scale: f32, x: &[f32]) {
-        for (y, x) in y.iter_mut().zip(x) {
-            *y += scale * x;
-        }
-    }
-}

@@ -12,6 +12,7 @@ pub mod f32;
 pub mod int8;
 pub mod math;
 pub mod peak;
+pub mod rows;
 mod simd;
 pub mod tile;
 

@@ -26,6 +26,8 @@ pub trait Simd {
     unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `a · b + c`
     unsafe fn fma(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    /// All lanes added up.
+    unsafe fn sum(value: Self::Floats) -> f32;
     /// Eight-bit integers, widened.
     unsafe fn widen(at: *const i8) -> Self::Floats;
     /// The first `width` lanes; all of them if it is larger.
@@ -97,6 +99,10 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn fma(a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
         std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    unsafe fn sum(v: [f32; 8]) -> f32 {
+        (v[0] + v[1]) + (v[2] + v[3]) + ((v[4] + v[5]) + (v[6] + v[7]))
     }
     #[inline(always)]
     unsafe fn widen(at: *const i8) -> [f32; 8] {
@@ -174,6 +180,15 @@ mod x86 {
             unsafe { _mm256_fmadd_ps(a, b, c) }
         }
         #[inline(always)]
+        unsafe fn sum(v: __m256) -> f32 {
+            // SAFETY: see the implementation's head.
+            unsafe {
+                let half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+                let quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
+                _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)))
+            }
+        }
+        #[inline(always)]
         unsafe fn widen(at: *const i8) -> __m256 {
             // SAFETY: see the implementation's head.
             unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(at.cast()))) }
@@ -235,6 +250,11 @@ mod x86 {
         unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
             // SAFETY: see the implementation's head.
             unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn sum(v: __m512) -> f32 {
+            // SAFETY: see the implementation's head.
+            unsafe { _mm512_reduce_add_ps(v) }
         }
         #[inline(always)]
         unsafe fn widen(at: *const i8) -> __m512 {

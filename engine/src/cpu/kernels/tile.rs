@@ -38,12 +38,25 @@ pub unsafe fn matmul_at(dst: *mut f32, stride: usize, add: bool, scale: f32, lhs
 
 /// `out[cols, rows]` from `data[rows, …]`, `cols` wide and `stride` apart.
 pub fn transpose(data: &[f32], rows: usize, cols: usize, stride: usize, out: &mut [f32]) {
+    transpose_into(data, rows, cols, stride, out, rows);
+}
+
+/// [`transpose`] with the rows of `out` `apart` from each other.
+pub fn transpose_into(
+    data: &[f32],
+    rows: usize,
+    cols: usize,
+    stride: usize,
+    out: &mut [f32],
+    apart: usize,
+) {
     const SIDE: usize = 16;
-    assert!((rows - 1) * stride + cols <= data.len() && rows * cols <= out.len());
+    assert!((rows - 1) * stride + cols <= data.len());
+    assert!(rows <= apart && (cols - 1) * apart + rows <= out.len());
     for i in (0..rows).step_by(SIDE) {
         for j in (0..cols).step_by(SIDE) {
             for c in j..(j + SIDE).min(cols) {
-                let line = &mut out[c * rows + i..c * rows + (i + SIDE).min(rows)];
+                let line = &mut out[c * apart + i..c * apart + (i + SIDE).min(rows)];
                 for (r, value) in line.iter_mut().enumerate() {
                     *value = data[(i + r) * stride + c];
                 }

@@ -1,13 +1,28 @@
 //! `adapter_config.json`: what is written, and what is refused when read.
 
-use super::{CONFIG_FILE, LoraConfig};
+use super::{CONFIG_FILE, Lora};
 use crate::config::Projection;
 use crate::error::{Error, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-pub(super) fn config_json(config: &LoraConfig, base_model: &str) -> Vec<u8> {
+pub(super) fn config_json(lora: &Lora, base_model: &str) -> Vec<u8> {
+    let config = &lora.config;
+    // PEFT makes a pair in every layer unless told which have one.
+    let bare = |layer: &[Option<_>; 7]| layer.iter().all(Option::is_none);
+    let layers = match lora.layers.iter().any(bare) {
+        false => Value::Null,
+        true => {
+            let indexed = lora.layers.iter().enumerate();
+            json!(
+                indexed
+                    .filter(|(_, l)| !bare(l))
+                    .map(|(i, _)| i)
+                    .collect::<Vec<_>>()
+            )
+        }
+    };
     // PEFT and vLLM expect a whole number where it is one.
     let alpha = match config.alpha {
         a if a.fract() == 0.0 => json!(a as i64),
@@ -32,7 +47,7 @@ pub(super) fn config_json(config: &LoraConfig, base_model: &str) -> Vec<u8> {
         ("use_rslora", json!(false)),
         ("use_dora", json!(false)),
         ("modules_to_save", Value::Null),
-        ("layers_to_transform", Value::Null),
+        ("layers_to_transform", layers),
         ("layers_pattern", Value::Null),
         ("rank_pattern", json!({})),
         ("alpha_pattern", json!({})),

@@ -54,7 +54,7 @@ pub fn to_files(lora: &Lora, base_model: &str) -> PeftFiles {
     });
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
     PeftFiles {
-        config_json: config_json(&lora.config, base_model),
+        config_json: config_json(lora, base_model),
         safetensors: safetensors::serialize(views, Some(metadata))
             .expect("names and shapes always fit a header"),
     }
@@ -283,7 +283,10 @@ mod tests {
     #[test]
     fn comes_back_as_it_went() {
         let mut partial = lora();
-        partial.layers[1] = [const { None }; 7]; // layers_to_transform: [0]
+        partial.layers[1] = [const { None }; 7];
+        let config = String::from_utf8(to_files(&partial, "base").config_json).unwrap();
+        let compact: String = config.split_whitespace().collect();
+        assert!(compact.contains("\"layers_to_transform\":[0]"), "{config}");
         for lora in [lora(), partial] {
             let files = to_files(&lora, "base");
             assert_eq!(files, to_files(&lora, "base"));

@@ -1,0 +1,89 @@
+//! The continued-pretraining table: all passages in one adapter.
+
+use super::data::{Data, arms};
+use super::output::{give, markdown};
+use autodidact::learn::compare::{Arm, Way};
+use autodidact::learn::cpt::run;
+use autodidact::learn::options::SelfEditKind;
+use clap::Args;
+use serde_json::json;
+
+#[derive(Debug, Args)]
+pub struct Cpt {
+    #[command(flatten)]
+    data: Data,
+    /// Comma-separated: base, passage, rewrite, implications, self-qa, implications-long,
+    /// chain-of-thought, teacher. Without it: base, passage, implications, self-qa, teacher.
+    #[arg(long, value_delimiter = ',')]
+    arms: Vec<String>,
+}
+
+const ARMS: [Arm; 5] = [
+    Arm::Base,
+    Arm::Learn(SelfEditKind::None),
+    Arm::Learn(SelfEditKind::Implications),
+    Arm::Learn(SelfEditKind::SelfQa),
+    Arm::Teacher,
+];
+
+impl Cpt {
+    pub fn run(self) -> Result<(), String> {
+        let names: Vec<String> = match self.arms.is_empty() {
+            true => ARMS.iter().map(|a| a.name().to_owned()).collect(),
+            false => self.arms,
+        };
+        let arms = arms(&names, self.data.has_teacher())?;
+        if arms.contains(&Arm::OpenBook) {
+            return Err("--arms: open-book learns nothing, so it is no row of this table".into());
+        }
+        let names: Vec<&str> = arms.iter().map(|a| a.name()).collect();
+        let bench = self.data.open(json!({"arms": names}))?;
+        let mut rows = Vec::new();
+        for arm in arms {
+            let way = Way {
+                name: arm.name().to_owned(),
+                arm,
+                policy: None,
+            };
+            let (options, seeds) = (&bench.options, &bench.seeds);
+            let row = run(
+                &bench.model,
+                &bench.cases,
+                &way,
+                options,
+                seeds,
+                &bench.notebook,
+            );
+            let row = row.map_err(|e| format!("{}: {e}", way.name))?;
+            eprintln!("\r{:<14} {}", way.name, row.accuracy);
+            rows.push(row);
+        }
+        let head = [
+            "trained on",
+            "accuracy [95 % interval]",
+            "nats a gold token",
+            "questions",
+            "seeds",
+            "sequences",
+            "tokens",
+            "s",
+        ];
+        let cells = rows.iter().map(|r| {
+            vec![
+                r.arm.clone(),
+                r.accuracy.to_string(),
+                format!("{:.2}", r.logprob),
+                r.accuracy.n.to_string(),
+                r.seeds.to_string(),
+                format!("{:.0}", r.sequences),
+                format!("{:.0}", r.tokens),
+                format!("{:.0}", r.seconds),
+            ]
+        });
+        let cells: Vec<Vec<String>> = cells.collect();
+        let title = "Continued pretraining, all passages in one adapter";
+        let text = markdown(title, &bench.about, &head, &cells);
+        let value = json!({"about": bench.about, "rows": rows});
+        give("cpt", bench.out.as_deref(), bench.json, &text, &value, &[])
+    }
+}

@@ -1,0 +1,159 @@
+//! What the tables have in common: which passages, which seeds, which model with which settings.
+
+use super::helpers::{self, HelperArgs};
+use super::notebook::Notebook;
+use crate::cli::open::{ModelArgs, Opened};
+use autodidact::learn::compare::{Arm, Case};
+use autodidact::learn::datasets::{self, Entry};
+use autodidact::learn::knowledge::self_edit::from_text;
+use autodidact::learn::options::{IngestOptions, SelfEditKind};
+use autodidact::pool::LocalModel;
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub struct Data {
+    /// JSON list of {title, context (or text), questions: [{question, answer}]}, or SQuAD v1.1.
+    #[arg(long)]
+    passages: PathBuf,
+    /// JSON list of {title, context, completions: [text]}: a stronger model's self-edits.
+    #[arg(long)]
+    teacher: Option<PathBuf>,
+    #[arg(long, default_value_t = 0)]
+    skip: usize,
+    /// At most this many passages.
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Comma-separated.
+    #[arg(long, value_delimiter = ',', default_value = "0")]
+    pub seeds: Vec<u64>,
+    /// Learning settings laid over the model's own, as JSON: {"training": {"epochs": 5}}.
+    #[arg(long, default_value = "{}")]
+    set: String,
+    /// Write the table here as Markdown, JSON and plots, and what was measured as soon as it is: an
+    /// interrupted command, given again, goes on.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    helpers: HelperArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Ready to measure.
+pub struct Bench {
+    pub id: String,
+    pub model: LocalModel,
+    pub options: IngestOptions,
+    pub cases: Vec<Case>,
+    pub seeds: Vec<u64>,
+    pub notebook: Notebook,
+    pub helpers: helpers::Opened,
+    pub about: About,
+    pub out: Option<PathBuf>,
+    pub json: bool,
+}
+
+/// What a reader needs to make the table again.
+#[derive(Debug, Clone, Serialize)]
+pub struct About {
+    pub model: String,
+    pub passages: usize,
+    pub questions: usize,
+    /// Of the passages with their questions, as `learn::datasets::digest` makes it.
+    pub passages_digest: String,
+    pub seeds: Vec<u64>,
+    pub options: IngestOptions,
+    /// Who wrote the teacher's self-edits and who judged, where models did.
+    pub helpers: Value,
+    pub more: Value,
+}
+
+impl Data {
+    /// `more`: the table's own settings. Another setting is another table, and needs another `--out`.
+    pub fn open(self, more: Value) -> Result<Bench, String> {
+        let set = serde_json::from_str(&self.set).map_err(|e| format!("--set: {e}"))?;
+        let mut cases = self.cases()?;
+        let Opened {
+            id,
+            model,
+            learning: [tuned, configured],
+            text_models,
+        } = self.model.open()?;
+        let options = IngestOptions::layered(&[&tuned, &configured, &set]);
+        let options = options.map_err(|e| e.to_string())?;
+        let mut helpers = self.helpers.open(&text_models)?;
+        let named = cases.iter().map(|c| (&c.passage, c.questions.as_slice()));
+        let about = About {
+            model: id.clone(),
+            passages: cases.len(),
+            questions: cases.iter().map(|c| c.questions.len()).sum(),
+            passages_digest: datasets::digest(named),
+            seeds: self.seeds.clone(),
+            options: options.clone(),
+            helpers: helpers.names(),
+            more,
+        };
+        let notebook = Notebook::open(self.out.as_deref(), &about, model.shape())?;
+        let seed = self.seeds.first().copied().unwrap_or_default();
+        helpers.write_edits(&model, &mut cases, &options.self_edit, seed)?;
+        Ok(Bench {
+            id,
+            model,
+            options,
+            cases,
+            seeds: self.seeds,
+            notebook,
+            helpers,
+            about,
+            out: self.out,
+            json: self.json,
+        })
+    }
+
+    /// Whether somebody else's self-edits are given, or a model is to write them.
+    pub fn has_teacher(&self) -> bool {
+        self.teacher.is_some() || self.helpers.teacher_model.is_some()
+    }
+
+    fn cases(&self) -> Result<Vec<Case>, String> {
+        let teacher = match &self.teacher {
+            Some(path) => read(path)?,
+            None => Vec::new(),
+        };
+        let entries = read(&self.passages)?.into_iter().skip(self.skip);
+        let cases = entries.take(self.limit.unwrap_or(usize::MAX)).map(|e| {
+            let edits = teacher.iter().filter(|t| t.passage.text == e.passage.text);
+            let edits = edits.flat_map(|t| &t.completions).zip(0..);
+            let edit = |(text, seed): (&String, u64)| {
+                from_text(SelfEditKind::Implications, text.clone(), seed)
+            };
+            Case {
+                teacher: edits.map(edit).collect(),
+                passage: e.passage,
+                questions: e.questions,
+            }
+        });
+        Ok(cases.collect())
+    }
+}
+
+pub fn read(path: &Path) -> Result<Vec<Entry>, String> {
+    datasets::read(path).map_err(|e| e.to_string())
+}
+
+/// The arms of these names; all of the table, if there are none. A teacher's only where there is one.
+pub fn arms(names: &[String], teacher: bool) -> Result<Vec<Arm>, String> {
+    let known =
+        |a: &String| Arm::from_name(a).ok_or_else(|| format!("--arms: {a:?} is not an arm"));
+    let mut arms: Vec<Arm> = match names {
+        [] => Arm::ALL.to_vec(),
+        names => names.iter().map(known).collect::<Result<_, _>>()?,
+    };
+    arms.retain(|arm| teacher || *arm != Arm::Teacher);
+    Ok(arms)
+}

@@ -1,0 +1,234 @@
+//! The journal of a command: what was measured is appended to a file at once, so that an interrupted
+//! command, given again, goes on where it was. Without `--out` it forgets.
+
+use super::data::About;
+use autodidact::learn::journal::{Journal, Stop, recalled};
+use autodidact::learn::model::Adapter;
+use autodidact::learn::outer::Shelf;
+use autodidact::learn::outer::report::{PolicyUpdate, Round};
+use autodidact_engine::ModelConfig;
+use autodidact_engine::lora::peft;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub struct Notebook {
+    directory: Option<PathBuf>,
+    inner: Mutex<Inner>,
+    /// The shape that a policy must have to be read back.
+    model: ModelConfig,
+}
+
+#[derive(Default)]
+struct Inner {
+    steps: HashMap<String, Value>,
+    file: Option<File>,
+    /// Policies of a command that writes nothing.
+    policies: HashMap<String, Adapter>,
+}
+
+const STEPS: &str = "steps.jsonl";
+const SETTINGS: &str = "settings.json";
+
+impl Notebook {
+    pub fn open(
+        directory: Option<&Path>,
+        about: &About,
+        model: &ModelConfig,
+    ) -> Result<Self, String> {
+        let inner = match directory {
+            Some(directory) => Inner::open(directory, &json!(about))?,
+            None => Inner::default(),
+        };
+        Ok(Notebook {
+            directory: directory.map(Path::to_owned),
+            inner: Mutex::new(inner),
+            model: model.clone(),
+        })
+    }
+
+    /// Its steps under a name of their own.
+    pub fn page(&self, name: &str) -> Page<'_> {
+        Page {
+            notebook: self,
+            name: name.to_owned(),
+        }
+    }
+
+    fn policy_directory(&self, key: &str) -> Option<PathBuf> {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        let name: String = key.chars().map(plain).collect();
+        self.directory.as_ref().map(|d| d.join(name))
+    }
+}
+
+impl Inner {
+    fn open(directory: &Path, about: &Value) -> Result<Self, String> {
+        let failed = |path: &Path, e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+        std::fs::create_dir_all(directory).map_err(|e| failed(directory, &e))?;
+        let settings = directory.join(SETTINGS);
+        let wanted = serde_json::to_string_pretty(about).map_err(|e| e.to_string())?;
+        match std::fs::read_to_string(&settings) {
+            Ok(found) if found != wanted => {
+                return Err(format!(
+                    "{} holds measurements under other settings; give another --out",
+                    directory.display()
+                ));
+            }
+            Ok(_) => {}
+            Err(_) => std::fs::write(&settings, wanted).map_err(|e| failed(&settings, &e))?,
+        }
+        let path = directory.join(STEPS);
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        // A line cut off by a kill is no step; what follows starts on a line of its own.
+        let lines = text.lines().filter_map(|l| serde_json::from_str(l).ok());
+        let steps: HashMap<String, Value> = lines
+            .collect::<Vec<(String, Value)>>()
+            .into_iter()
+            .collect();
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        let mut file = file.map_err(|e| failed(&path, &e))?;
+        if !text.is_empty() && !text.ends_with('\n') {
+            file.write_all(b"\n").map_err(|e| failed(&path, &e))?;
+        }
+        Ok(Inner {
+            steps,
+            file: Some(file),
+            policies: HashMap::new(),
+        })
+    }
+}
+
+/// A part of the notebook whose keys are its own: two practices do not take each other's steps.
+pub struct Page<'a> {
+    notebook: &'a Notebook,
+    name: String,
+}
+
+impl Page<'_> {
+    fn key(&self, key: &str) -> String {
+        format!("practice{}:{key}", self.name)
+    }
+}
+
+impl Journal for Page<'_> {
+    fn recall(&self, key: &str) -> Result<Option<Value>, Stop> {
+        self.notebook.recall(&self.key(key))
+    }
+
+    fn remember(&self, key: &str, value: &Value) -> Result<(), Stop> {
+        self.notebook.remember(&self.key(key), value)
+    }
+
+    fn progress(&self, stage: &str, fraction: f32, message: &str) {
+        self.notebook.progress(stage, fraction, message);
+    }
+
+    fn event(&self, kind: &str, data: Value) {
+        self.notebook.event(kind, data);
+    }
+
+    fn report(&self, report: &autodidact::learn::Report) {
+        self.notebook.report(report);
+    }
+
+    fn check(&self) -> Result<(), Stop> {
+        self.notebook.check()
+    }
+}
+
+impl Shelf for Page<'_> {
+    fn keep(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), Stop> {
+        self.notebook.keep(&self.key(key), policy, about)
+    }
+
+    fn kept(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, Stop> {
+        self.notebook.kept(&self.key(key))
+    }
+
+    fn publish(&self, policy: &Adapter, round: &Round) -> Result<u64, Stop> {
+        self.notebook.publish(policy, round)
+    }
+}
+
+impl Journal for Notebook {
+    fn recall(&self, key: &str) -> Result<Option<Value>, Stop> {
+        Ok(lock(&self.inner).steps.get(key).cloned())
+    }
+
+    fn remember(&self, key: &str, value: &Value) -> Result<(), Stop> {
+        let mut inner = lock(&self.inner);
+        if let Some(file) = &mut inner.file {
+            let written = writeln!(file, "{}", json!([key, value])).and_then(|()| file.sync_data());
+            written.map_err(|e| Stop::Journal(e.to_string()))?;
+        }
+        inner.steps.insert(key.to_owned(), value.clone());
+        Ok(())
+    }
+
+    fn progress(&self, stage: &str, fraction: f32, message: &str) {
+        if std::io::stderr().is_terminal() {
+            eprint!("\r\x1b[K{stage}: {:.0} %, {message} ", 100.0 * fraction);
+        }
+    }
+
+    fn event(&self, kind: &str, data: Value) {
+        if kind == "round" {
+            let (round, reward) = (&data["round"], &data["reward"]);
+            eprintln!(
+                "\rround {round}: mean reward {reward}, kept {}",
+                data["kept"]
+            );
+        }
+    }
+
+    /// Reports are of documents.
+    fn report(&self, _: &autodidact::learn::Report) {}
+
+    fn check(&self) -> Result<(), Stop> {
+        Ok(())
+    }
+}
+
+impl Shelf for Notebook {
+    fn keep(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), Stop> {
+        match self.policy_directory(key) {
+            Some(directory) => {
+                let saved = peft::save_dir(&directory, &peft::to_files(&policy.0, ""));
+                saved.map_err(|e| Stop::Journal(e.to_string()))?;
+            }
+            None => {
+                let mut inner = lock(&self.inner);
+                inner.policies.insert(key.to_owned(), policy.clone());
+            }
+        }
+        self.remember(key, &json!(about))
+    }
+
+    fn kept(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, Stop> {
+        let Some(about) = recalled::<PolicyUpdate>(self, key)? else {
+            return Ok(None);
+        };
+        let Some(directory) = self.policy_directory(key) else {
+            let policy = lock(&self.inner).policies.get(key).cloned();
+            return Ok(policy.map(|policy| (policy, about)));
+        };
+        let unreadable = |e: autodidact_engine::Error| Stop::Journal(e.to_string());
+        let files = peft::load_dir(&directory).map_err(unreadable)?;
+        let lora = peft::from_files(&files.config_json, &files.safetensors, &self.model);
+        let policy = Adapter(Arc::new(lora.map_err(unreadable)?));
+        Ok(Some((policy, about)))
+    }
+
+    /// There is no alias here: the round's number names its policy.
+    fn publish(&self, _: &Adapter, round: &Round) -> Result<u64, Stop> {
+        Ok(round.round as u64)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,88 @@
+//! The reliability of the rewards: the same candidates, measured again from new seeds.
+
+use super::data::Data;
+use super::output::{give, markdown};
+use autodidact::learn::knowledge::domain::{Case, KnowledgeOptions};
+use autodidact::learn::outer::options::Preset;
+use autodidact::learn::reliability::{Size, study};
+use clap::Args;
+use serde_json::{Value, json};
+
+#[derive(Debug, Args)]
+pub struct RewardStudy {
+    #[command(flatten)]
+    data: Data,
+    /// What is written.
+    #[arg(long, default_value = "implications")]
+    kind: String,
+    /// Self-edits of each passage.
+    #[arg(long, default_value_t = 4)]
+    candidates: usize,
+    /// Trainings of each candidate.
+    #[arg(long, default_value_t = 3)]
+    repeats: usize,
+    /// Trained together.
+    #[arg(long, default_value_t = 4)]
+    pack: usize,
+}
+
+impl RewardStudy {
+    pub fn run(self) -> Result<(), String> {
+        let kind = serde_json::from_value(Value::String(self.kind.clone()));
+        let kind = kind.map_err(|e| format!("--kind: {e}"))?;
+        if !(2..=16).contains(&self.candidates) || !(2..=16).contains(&self.repeats) {
+            return Err(
+                "--candidates and --repeats are from 2 to 16: there is no variance of one".into(),
+            );
+        }
+        let size = Size {
+            candidates: self.candidates,
+            repeats: self.repeats,
+            pack: self.pack,
+            seed: self.data.seeds.first().copied().unwrap_or(0),
+        };
+        let bench = self.data.open(json!({"kind": kind, "size": size}))?;
+        let mut domain = KnowledgeOptions::preset(Preset::Default, &bench.options);
+        domain.self_edit.kind = kind;
+        domain.validate().map_err(|e| e.to_string())?;
+        let cases = bench.cases.iter();
+        let cases: Vec<Case> = cases
+            .map(|c| Case::new(c.passage.clone(), c.questions.clone()))
+            .collect();
+        let (rows, measured) = study(&bench.model, &domain, &cases, size, &bench.notebook)
+            .map_err(|e| e.to_string())?;
+        let head = [
+            "reward",
+            "reliability of one measurement",
+            "of the mean of all",
+            "correlation with accuracy gain",
+            "s a measurement",
+            "candidates",
+            "repeats",
+        ];
+        let number = |v: Option<f32>| v.map_or("–".to_owned(), |v| format!("{v:.2}"));
+        let cells = rows.iter().map(|r| {
+            vec![
+                r.reward.name().to_owned(),
+                number(r.reliability.map(|r| r.single)),
+                number(r.reliability.map(|r| r.mean)),
+                number(r.with_accuracy),
+                format!("{:.1}", r.seconds),
+                measured.len().to_string(),
+                size.repeats.to_string(),
+            ]
+        });
+        let cells: Vec<Vec<String>> = cells.collect();
+        let title = "Reliability of rewards: share of the variance that is between candidates";
+        let text = markdown(title, &bench.about, &head, &cells);
+        let value = json!({"about": bench.about, "rows": rows, "measured": measured});
+        give(
+            "reward",
+            bench.out.as_deref(),
+            bench.json,
+            &text,
+            &value,
+            &[],
+        )
+    }
+}

@@ -1,0 +1,356 @@
+//! The training job: a policy practises writing self-edits (`learn::outer`), and each round's policy is a
+//! version of the job's alias.
+
+use super::{Handler, JobContext, JobFailure};
+use crate::adapters::{self, AliasName, Registry};
+use crate::learn::journal::{self, Journal, step};
+use crate::learn::knowledge::domain::{Case, KnowledgeOptions};
+use crate::learn::knowledge::{Passage, Question};
+use crate::learn::model::{Adapter, Model};
+use crate::learn::options::{IngestOptions, OptionError};
+use crate::learn::outer::options::{OuterOptions, Preset};
+use crate::learn::outer::report::{PolicyUpdate, Round};
+use crate::learn::outer::{self, Shelf};
+use crate::pool::tasks::TaskQueue;
+use crate::store;
+use autodidact_engine::lora::peft;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The source that the lineage of a trained policy names.
+const TRAINED: &str = "train";
+
+/// What the job is stored with. The contexts are a blob, so that the row stays small.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainInput {
+    pub preset: Preset,
+    /// Of [`OuterOptions`]: those that were given.
+    pub outer: Map<String, Value>,
+    /// Of [`KnowledgeOptions`]: those that were given.
+    pub knowledge: Map<String, Value>,
+    /// The blob: a list of [`TrainContext`].
+    pub contexts: String,
+    pub context_count: usize,
+    /// Names the contexts' texts (`learn::datasets::digest`).
+    pub contexts_digest: String,
+    pub dataset: Option<String>,
+}
+
+/// What is practised on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainContext {
+    pub title: String,
+    pub text: String,
+    pub questions: Vec<Question>,
+}
+
+/// All settings of a run, as they were when it began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    pub outer: OuterOptions,
+    pub knowledge: KnowledgeOptions,
+}
+
+/// Held-out contexts, where the request says nothing: at most one in so many.
+const HELD_OUT_SHARE: usize = 4;
+
+impl Settings {
+    /// What was given over the preset over what the model is tuned to, checked.
+    pub fn of(input: &TrainInput, tuned: &IngestOptions) -> Result<Self, OptionError> {
+        let (outer, knowledge) = (input.outer.clone().into(), input.knowledge.clone().into());
+        let outer = OuterOptions::merged(input.preset, &outer);
+        let knowledge = KnowledgeOptions::merged(input.preset, tuned, &knowledge);
+        let unreadable = |e: serde_json::Error| OptionError {
+            field: "options".into(),
+            reason: e.to_string(),
+        };
+        let mut settings = Settings {
+            outer: serde_json::from_value(outer).map_err(unreadable)?,
+            knowledge: serde_json::from_value(knowledge).map_err(unreadable)?,
+        };
+        settings.outer.validate()?;
+        settings.knowledge.validate()?;
+        let (given, count) = (input.outer.contains_key("held_out"), input.context_count);
+        let held_out = &mut settings.outer.held_out;
+        if !given {
+            *held_out = (*held_out).min(count / HELD_OUT_SHARE);
+        }
+        if *held_out >= count {
+            return Err(OptionError {
+                field: "held_out".into(),
+                reason: format!("{held_out} of {count} contexts leave none to practise on"),
+            });
+        }
+        Ok(settings)
+    }
+}
+
+pub struct TrainHandler {
+    model: Arc<dyn Model>,
+    /// Engines that measure candidates beside it.
+    others: Vec<Arc<dyn Model>>,
+    tasks: Arc<dyn TaskQueue>,
+    registry: Arc<Registry>,
+    /// Learning settings under the request's: the model's own, then the configuration's.
+    layers: Vec<Value>,
+}
+
+impl TrainHandler {
+    /// `model` writes and is fine-tuned; candidates are measured on it and on the `others`.
+    pub fn new(
+        model: Arc<dyn Model>,
+        others: Vec<Arc<dyn Model>>,
+        tasks: Arc<dyn TaskQueue>,
+        registry: Arc<Registry>,
+        layers: Vec<Value>,
+    ) -> Self {
+        TrainHandler {
+            model,
+            others,
+            tasks,
+            registry,
+            layers,
+        }
+    }
+
+    fn settings(&self, input: &TrainInput) -> Result<Settings, OptionError> {
+        let tuned = IngestOptions::layered(&self.layers.iter().collect::<Vec<_>>())?;
+        Settings::of(input, &tuned)
+    }
+
+    fn adapter(&self, alias: &AliasName, version: u64) -> Result<Adapter, JobFailure> {
+        let name = format!("{alias}@{version}");
+        let lost = || JobFailure::new("adapter", format!("{name} is gone"));
+        let resolved = self.registry.resolve(&name);
+        let resolved = resolved.map_err(|e| JobFailure::new("adapter", e.to_string()))?;
+        let loaded = resolved.adapter.ok_or_else(lost)?;
+        Ok(Adapter(loaded.lora.clone()))
+    }
+}
+
+impl Handler for TrainHandler {
+    fn run(&self, cx: &JobContext, input: Value) -> Result<Value, JobFailure> {
+        let input: TrainInput = serde_json::from_value(input)
+            .map_err(|e| JobFailure::new("invalid_input", e.to_string()))?;
+        let alias = AliasName::parse(&cx.job().alias)
+            .map_err(|e| JobFailure::new("invalid_name", e.to_string()))?;
+        let cases = cases(cx, &input)?;
+        let practice = Practice {
+            cx,
+            alias: &alias,
+            registry: &self.registry,
+            input: &input,
+            failure: Mutex::new(None),
+        };
+        let settled = step(&practice, "settings", || {
+            let invalid = |e: OptionError| JobFailure::new("invalid_options", e.to_string());
+            let settings = self.settings(&input).map_err(invalid);
+            settings.map_err(|e| practice.stop(e))
+        });
+        let settings: Settings = settled.map_err(|stop| practice.failure(stop))?;
+        // A later life goes on from where the first began, wherever the alias is by then.
+        let started = step(&practice, "start", || {
+            let live = cx.store().aliases().get(alias.as_str());
+            let live = live.map_err(|e| practice.stop(e.into()))?;
+            Ok(live.and_then(|a| a.live))
+        });
+        let started: Option<u64> = started.map_err(|stop| practice.failure(stop))?;
+        let policy = started.map(|v| self.adapter(&alias, v)).transpose()?;
+        let others: Vec<&dyn Model> = self.others.iter().map(|m| &**m).collect();
+        let start = outer::Start {
+            model: &*self.model,
+            others: &others,
+            tasks: &*self.tasks,
+            group: cx.id(),
+            domain: &settings.knowledge,
+            contexts: &cases,
+            options: &settings.outer,
+            policy,
+            journal: &practice,
+            shelf: &practice,
+        };
+        let outcome = outer::run(&start).map_err(|stop| practice.failure(stop))?;
+        Ok(json!({
+            "policy": alias.as_str(),
+            "started_from": started,
+            "versions": outcome.versions,
+            "contexts": input.context_count,
+            "contexts_digest": input.contexts_digest,
+            "dataset": input.dataset,
+            "settings": settings,
+            "report": outcome.report,
+        }))
+    }
+}
+
+fn cases(cx: &JobContext, input: &TrainInput) -> Result<Vec<Case>, JobFailure> {
+    let bytes = cx.store().blobs().get(&input.contexts)?;
+    let contexts: Vec<TrainContext> = serde_json::from_slice(&bytes)
+        .map_err(|e| JobFailure::new("invalid_input", e.to_string()))?;
+    let case = |c: TrainContext| {
+        let passage = Passage {
+            title: c.title,
+            text: c.text,
+        };
+        Case::new(passage, c.questions)
+    };
+    Ok(contexts.into_iter().map(case).collect())
+}
+
+/// The run's journal and shelf over the job's context.
+struct Practice<'a> {
+    cx: &'a JobContext,
+    alias: &'a AliasName,
+    registry: &'a Registry,
+    input: &'a TrainInput,
+    /// Why the journal said stop, for the job's own answer.
+    failure: Mutex<Option<JobFailure>>,
+}
+
+impl Practice<'_> {
+    fn stop(&self, failure: JobFailure) -> journal::Stop {
+        let mut told = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        *told = Some(failure);
+        journal::Stop::Asked
+    }
+
+    fn failure(&self, stop: journal::Stop) -> JobFailure {
+        let mut told = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        match (told.take(), stop) {
+            (Some(failure), _) => failure,
+            (None, journal::Stop::Model(error)) => JobFailure::new("model", error.to_string()),
+            (None, other) => JobFailure::new("learning", other.to_string()),
+        }
+    }
+
+    /// The version that an earlier life made of this round and died before it could remember.
+    fn published(&self, live: Option<u64>, round: usize) -> Result<Option<u64>, store::Error> {
+        let Some(live) = live else { return Ok(None) };
+        let version = self
+            .cx
+            .store()
+            .aliases()
+            .version(self.alias.as_str(), live)?;
+        let ours = |v: &store::Version| {
+            v.lineage["job"] == self.cx.id() && v.lineage["round"] == json!(round)
+        };
+        Ok(version.filter(ours).map(|v| v.number))
+    }
+
+    fn lineage(&self, round: &Round) -> Value {
+        let held_out = round.held_out.as_ref();
+        json!({
+            "source": TRAINED,
+            "job": self.cx.id(),
+            "domain": "knowledge",
+            "round": round.round,
+            "reward": {"kind": round.reward_kind, "mean": round.reward, "best": round.best_reward},
+            "kept": round.kept.len(),
+            "update": round.policy,
+            "score": held_out.map(|h| h.gain.mean),
+            "held_out": held_out.map(|h| json!({"gain": h.gain, "accuracy_before": h.accuracy_before,
+                "accuracy_after": h.accuracy_after, "contexts": h.contexts})),
+            "contexts_digest": self.input.contexts_digest,
+        })
+    }
+}
+
+impl Journal for Practice<'_> {
+    fn recall(&self, key: &str) -> Result<Option<Value>, journal::Stop> {
+        self.cx.recall(key).map_err(|e| self.stop(e.into()))
+    }
+
+    fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Stop> {
+        self.cx
+            .remember(key, value)
+            .map_err(|e| self.stop(e.into()))
+    }
+
+    fn remember_and_tell(
+        &self,
+        key: &str,
+        value: &Value,
+        kind: &str,
+        data: Value,
+    ) -> Result<(), journal::Stop> {
+        let told = self.cx.remember_and_tell(key, value, kind, &data);
+        told.map_err(|e| self.stop(e.into()))
+    }
+
+    fn progress(&self, stage: &str, fraction: f32, message: &str) {
+        if let Err(error) = self.cx.progress(stage, fraction, message) {
+            tracing::warn!(%error, "progress is lost");
+        }
+    }
+
+    fn event(&self, kind: &str, data: Value) {
+        if let Err(error) = self.cx.event(kind, data) {
+            tracing::warn!(%error, "an event is lost");
+        }
+    }
+
+    /// Reports are of documents, and there is none.
+    fn report(&self, _: &crate::learn::Report) {}
+
+    fn check(&self) -> Result<(), journal::Stop> {
+        self.cx.check().map_err(|stop| self.stop(stop.into()))
+    }
+}
+
+/// A policy between its training and its publishing: the blobs of its files, which stay while this
+/// unfinished job names them.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    config_blob: String,
+    weights_blob: String,
+    about: PolicyUpdate,
+}
+
+impl Shelf for Practice<'_> {
+    fn keep(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), journal::Stop> {
+        let files = peft::to_files(&policy.0, self.registry.base_id());
+        let blobs = self.cx.store().blobs().guard();
+        let put = |bytes: &[u8]| blobs.put(bytes).map_err(|e| self.stop(e.into()));
+        let kept = json!(Kept {
+            config_blob: put(&files.config_json)?,
+            weights_blob: put(&files.safetensors)?,
+            about: about.clone(),
+        });
+        self.remember(key, &kept)
+    }
+
+    fn kept(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, journal::Stop> {
+        let Some(kept) = journal::recalled::<Kept>(self, key)? else {
+            return Ok(None);
+        };
+        let blobs = self.cx.store().blobs();
+        let get = |digest: &str| blobs.get(digest).map_err(|e| self.stop(e.into()));
+        let (config, weights) = (get(&kept.config_blob)?, get(&kept.weights_blob)?);
+        let lora = self.registry.read(&config, &weights);
+        let lora = lora.map_err(|e| self.stop(JobFailure::new("adapter", e.to_string())))?;
+        Ok(Some((Adapter(Arc::new(lora)), kept.about)))
+    }
+
+    /// Over whatever is live: versions are never lost, and a round is an hour of work. Who moved the
+    /// alias meanwhile moves it back in one call.
+    fn publish(&self, policy: &Adapter, round: &Round) -> Result<u64, journal::Stop> {
+        loop {
+            let alias = self.cx.store().aliases().get(self.alias.as_str());
+            let live = alias.map_err(|e| self.stop(e.into()))?.and_then(|a| a.live);
+            let before = self.published(live, round.round);
+            if let Some(number) = before.map_err(|e| self.stop(e.into()))? {
+                return Ok(number);
+            }
+            let lineage = self.lineage(round);
+            match self.registry.publish(self.alias, live, &policy.0, lineage) {
+                Ok(version) => return Ok(version.number),
+                Err(adapters::Error::Store(store::Error::Conflict { .. })) => self.check()?,
+                Err(error) => {
+                    return Err(self.stop(JobFailure::new("publish", error.to_string())));
+                }
+            }
+        }
+    }
+}

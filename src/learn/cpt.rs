@@ -1,0 +1,141 @@
+//! The paper's continued pretraining (SEAL §4.2, its table's right half): all passages at once in one
+//! adapter, then all questions.
+
+use super::company;
+use super::compare::{Arm, Case, Way, edits, update};
+use super::journal::{Journal, Stop, step};
+use super::knowledge::closed_book::{Answer, answer_all, closed_book};
+use super::knowledge::sequences::training_texts;
+use super::model::{Interruptible, Model, Prompt, Training, TrainingText};
+use super::options::IngestOptions;
+use super::stats::{Estimate, estimate};
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct CptRow {
+    pub arm: String,
+    pub accuracy: Estimate,
+    /// Mean log-likelihood of the gold answers, nats a token.
+    pub logprob: f32,
+    pub seeds: usize,
+    /// Wall-clock seconds a seed: writing, training and asking.
+    pub seconds: f32,
+    pub sequences: f32,
+    pub tokens: f32,
+}
+
+/// One adapter that learned everything, asked everything.
+#[derive(Serialize, Deserialize)]
+struct Learned {
+    answers: Vec<Answer>,
+    sequences: usize,
+    tokens: usize,
+    seconds: f32,
+}
+
+/// Self-edits written at once.
+const WRITERS: usize = 8;
+/// Questions asked at once.
+const QUESTIONS: usize = 64;
+
+/// One way over all seeds, an adapter a seed.
+pub fn run(
+    model: &dyn Model,
+    cases: &[Case],
+    way: &Way<'_>,
+    options: &IngestOptions,
+    seeds: &[u64],
+    journal: &dyn Journal,
+) -> Result<CptRow, Stop> {
+    let mut learned = Vec::new();
+    for &seed in seeds {
+        let key = format!("cpt:{}:seed:{seed}", way.name);
+        let one = || learn_all(model, cases, way, options, seed, journal);
+        learned.push(step(journal, &key, one)?);
+    }
+    let mut clusters = vec![Vec::new(); cases.len()];
+    let mut logprobs = Vec::new();
+    for one in &learned {
+        let mut answers = one.answers.iter();
+        for (case, cluster) in cases.iter().zip(&mut clusters) {
+            for answer in answers.by_ref().take(case.questions.len()) {
+                cluster.push(answer.correct as u8 as f32);
+                logprobs.push(answer.logprob);
+            }
+        }
+    }
+    clusters.retain(|c| !c.is_empty());
+    let mean =
+        |of: fn(&Learned) -> f32| learned.iter().map(of).sum::<f32>() / learned.len().max(1) as f32;
+    Ok(CptRow {
+        arm: way.name.clone(),
+        accuracy: estimate(&clusters),
+        logprob: logprobs.iter().sum::<f32>() / logprobs.len().max(1) as f32,
+        seeds: seeds.len(),
+        seconds: mean(|l| l.seconds),
+        sequences: mean(|l| l.sequences as f32),
+        tokens: mean(|l| l.tokens as f32),
+    })
+}
+
+fn learn_all(
+    model: &dyn Model,
+    cases: &[Case],
+    way: &Way<'_>,
+    options: &IngestOptions,
+    seed: u64,
+    journal: &dyn Journal,
+) -> Result<Learned, Stop> {
+    let clock = Instant::now();
+    let stop = || journal.check().is_err();
+    journal.progress(&way.name, 0.0, "writing");
+    let texts: Vec<Vec<TrainingText>> = company::each(cases.len(), WRITERS, |i| {
+        let key = format!("cpt:{}:seed:{seed}:passage:{i}", way.name);
+        step(journal, &key, || {
+            let model = Interruptible::new(model, &stop);
+            // Passages do not share their luck.
+            let own = seed.wrapping_mul(1_000_003).wrapping_add(i as u64);
+            let edits = edits(model, &cases[i], way, options, own)?;
+            Ok(training_texts(&cases[i].passage, &edits))
+        })
+    })?;
+    let texts = match way.arm {
+        Arm::Base | Arm::OpenBook => Vec::new(),
+        _ => texts.concat(),
+    };
+    let sequences = texts.len();
+    let trained = match texts.is_empty() {
+        true => None,
+        false => {
+            let training = Training {
+                texts,
+                update: update(options, seed),
+                init: None,
+            };
+            let mut tell = |done: usize, of: usize, loss: f32| {
+                let message = format!("step {done} of {of}, loss {loss:.3}");
+                journal.progress(&way.name, 0.1 + 0.8 * done as f32 / of as f32, &message);
+                journal.check().is_ok()
+            };
+            model.train(vec![training], &mut tell)?.pop()
+        }
+    };
+    journal.progress(&way.name, 0.9, "asking");
+    let items: Vec<(Prompt, String)> = cases
+        .iter()
+        .flat_map(|c| closed_book(&c.passage.title, &c.questions))
+        .collect();
+    let adapter = trained.as_ref().map(|t| &t.adapter);
+    let mut answers = Vec::new();
+    for batch in items.chunks(QUESTIONS) {
+        let model = Interruptible::new(model, &stop);
+        answers.extend(answer_all(model, adapter, batch, options.gate.grader)?);
+    }
+    Ok(Learned {
+        answers,
+        sequences,
+        tokens: trained.map_or(0, |t| t.tokens),
+        seconds: clock.elapsed().as_secs_f32(),
+    })
+}

@@ -1,0 +1,331 @@
+//! Passages as the outer loop's domain (SEAL §4.2): the policy writes notes, an adapter is trained on
+//! them, and the passage's questions are asked closed book.
+
+use super::closed_book::{Answer, answer_all, closed_book};
+use super::pairs;
+use super::phrases::Phrase;
+use super::self_edit::{self, SelfEdit};
+use super::sequences::training_texts;
+use super::{Passage, Question, questions};
+use crate::learn::domain::{Domain, Queries};
+use crate::learn::grading::Grader;
+use crate::learn::model::{Adapter, Interruptible, ModelError, Prompt, Training, TrainingText};
+use crate::learn::options::{
+    IngestOptions, InnerOptions, OptionError, SelfEditKind, SelfEditOptions, merge, within,
+};
+use crate::learn::outer::options::Preset;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// A passage with what it is tested by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Case {
+    pub passage: Passage,
+    /// The caller's questions, if there are any.
+    #[serde(default)]
+    pub gold: Vec<Question>,
+    /// What candidates are rewarded by: the gold questions, or the model's own.
+    #[serde(default)]
+    pub probes: Vec<Question>,
+}
+
+/// Where the questions come from that candidates are rewarded by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum QuestionSource {
+    /// The context's own; the model's where it brings none.
+    Given,
+    /// The model's own, kept by the round trip, whatever the context brings. Results are still
+    /// reported on the context's own where there are any.
+    Written,
+}
+
+/// How the policy writes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WritingOptions {
+    pub kind: SelfEditKind,
+    pub temperature: f32,
+    pub top_p: f32,
+}
+
+impl Default for WritingOptions {
+    fn default() -> Self {
+        WritingOptions {
+            kind: SelfEditKind::Implications,
+            // Candidates must differ to be chosen from; at 1.0 small models invent.
+            temperature: 0.7,
+            top_p: 0.95,
+        }
+    }
+}
+
+/// The knobs of this domain.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KnowledgeOptions {
+    pub self_edit: WritingOptions,
+    /// The inner loop: one candidate's training.
+    pub training: InnerOptions,
+    pub questions: QuestionSource,
+    /// Questions that the model writes for a context. 1 to 32.
+    pub probes: usize,
+    pub grader: Grader,
+}
+
+impl KnowledgeOptions {
+    /// `ingest`: the settings tuned for the model, which the default preset learns with.
+    pub fn preset(preset: Preset, ingest: &IngestOptions) -> Self {
+        let tuned = &ingest.training;
+        let (temperature, training) = match preset {
+            Preset::Default => (
+                0.7,
+                InnerOptions {
+                    rank: tuned.rank,
+                    alpha: tuned.alpha,
+                    learning_rate: tuned.learning_rate,
+                    epochs: tuned.epochs,
+                    batch_size: tuned.batch_size,
+                },
+            ),
+            Preset::Paper => (
+                1.0,
+                InnerOptions {
+                    rank: 32,
+                    alpha: 64.0,
+                    learning_rate: 1e-3,
+                    epochs: 10,
+                    batch_size: 1,
+                },
+            ),
+        };
+        KnowledgeOptions {
+            self_edit: WritingOptions {
+                temperature,
+                ..Default::default()
+            },
+            training,
+            questions: QuestionSource::Given,
+            probes: ingest.gate.probes,
+            grader: ingest.gate.grader,
+        }
+    }
+
+    /// The preset with these fields laid over it, to be read as [`KnowledgeOptions`].
+    pub fn merged(preset: Preset, ingest: &IngestOptions, over: &Value) -> Value {
+        let mut merged = serde_json::to_value(Self::preset(preset, ingest)).expect("plain data");
+        merge(&mut merged, over);
+        merged
+    }
+
+    pub fn validate(&self) -> Result<(), OptionError> {
+        if self.self_edit.kind == SelfEditKind::None {
+            return Err(OptionError {
+                field: "self_edit.kind".into(),
+                reason: "`none` leaves the policy nothing to write".into(),
+            });
+        }
+        let writing = &self.self_edit;
+        within(
+            "self_edit.temperature",
+            writing.temperature as f64,
+            0.0,
+            2.0,
+        )?;
+        within("self_edit.top_p", writing.top_p as f64, 0.01, 1.0)?;
+        within("probes", self.probes as f64, 1.0, 32.0)?;
+        self.training.validate("training")
+    }
+}
+
+impl Case {
+    pub fn new(passage: Passage, gold: Vec<Question>) -> Self {
+        Case {
+            passage,
+            gold,
+            probes: Vec::new(),
+        }
+    }
+}
+
+/// Pairs of a kept self-qa edit that the policy is fine-tuned on: each repeats the whole prompt.
+const LESSON_PAIRS: usize = 8;
+
+impl Domain for KnowledgeOptions {
+    type Context = Case;
+    type Edit = SelfEdit;
+
+    fn title<'a>(&self, case: &'a Case) -> &'a str {
+        &case.passage.title
+    }
+
+    fn prepare(
+        &self,
+        model: Interruptible<'_>,
+        case: &Case,
+        seed: u64,
+    ) -> Result<Case, ModelError> {
+        let probes = match self.questions {
+            QuestionSource::Given if !case.gold.is_empty() => case.gold.clone(),
+            _ => {
+                let (passage, wanted, grader) = (&case.passage, self.probes, self.grader);
+                questions::write(model, None, passage, &[], wanted, grader, seed)?.kept
+            }
+        };
+        Ok(Case {
+            probes,
+            ..case.clone()
+        })
+    }
+
+    fn write(
+        &self,
+        model: Interruptible<'_>,
+        policy: Option<&Adapter>,
+        case: &Case,
+        count: usize,
+        seed: u64,
+    ) -> Result<Vec<SelfEdit>, ModelError> {
+        let options = SelfEditOptions {
+            kind: self.self_edit.kind,
+            samples: count,
+            temperature: self.self_edit.temperature,
+            top_p: self.self_edit.top_p,
+            // Practice is the policy's own.
+            ..Default::default()
+        };
+        self_edit::write(model, policy, &case.passage, &options, seed)
+    }
+
+    fn training(&self, case: &Case, edit: &SelfEdit, seed: u64) -> Option<Training> {
+        Some(Training {
+            texts: training_texts(&case.passage, std::slice::from_ref(edit)),
+            update: self.training.update(seed),
+            init: None,
+        })
+    }
+
+    fn ask(
+        &self,
+        model: Interruptible<'_>,
+        adapter: Option<&Adapter>,
+        case: &Case,
+        queries: Queries,
+    ) -> Result<Vec<Answer>, ModelError> {
+        let questions = match queries {
+            Queries::Report if !case.gold.is_empty() => &case.gold,
+            _ => &case.probes,
+        };
+        let items = closed_book(&case.passage.title, questions);
+        answer_all(model, adapter, &items, self.grader)
+    }
+
+    fn lesson(&self, case: &Case, edit: &SelfEdit) -> Vec<TrainingText> {
+        if edit.kind != SelfEditKind::SelfQa {
+            return vec![TrainingText::Completion {
+                prompt: self_edit::statement_prompt(edit.kind, &case.passage),
+                completion: edit.text.clone(),
+            }];
+        }
+        // Evenly spaced, so that they come from all parts of the passage.
+        let pairs: Vec<_> = edit.pairs.iter().zip(&edit.phrases).collect();
+        let most = pairs.len().min(LESSON_PAIRS);
+        let spaced = (0..most).map(|i| pairs[i * pairs.len() / most]);
+        spaced
+            .map(|(pair, text)| {
+                let phrase = Phrase {
+                    sentence: &pair.answer,
+                    text,
+                };
+                TrainingText::Completion {
+                    prompt: pairs::prompt(&case.passage, &phrase),
+                    completion: pair.question.clone(),
+                }
+            })
+            .collect()
+    }
+
+    fn rubric(&self, case: &Case, edit: &SelfEdit) -> Prompt {
+        let Passage { title, text } = &case.passage;
+        Prompt::user(format!(
+            "Grade study notes about a passage. Good notes are true to the passage, keep its names and \
+             numbers, cover all of it, repeat nothing, and make sense on their own. Grades: 1 is useless, \
+             3 is fair, 5 is excellent.\n\nPassage: {title}\n{text}\n\nNotes:\n{}\n\nAnswer with the \
+             grade alone, a digit from 1 to 5.",
+            edit.text
+        ))
+        .prefill("Grade: ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case() -> Case {
+        let passage = Passage {
+            title: "Vell".into(),
+            text: "Orr built Vell in 1911. It is 90 metres tall.".into(),
+        };
+        Case::new(passage, Vec::new())
+    }
+
+    fn domain() -> KnowledgeOptions {
+        KnowledgeOptions::preset(Preset::Default, &IngestOptions::default())
+    }
+
+    #[test]
+    fn a_lesson_asks_as_the_writer_was_asked() {
+        let text = "Orr built Vell.\n2. Vell is tall.".to_owned();
+        let edit = self_edit::from_text(SelfEditKind::Implications, text.clone(), 0);
+        let expected = TrainingText::Completion {
+            prompt: self_edit::statement_prompt(SelfEditKind::Implications, &case().passage),
+            completion: text,
+        };
+        assert_eq!(domain().lesson(&case(), &edit), [expected]);
+    }
+
+    #[test]
+    fn a_self_qa_lesson_gives_each_phrase_and_is_bounded() {
+        let pair = |i: usize| Question {
+            question: format!("Question {i}?"),
+            answer: format!("Sentence {i}."),
+        };
+        let edit = SelfEdit {
+            kind: SelfEditKind::SelfQa,
+            text: String::new(),
+            statements: Vec::new(),
+            pairs: (0..20).map(pair).collect(),
+            phrases: (0..20).map(|i| format!("phrase {i}")).collect(),
+            seed: 0,
+            teacher: None,
+        };
+        let lesson = domain().lesson(&case(), &edit);
+        assert_eq!(lesson.len(), LESSON_PAIRS);
+        let TrainingText::Completion { prompt, completion } = &lesson[4] else {
+            panic!("{lesson:?}");
+        };
+        assert_eq!(completion, "Question 10?");
+        assert!(
+            prompt
+                .user
+                .contains("Sentence: Sentence 10.\nAnswer: phrase 10")
+        );
+    }
+
+    #[test]
+    fn the_paper_learns_as_the_paper_whatever_the_model_is_tuned_to() {
+        let mut tuned = IngestOptions::default();
+        tuned.training.epochs = 3;
+        assert_eq!(
+            KnowledgeOptions::preset(Preset::Default, &tuned)
+                .training
+                .epochs,
+            3
+        );
+        let paper = KnowledgeOptions::preset(Preset::Paper, &tuned);
+        assert_eq!((paper.training.epochs, paper.training.batch_size), (10, 1));
+        assert_eq!(paper.self_edit.temperature, 1.0);
+    }
+}

@@ -1,0 +1,242 @@
+//! The E step: the policy writes self-edits of every context, and each is measured.
+
+use super::options::Reward;
+use super::report::Candidate;
+use super::reward::{self, Gain};
+use super::seeds::{Draw, seed};
+use super::trials::{Part, Tried, Trying, halves};
+use super::{Prepared, Run, STREAMS, WRITING, candidate_key, edits_key, scoring};
+use crate::learn::domain::{Domain, Queries};
+use crate::learn::journal::{Stop, recalled, step, step_told};
+use crate::learn::knowledge::closed_book::Answer;
+use crate::learn::model::Adapter;
+use serde_json::json;
+use std::time::Instant;
+
+/// A context of a round, with all that its candidates need.
+pub(super) struct Practised<'a, D: Domain> {
+    pub index: usize,
+    context: &'a D::Context,
+    before: Vec<Answer>,
+    edits: Vec<D::Edit>,
+}
+
+impl<D: Domain> Run<'_, D> {
+    /// E: candidates of every context, with their rewards.
+    pub(super) fn expectation(
+        &self,
+        round: usize,
+        policy: Option<&Adapter>,
+        contexts: &[Prepared<D::Context>],
+    ) -> Result<Vec<Candidate>, Stop> {
+        self.meter.stage(format!("round {round}"));
+        let practised = self.write(round, policy, contexts)?;
+        self.share_out(round, &practised)?;
+        let mut candidates = Vec::new();
+        for context in &practised {
+            for nth in 0..context.edits.len() {
+                let key = candidate_key(round, context.index, nth);
+                let lost = || Stop::Journal(format!("{key} is measured but not remembered"));
+                let candidate = recalled(self.start.journal, &key)?;
+                candidates.push(candidate.ok_or_else(lost)?);
+            }
+        }
+        Ok(candidates)
+    }
+
+    /// The nth of all contexts: its candidates, measured and remembered.
+    pub(super) fn candidates(
+        &self,
+        round: usize,
+        nth: usize,
+        of: usize,
+        context: &Practised<'_, D>,
+    ) -> Result<(), Stop> {
+        let title = self.start.domain.title(context.context);
+        let stage = format!("round {round}, context {} of {of} ({title})", nth + 1);
+        self.meter.stage(stage);
+        match self.start.options.reward {
+            Reward::Rubric => self.marked(round, context),
+            _ => self.measured(round, context),
+        }
+    }
+
+    /// The policy's self-edits of every context.
+    fn write<'c>(
+        &self,
+        round: usize,
+        policy: Option<&Adapter>,
+        contexts: &'c [Prepared<D::Context>],
+    ) -> Result<Vec<Practised<'c, D>>, Stop> {
+        let (journal, domain, o) = (self.start.journal, self.start.domain, self.start.options);
+        let width = (STREAMS / o.candidates).max(1);
+        let edits = self.each(contexts.len(), width, |model, i| {
+            let Prepared { index, context } = &contexts[i];
+            let edits: Vec<D::Edit> = step(journal, &edits_key(round, *index), || {
+                let drawn = self.edits_seed(round, *index);
+                let written = domain.write(model, policy, context, o.candidates, drawn)?;
+                self.meter
+                    .tell(journal, "writing", WRITING, "self-edits are written");
+                Ok(written)
+            })?;
+            self.meter.done(WRITING);
+            Ok(edits)
+        })?;
+        let practised = contexts.iter().zip(edits).map(|(c, edits)| {
+            Ok(Practised {
+                index: c.index,
+                context: &c.context,
+                before: self.before(c, Queries::Reward)?,
+                edits,
+            })
+        });
+        practised.collect()
+    }
+
+    fn edits_seed(&self, round: usize, context: usize) -> u64 {
+        seed(self.start.options.seed, Draw::Edits { round, context })
+    }
+
+    /// The context's candidates, trained and asked.
+    fn measured(&self, round: usize, context: &Practised<'_, D>) -> Result<(), Stop> {
+        let o = self.start.options;
+        let all: Vec<usize> = (0..context.edits.len()).collect();
+        let trials = if o.halving {
+            self.halved(round, context, &all)?
+        } else {
+            let whole = self.trials(round, context, &all, |_, _| Part::Whole, "")?;
+            whole.into_iter().map(|of| (of, false)).collect()
+        };
+        for (nth, (tried, dropped)) in trials.into_iter().enumerate() {
+            let trials: Vec<_> = tried.into_iter().map(|t| t.trial).collect();
+            let gain = Gain::of(&context.before, &trials);
+            self.told(round, context, nth, |mut candidate| {
+                candidate.reward = gain.reward(o.reward);
+                candidate.accuracy_gain = Some(gain.accuracy);
+                candidate.likelihood_gain = Some(gain.likelihood);
+                candidate.dropped = dropped;
+                candidate.seconds = trials.iter().map(|t| t.seconds).sum();
+                candidate.repeats = trials.iter().map(scoring::repeat).collect();
+                Ok(candidate)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The first part for all; the rest for the better half (the odd one stays).
+    fn halved(
+        &self,
+        round: usize,
+        context: &Practised<'_, D>,
+        all: &[usize],
+    ) -> Result<Vec<(Vec<Tried>, bool)>, Stop> {
+        let mut first = self.trials(round, context, all, |_, _| Part::First, ":first")?;
+        let reward = |tried: &[Tried]| {
+            let trials: Vec<_> = tried.iter().map(|t| t.trial.clone()).collect();
+            Gain::of(&context.before, &trials).reward(self.start.options.reward)
+        };
+        let rewards: Vec<f32> = first.iter().map(|t| reward(t)).collect();
+        let mut order = all.to_vec();
+        order.sort_by(|a, b| rewards[*b].total_cmp(&rewards[*a]));
+        order.truncate(all.len().div_ceil(2));
+        order.sort();
+        let domain = self.start.domain;
+        let more = |c: &usize| {
+            let training = domain.training(context.context, &context.edits[*c], 0);
+            training.is_some_and(|t| halves(t.update.epochs).1 > 0)
+        };
+        let longer: Vec<usize> = order.iter().copied().filter(more).collect();
+        let adapter = |c: usize, r: usize| Part::Rest(first[c][r].adapter.clone());
+        let rest = self.trials(round, context, &longer, adapter, "")?;
+        for (c, tried) in longer.into_iter().zip(rest) {
+            first[c] = tried;
+        }
+        let whole = first.into_iter().enumerate();
+        Ok(whole.map(|(c, t)| (t, !order.contains(&c))).collect())
+    }
+
+    /// Every repeat of these candidates: `[candidate][repeat]`.
+    fn trials(
+        &self,
+        round: usize,
+        context: &Practised<'_, D>,
+        candidates: &[usize],
+        part: impl Fn(usize, usize) -> Part,
+        suffix: &str,
+    ) -> Result<Vec<Vec<Tried>>, Stop> {
+        let o = self.start.options;
+        let mut trying = Vec::new();
+        for &candidate in candidates {
+            for repeat in 0..o.repeats {
+                let index = context.index;
+                let draw = Draw::Repeat {
+                    round,
+                    context: index,
+                    repeat,
+                };
+                let place = candidate_key(round, index, candidate);
+                trying.push(Trying {
+                    key: format!("{place}:repeat:{repeat}{suffix}"),
+                    context: context.context,
+                    edit: &context.edits[candidate],
+                    seed: seed(o.seed, draw),
+                    queries: Queries::Reward,
+                    before: &context.before,
+                    part: part(candidate, repeat),
+                });
+            }
+        }
+        let mut tried = self.try_all(trying)?.into_iter();
+        let of_one = |_| tried.by_ref().take(o.repeats).collect();
+        Ok(candidates.iter().map(of_one).collect())
+    }
+
+    /// The context's candidates, marked by the base.
+    fn marked(&self, round: usize, context: &Practised<'_, D>) -> Result<(), Stop> {
+        for (nth, edit) in context.edits.iter().enumerate() {
+            self.told(round, context, nth, |mut candidate| {
+                let clock = Instant::now();
+                let prompt = self.start.domain.rubric(context.context, edit);
+                let mark = self.one(|model| Ok(reward::rubric(model, &prompt)?))?;
+                candidate.reward = mark;
+                candidate.rubric = Some(mark);
+                candidate.seconds = clock.elapsed().as_secs_f32();
+                Ok(candidate)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The candidate, finished once and told once.
+    fn told(
+        &self,
+        round: usize,
+        context: &Practised<'_, D>,
+        nth: usize,
+        finish: impl FnOnce(Candidate) -> Result<Candidate, Stop>,
+    ) -> Result<(), Stop> {
+        let key = candidate_key(round, context.index, nth);
+        let tell = |c: &Candidate| {
+            let mut data = json!(c);
+            data["edit"] = json!(context.edits[nth]);
+            data
+        };
+        step_told(self.start.journal, &key, "candidate", tell, || {
+            finish(Candidate {
+                round,
+                context: context.index,
+                title: self.start.domain.title(context.context).to_owned(),
+                candidate: nth,
+                seed: self.edits_seed(round, context.index) + nth as u64,
+                reward: 0.0,
+                accuracy_gain: None,
+                likelihood_gain: None,
+                rubric: None,
+                dropped: false,
+                repeats: Vec::new(),
+                seconds: 0.0,
+            })
+        })
+        .map(drop)
+    }
+}

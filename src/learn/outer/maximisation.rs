@@ -1,0 +1,82 @@
+//! The M step: the policy is fine-tuned on the self-edits that were kept.
+
+use super::report::PolicyUpdate;
+use super::seeds::{Draw, seed};
+use super::{Prepared, Run, WRITING, edits_key};
+use crate::learn::domain::Domain;
+use crate::learn::journal::{Stop, step};
+use crate::learn::model::{Adapter, Training, TrainingText};
+use std::time::Instant;
+
+impl<D: Domain> Run<'_, D> {
+    /// M: the policy, fine-tuned on what was kept. `None`: nothing was.
+    pub(super) fn maximisation(
+        &self,
+        round: usize,
+        policy: Option<&Adapter>,
+        contexts: &[Prepared<D::Context>],
+        kept: &[(usize, usize)],
+    ) -> Result<Option<(Adapter, PolicyUpdate)>, Stop> {
+        if kept.is_empty() {
+            return Ok(None);
+        }
+        let key = format!("round:{round}:policy");
+        if let Some(kept) = self.start.shelf.kept(&key)? {
+            return Ok(Some(kept));
+        }
+        let clock = Instant::now();
+        self.meter.stage(format!("round {round}, the policy"));
+        let texts = self.lessons(round, contexts, kept)?;
+        let (sequences, drawn) = (
+            texts.len(),
+            seed(self.start.options.seed, Draw::Policy { round }),
+        );
+        let mut update = self.start.options.policy_training.update(drawn);
+        if let Some(before) = policy {
+            // What continues an adapter keeps its shape.
+            let shape = &before.0.config;
+            (update.rank, update.alpha) = (shape.rank, shape.alpha);
+        }
+        let training = Training {
+            texts,
+            update,
+            init: policy.cloned(),
+        };
+        let trained = self.train(vec![training])?.pop();
+        let trained = trained.expect("one adapter for one training");
+        self.meter.done(WRITING * contexts.len() as f32);
+        let about = PolicyUpdate {
+            seed: drawn,
+            sequences,
+            tokens: trained.tokens,
+            loss_first: trained.losses.first().copied(),
+            loss_last: trained.losses.last().copied(),
+            seconds: clock.elapsed().as_secs_f32(),
+        };
+        self.start.shelf.keep(&key, &trained.adapter, &about)?;
+        Ok(Some((trained.adapter, about)))
+    }
+
+    fn lessons(
+        &self,
+        round: usize,
+        contexts: &[Prepared<D::Context>],
+        kept: &[(usize, usize)],
+    ) -> Result<Vec<TrainingText>, Stop> {
+        let mut texts = Vec::new();
+        for context in contexts {
+            let of_it = kept.iter().filter(|(c, _)| *c == context.index);
+            let written = || Err(Stop::Journal("kept self-edits were never written".into()));
+            let edits: Vec<D::Edit> = step(
+                self.start.journal,
+                &edits_key(round, context.index),
+                written,
+            )?;
+            for (_, candidate) in of_it {
+                let edit = &edits[*candidate];
+                texts.extend(self.start.domain.lesson(&context.context, edit));
+            }
+        }
+        Ok(texts)
+    }
+}

@@ -1,0 +1,328 @@
+//! The outer loop (SEAL §3.1, ReST-EM): a policy learns to write self-edits that teach better.
+//!
+//! ```text
+//! for each round:
+//!     E   for contexts drawn by seed: the policy writes k self-edits each;
+//!         on each an adapter is trained and asked; what it gained is the reward
+//!     M   the policy is fine-tuned on (prompt → self-edit) for those that are kept
+//!     the policy is scored on contexts set aside, and published with the score
+//! ```
+//!
+//! Against the paper's code: candidates are trained on the base, where they are served from, not on the
+//! policy; the policy stays an adapter and is not merged; several candidates share a batch; a context
+//! whose best reward is not positive teaches nothing; and each context's candidates train from the same
+//! seeds.
+//!
+//! Everything finished is a step of the journal, so a killed run goes on and repeats no candidate; every
+//! draw has a [seed](seeds) of its own.
+
+mod expectation;
+mod maximisation;
+mod meter;
+pub mod options;
+pub mod report;
+pub mod reward;
+mod scoring;
+pub mod seeds;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod toy;
+mod trials;
+mod workers;
+
+use super::domain::{Domain, Queries};
+use super::journal::{Journal, Stop, step, step_told};
+use super::knowledge::closed_book::Answer;
+use super::model::{Adapter, Model};
+use crate::pool::tasks::TaskQueue;
+use meter::Meter;
+use options::{Keep, OuterOptions, Reward};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use report::{Candidate, HeldOut, PolicyUpdate, Report, Round};
+use seeds::{Draw, seed};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Instant;
+use workers::Held;
+
+/// Where the policy is kept between rounds.
+pub trait Shelf: Sync {
+    /// Keeps the adapter with what is known of its training; durable when this returns.
+    fn keep(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), Stop>;
+    /// What an earlier life kept.
+    fn kept(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, Stop>;
+    /// Makes it the next version; gives its number. Asked again for the same round it may give the
+    /// version that it made then.
+    fn publish(&self, policy: &Adapter, round: &Round) -> Result<u64, Stop>;
+}
+
+/// What a run starts from.
+pub struct Start<'a, D: Domain> {
+    /// Writes, is fine-tuned, scores, and measures candidates as the first worker.
+    pub model: &'a dyn Model,
+    /// Engines of the same base that measure candidates beside it.
+    pub others: &'a [&'a dyn Model],
+    /// What the workers share out, in a group of this run's own.
+    pub tasks: &'a dyn TaskQueue,
+    pub group: &'a str,
+    pub domain: &'a D,
+    pub contexts: &'a [D::Context],
+    pub options: &'a OuterOptions,
+    /// `None`: the base writes.
+    pub policy: Option<Adapter>,
+    pub journal: &'a dyn Journal,
+    pub shelf: &'a dyn Shelf,
+}
+
+/// The trained policy (`None`: nothing was ever kept), and how it came to be.
+pub struct Outcome {
+    pub report: Report,
+    pub policy: Option<Adapter>,
+    /// The number each round's policy was published under.
+    pub versions: Vec<Option<u64>>,
+}
+
+pub fn run<D: Domain>(start: &Start<'_, D>) -> Result<Outcome, Stop> {
+    let run = Run::new(start);
+    let mut unusable = Vec::new();
+    let (order, practised) = run.draw();
+    let held_out = run.set_aside(order, &mut unusable)?;
+    let mut policy = start.policy.clone();
+    let mut score = run.score(0, policy.as_ref(), &held_out)?;
+    let mut report = Report {
+        held_out_contexts: held_out.iter().map(|c| c.index).collect(),
+        unusable_contexts: unusable,
+        before: score.clone(),
+        rounds: Vec::new(),
+    };
+    let mut versions = Vec::new();
+    for nth in 1..=start.options.rounds {
+        let clock = Instant::now();
+        let contexts = run.contexts_of(nth, &practised, &mut report.unusable_contexts)?;
+        let candidates = run.expectation(nth, policy.as_ref(), &contexts)?;
+        let kept = keep(&candidates, start.options.keep);
+        let taught = run.maximisation(nth, policy.as_ref(), &contexts, &kept)?;
+        if let Some((taught, _)) = &taught {
+            policy = Some(taught.clone());
+            score = run.score(nth, policy.as_ref(), &held_out)?;
+        }
+        let told = taught.is_some();
+        let update = taught.map(|(_, update)| update);
+        let round = run.summary(nth, candidates, kept, update, score.clone(), clock);
+        let (round, version) = run.publish(policy.as_ref().filter(|_| told), round)?;
+        versions.push(version);
+        report.rounds.push(round);
+    }
+    Ok(Outcome {
+        report,
+        policy,
+        versions,
+    })
+}
+
+struct Run<'a, D: Domain> {
+    start: &'a Start<'a, D>,
+    /// The worker's.
+    model: &'a dyn Model,
+    meter: Arc<Meter>,
+    /// The task that this worker holds.
+    held: Option<Held>,
+}
+
+/// A context whose queries are fixed.
+struct Prepared<C> {
+    index: usize,
+    context: C,
+}
+
+/// Sequences generated at once while self-edits are written.
+const STREAMS: usize = 16;
+/// What counts as a trial besides trials: a context's writing, a kept self-edit's lesson.
+const WRITING: f32 = 0.5;
+
+impl<'a, D: Domain> Run<'a, D> {
+    fn new(start: &'a Start<'a, D>) -> Self {
+        let o = start.options;
+        let practised = o.contexts_per_round.min(start.contexts.len()) as f32;
+        let trained = match o.reward {
+            Reward::Rubric => 0.0,
+            _ => (o.candidates * o.repeats) as f32,
+        };
+        let rounds = o.rounds as f32;
+        let scored = (rounds + 1.0) * o.held_out as f32 * (1.0 + WRITING);
+        Run {
+            start,
+            model: start.model,
+            meter: Arc::new(Meter::new(
+                rounds * practised * (trained + 2.0 * WRITING) + scored,
+            )),
+            held: None,
+        }
+    }
+
+    /// Which contexts are set aside, and the others in the order in which they are practised on.
+    fn draw(&self) -> (Vec<usize>, Vec<usize>) {
+        let mut order: Vec<usize> = (0..self.start.contexts.len()).collect();
+        let drawn = seed(self.start.options.seed, Draw::Order);
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(drawn));
+        let practised = order.split_off(self.start.options.held_out.min(order.len()));
+        (order, practised)
+    }
+
+    fn set_aside(
+        &self,
+        drawn: Vec<usize>,
+        unusable: &mut Vec<usize>,
+    ) -> Result<Vec<Prepared<D::Context>>, Stop> {
+        let mut held_out = Vec::new();
+        for index in drawn {
+            let prepared = self.prepare(index)?;
+            match self.before(&prepared, Queries::Report)?.is_empty() {
+                false => held_out.push(prepared),
+                true => unusable.push(index),
+            }
+        }
+        Ok(held_out)
+    }
+
+    /// The round's contexts: the next ones in the order, from its start again when it ends.
+    fn contexts_of(
+        &self,
+        round: usize,
+        order: &[usize],
+        unusable: &mut Vec<usize>,
+    ) -> Result<Vec<Prepared<D::Context>>, Stop> {
+        let wanted = self.start.options.contexts_per_round;
+        let first = (round - 1) * wanted;
+        let mut contexts = Vec::new();
+        for nth in 0..order.len() {
+            let index = order[(first + nth) % order.len()];
+            if contexts.len() == wanted {
+                break;
+            }
+            self.meter.stage(format!("round {round}"));
+            let prepared = self.prepare(index)?;
+            match self.before(&prepared, Queries::Reward)?.is_empty() {
+                false => contexts.push(prepared),
+                true if unusable.contains(&index) => {}
+                true => unusable.push(index),
+            }
+        }
+        Ok(contexts)
+    }
+
+    fn prepare(&self, index: usize) -> Result<Prepared<D::Context>, Stop> {
+        let Start {
+            domain, contexts, ..
+        } = self.start;
+        let context = step(self.start.journal, &format!("context:{index}"), || {
+            let drawn = seed(self.start.options.seed, Draw::Questions { context: index });
+            self.one(|model| Ok(domain.prepare(model, &contexts[index], drawn)?))
+        })?;
+        Ok(Prepared { index, context })
+    }
+
+    /// What the base answers.
+    fn before(&self, of: &Prepared<D::Context>, queries: Queries) -> Result<Vec<Answer>, Stop> {
+        let key = format!("context:{}:before:{queries:?}", of.index);
+        step(self.start.journal, &key, || {
+            let domain = self.start.domain;
+            self.one(|model| Ok(domain.ask(model, None, &of.context, queries)?))
+        })
+    }
+
+    fn one<T: Send>(
+        &self,
+        work: impl Fn(super::model::Interruptible<'_>) -> Result<T, Stop> + Sync,
+    ) -> Result<T, Stop> {
+        let mut all = self.each(1, 1, |model, _| work(model))?;
+        Ok(all.pop().expect("one was asked for"))
+    }
+
+    fn summary(
+        &self,
+        round: usize,
+        candidates: Vec<Candidate>,
+        kept: Vec<(usize, usize)>,
+        policy: Option<PolicyUpdate>,
+        held_out: Option<HeldOut>,
+        clock: Instant,
+    ) -> Round {
+        let by_context = by_context(&candidates);
+        let mean = |v: &[f32]| v.iter().sum::<f32>() / v.len().max(1) as f32;
+        let rewards: Vec<f32> = candidates.iter().map(|c| c.reward).collect();
+        let best = by_context.iter().map(|of| {
+            let rewards = of.iter().map(|c| c.reward);
+            rewards.fold(f32::MIN, f32::max)
+        });
+        Round {
+            round,
+            reward_kind: self.start.options.reward,
+            contexts: by_context.iter().map(|of| of[0].context).collect(),
+            reward: mean(&rewards),
+            best_reward: mean(&best.collect::<Vec<_>>()),
+            reliability: scoring::reliability_of(&by_context, self.start.options.reward),
+            kept,
+            policy,
+            held_out,
+            candidates,
+            seconds: clock.elapsed().as_secs_f32(),
+        }
+    }
+
+    /// Publishes a policy that was taught, and tells how the round went: as it was in the life that
+    /// finished it.
+    fn publish(
+        &self,
+        policy: Option<&Adapter>,
+        round: Round,
+    ) -> Result<(Round, Option<u64>), Stop> {
+        let key = format!("round:{}:told", round.round);
+        let tell = |(round, version): &(Round, Option<u64>)| {
+            let mut data = json!(round);
+            data["candidates"] = json!(round.candidates.len());
+            data["version"] = json!(version);
+            data
+        };
+        step_told(self.start.journal, &key, "round", tell, || {
+            let publish = |policy| self.start.shelf.publish(policy, &round);
+            let version = policy.map(publish).transpose()?;
+            Ok((round, version))
+        })
+    }
+}
+
+/// (context, candidate) of those whose reward is positive: the best of each context, or all.
+fn keep(candidates: &[Candidate], rule: Keep) -> Vec<(usize, usize)> {
+    let mut kept = Vec::new();
+    for of_context in by_context(candidates) {
+        let mut positive: Vec<&Candidate> = of_context
+            .into_iter()
+            .filter(|c| c.reward > 0.0 && !c.dropped)
+            .collect();
+        if rule == Keep::Best {
+            // The first of equals.
+            positive.sort_by(|a, b| b.reward.total_cmp(&a.reward));
+            positive.truncate(1);
+        }
+        kept.extend(positive.iter().map(|c| (c.context, c.candidate)));
+    }
+    kept
+}
+
+/// Candidates come context by context.
+fn by_context(candidates: &[Candidate]) -> Vec<Vec<&Candidate>> {
+    let of_one = candidates.chunk_by(|a, b| a.context == b.context);
+    of_one.map(|c| c.iter().collect()).collect()
+}
+
+fn edits_key(round: usize, context: usize) -> String {
+    format!("round:{round}:context:{context}:edits")
+}
+
+fn candidate_key(round: usize, context: usize, candidate: usize) -> String {
+    format!("round:{round}:context:{context}:candidate:{candidate}")
+}

@@ -1,0 +1,206 @@
+//! The knobs of the outer loop, whatever the domain, and its two presets.
+
+use crate::learn::options::{InnerOptions, OptionError, merge, within};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// Two rounds in about an hour on two cores with the default model.
+    #[default]
+    Default,
+    /// The paper's settings: 750 trainings a round.
+    Paper,
+}
+
+/// Which self-edits of a context the policy learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// The one of highest reward, where that is positive.
+    Best,
+    /// All whose reward is positive.
+    AllPositive,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reward {
+    /// Share of the queries answered right, after less before (the paper's).
+    Accuracy,
+    /// Log-likelihood of the gold answers (nats a token), after less before.
+    Likelihood,
+    /// Accuracy; among equals, likelihood.
+    Combined,
+    /// The base's own mark of the notes, 0 to 1; nothing is trained (the paper's cheap proxy).
+    Rubric,
+}
+
+impl Reward {
+    pub const ALL: [Reward; 4] = [
+        Reward::Accuracy,
+        Reward::Likelihood,
+        Reward::Combined,
+        Reward::Rubric,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Reward::Accuracy => "accuracy",
+            Reward::Likelihood => "likelihood",
+            Reward::Combined => "combined",
+            Reward::Rubric => "rubric",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OuterOptions {
+    /// 1 to 100.
+    pub rounds: usize,
+    /// Contexts practised on in a round; all, where there are fewer. 1 to 10,000.
+    pub contexts_per_round: usize,
+    /// Self-edits written for a context. 1 to 16.
+    pub candidates: usize,
+    /// Trainings of each candidate, from different seeds; its reward is their mean. 1 to 16.
+    pub repeats: usize,
+    pub keep: Keep,
+    pub reward: Reward,
+    /// First a part of the epochs for all candidates of a context; only the better half is trained on.
+    pub halving: bool,
+    /// Contexts set aside, on which the policy is scored before the first round and after each. 0: none.
+    pub held_out: usize,
+    /// Candidates trained together in one batch, which costs memory, never changes a result. 1 to 16.
+    pub pack: usize,
+    /// The policy's fine-tuning after each round.
+    pub policy_training: InnerOptions,
+    /// Everything that is drawn is drawn from this.
+    pub seed: u64,
+}
+
+impl OuterOptions {
+    pub fn preset(preset: Preset) -> Self {
+        match preset {
+            // The budget, with the default model at 100 trained tokens a second (two cores without
+            // AVX-512): a SQuAD passage with its notes has about 450 tokens, five epochs of it 2,250, so
+            // a candidate takes 25 s with its questions. 2 rounds of 40 candidates: 33 min; three
+            // scorings of 8 held-out contexts: 10 min; writing and fine-tuning: 7 min.
+            Preset::Default => OuterOptions {
+                rounds: 2,
+                contexts_per_round: 10,
+                candidates: 4,
+                repeats: 1,
+                keep: Keep::Best,
+                reward: Reward::Combined,
+                halving: false,
+                held_out: 8,
+                pack: 4,
+                // Ten kept self-edits in batches of ten would be two steps; so small ones.
+                policy_training: InnerOptions {
+                    rank: 64,
+                    alpha: 128.0,
+                    learning_rate: 3e-4,
+                    epochs: 2,
+                    batch_size: 1,
+                },
+                seed: 0,
+            },
+            Preset::Paper => OuterOptions {
+                rounds: 2,
+                contexts_per_round: 50,
+                candidates: 5,
+                repeats: 3,
+                keep: Keep::Best,
+                reward: Reward::Accuracy,
+                halving: false,
+                held_out: 50,
+                pack: 5,
+                policy_training: InnerOptions {
+                    rank: 64,
+                    alpha: 128.0,
+                    learning_rate: 3e-4,
+                    epochs: 2,
+                    batch_size: 10,
+                },
+                seed: 0,
+            },
+        }
+    }
+
+    /// The preset with these fields laid over it, to be read as [`OuterOptions`].
+    pub fn merged(preset: Preset, over: &Value) -> Value {
+        let mut merged = serde_json::to_value(Self::preset(preset)).expect("plain data");
+        merge(&mut merged, over);
+        merged
+    }
+
+    pub fn validate(&self) -> Result<(), OptionError> {
+        within("rounds", self.rounds as f64, 1.0, 100.0)?;
+        within(
+            "contexts_per_round",
+            self.contexts_per_round as f64,
+            1.0,
+            1e4,
+        )?;
+        within("candidates", self.candidates as f64, 1.0, 16.0)?;
+        within("repeats", self.repeats as f64, 1.0, 16.0)?;
+        within("held_out", self.held_out as f64, 0.0, 1e4)?;
+        within("pack", self.pack as f64, 1.0, 16.0)?;
+        self.policy_training.validate("policy_training")?;
+        let refuse = |field: &str, reason: &str| {
+            Err(OptionError {
+                field: field.into(),
+                reason: reason.into(),
+            })
+        };
+        match self.reward {
+            Reward::Rubric if self.keep == Keep::AllPositive => refuse(
+                "keep",
+                "every mark of a rubric is positive, so all would be kept; keep `best`",
+            ),
+            Reward::Rubric if self.halving => refuse(
+                "halving",
+                "a rubric trains nothing, so there is nothing to halve",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_valid_and_the_papers_is_the_papers() {
+        OuterOptions::preset(Preset::Default).validate().unwrap();
+        let paper = OuterOptions::preset(Preset::Paper);
+        paper.validate().unwrap();
+        assert_eq!(
+            (
+                paper.rounds,
+                paper.contexts_per_round,
+                paper.candidates,
+                paper.repeats
+            ),
+            (2, 50, 5, 3)
+        );
+        let policy = &paper.policy_training;
+        assert_eq!((policy.rank, policy.epochs, policy.batch_size), (64, 2, 10));
+    }
+
+    #[test]
+    fn a_rubric_cannot_be_halved_or_kept_by_its_sign() {
+        let mut options = OuterOptions::preset(Preset::Default);
+        options.reward = Reward::Rubric;
+        options.validate().unwrap();
+        options.halving = true;
+        assert_eq!(options.validate().unwrap_err().field, "halving");
+        options.halving = false;
+        options.keep = Keep::AllPositive;
+        assert_eq!(options.validate().unwrap_err().field, "keep");
+    }
+}

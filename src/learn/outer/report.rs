@@ -1,0 +1,122 @@
+//! What a run of the outer loop did: remembered, told, and given back at its end.
+
+use super::options::Reward;
+use crate::learn::knowledge::closed_book::Answer;
+use crate::learn::stats::Estimate;
+use serde::{Deserialize, Serialize};
+
+/// One training of one candidate, and the queries asked of its result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    pub seed: u64,
+    pub epochs: usize,
+    pub answers: Vec<Answer>,
+    /// Tokens trained on.
+    pub tokens: usize,
+    /// Its share of the time its pack took, training and asking.
+    pub seconds: f32,
+    /// Of the last optimizer step.
+    pub loss: Option<f32>,
+}
+
+/// One sampled self-edit with all that its reward is computed from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub round: usize,
+    pub context: usize,
+    pub title: String,
+    pub candidate: usize,
+    /// The self-edit's; its trials have their own.
+    pub seed: u64,
+    /// What the run keeps by.
+    pub reward: f32,
+    pub accuracy_gain: Option<f32>,
+    pub likelihood_gain: Option<f32>,
+    /// The base's mark, 0 to 1.
+    pub rubric: Option<f32>,
+    /// Dropped half-way by successive halving: its reward is that of the first part.
+    pub dropped: bool,
+    /// Each training from its own seed: (seed, right answers, mean log-likelihood).
+    pub repeats: Vec<Repeat>,
+    pub seconds: f32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Repeat {
+    pub seed: u64,
+    pub epochs: usize,
+    pub right: usize,
+    pub queries: usize,
+    pub logprob: f32,
+}
+
+/// The policy on contexts it never practised on: what is gained by learning from what it writes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeldOut {
+    /// Mean gain in accuracy; the interval by resampling contexts.
+    pub gain: Estimate,
+    pub accuracy_before: f32,
+    pub accuracy_after: f32,
+    /// Nats a token.
+    pub likelihood_gain: f32,
+    pub contexts: usize,
+    pub seconds: f32,
+    /// Every number of it: (context, seed, right before, right after, queries).
+    pub scores: Vec<HeldOutScore>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeldOutScore {
+    pub context: usize,
+    pub title: String,
+    pub seed: u64,
+    pub before: usize,
+    pub after: usize,
+    pub queries: usize,
+    pub likelihood_gain: f32,
+}
+
+/// One round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Round {
+    /// From 1.
+    pub round: usize,
+    pub reward_kind: Reward,
+    pub contexts: Vec<usize>,
+    /// Mean reward of all candidates, and of the best of each context.
+    pub reward: f32,
+    pub best_reward: f32,
+    /// Share of the rewards' variance, within a context, that is between candidates (one repeat's
+    /// reliability); needs two repeats.
+    pub reliability: Option<f32>,
+    pub candidates: Vec<Candidate>,
+    /// (context, candidate) of those that the policy learned.
+    pub kept: Vec<(usize, usize)>,
+    pub policy: Option<PolicyUpdate>,
+    pub held_out: Option<HeldOut>,
+    pub seconds: f32,
+}
+
+/// The policy's fine-tuning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PolicyUpdate {
+    pub seed: u64,
+    pub sequences: usize,
+    pub tokens: usize,
+    /// Of the first and last optimizer step.
+    pub loss_first: Option<f32>,
+    pub loss_last: Option<f32>,
+    pub seconds: f32,
+}
+
+/// The whole run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Contexts set aside.
+    pub held_out_contexts: Vec<usize>,
+    /// Contexts that nothing could be asked about.
+    pub unusable_contexts: Vec<usize>,
+    /// The policy as it was at the start.
+    pub before: Option<HeldOut>,
+    pub rounds: Vec<Round>,
+}

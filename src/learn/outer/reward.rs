@@ -1,0 +1,170 @@
+//! From answers to a reward, and how far a reward can be trusted.
+
+use super::options::Reward;
+use super::report::Trial;
+use crate::learn::knowledge::closed_book::{Answer, accuracy, mean_logprob};
+use crate::learn::model::{Interruptible, ModelError, Prompt};
+
+/// What learning from a self-edit gained, mean over its trials.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gain {
+    pub accuracy: f32,
+    /// Nats a token.
+    pub likelihood: f32,
+    /// The smallest step that `accuracy` can make.
+    step: f32,
+}
+
+impl Gain {
+    /// `step`: the smallest that accuracy can make.
+    pub fn new(accuracy: f32, likelihood: f32, step: f32) -> Self {
+        Gain {
+            accuracy,
+            likelihood,
+            step,
+        }
+    }
+
+    /// Every trial answered the queries of `before`.
+    pub fn of(before: &[Answer], trials: &[Trial]) -> Self {
+        let n = trials.len().max(1) as f32;
+        let mean = |of: fn(&[Answer]) -> f32| {
+            trials.iter().map(|t| of(&t.answers)).sum::<f32>() / n - of(before)
+        };
+        let step = 1.0 / (before.len().max(1) as f32 * n);
+        Gain::new(mean(accuracy), mean(mean_logprob), step)
+    }
+
+    /// As the kind counts it. Combined: accuracy, and a part of its smallest step by likelihood, so
+    /// that likelihood decides among equals and never against accuracy.
+    pub fn reward(&self, kind: Reward) -> f32 {
+        match kind {
+            Reward::Accuracy => self.accuracy,
+            Reward::Likelihood => self.likelihood,
+            Reward::Combined => self.accuracy + 0.49 * self.step * self.likelihood.tanh(),
+            Reward::Rubric => 0.0,
+        }
+    }
+}
+
+/// The expected mark (0 to 1), by the likelihoods of the five digits: finer than the one digit that a
+/// small model would say, and without chance.
+pub fn rubric(model: Interruptible<'_>, prompt: &Prompt) -> Result<f32, ModelError> {
+    let items: Vec<(Prompt, String)> = (1..=5).map(|m| (prompt.clone(), m.to_string())).collect();
+    let logprobs = model.likelihood(&items, None)?;
+    let most = logprobs.iter().copied().fold(f32::MIN, f32::max);
+    let weights: Vec<f32> = logprobs.iter().map(|l| (l - most).exp()).collect();
+    let sum: f32 = weights.iter().sum();
+    let marks = weights.iter().zip(0..).map(|(w, m)| w * m as f32 / 4.0);
+    Ok(marks.sum::<f32>() / sum)
+}
+
+/// How much of what is measured belongs to the candidate: a one-way analysis of variance with random
+/// effects within contexts, pooled over them (Shrout and Fleiss 1979, case 1).
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Reliability {
+    /// ICC(1,1): share of the variance between candidates of one context, of a single measurement.
+    pub single: f32,
+    /// ICC(1,k): the same of the mean over the repeats.
+    pub mean: f32,
+    pub contexts: usize,
+    pub candidates: usize,
+    pub repeats: usize,
+}
+
+/// `rewards[context][candidate][repeat]`. `None` without two candidates in a context, two repeats of
+/// each and any variance.
+pub fn reliability(rewards: &[Vec<Vec<f32>>]) -> Option<Reliability> {
+    let repeats = rewards.iter().flatten().map(Vec::len).min()?;
+    let mean = |v: &[f32]| v.iter().sum::<f32>() / v.len() as f32;
+    let (mut between, mut within) = ((0.0, 0), (0.0, 0));
+    for context in rewards {
+        let means: Vec<f32> = context.iter().map(|c| mean(&c[..repeats])).collect();
+        let middle = mean(&means);
+        for (candidate, own) in context.iter().zip(&means) {
+            between.0 += repeats as f32 * (own - middle).powi(2);
+            within.0 += candidate[..repeats]
+                .iter()
+                .map(|x| (x - own).powi(2))
+                .sum::<f32>();
+        }
+        between.1 += context.len().saturating_sub(1);
+        within.1 += context.len() * repeats.saturating_sub(1);
+    }
+    if between.1 == 0 || within.1 == 0 {
+        return None;
+    }
+    let (msb, msw) = (between.0 / between.1 as f32, within.0 / within.1 as f32);
+    let total = msb + (repeats - 1) as f32 * msw;
+    (total > 0.0 && msb > 0.0).then(|| Reliability {
+        single: (msb - msw) / total,
+        mean: (msb - msw) / msb,
+        contexts: rewards.len(),
+        candidates: rewards.iter().map(Vec::len).sum(),
+        repeats,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(right: usize, of: usize, logprob: f32) -> Vec<Answer> {
+        let answer = |i| Answer {
+            answer: String::new(),
+            correct: i < right,
+            logprob,
+        };
+        (0..of).map(answer).collect()
+    }
+
+    fn gain(right: usize, logprob: f32) -> Gain {
+        let trial = Trial {
+            seed: 0,
+            epochs: 1,
+            answers: answers(right, 5, logprob),
+            tokens: 0,
+            seconds: 0.0,
+            loss: None,
+        };
+        Gain::of(&answers(1, 5, -3.0), &[trial])
+    }
+
+    #[test]
+    fn likelihood_decides_among_equals_and_never_against_accuracy() {
+        let combined = |right, logprob| gain(right, logprob).reward(Reward::Combined);
+        assert!(combined(2, -1.0) > combined(2, -2.0));
+        assert!(combined(3, -9.0) > combined(2, -0.1));
+        assert!(combined(1, -1.0) > 0.0);
+        assert!(combined(1, -4.0) < 0.0);
+        assert!(combined(0, -0.1) < 0.0);
+        assert!((gain(3, 0.0).reward(Reward::Accuracy) - 0.4).abs() < 1e-6);
+        assert_eq!(gain(3, -1.0).reward(Reward::Likelihood), 2.0);
+    }
+
+    #[test]
+    fn reliability_by_hand() {
+        // Candidates 1 and 3 apart by 2, each measured at ±1: MSB = 4, MSW = 2.
+        let rewards = vec![vec![vec![0.0, 2.0], vec![2.0, 4.0]]];
+        let r = reliability(&rewards).unwrap();
+        assert!((r.single - 2.0 / 6.0).abs() < 1e-6, "{r:?}");
+        assert!((r.mean - 0.5).abs() < 1e-6);
+        // A difference between contexts is none between candidates.
+        let apart = vec![
+            vec![vec![0.0, 2.0], vec![2.0, 4.0]],
+            vec![vec![100.0, 102.0], vec![102.0, 104.0]],
+        ];
+        assert!((reliability(&apart).unwrap().single - 2.0 / 6.0).abs() < 1e-4);
+        let certain = vec![vec![vec![1.0, 1.0], vec![2.0, 2.0]]];
+        assert_eq!(reliability(&certain).unwrap().single, 1.0);
+    }
+
+    #[test]
+    fn nothing_is_said_of_single_measurements() {
+        assert_eq!(reliability(&[vec![vec![1.0], vec![2.0]]]), None);
+        assert_eq!(reliability(&[vec![vec![1.0, 2.0]]]), None);
+        assert_eq!(reliability(&[]), None);
+        let all_equal = vec![vec![vec![0.0, 0.0], vec![0.0, 0.0]]];
+        assert_eq!(reliability(&all_equal), None);
+    }
+}

@@ -1,0 +1,164 @@
+//! The policy's score on contexts set aside, and the figures of a round.
+
+use super::options::Reward;
+use super::report::{Candidate, HeldOut, HeldOutScore, Repeat, Trial};
+use super::reward::reliability;
+use super::seeds::{Draw, seed};
+use super::trials::{Part, Trying};
+use super::{Prepared, Run, WRITING};
+use crate::learn::domain::{Domain, Queries};
+use crate::learn::journal::{Stop, step, step_told};
+use crate::learn::knowledge::closed_book::{Answer, accuracy, mean_logprob};
+use crate::learn::model::Adapter;
+use crate::learn::stats::estimate;
+use serde_json::json;
+use std::time::Instant;
+
+impl<D: Domain> Run<'_, D> {
+    /// One self-edit of every held-out context, learned and asked. The seeds are the same whatever the
+    /// round, so that only the policy differs. `None` without held-out contexts.
+    pub(super) fn score(
+        &self,
+        round: usize,
+        policy: Option<&Adapter>,
+        held_out: &[Prepared<D::Context>],
+    ) -> Result<Option<HeldOut>, Stop> {
+        if held_out.is_empty() {
+            return Ok(None);
+        }
+        let tell = |h: &HeldOut| {
+            let mut data = json!(h);
+            data["round"] = json!(round);
+            data
+        };
+        let key = format!("held_out:{round}");
+        step_told(self.start.journal, &key, "held_out", tell, || {
+            self.score_now(round, policy, held_out)
+        })
+        .map(Some)
+    }
+
+    fn score_now(
+        &self,
+        round: usize,
+        policy: Option<&Adapter>,
+        held_out: &[Prepared<D::Context>],
+    ) -> Result<HeldOut, Stop> {
+        let clock = Instant::now();
+        self.meter.stage(match round {
+            0 => "held-out contexts, before".to_owned(),
+            _ => format!("held-out contexts, after round {round}"),
+        });
+        let (journal, domain) = (self.start.journal, self.start.domain);
+        let drawn = |context| seed(self.start.options.seed, Draw::HeldOut { context });
+        let place = |index: usize| format!("held_out:{round}:context:{index}");
+        let edits = self.each(held_out.len(), super::STREAMS, |model, i| {
+            let Prepared { index, context } = &held_out[i];
+            let edits: Vec<D::Edit> = step(journal, &format!("{}:edit", place(*index)), || {
+                Ok(domain.write(model, policy, context, 1, drawn(*index))?)
+            })?;
+            self.meter.done(WRITING);
+            Ok(edits)
+        })?;
+        let before: Vec<Vec<Answer>> = held_out
+            .iter()
+            .map(|c| self.before(c, Queries::Report))
+            .collect::<Result<_, _>>()?;
+        let trying = held_out.iter().zip(&edits).zip(&before);
+        let trying = trying.filter_map(|((prepared, edits), before)| {
+            Some(Trying {
+                key: place(prepared.index),
+                context: &prepared.context,
+                edit: edits.first()?,
+                seed: drawn(prepared.index),
+                queries: Queries::Report,
+                before,
+                part: Part::Whole,
+            })
+        });
+        let tried = self.try_all(trying.collect())?;
+        let scored = held_out.iter().zip(&edits).zip(&before);
+        let scored = scored.filter(|((_, edits), _)| !edits.is_empty());
+        let rows: Vec<Row> = scored
+            .zip(&tried)
+            .map(|(((prepared, _), before), tried)| {
+                let after = &tried.trial.answers;
+                let title = domain.title(&prepared.context);
+                let score = HeldOutScore {
+                    context: prepared.index,
+                    title: title.to_owned(),
+                    seed: tried.trial.seed,
+                    before: right(before),
+                    after: right(after),
+                    queries: before.len(),
+                    likelihood_gain: mean_logprob(after) - mean_logprob(before),
+                };
+                let gains = before.iter().zip(after);
+                let gains = gains.map(|(b, a)| a.correct as u8 as f32 - b.correct as u8 as f32);
+                Row {
+                    score,
+                    gains: gains.collect(),
+                    before: accuracy(before),
+                    after: accuracy(after),
+                }
+            })
+            .collect();
+        let mean =
+            |of: fn(&Row) -> f32| rows.iter().map(of).sum::<f32>() / rows.len().max(1) as f32;
+        let clusters: Vec<Vec<f32>> = rows.iter().map(|r| r.gains.clone()).collect();
+        Ok(HeldOut {
+            gain: estimate(&clusters),
+            accuracy_before: mean(|r| r.before),
+            accuracy_after: mean(|r| r.after),
+            likelihood_gain: mean(|r| r.score.likelihood_gain),
+            contexts: rows.len(),
+            seconds: clock.elapsed().as_secs_f32(),
+            scores: rows.into_iter().map(|r| r.score).collect(),
+        })
+    }
+}
+
+/// A held-out context, scored.
+struct Row {
+    score: HeldOutScore,
+    /// Of each query.
+    gains: Vec<f32>,
+    before: f32,
+    after: f32,
+}
+
+pub(super) fn repeat(trial: &Trial) -> Repeat {
+    Repeat {
+        seed: trial.seed,
+        epochs: trial.epochs,
+        right: right(&trial.answers),
+        queries: trial.answers.len(),
+        logprob: mean_logprob(&trial.answers),
+    }
+}
+
+/// Of the whole candidates' rewards, repeat by repeat.
+pub(super) fn reliability_of(by_context: &[Vec<&Candidate>], kind: Reward) -> Option<f32> {
+    let of_repeat = |r: &Repeat| {
+        let accuracy = r.right as f32 / r.queries.max(1) as f32;
+        match kind {
+            Reward::Likelihood => r.logprob,
+            Reward::Combined => accuracy + 0.49 * r.logprob.tanh() / r.queries.max(1) as f32,
+            Reward::Accuracy | Reward::Rubric => accuracy,
+        }
+    };
+    let rewards: Vec<Vec<Vec<f32>>> = by_context
+        .iter()
+        .map(|of| {
+            let whole = of.iter().filter(|c| !c.dropped && !c.repeats.is_empty());
+            whole
+                .map(|c| c.repeats.iter().map(of_repeat).collect())
+                .collect()
+        })
+        .collect();
+    reliability(&rewards).map(|r| r.single)
+}
+
+fn right(answers: &[Answer]) -> usize {
+    answers.iter().filter(|a| a.correct).count()
+}

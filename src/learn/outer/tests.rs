@@ -1,0 +1,416 @@
+//! The loop's control flow, on a toy domain.
+
+use super::options::{Keep, OuterOptions, Preset, Reward};
+use super::report::{Candidate, Report};
+use super::toy::{Broken, Counting, Memory, Toy, adapter};
+use super::{Outcome, Start, keep, run};
+use crate::learn::domain::Domain;
+use crate::learn::journal::Stop;
+use crate::learn::model::Interruptible;
+use crate::pool::tasks::MemoryTasks;
+use serde_json::{Value, json};
+
+fn options(change: impl FnOnce(&mut OuterOptions)) -> OuterOptions {
+    let mut options = OuterOptions {
+        contexts_per_round: 3,
+        candidates: 4,
+        repeats: 2,
+        reward: Reward::Accuracy,
+        held_out: 2,
+        pack: 3,
+        seed: 7,
+        ..OuterOptions::preset(Preset::Default)
+    };
+    change(&mut options);
+    options
+}
+
+fn contexts() -> Vec<String> {
+    (0..8).map(|i| format!("context {i}")).collect()
+}
+
+fn practise(
+    model: &Counting,
+    memory: &Memory,
+    contexts: &[String],
+    options: &OuterOptions,
+) -> Result<Outcome, Stop> {
+    run(&Start {
+        model,
+        others: &[],
+        tasks: &MemoryTasks::default(),
+        group: "run",
+        domain: &Toy,
+        contexts,
+        options,
+        policy: None,
+        journal: memory,
+        shelf: memory,
+    })
+}
+
+/// Without what a clock says.
+fn timeless(report: &Report) -> Value {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                fields.remove("seconds");
+                fields.values_mut().for_each(strip);
+            }
+            Value::Array(items) => items.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    let mut value = json!(report);
+    strip(&mut value);
+    value
+}
+
+#[test]
+fn the_policy_learns_what_gained_and_is_scored_and_published() {
+    let (model, memory) = (Counting::default(), Memory::default());
+    let options = options(|_| {});
+    let outcome = practise(&model, &memory, &contexts(), &options).unwrap();
+    assert_eq!(outcome.versions, [Some(1), Some(2)]);
+    let report = outcome.report;
+    assert_eq!(report.held_out_contexts.len(), 2);
+    for round in &report.rounds {
+        assert_eq!((round.contexts.len(), round.candidates.len()), (3, 12));
+        assert!(
+            round
+                .contexts
+                .iter()
+                .all(|c| !report.held_out_contexts.contains(c))
+        );
+        // The gain is the note's worth less the two that the base knows.
+        let edits = memory.told("candidate");
+        for c in &round.candidates {
+            let told = edits.iter().find(|e| {
+                e["round"] == round.round
+                    && e["context"] == c.context
+                    && e["candidate"] == c.candidate
+            });
+            let worth = told.unwrap()["edit"]["worth"].as_f64().unwrap() as f32;
+            // What cannot be trained gains nothing.
+            let gain = if worth == 0.0 {
+                0.0
+            } else {
+                (worth - 2.0) / 10.0
+            };
+            assert!((c.reward - gain).abs() < 1e-6, "{c:?} {worth}");
+        }
+        let best_of = |context: usize| {
+            let of = round.candidates.iter().filter(|c| c.context == context);
+            of.max_by(|a, b| a.reward.total_cmp(&b.reward))
+                .unwrap()
+                .reward
+        };
+        for (context, candidate) in &round.kept {
+            let kept = round.candidates.iter();
+            let mut kept = kept.filter(|c| (c.context, c.candidate) == (*context, *candidate));
+            assert_eq!(kept.next().unwrap().reward, best_of(*context));
+        }
+    }
+    // The second round's policy continues the first's.
+    let lessons = model.lessons();
+    assert_eq!(lessons.len(), 2);
+    assert!(lessons[0].init.is_none() && lessons[1].init.is_some());
+    assert_eq!(lessons[0].texts.len(), report.rounds[0].kept.len());
+    assert_eq!(lessons[0].update.epochs, options.policy_training.epochs);
+    // A trained policy's notes are worth two questions more, on the same seeds.
+    let (before, after) = (
+        report.before.unwrap(),
+        report.rounds[0].held_out.clone().unwrap(),
+    );
+    for (b, a) in before.scores.iter().zip(&after.scores) {
+        assert_eq!((b.context, b.seed), (a.context, a.seed));
+    }
+    assert!(after.gain.mean > before.gain.mean);
+    assert_eq!(memory.published.lock().unwrap()[0].held_out, Some(after));
+    assert_eq!(memory.told("round").len(), 2);
+    assert_eq!(memory.told("held_out").len(), 3);
+    assert_eq!(memory.told("round")[0]["version"], 1);
+}
+
+#[test]
+fn a_run_stopped_anywhere_goes_on_and_repeats_nothing() {
+    let options = options(|o| o.halving = true);
+    let (model, memory) = (Counting::default(), Memory::default());
+    let undisturbed = practise(&model, &memory, &contexts(), &options).unwrap();
+    let (steps, trained) = (memory.remembered(), model.trained.lock().unwrap().len());
+    for stop in 0..steps {
+        let (model, mut memory) = (Counting::default(), Memory::default());
+        memory.stop_after = Some(stop);
+        let stopped = practise(&model, &memory, &contexts(), &options);
+        assert!(matches!(stopped, Err(Stop::Asked)), "after step {stop}");
+        memory.stop_after = None;
+        // `Memory` fails if a step is done twice.
+        let outcome = practise(&model, &memory, &contexts(), &options).unwrap();
+        assert_eq!(timeless(&outcome.report), timeless(&undisturbed.report));
+        assert_eq!(memory.told("candidate").len(), 24, "after step {stop}");
+        // A pack that was not written down yet and the first halves whose adapters are lost are
+        // trained again, nothing else.
+        let again = model.trained.lock().unwrap().len() - trained;
+        assert!(
+            again <= options.candidates * options.repeats,
+            "{again} after {stop}"
+        );
+    }
+}
+
+#[test]
+fn whole_trainings_that_finished_are_never_trained_again() {
+    let options = options(|o| o.pack = 1);
+    let (model, memory) = (Counting::default(), Memory::default());
+    practise(&model, &memory, &contexts(), &options).unwrap();
+    let (steps, trained) = (memory.remembered(), model.trained.lock().unwrap().len());
+    for stop in 0..steps {
+        let (model, mut memory) = (Counting::default(), Memory::default());
+        memory.stop_after = Some(stop);
+        practise(&model, &memory, &contexts(), &options)
+            .map(|_| ())
+            .unwrap_err();
+        memory.stop_after = None;
+        practise(&model, &memory, &contexts(), &options).unwrap();
+        let again = model.trained.lock().unwrap().len() - trained;
+        assert!(again <= 1, "{again} after step {stop}");
+    }
+}
+
+#[test]
+fn every_number_can_be_made_again_from_its_seed() {
+    let options = options(|_| {});
+    let (model, memory) = (Counting::default(), Memory::default());
+    let first = practise(&model, &memory, &contexts(), &options).unwrap();
+    for told in memory.told("candidate") {
+        let never = || false;
+        let model = Interruptible::new(&model, &never);
+        let policy = (told["round"] == 2).then(|| adapter(0.0));
+        let seed = told["seed"].as_u64().unwrap();
+        let alone = Toy.write(model, policy.as_ref(), &String::new(), 1, seed);
+        assert_eq!(json!(alone.unwrap()[0]), told["edit"]);
+    }
+    let seeds = |c: &Candidate| c.repeats.iter().map(|r| r.seed).collect::<Vec<_>>();
+    let round = &first.report.rounds[0];
+    // Candidates of a context start alike, repeats and contexts do not.
+    assert_eq!(seeds(&round.candidates[0]), seeds(&round.candidates[1]));
+    assert_ne!(seeds(&round.candidates[0]), seeds(&round.candidates[4]));
+    let own = seeds(&round.candidates[0]);
+    assert_ne!(own[0], own[1]);
+
+    let again = practise(&model, &Memory::default(), &contexts(), &options).unwrap();
+    assert_eq!(timeless(&first.report), timeless(&again.report));
+    let mut other = options;
+    other.seed = 8;
+    let other = practise(&model, &Memory::default(), &contexts(), &other).unwrap();
+    assert_ne!(timeless(&first.report), timeless(&other.report));
+}
+
+#[test]
+fn packing_changes_no_result() {
+    let report = |pack: usize| {
+        let options = options(|o| o.pack = pack);
+        let (model, memory) = (Counting::default(), Memory::default());
+        timeless(
+            &practise(&model, &memory, &contexts(), &options)
+                .unwrap()
+                .report,
+        )
+    };
+    assert_eq!(report(1), report(16));
+}
+
+#[test]
+fn halving_finishes_only_the_better_half() {
+    let options = options(|o| {
+        o.halving = true;
+        o.rounds = 1;
+        o.held_out = 0;
+    });
+    let (model, memory) = (Counting::default(), Memory::default());
+    let outcome = practise(&model, &memory, &contexts(), &options).unwrap();
+    let round = &outcome.report.rounds[0];
+    for context in round.candidates.chunks(4) {
+        let dropped: Vec<&Candidate> = context.iter().filter(|c| c.dropped).collect();
+        assert_eq!(dropped.len(), 2);
+        let worst = context.iter().filter(|c| !c.dropped);
+        let worst = worst.map(|c| c.reward).fold(f32::MAX, f32::min);
+        assert!(dropped.iter().all(|c| c.reward <= worst));
+        assert!(
+            !round
+                .kept
+                .iter()
+                .any(|k| dropped.iter().any(|c| (c.context, c.candidate) == *k))
+        );
+    }
+    let trained = model.candidates();
+    let of = |epochs: usize| trained.iter().filter(move |t| t.update.epochs == epochs);
+    // Whatever is worth nothing is not trained at all.
+    let trainable = |c: &&Candidate| c.accuracy_gain != Some(0.0) || c.repeats[0].epochs > 0;
+    let whole = round
+        .candidates
+        .iter()
+        .filter(|c| !c.dropped)
+        .filter(trainable);
+    assert_eq!(of(3).count(), 2 * whole.count());
+    assert!(of(3).all(|t| t.init.is_some()));
+    assert!(of(2).all(|t| t.init.is_none()));
+    assert_eq!(of(5).count(), 0);
+}
+
+#[test]
+fn a_rubric_trains_nothing_but_the_policy() {
+    let options = options(|o| {
+        o.reward = Reward::Rubric;
+        o.rounds = 1;
+        o.held_out = 0;
+    });
+    let (model, memory) = (Counting::default(), Memory::default());
+    let outcome = practise(&model, &memory, &contexts(), &options).unwrap();
+    assert!(model.candidates().is_empty());
+    let round = &outcome.report.rounds[0];
+    for c in &round.candidates {
+        let told = memory.told("candidate");
+        let told = told.iter().find(|e| e["seed"] == c.seed).unwrap();
+        let worth = told["edit"]["worth"].as_f64().unwrap() as f32;
+        if (1.0..=5.0).contains(&worth) {
+            assert!((c.reward - (worth - 1.0) / 4.0).abs() < 1e-5, "{c:?}");
+        }
+    }
+    assert_eq!(model.lessons().len(), 1);
+}
+
+#[test]
+fn a_round_without_gain_teaches_and_publishes_nothing() {
+    // One candidate of a context that gains nothing: its worth is at most what the base knows.
+    let options = options(|o| {
+        o.candidates = 1;
+        o.contexts_per_round = 1;
+    });
+    let contexts = contexts();
+    let useless = (0..).find_map(|seed| {
+        let options = OuterOptions {
+            seed,
+            ..options.clone()
+        };
+        let (model, memory) = (Counting::default(), Memory::default());
+        let outcome = practise(&model, &memory, &contexts, &options).unwrap();
+        let nothing = outcome.report.rounds.iter().all(|r| r.reward <= 0.0);
+        nothing.then_some((model, memory, outcome))
+    });
+    let (model, memory, outcome) = useless.unwrap();
+    assert_eq!(outcome.versions, [None, None]);
+    assert!(outcome.policy.is_none() && model.lessons().is_empty());
+    assert!(memory.published.lock().unwrap().is_empty());
+    let report = outcome.report;
+    assert_eq!(report.rounds[1].held_out, report.before);
+    assert_eq!(memory.told("round").len(), 2);
+}
+
+#[test]
+fn contexts_that_nothing_can_be_asked_about_are_passed_over() {
+    let mut contexts = contexts();
+    contexts.extend(vec!["dumb".to_owned(); 20]);
+    let options = options(|o| o.rounds = 1);
+    let (model, memory) = (Counting::default(), Memory::default());
+    let outcome = practise(&model, &memory, &contexts, &options).unwrap();
+    let report = outcome.report;
+    assert_eq!(report.rounds[0].contexts.len(), 3);
+    assert!(report.rounds[0].contexts.iter().all(|c| *c < 8));
+    assert!(!report.unusable_contexts.is_empty());
+    assert!(report.unusable_contexts.iter().all(|c| *c >= 8));
+}
+
+#[test]
+fn the_first_of_the_best_is_kept_or_all_that_gained() {
+    let candidate = |context: usize, candidate: usize, reward: f32| Candidate {
+        round: 1,
+        context,
+        title: String::new(),
+        candidate,
+        seed: 0,
+        reward,
+        accuracy_gain: None,
+        likelihood_gain: None,
+        rubric: None,
+        dropped: false,
+        repeats: Vec::new(),
+        seconds: 0.0,
+    };
+    let all = [
+        candidate(5, 0, 0.2),
+        candidate(5, 1, 0.4),
+        candidate(5, 2, 0.4),
+        candidate(9, 0, 0.0),
+        candidate(9, 1, -0.1),
+        candidate(2, 0, 0.1),
+    ];
+    assert_eq!(keep(&all, Keep::Best), [(5, 1), (2, 0)]);
+    assert_eq!(
+        keep(&all, Keep::AllPositive),
+        [(5, 0), (5, 1), (5, 2), (2, 0)]
+    );
+}
+
+#[test]
+fn several_workers_measure_what_one_does() {
+    let options = options(|o| o.halving = true);
+    let (model, memory) = (Counting::default(), Memory::default());
+    let alone = practise(&model, &memory, &contexts(), &options).unwrap();
+    let (workers, memory) = (
+        [Counting::default(), Counting::default()],
+        Memory::default(),
+    );
+    let outcome = run(&Start {
+        model: &Counting::default(),
+        others: &[&workers[0], &workers[1]],
+        tasks: &MemoryTasks::default(),
+        group: "run",
+        domain: &Toy,
+        contexts: &contexts(),
+        options: &options,
+        policy: None,
+        journal: &memory,
+        shelf: &memory,
+    });
+    assert_eq!(timeless(&outcome.unwrap().report), timeless(&alone.report));
+    assert_eq!(memory.told("candidate").len(), 24);
+}
+
+#[test]
+fn what_a_failing_worker_leaves_the_others_finish() {
+    let options = options(|o| {
+        o.rounds = 1;
+        o.held_out = 0;
+    });
+    let (model, memory) = (Counting::default(), Memory::default());
+    let alone = practise(&model, &memory, &contexts(), &options).unwrap();
+    let (broken, memory) = (Broken, Memory::default());
+    let start = Start {
+        model: &Counting::default(),
+        others: &[&broken],
+        tasks: &MemoryTasks::default(),
+        group: "run",
+        domain: &Toy,
+        contexts: &contexts(),
+        options: &options,
+        policy: None,
+        journal: &memory,
+        shelf: &memory,
+    };
+    let outcome = run(&start).unwrap();
+    assert_eq!(timeless(&outcome.report), timeless(&alone.report));
+
+    // With nobody else left its error is the run's.
+    let memory = Memory::default();
+    let start = Start {
+        model: &broken,
+        others: &[],
+        tasks: &MemoryTasks::default(),
+        journal: &memory,
+        shelf: &memory,
+        ..start
+    };
+    let stop = run(&start).map(|_| ()).unwrap_err();
+    assert!(stop.to_string().contains("the device is gone"), "{stop}");
+}

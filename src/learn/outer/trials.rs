@@ -1,0 +1,212 @@
+//! The inner loop, many candidates at a time: train, ask, write down. A trial is durable as soon as its
+//! pack is done; what an earlier life of the job finished is recalled.
+
+use super::Run;
+use super::report::Trial;
+use crate::learn::company;
+use crate::learn::domain::{Domain, Queries};
+use crate::learn::journal::{Stop, recalled, step};
+use crate::learn::knowledge::closed_book::Answer;
+use crate::learn::model::{Adapter, Interruptible, Trained, Training};
+use std::time::Instant;
+
+/// A trial to be made.
+pub(super) struct Trying<'a, D: Domain> {
+    /// The step it is remembered by.
+    pub key: String,
+    pub context: &'a D::Context,
+    pub edit: &'a D::Edit,
+    pub seed: u64,
+    pub queries: Queries,
+    /// The base's answers: also those of an edit that nothing can be trained on.
+    pub before: &'a [Answer],
+    pub part: Part,
+}
+
+/// Which of its epochs.
+#[derive(Clone)]
+pub(super) enum Part {
+    Whole,
+    /// The first of a halving.
+    First,
+    /// What is left after the first, from its adapter; without it the first is trained again.
+    Rest(Option<Adapter>),
+}
+
+/// A finished trial; of a first part its adapter too, unless it was recalled.
+pub(super) struct Tried {
+    pub trial: Trial,
+    pub adapter: Option<Adapter>,
+}
+
+/// The share of the epochs by which a halving judges.
+const FIRST_SHARE: f32 = 0.4;
+
+impl<D: Domain> Run<'_, D> {
+    /// All of them, in their order.
+    pub(super) fn try_all(&self, trying: Vec<Trying<'_, D>>) -> Result<Vec<Tried>, Stop> {
+        let mut tried: Vec<Option<Tried>> = Vec::new();
+        for trial in &trying {
+            let trial: Option<Trial> = recalled(self.start.journal, &trial.key)?;
+            tried.push(trial.map(|trial| Tried {
+                trial,
+                adapter: None,
+            }));
+        }
+        let open: Vec<usize> = (0..trying.len()).filter(|i| tried[*i].is_none()).collect();
+        self.meter.skip(trying.len() - open.len());
+        for pack in open.chunks(self.start.options.pack) {
+            let packed: Vec<&Trying<D>> = pack.iter().map(|i| &trying[*i]).collect();
+            for (i, done) in pack.iter().zip(self.try_pack(&packed)?) {
+                tried[*i] = Some(done);
+            }
+        }
+        let every = tried.into_iter();
+        Ok(every
+            .map(|t| t.expect("each was recalled or tried"))
+            .collect())
+    }
+
+    fn try_pack(&self, pack: &[&Trying<D>]) -> Result<Vec<Tried>, Stop> {
+        let clock = Instant::now();
+        let trainings = self.trainings(pack)?;
+        let epochs: Vec<usize> = trainings
+            .iter()
+            .map(|t| t.as_ref().map_or(0, |t| t.update.epochs))
+            .collect();
+        let trained = self.train_some(trainings)?;
+        let adapters: Vec<Option<&Adapter>> = trained
+            .iter()
+            .map(|t| t.as_ref().map(|t| &t.adapter))
+            .collect();
+        let asked = self.each(pack.len(), pack.len(), |model, i| {
+            let t = pack[i];
+            match adapters[i] {
+                None => Ok(t.before.to_vec()),
+                adapter => {
+                    let domain = self.start.domain;
+                    Ok(domain.ask(model, adapter, t.context, t.queries)?)
+                }
+            }
+        })?;
+        let seconds = clock.elapsed().as_secs_f32() / pack.len() as f32;
+        let mut tried = Vec::new();
+        for (((t, trained), answers), epochs) in pack.iter().zip(trained).zip(asked).zip(epochs) {
+            let trial = Trial {
+                seed: t.seed,
+                epochs,
+                answers,
+                tokens: trained.as_ref().map_or(0, |t| t.tokens),
+                seconds,
+                loss: trained.as_ref().and_then(|t| t.losses.last().copied()),
+            };
+            let trial = step(self.start.journal, &t.key, || Ok(trial))?;
+            let adapter = trained.map(|t| t.adapter);
+            tried.push(Tried {
+                trial,
+                adapter: adapter.filter(|_| matches!(t.part, Part::First)),
+            });
+        }
+        self.meter.done(pack.len() as f32);
+        Ok(tried)
+    }
+
+    /// What each trains, `None` where nothing can be.
+    fn trainings(&self, pack: &[&Trying<D>]) -> Result<Vec<Option<Training>>, Stop> {
+        let whole = |t: &Trying<D>| self.start.domain.training(t.context, t.edit, t.seed);
+        let first = |t: &Trying<D>| {
+            whole(t).map(|mut training| {
+                training.update.epochs = halves(training.update.epochs).0;
+                training
+            })
+        };
+        // The adapters that a kill took away.
+        let lost = pack.iter().map(|t| {
+            matches!(t.part, Part::Rest(None))
+                .then(|| first(t))
+                .flatten()
+        });
+        let found = self.train_some(lost.collect())?;
+        let part = |(t, found): (&&Trying<D>, Option<Trained>)| match &t.part {
+            Part::Whole => whole(t),
+            Part::First => first(t),
+            Part::Rest(kept) => whole(t).map(|mut training| {
+                training.update.epochs = halves(training.update.epochs).1;
+                training.init = kept.clone().or(found.map(|f| f.adapter));
+                training
+            }),
+        };
+        Ok(pack.iter().zip(found).map(part).collect())
+    }
+
+    /// Trains those that are there in one batch.
+    fn train_some(&self, trainings: Vec<Option<Training>>) -> Result<Vec<Option<Trained>>, Stop> {
+        let there: Vec<bool> = trainings.iter().map(Option::is_some).collect();
+        let trainings: Vec<Training> = trainings.into_iter().flatten().collect();
+        let mut trained = match trainings.is_empty() {
+            true => Vec::new().into_iter(),
+            false => self.train(trainings)?.into_iter(),
+        };
+        let each = there.into_iter();
+        Ok(each
+            .map(|there| there.then(|| trained.next()).flatten())
+            .collect())
+    }
+
+    pub(super) fn train(&self, trainings: Vec<Training>) -> Result<Vec<Trained>, Stop> {
+        let journal = self.start.journal;
+        journal.check()?;
+        let count = trainings.len();
+        let mut stop = Ok(());
+        let trained = self.model.train(trainings, &mut |done, steps, loss| {
+            let share = count as f32 * done as f32 / steps as f32;
+            let message = format!("training {count}: step {done} of {steps}, loss {loss:.3}");
+            self.meter.tell(journal, "training", share, &message);
+            stop = journal.check().and_then(|()| self.beat());
+            stop.is_ok()
+        });
+        stop?;
+        Ok(trained?)
+    }
+
+    /// `work` on each of `count`, `width` at a time, in company: the engine batches what they ask.
+    pub(super) fn each<T: Send>(
+        &self,
+        count: usize,
+        width: usize,
+        work: impl Fn(Interruptible<'_>, usize) -> Result<T, Stop> + Sync,
+    ) -> Result<Vec<T>, Stop> {
+        let (journal, model) = (self.start.journal, self.model);
+        journal.check()?;
+        self.beat()?;
+        let all = company::each(count, width, |i| {
+            let stop = || journal.check().is_err();
+            work(Interruptible::new(model, &stop), i)
+        });
+        // Why it was stopped is what the journal says, not that the model was.
+        if all.is_err() {
+            journal.check()?;
+        }
+        all
+    }
+}
+
+/// Epochs before and after the halving.
+pub(super) fn halves(epochs: usize) -> (usize, usize) {
+    let first = (epochs as f32 * FIRST_SHARE).ceil() as usize;
+    let first = first.clamp(1, epochs.max(1));
+    (first, epochs - first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::halves;
+
+    #[test]
+    fn both_parts_together_are_all_epochs() {
+        assert_eq!(halves(5), (2, 3));
+        assert_eq!(halves(10), (4, 6));
+        assert_eq!(halves(2), (1, 1));
+        assert_eq!(halves(1), (1, 0));
+    }
+}

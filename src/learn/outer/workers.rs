@@ -1,0 +1,144 @@
+//! Contexts shared out to the workers, one an engine: each leases the next context, measures its
+//! candidates, and completes the task. What a worker measured is in the journal, so a task that is handed
+//! to another after its worker failed or fell silent goes on from there.
+
+use super::expectation::Practised;
+use super::{Run, Start};
+use crate::learn::domain::Domain;
+use crate::learn::journal::Stop;
+use crate::learn::model::Model;
+use crate::pool::tasks::{Lease, TaskError};
+use serde_json::json;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a worker may be silent: many times an optimizer step on a busy machine.
+const TERM: Duration = Duration::from_secs(600);
+/// How often it says that it is alive.
+const BEAT: Duration = Duration::from_secs(30);
+/// How often an idle worker looks whether a task came back.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The task that a run works on.
+pub(super) struct Held {
+    lease: Lease,
+    beaten: Mutex<Instant>,
+}
+
+impl<'a, D: Domain> Run<'a, D> {
+    /// Measures every context; all of it is in the journal when this returns.
+    pub(super) fn share_out(
+        &self,
+        round: usize,
+        practised: &[Practised<'_, D>],
+    ) -> Result<(), Stop> {
+        let Start {
+            tasks,
+            group,
+            options,
+            ..
+        } = self.start;
+        let keys: Vec<String> = practised.iter().map(|c| key(round, c)).collect();
+        tasks.offer(group, &keys).map_err(refused)?;
+        let done = keys.len() - tasks.open(group).map_err(refused)?.min(keys.len());
+        self.meter.skip(done * options.candidates * options.repeats);
+        let models = std::iter::once(self.start.model).chain(self.start.others.iter().copied());
+        let ends: Vec<Result<(), Stop>> = std::thread::scope(|scope| {
+            let spawn = |(nth, model): (usize, &'a dyn Model)| {
+                scope.spawn(move || self.work(nth, model, round, practised))
+            };
+            let workers: Vec<_> = models.enumerate().map(spawn).collect();
+            let join = |w: std::thread::ScopedJoinHandle<'_, Result<(), Stop>>| {
+                w.join().unwrap_or_else(|p| std::panic::resume_unwind(p))
+            };
+            workers.into_iter().map(join).collect()
+        });
+        let open = tasks.open(group).map_err(refused)?;
+        for (worker, end) in ends.into_iter().enumerate() {
+            match end {
+                Err(stop) if open > 0 => return Err(stop),
+                // The others finished its work.
+                Err(stop) => {
+                    let data = json!({"worker": worker, "error": stop.to_string()});
+                    self.start.journal.event("worker_failed", data);
+                }
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn work(
+        &self,
+        nth: usize,
+        model: &'a dyn Model,
+        round: usize,
+        practised: &[Practised<'_, D>],
+    ) -> Result<(), Stop> {
+        let Start { tasks, group, .. } = self.start;
+        let owner = format!("worker-{nth}");
+        loop {
+            self.start.journal.check()?;
+            let lease = tasks.lease(group, &owner, TERM).map_err(refused)?;
+            let Some(lease) = lease else {
+                if tasks.open(group).map_err(refused)? == 0 {
+                    return Ok(());
+                }
+                std::thread::sleep(LOOK);
+                continue;
+            };
+            let context = practised.iter().position(|c| key(round, c) == lease.key);
+            let context = context.map(|nth| (nth, &practised[nth]));
+            let run = self.on(model, &lease);
+            let measured = context.map_or(Ok(()), |(nth, c)| {
+                run.candidates(round, nth, practised.len(), c)
+            });
+            match measured {
+                Ok(()) => match tasks.complete(&lease) {
+                    // Whoever has it now finds everything in the journal.
+                    Ok(()) | Err(TaskError::Fenced { .. }) => {}
+                    Err(error) => return Err(refused(error)),
+                },
+                Err(stop) => match tasks.give_back(&lease) {
+                    Err(TaskError::Fenced { .. }) => {}
+                    _ => return Err(stop),
+                },
+            }
+        }
+    }
+
+    /// The same run by another worker.
+    fn on(&self, model: &'a dyn Model, lease: &Lease) -> Run<'a, D> {
+        Run {
+            start: self.start,
+            model,
+            meter: self.meter.clone(),
+            held: Some(Held {
+                lease: lease.clone(),
+                beaten: Mutex::new(Instant::now()),
+            }),
+        }
+    }
+
+    /// Says that the worker is alive; an error if its task is another's.
+    pub(super) fn beat(&self) -> Result<(), Stop> {
+        let Some(held) = &self.held else {
+            return Ok(());
+        };
+        let mut beaten = held.beaten.lock().unwrap_or_else(PoisonError::into_inner);
+        if beaten.elapsed() < BEAT {
+            return Ok(());
+        }
+        *beaten = Instant::now();
+        let beat = self.start.tasks.heartbeat(&held.lease, TERM);
+        beat.map_err(refused)
+    }
+}
+
+fn key<D: Domain>(round: usize, context: &Practised<'_, D>) -> String {
+    format!("round:{round}:context:{}", context.index)
+}
+
+fn refused(error: TaskError) -> Stop {
+    Stop::Journal(error.to_string())
+}

@@ -1,0 +1,287 @@
+//! How far each reward can be trusted, and what it costs: the same candidates are measured again and
+//! again from new seeds. What differs between candidates of a context is signal, what differs between
+//! repeats of one is noise.
+
+use super::company;
+use super::domain::Domain;
+use super::journal::{Journal, Stop, step};
+use super::knowledge::closed_book::{accuracy, closed_book, mean_logprob};
+use super::knowledge::domain::{Case, KnowledgeOptions};
+use super::knowledge::self_edit::SelfEdit;
+use super::model::{Interruptible, Model, Sampling, Training};
+use super::outer::options::Reward;
+use super::outer::reward::{Gain, Reliability, reliability, rubric};
+use super::outer::seeds::{Draw, seed};
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Size {
+    pub candidates: usize,
+    pub repeats: usize,
+    /// Trained together.
+    pub pack: usize,
+    pub seed: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RewardRow {
+    pub reward: Reward,
+    /// `None`: nothing varied.
+    pub reliability: Option<Reliability>,
+    /// Correlation of its mean with the mean accuracy gain, over the candidates of a context.
+    pub with_accuracy: Option<f32>,
+    /// Wall-clock seconds of one measurement of one candidate.
+    pub seconds: f32,
+}
+
+/// One candidate, measured `repeats` times.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Measured {
+    pub context: usize,
+    pub candidate: usize,
+    pub seed: u64,
+    /// `[repeat]`: accuracy and likelihood gains and the combination.
+    pub repeats: Vec<[f32; 3]>,
+    pub rubric: f32,
+    pub seconds: Cost,
+}
+
+/// Seconds of one measurement: what each reward is put together from.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Cost {
+    training: f32,
+    answering: f32,
+    scoring: f32,
+    marking: f32,
+}
+
+/// The table, and the measurements that it was made from.
+pub fn study(
+    model: &dyn Model,
+    domain: &KnowledgeOptions,
+    cases: &[Case],
+    size: Size,
+    journal: &dyn Journal,
+) -> Result<(Vec<RewardRow>, Vec<Measured>), Stop> {
+    let mut measured = Vec::new();
+    for (context, case) in cases.iter().enumerate() {
+        let share = context as f32 / cases.len() as f32;
+        let message = format!("context {} of {}", context + 1, cases.len());
+        journal.progress("reward", share, &message);
+        let key = format!("reliability:{context}");
+        let of_it = || measure(model, domain, context, case, size, journal);
+        measured.extend(step::<Vec<Measured>>(journal, &key, of_it)?);
+    }
+    let rows = Reward::ALL.map(|reward| row(reward, &measured));
+    Ok((rows.into(), measured))
+}
+
+fn measure(
+    model: &dyn Model,
+    domain: &KnowledgeOptions,
+    context: usize,
+    case: &Case,
+    size: Size,
+    journal: &dyn Journal,
+) -> Result<Vec<Measured>, Stop> {
+    let stop = || journal.check().is_err();
+    let asker = Interruptible::new(model, &stop);
+    let case = domain.prepare(asker, case, seed(size.seed, Draw::Questions { context }))?;
+    if case.probes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let draw = Draw::Edits { round: 1, context };
+    let first = seed(size.seed, draw);
+    let edits = domain.write(asker, None, &case, size.candidates, first)?;
+    let before = super::knowledge::closed_book::answer_all(
+        asker,
+        None,
+        &closed_book(&case.passage.title, &case.probes),
+        domain.grader,
+    )?;
+    let trials: Vec<(usize, usize)> = (0..edits.len())
+        .flat_map(|c| (0..size.repeats).map(move |r| (c, r)))
+        .collect();
+    let mut gains = vec![Vec::new(); edits.len()];
+    let mut cost = Cost::default();
+    for pack in trials.chunks(size.pack.max(1)) {
+        let clock = Instant::now();
+        let trainings: Vec<Training> = pack
+            .iter()
+            .filter_map(|(c, repeat)| {
+                let draw = Draw::Repeat {
+                    round: 1,
+                    context,
+                    repeat: *repeat,
+                };
+                domain.training(&case, &edits[*c], seed(size.seed, draw))
+            })
+            .collect();
+        let trained = model.train(trainings, &mut |_, _, _| journal.check().is_ok())?;
+        cost.training += clock.elapsed().as_secs_f32();
+        let items = closed_book(&case.passage.title, &case.probes);
+        let prompts: Vec<_> = items.iter().map(|(p, _)| p.clone()).collect();
+        let clock = Instant::now();
+        let answers = company::each(trained.len(), trained.len(), |i| {
+            let asker = Interruptible::new(model, &stop);
+            let adapter = Some(&trained[i].adapter);
+            asker.generate(
+                &prompts,
+                adapter,
+                &Sampling::greedy(super::knowledge::closed_book::ANSWER_TOKENS),
+            )
+        })?;
+        cost.answering += clock.elapsed().as_secs_f32();
+        let clock = Instant::now();
+        let likelihoods = company::each(trained.len(), trained.len(), |i| {
+            let asker = Interruptible::new(model, &stop);
+            asker.likelihood(&items, Some(&trained[i].adapter))
+        })?;
+        cost.scoring += clock.elapsed().as_secs_f32();
+        for (((c, _), answers), likelihoods) in pack.iter().zip(answers).zip(likelihoods) {
+            let right = items.iter().zip(&answers).filter(|((_, gold), answer)| {
+                let answer = answer.first().map_or("", String::as_str);
+                domain.grader.correct(gold, answer)
+            });
+            let n = items.len() as f32;
+            let gain = Gain::new(
+                right.count() as f32 / n - accuracy(&before),
+                likelihoods.iter().sum::<f32>() / n - mean_logprob(&before),
+                1.0 / n,
+            );
+            let kinds = [Reward::Accuracy, Reward::Likelihood, Reward::Combined];
+            gains[*c].push(kinds.map(|kind| gain.reward(kind)));
+        }
+    }
+    let clock = Instant::now();
+    let marks = company::each(edits.len(), edits.len(), |i| {
+        let asker = Interruptible::new(model, &stop);
+        rubric(asker, &domain.rubric(&case, &edits[i]))
+    })?;
+    cost.marking = clock.elapsed().as_secs_f32() / edits.len().max(1) as f32;
+    let trials = trials.len().max(1) as f32;
+    let each = Cost {
+        training: cost.training / trials,
+        answering: cost.answering / trials,
+        scoring: cost.scoring / trials,
+        marking: cost.marking,
+    };
+    let all = edits.iter().zip(gains).zip(marks).enumerate();
+    Ok(all
+        .map(
+            |(candidate, ((edit, repeats), rubric)): (_, ((&SelfEdit, _), _))| Measured {
+                context,
+                candidate,
+                seed: edit.seed,
+                repeats,
+                rubric,
+                seconds: each,
+            },
+        )
+        .collect())
+}
+
+fn row(reward: Reward, measured: &[Measured]) -> RewardRow {
+    let contexts: Vec<&[Measured]> = measured.chunk_by(|a, b| a.context == b.context).collect();
+    let values = |m: &Measured| -> Vec<f32> {
+        let of = |nth: usize| m.repeats.iter().map(|r| r[nth]).collect();
+        match reward {
+            Reward::Accuracy => of(0),
+            Reward::Likelihood => of(1),
+            Reward::Combined => of(2),
+            // It has no seed: measured again it says the same.
+            Reward::Rubric => vec![m.rubric; m.repeats.len()],
+        }
+    };
+    let rewards: Vec<Vec<Vec<f32>>> = contexts
+        .iter()
+        .map(|of| of.iter().map(values).collect())
+        .collect();
+    let mean = |v: Vec<f32>| v.iter().sum::<f32>() / v.len().max(1) as f32;
+    let pairs: Vec<Vec<(f32, f32)>> = contexts
+        .iter()
+        .map(|of| {
+            let accuracy = |m: &Measured| mean(m.repeats.iter().map(|r| r[0]).collect());
+            of.iter().map(|m| (mean(values(m)), accuracy(m))).collect()
+        })
+        .collect();
+    let seconds = measured.iter().map(|m| {
+        let c = m.seconds;
+        match reward {
+            Reward::Accuracy => c.training + c.answering,
+            Reward::Likelihood => c.training + c.scoring,
+            Reward::Combined => c.training + c.answering + c.scoring,
+            Reward::Rubric => c.marking,
+        }
+    });
+    RewardRow {
+        reward,
+        reliability: reliability(&rewards),
+        with_accuracy: correlation(&pairs),
+        seconds: mean(seconds.collect()),
+    }
+}
+
+/// Pearson's, of what is left of both after the mean of their context.
+fn correlation(contexts: &[Vec<(f32, f32)>]) -> Option<f32> {
+    let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
+    for of in contexts {
+        let n = of.len().max(1) as f32;
+        let mx = of.iter().map(|p| p.0).sum::<f32>() / n;
+        let my = of.iter().map(|p| p.1).sum::<f32>() / n;
+        for (x, y) in of {
+            xx += (x - mx).powi(2);
+            yy += (y - my).powi(2);
+            xy += (x - mx) * (y - my);
+        }
+    }
+    (xx > 0.0 && yy > 0.0).then(|| xy / (xx * yy).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(context: usize, repeats: &[[f32; 3]], rubric: f32) -> Measured {
+        Measured {
+            context,
+            candidate: 0,
+            seed: 0,
+            repeats: repeats.to_vec(),
+            rubric,
+            seconds: Cost {
+                training: 10.0,
+                answering: 4.0,
+                scoring: 2.0,
+                marking: 1.0,
+            },
+        }
+    }
+
+    #[test]
+    fn each_reward_has_its_own_noise_and_cost() {
+        let all = [
+            measured(0, &[[0.0, 1.0, 0.1], [0.4, 1.0, 0.5]], 0.9),
+            measured(0, &[[0.2, 2.0, 0.3], [0.6, 2.0, 0.7]], 0.1),
+        ];
+        let rows = Reward::ALL.map(|r| row(r, &all));
+        let seconds = rows.clone().map(|r| r.seconds);
+        assert_eq!(seconds, [14.0, 12.0, 16.0, 1.0]);
+        assert_eq!(rows[1].reliability.unwrap().single, 1.0);
+        assert!(rows[0].reliability.unwrap().single < 0.0);
+        assert_eq!(rows[1].with_accuracy, Some(1.0));
+        assert_eq!(rows[3].with_accuracy, Some(-1.0));
+    }
+
+    #[test]
+    fn correlation_forgets_the_contexts_means() {
+        let contexts = [
+            vec![(1.0, 10.0), (2.0, 11.0)],
+            vec![(100.0, 3.0), (101.0, 4.0)],
+        ];
+        assert!((correlation(&contexts).unwrap() - 1.0).abs() < 1e-6);
+        assert_eq!(correlation(&[vec![(1.0, 2.0)]]), None);
+    }
+}

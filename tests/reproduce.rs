@@ -1,0 +1,226 @@
+//! The tables of `autodidact reproduce`, on the tiny random model: every row is there, an interrupted
+//! command goes on, and what cannot be measured is refused in a sentence.
+
+use autodidact_engine::{Family, tiny};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+struct Study {
+    dir: TempDir,
+}
+
+impl Study {
+    fn new() -> Study {
+        let dir = tempfile::tempdir().unwrap();
+        tiny::write_tiny(&dir.path().join("tiny"), Family::Qwen2, 7).unwrap();
+        let study = Study { dir };
+        study.write("table.json", &passages(1..3));
+        study.write("practice.json", &passages(3..6));
+        study
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, value: &Value) {
+        std::fs::write(self.path(name), value.to_string()).unwrap();
+    }
+
+    fn run(&self, table: &str, more: &[&str]) -> Output {
+        let set = r#"{"training": {"rank": 2, "epochs": 1}, "self_edit": {"temperature": 1.0}}"#;
+        Command::new(env!("CARGO_BIN_EXE_autodidact"))
+            .args(["reproduce", table, "--passages", "table.json", "--set", set])
+            .args(["--model", "./tiny", "--threads", "1"])
+            .args(more)
+            .current_dir(self.dir.path())
+            .output()
+            .unwrap()
+    }
+
+    fn measured(&self, table: &str, more: &[&str]) -> String {
+        let output = self.run(table, more);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    fn refused(&self, table: &str, more: &[&str]) -> String {
+        let output = self.run(table, more);
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+}
+
+fn passages(numbers: std::ops::Range<usize>) -> Value {
+    let passage = |i| {
+        json!({"title": format!("Lighthouse {i}"),
+            "context": format!("The lighthouse of Vell {i} was built by Orr Hallam in 19{i}0."),
+            "questions": [{"question": "Who built it?", "answer": "Orr Hallam"}]})
+    };
+    numbers.map(passage).collect()
+}
+
+fn json_file(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+const PRACTICE: [&str; 12] = [
+    "--arms",
+    "base,passage",
+    "--rounds",
+    "2",
+    "--practise-on",
+    "practice.json",
+    "--seeds",
+    "0,1",
+    "--outer",
+    r#"{"contexts_per_round": 2, "candidates": 2, "held_out": 1, "reward": "likelihood",
+        "policy_training": {"rank": 2, "epochs": 1}}"#,
+    "--out",
+    "out",
+];
+
+#[test]
+fn the_knowledge_table_has_a_row_for_every_round_and_goes_on_where_it_was() {
+    let study = Study::new();
+    let printed = study.measured("knowledge", &PRACTICE);
+    let table = json_file(&study.path("out/knowledge.json"));
+    let rows = table["rows"].as_array().unwrap();
+    let names: Vec<_> = rows.iter().map(|r| r["arm"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "base",
+            "passage",
+            "implications",
+            "implications, round 1",
+            "implications, round 2"
+        ]
+    );
+    for row in rows {
+        assert_eq!(
+            (&row["accuracy"]["n"], &row["seeds"]),
+            (&json!(4), &json!(2))
+        );
+    }
+    assert_eq!(rows[4]["difference"]["from"], "implications");
+    assert_eq!(rows[4]["difference"]["accuracy"]["n"], 4);
+    let digest = table["about"]["passages_digest"].as_str().unwrap();
+    assert!(printed.contains(digest) && printed.contains("| implications, round 2 |"));
+    assert_eq!(
+        table["practice"][0]["report"]["rounds"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    assert_eq!(
+        std::fs::read_to_string(study.path("out/knowledge.md"))
+            .unwrap()
+            .trim(),
+        printed.trim()
+    );
+    for plot in ["reward.svg", "held-out.svg"] {
+        let svg = std::fs::read_to_string(study.path("out").join(plot)).unwrap();
+        assert!(svg.starts_with("<svg") && !svg.contains("NaN"), "{svg}");
+    }
+
+    // As if it had been killed while it wrote: the last whole rows are kept, the cut one is made again.
+    let steps = study.path("out/steps.jsonl");
+    let text = std::fs::read_to_string(&steps).unwrap();
+    let (kept, cut) = text.trim_end().rsplit_once('\n').unwrap();
+    std::fs::write(&steps, format!("{kept}\n{}", &cut[..cut.len() / 2])).unwrap();
+    study.measured("knowledge", &PRACTICE);
+    let mut again = json_file(&study.path("out/knowledge.json"));
+    let mut first = table;
+    for value in [&mut again, &mut first] {
+        for row in value["rows"].as_array_mut().unwrap() {
+            row.as_object_mut().unwrap().remove("seconds_per_passage");
+        }
+    }
+    // Times too: they are those of the measurement, not of the reading.
+    assert_eq!(first, again);
+
+    let other = study.refused("knowledge", &["--out", "out"]);
+    assert!(other.contains("under other settings"), "{other}");
+}
+
+#[test]
+fn continued_pretraining_learns_all_passages_in_one_adapter() {
+    let study = Study::new();
+    let printed = study.measured("cpt", &["--json", "--seeds", "0,1"]);
+    let table: Value = serde_json::from_str(&printed).unwrap();
+    let rows = table["rows"].as_array().unwrap();
+    let names: Vec<_> = rows.iter().map(|r| r["arm"].as_str().unwrap()).collect();
+    assert_eq!(names, ["base", "passage", "implications", "self-qa"]);
+    let sequences: Vec<_> = rows
+        .iter()
+        .map(|r| r["sequences"].as_f64().unwrap())
+        .collect();
+    // Both passages are in the one adapter.
+    assert_eq!((sequences[0], sequences[1]), (0.0, 2.0));
+    assert!(sequences[2] >= 2.0);
+    assert!(rows.iter().all(|r| r["accuracy"]["n"] == 4));
+}
+
+#[test]
+fn the_rewards_are_compared_on_the_same_candidates() {
+    let study = Study::new();
+    let more = ["--candidates", "2", "--repeats", "2", "--json"];
+    let table: Value = serde_json::from_str(&study.measured("reward", &more)).unwrap();
+    assert_eq!(table["measured"].as_array().unwrap().len(), 4);
+    let names: Vec<_> = table["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| &r["reward"])
+        .collect();
+    assert_eq!(names, ["accuracy", "likelihood", "combined", "rubric"]);
+    assert!(table["rows"][1]["reliability"]["single"].is_number());
+}
+
+#[test]
+fn what_cannot_be_measured_is_told_in_a_sentence() {
+    let study = Study::new();
+    let cases: [(&str, &[&str], &str); 7] = [
+        (
+            "knowledge",
+            &["--arms", "magic"],
+            "--arms: \"magic\" is not an arm",
+        ),
+        ("knowledge", &["--rounds", "1"], "--practise-on"),
+        (
+            "knowledge",
+            &["--rounds", "1", "--practise-on", "table.json"],
+            "in the table too",
+        ),
+        (
+            "knowledge",
+            &[
+                "--rounds",
+                "1",
+                "--practise-on",
+                "practice.json",
+                "--outer",
+                r#"{"candidates": 0}"#,
+            ],
+            "candidates: 0 is outside 1 to 16",
+        ),
+        ("knowledge", &["--kind", "poem"], "--kind: unknown variant"),
+        ("cpt", &["--arms", "open-book"], "open-book learns nothing"),
+        ("reward", &["--repeats", "1"], "there is no variance of one"),
+    ];
+    for (table, more, expected) in cases {
+        let told = study.refused(table, more);
+        assert!(told.contains(expected), "{told}");
+    }
+    study.write("table.json", &json!({"passages": []}));
+    let told = study.refused("cpt", &[]);
+    assert!(
+        told.contains("neither a list") && told.contains("table.json"),
+        "{told}"
+    );
+}
