@@ -11,9 +11,9 @@ OPENAI := 3.54.0
 MCP    := 2.3.0
 MODELS := smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
 # Fetched to where the tests look, whatever an autodidact.toml here says.
-models test-rust test-browser: export AUTODIDACT_MODELS ?= $(HOME)/.cache/autodidact/models
+models test-rust test-browser test-mistralrs: export AUTODIDACT_MODELS ?= $(HOME)/.cache/autodidact/models
 
-.PHONY: run test lint rust-tools test-rust test-browser docs-check models browser clean-test-tools
+.PHONY: run test lint rust-tools test-rust test-browser test-mistralrs docs-check models browser clean-test-tools
 
 run: ## Build and serve the default model on http://127.0.0.1:8080
 	$(CARGO) run --release
@@ -36,6 +36,11 @@ test-rust: models $(VENV)/clients
 test-browser: browser
 	$(CARGO) build
 	tests/browser/run
+
+# Not a part of `test`: mistralrs brings some 350 crates more.
+test-mistralrs: ## Build with mistralrs and let it run the small model
+	$(CARGO) run --quiet -- model fetch smollm2-135m-instruct
+	$(CARGO) test --features mistralrs --test mistralrs
 
 docs-check: ## Broken links and bad markup in the API documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps

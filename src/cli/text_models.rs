@@ -74,6 +74,12 @@ impl TextModels {
     }
 }
 
+#[cfg(feature = "mistralrs")]
+fn mistral(gguf: &Path) -> Result<Arc<dyn TextModel>, String> {
+    Ok(Arc::new(autodidact::pool::MistralModel::open(gguf)?))
+}
+
+#[cfg(not(feature = "mistralrs"))]
 fn mistral(gguf: &Path) -> Result<Arc<dyn TextModel>, String> {
     let file = gguf.display();
     Err(format!(

@@ -81,15 +81,13 @@ fn turn(given: &Given<'_>) -> String {
     } = given;
     // An answer is one line here, so that it cannot pass for the next example.
     let answer = answer.split_whitespace().collect::<Vec<_>>().join(" ");
-    format!(
-        "Question: {question}\nCorrect answer: {gold}\nStudent's answer: {answer}\n\
-         Does the student's answer say \"{gold}\"?"
-    )
+    format!("Question: {question}\nCorrect answer: {gold}\nStudent's answer: {answer}")
 }
 
-const TASK: &str = "You grade a student's answers, strictly. Say yes only if the student's answer gives the \
-    correct answer, in the same or in other words. Say no if it gives another answer, is only on the same \
-    subject, or leaves out what was asked for. Say yes or no and nothing else.";
+const TASK: &str = "You grade a student's answers. Say yes if the student's answer gives the correct \
+    answer, in the same or in other words, even if it says more. Say no if it gives another answer, \
+    contradicts the correct one, leaves out what was asked for, or is only on the same subject. Say yes \
+    or no and nothing else.";
 
 const fn example(
     question: &'static str,
@@ -103,17 +101,9 @@ const fn example(
     }
 }
 
-/// Of each kind one: another answer, other words, the subject without the answer, more than asked, a
-/// number that is off, a part that is enough, a list that lacks what was asked for.
-const EXAMPLES: [(Given<'static>, &str); 7] = [
-    (
-        example(
-            "Who designed the Corrin 4 kettle?",
-            "Mara Lind",
-            "The Corrin 4 kettle was designed by Peter Aske.",
-        ),
-        "no",
-    ),
+/// Of each kind one: other words, another answer, more than asked, the subject without the answer, a
+/// part that is enough, a number that is off.
+const EXAMPLES: [(Given<'static>, &str); 6] = [
     (
         example(
             "When does the Tessaly Library close?",
@@ -124,9 +114,9 @@ const EXAMPLES: [(Given<'static>, &str); 7] = [
     ),
     (
         example(
-            "Why was the Senn bridge rebuilt?",
-            "a flood took its middle pillar",
-            "The Senn bridge was rebuilt because it was an important bridge.",
+            "Who designed the Corrin 4 kettle?",
+            "Mara Lind",
+            "The Corrin 4 kettle was designed by Peter Aske.",
         ),
         "no",
     ),
@@ -140,9 +130,9 @@ const EXAMPLES: [(Given<'static>, &str); 7] = [
     ),
     (
         example(
-            "How many people live in Quillmere?",
-            "6,214",
-            "Quillmere has 6,241 inhabitants.",
+            "Why was the Senn bridge rebuilt?",
+            "a flood took its middle pillar",
+            "The Senn bridge was rebuilt because it was an important bridge.",
         ),
         "no",
     ),
@@ -156,9 +146,9 @@ const EXAMPLES: [(Given<'static>, &str); 7] = [
     ),
     (
         example(
-            "What do the Brackwood weavers trade for salt?",
-            "dyed wool",
-            "The Brackwood weavers trade with the river towns and the coast.",
+            "How many people live in Quillmere?",
+            "6,214",
+            "Quillmere has 6,241 inhabitants.",
         ),
         "no",
     ),

@@ -4,6 +4,8 @@
 
 mod local;
 mod local_text;
+#[cfg(feature = "mistralrs")]
+mod mistral;
 mod open;
 mod openai;
 mod prefill;
@@ -12,5 +14,7 @@ pub mod tasks;
 
 pub use local::LocalModel;
 pub use local_text::LocalText;
+#[cfg(feature = "mistralrs")]
+pub use mistral::MistralModel;
 pub use open::{open_engine, open_executor};
 pub use openai::OpenAiModel;
