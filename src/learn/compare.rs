@@ -271,15 +271,7 @@ pub(super) fn edits(
 }
 
 pub(super) fn update(options: &IngestOptions, seed: u64) -> Update {
-    let training = &options.training;
-    Update {
-        rank: training.rank,
-        alpha: training.alpha,
-        learning_rate: training.learning_rate,
-        epochs: training.epochs,
-        batch_size: training.batch_size,
-        seed,
-    }
+    options.training.update(seed)
 }
 
 /// `learned`: case by case, seed by seed.

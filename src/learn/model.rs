@@ -130,6 +130,9 @@ pub struct Update {
     pub learning_rate: f32,
     pub epochs: usize,
     pub batch_size: usize,
+    /// As [`super::options::TrainingOptions::upper_layers`]; a training that continues has its start's layers.
+    #[serde(default)]
+    pub upper_layers: Option<usize>,
     pub seed: u64,
 }
 

@@ -92,6 +92,9 @@ pub struct TrainingOptions {
     pub epochs: usize,
     /// Training sequences an optimizer step.
     pub batch_size: usize,
+    /// Trains so many of the upper layers alone; all of them if null. What the frozen ones below make of a
+    /// sequence is computed once for all epochs.
+    pub upper_layers: Option<usize>,
     /// What is trained on.
     pub method: Method,
     /// What keeps earlier documents. An alias that routes goes on routing unless the request says otherwise.
@@ -125,6 +128,7 @@ impl InnerOptions {
             epochs: self.epochs,
             batch_size: self.batch_size,
             seed,
+            upper_layers: None,
         }
     }
 
@@ -181,6 +185,21 @@ impl Default for SelfEditOptions {
     }
 }
 
+impl TrainingOptions {
+    /// An update from nothing with these settings.
+    pub fn update(&self, seed: u64) -> Update {
+        Update {
+            rank: self.rank,
+            alpha: self.alpha,
+            learning_rate: self.learning_rate,
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            upper_layers: self.upper_layers,
+            seed,
+        }
+    }
+}
+
 impl Default for TrainingOptions {
     fn default() -> Self {
         TrainingOptions {
@@ -189,6 +208,7 @@ impl Default for TrainingOptions {
             learning_rate: 1e-3,
             epochs: 5,
             batch_size: 4,
+            upper_layers: None,
             method: Method::default(),
             strategy: Strategy::default(),
             replay: 1.0,
@@ -245,6 +265,12 @@ impl IngestOptions {
         within("training.learning_rate", t.learning_rate as f64, 1e-7, 0.1)?;
         within("training.epochs", t.epochs as f64, 1.0, 100.0)?;
         within("training.batch_size", t.batch_size as f64, 1.0, 64.0)?;
+        within(
+            "training.upper_layers",
+            t.upper_layers.unwrap_or(1) as f64,
+            1.0,
+            1000.0,
+        )?;
         within("training.replay", t.replay as f64, 0.0, 10.0)?;
         within("training.stay", t.stay as f64, 0.0, 0.95)?;
         within("gate.min_gain", g.min_gain as f64, 0.0, 1.0)?;

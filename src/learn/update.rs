@@ -204,10 +204,7 @@ impl Run<'_> {
         let mut update = Update {
             rank: shape.map_or(training.rank, |s| s.rank),
             alpha: shape.map_or(training.alpha, |s| s.alpha),
-            learning_rate: training.learning_rate,
-            epochs: training.epochs,
-            batch_size: training.batch_size,
-            seed: options.seed,
+            ..training.update(options.seed)
         };
         let mut replay = match training.strategy.replays() {
             true => training.replay,

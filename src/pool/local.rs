@@ -152,6 +152,9 @@ impl LocalModel {
         Ok(TrainRequest {
             config: TrainConfig {
                 lora: LoraConfig::all_linear(update.rank, update.alpha),
+                first_layer: update.upper_layers.map_or(0, |n| {
+                    self.engine.files().config.num_layers.saturating_sub(n)
+                }),
                 learning_rate: update.learning_rate,
                 epochs: update.epochs,
                 batch_size: update.batch_size,

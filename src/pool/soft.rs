@@ -157,6 +157,7 @@ mod tests {
                 epochs: 30,
                 batch_size: 1,
                 seed: 0,
+                upper_layers: None,
             },
             init: None,
         }

@@ -147,5 +147,6 @@ fn update(seed: u64) -> Update {
         epochs: 10,
         batch_size: 1,
         seed,
+        upper_layers: None,
     }
 }

@@ -381,6 +381,7 @@ impl Run<'_> {
             epochs,
             batch_size: 1,
             seed: options.seed,
+            upper_layers: None,
         }
     }
 

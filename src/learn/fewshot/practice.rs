@@ -43,6 +43,7 @@ pub fn training(task: &Task, edit: &SelfEdit, init: Option<&Adapter>, s: &Settin
             epochs: edit.training.num_train_epochs,
             batch_size: s.batch_size,
             seed: s.seed,
+            upper_layers: None,
         },
         init: init.cloned(),
     }

@@ -68,6 +68,7 @@ impl Domain for Toy {
                 epochs: 5,
                 batch_size: 1,
                 seed,
+                upper_layers: None,
             },
             init: None,
         })
