@@ -254,6 +254,7 @@ async fn a_bad_request_is_told_its_field_and_stores_nothing() {
             "questions",
         ),
         (with(json!({"held_out": 4})), "invalid_field", "held_out"),
+        (with(json!({"grader": "judge"})), "invalid_field", "grader"),
         (with(json!({"training": []})), "invalid_field", "training"),
         (
             with(json!({"training": {"epohcs": 1}})),

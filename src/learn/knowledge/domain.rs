@@ -126,6 +126,13 @@ impl KnowledgeOptions {
                 reason: "`none` leaves the policy nothing to write".into(),
             });
         }
+        // A judge would be asked thousands of times, and the loop hands it to nobody yet.
+        if self.grader == Grader::Judge {
+            return Err(OptionError {
+                field: "grader".into(),
+                reason: "practice is graded by words: exact, contains, recall or token_f1".into(),
+            });
+        }
         let writing = &self.self_edit;
         within(
             "self_edit.temperature",
