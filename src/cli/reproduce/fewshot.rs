@@ -59,7 +59,7 @@ pub struct Fewshot {
     #[arg(long, default_value_t = 16)]
     rank: usize,
     /// The oracle's configuration, as JSON; what it leaves out is the house's.
-    #[arg(long, default_value = "{}")]
+    #[arg(long, default_value = r#"{"training": {"learning_rate": 0.002}}"#)]
     oracle: String,
     #[arg(long, default_value_t = 0)]
     seed: u64,

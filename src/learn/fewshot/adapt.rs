@@ -162,7 +162,7 @@ impl Run<'_> {
         }
         self.done("self_edit", clock);
         match edits.is_empty() {
-            true => Ok((vec![SelfEdit::default()], Origin::Default)),
+            true => Ok((vec![self_edit::usual(self.start.task)], Origin::Default)),
             false => Ok((edits, Origin::Written)),
         }
     }
