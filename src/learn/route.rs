@@ -47,7 +47,7 @@ struct Indexed {
 impl Router {
     pub fn new<'a>(documents: impl IntoIterator<Item = Routable<'a>>) -> Self {
         let documents: Vec<Indexed> = documents.into_iter().map(index).collect();
-        let n = documents.len() as f32;
+        let n = counted(documents.len());
         let mut holders: HashMap<String, f32> = HashMap::new();
         for word in documents.iter().flat_map(|d| d.counts.keys()) {
             *holders.entry(word.clone()).or_default() += 1.0;
@@ -56,7 +56,8 @@ impl Router {
             .into_iter()
             .map(|(word, held)| (word, idf(n, held)))
             .collect();
-        let mean_length = documents.iter().map(|d| d.length).sum::<f32>() / n.max(1.0);
+        let lengths = documents.iter().map(|d| d.length).sum::<f32>();
+        let mean_length = lengths / documents.len().max(1) as f32;
         Router {
             documents,
             rarity,
@@ -67,7 +68,7 @@ impl Router {
     /// The document that the question is most likely about; `None` if it is about none of them.
     pub fn choose(&self, question: &str) -> Option<usize> {
         let asked: HashSet<String> = content_words(question).collect();
-        let unknown = idf(self.documents.len() as f32, 0.0);
+        let unknown = idf(counted(self.documents.len()), 0.0);
         let rarity = |word: &String| self.rarity.get(word).copied().unwrap_or(unknown);
         let all: f32 = asked.iter().map(rarity).sum();
         let scored = self.documents.iter().enumerate().map(|(i, document)| {
@@ -117,6 +118,13 @@ fn index(document: Routable<'_>) -> Indexed {
     }
     let length = counts.values().sum();
     Indexed { counts, length }
+}
+
+/// A collection counts as no smaller than this: among two or three documents every word would seem common.
+const SMALLEST: usize = 20;
+
+fn counted(documents: usize) -> f32 {
+    documents.max(SMALLEST) as f32
 }
 
 fn idf(documents: f32, holding: f32) -> f32 {
@@ -176,6 +184,8 @@ mod tests {
         assert_eq!(router.choose("What is the capital of France?"), None);
         assert_eq!(router.choose(""), None);
         assert_eq!(Router::new([]).choose("Who?"), None);
+        let one = Router::new([lamp()]);
+        assert_eq!(one.choose("Where is the lamp kept?"), Some(0));
     }
 
     #[test]
