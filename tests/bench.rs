@@ -108,7 +108,7 @@ fn swap_loses_and_mixes_no_answer() {
 
 #[test]
 fn interference_compares_idle_with_busy() {
-    let list = bench("interference", &["--tokens", "64"]);
+    let list = bench("interference", &["--tokens", "1500"]);
     let rows = named(&list, "interference");
     let (idle, busy, ratio) = (rows[0], rows[1], rows[2]);
     assert_eq!(number(idle, "trained_tokens_per_second"), 0.0);

@@ -164,7 +164,8 @@ fn a_job_killed_between_publishing_and_telling_tells_and_learns_nothing_twice() 
         let sql = format!("SELECT count(*) FROM {table}");
         database.query_row(&sql, [], |row| row.get(0)).unwrap()
     };
-    assert_eq!((count("probes"), count("scores")), (2, 2));
+    // A score of each probe before and after.
+    assert_eq!((count("probes"), count("scores")), (2, 4));
 }
 
 #[test]
