@@ -8,11 +8,13 @@ use super::report::{AdaptReport, Origin, Score, Training, Tried};
 use super::self_edit::{self, OutOfRange, SelfEdit, within};
 use super::task::{Asked, MOST_SEQUENCES, Task};
 use crate::learn::journal::{Journal, Stop, step};
-use crate::learn::model::{self, Adapter, Interruptible, Model, Trained, TrainingText, Update};
+use crate::learn::model::{
+    self, Adapter, Interruptible, Model, ModelError, Trained, TrainingText, Update,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use utoipa::ToSchema;
 
 /// The knobs, with their defaults. Layers are merged as those of an ingest are.
@@ -75,6 +77,7 @@ pub fn adapt(model: &dyn Model, start: &Start<'_>, journal: &dyn Journal) -> Res
     let stop = || journal.check().is_err();
     let mut run = Run {
         model: Interruptible::new(model, &stop),
+        unbound: model,
         start,
         journal,
         begun: Instant::now(),
@@ -111,8 +114,13 @@ pub fn adapt(model: &dyn Model, start: &Start<'_>, journal: &dyn Journal) -> Res
     })
 }
 
+/// Part of the time that configurations may take to be written; those that are not by then are not tried.
+const WRITING: f32 = 0.2;
+
 struct Run<'a> {
     model: Interruptible<'a>,
+    /// The same, for what has a time limit of its own.
+    unbound: &'a dyn Model,
     start: &'a Start<'a>,
     journal: &'a dyn Journal,
     begun: Instant,
@@ -135,7 +143,7 @@ impl Run<'_> {
         let clock = Instant::now();
         self.journal
             .progress("self_edit", 0.02, "writing configurations");
-        let (model, options) = (self.model, self.start.options);
+        let options = self.start.options;
         // Nothing could tell them apart where one demonstration is all there is.
         let candidates = match self.start.task.train_len() {
             1 => 1,
@@ -143,23 +151,28 @@ impl Run<'_> {
         };
         let mut written = false;
         let edits: Vec<SelfEdit> = step(self.journal, "self_edits", || {
-            let (policy, temperature) = (self.start.policy, options.temperature);
-            let (task, seed) = (self.start.task, options.seed);
             written = true;
-            Ok(self_edit::write(
+            let limit = Duration::from_secs_f32(options.seconds * WRITING);
+            let late = || clock.elapsed() > limit || self.journal.check().is_err();
+            let model = Interruptible::new(self.unbound, &late);
+            let (task, policy) = (self.start.task, self.start.policy);
+            let mut edits = Vec::new();
+            let told = self_edit::write(
                 model,
                 policy,
                 task,
                 candidates,
-                temperature,
-                seed,
-            )?)
+                options.temperature,
+                options.seed,
+                &mut edits,
+            );
+            match told {
+                // Out of time, and not out of work.
+                Err(ModelError::Stopped) => self.journal.check()?,
+                told => told?,
+            }
+            Ok(edits)
         })?;
-        // Once remembered they are told, and in a later life not again.
-        if written {
-            self.journal
-                .event("self_edits", json!({"self_edits": edits}));
-        }
         self.done("self_edit", clock);
         match edits.is_empty() {
             true => Ok((vec![self_edit::usual(self.start.task)], Origin::Default)),

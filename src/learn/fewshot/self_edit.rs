@@ -179,7 +179,8 @@ const TOOLS: &str = "You configure how a small model trains on a task before it 
 /// Longer than any configuration.
 pub const EDIT_TOKENS: usize = 256;
 
-/// Up to `candidates` different configurations: the likeliest first, the others drawn at `temperature`.
+/// Up to `candidates` different configurations into `edits`: the likeliest first, the others drawn at
+/// `temperature`. What was written stays if the rest is stopped.
 pub fn write(
     model: Interruptible<'_>,
     policy: Option<&Adapter>,
@@ -187,12 +188,11 @@ pub fn write(
     candidates: usize,
     temperature: f32,
     seed: u64,
-) -> Result<Vec<SelfEdit>, ModelError> {
-    let prompt = [prompt(task)];
+    edits: &mut Vec<SelfEdit>,
+) -> Result<(), ModelError> {
     let greedy = Sampling::greedy(EDIT_TOKENS);
-    let mut texts: Vec<String> = model.generate(&prompt, policy, &greedy)?.concat();
-    let greedy = texts.pop().and_then(|text| SelfEdit::read(&text));
-    let mut edits: Vec<SelfEdit> = greedy.into_iter().collect();
+    let likeliest = model.generate(&[prompt(task)], policy, &greedy)?.concat();
+    edits.extend(likeliest.iter().filter_map(|text| SelfEdit::read(text)));
     if candidates > 1 {
         // Some come twice.
         let more = 2 * (candidates - 1);
@@ -203,7 +203,7 @@ pub fn write(
         }
     }
     edits.truncate(candidates);
-    Ok(edits)
+    Ok(())
 }
 
 /// `n` configurations, drawn one like the other; some may be the same.
