@@ -184,7 +184,12 @@ fn what_comes_together_is_computed_once() {
     let requests = (0..9).map(|i| request(prompt(0, 100, i, 5), &[], 3));
     engine.complete(requests.collect()).unwrap();
     assert_eq!(cached(&engine), 8 * 100);
-    assert_eq!(engine.stats().prompt_tokens, 100 + 9 * 5 + 1);
+    // One more where the first had its prompt to itself for a turn: which, is the threads' affair.
+    let computed = engine.stats().prompt_tokens;
+    assert!(
+        (100 + 9 * 5..=100 + 9 * 5 + 1).contains(&computed),
+        "{computed}"
+    );
 }
 
 /// Sends a request whose events come through a channel.
