@@ -262,7 +262,7 @@ fn an_adaptation_killed_at_any_moment_tries_no_candidate_twice() {
     let pair = |n: u8| json!({"input": [[n, 1], [2, n]], "output": [[2, n], [n, 1]]});
     let body = json!({
         "task": {"kind": "grid", "train": [pair(3), pair(4), pair(5)], "test": [{"input": [[6, 1], [2, 6]]}]},
-        "budget": {"seconds": 300, "candidates": 2},
+        "budget": {"seconds": 60, "candidates": 2},
         "keep": {"alias": "turns"},
     });
     // After the configurations are written, after the first is scored, after the adapter is trained.

@@ -89,7 +89,7 @@ async fn a_grid_task_is_answered_and_its_adapter_is_asked_on() {
 #[tokio::test]
 async fn the_model_writes_configurations_that_parse_though_it_writes_noise() {
     let server = Server::start().await;
-    let more = json!({"keep": {"alias": "tools"}, "budget": {"seconds": 300, "candidates": 2}});
+    let more = json!({"keep": {"alias": "tools"}, "budget": {"seconds": 60, "candidates": 2}});
     let request = server.post("/adapt?wait=2m").json(&body(text_task(), more));
     let (status, answer) = json_of(request).await;
     assert_eq!(

@@ -173,6 +173,11 @@ impl Run<'_> {
             }
             Ok(edits)
         })?;
+        // Once remembered they are told, and in a later life not again.
+        if written {
+            self.journal
+                .event("self_edits", json!({"self_edits": edits}));
+        }
         self.done("self_edit", clock);
         match edits.is_empty() {
             true => Ok((vec![self_edit::usual(self.start.task)], Origin::Default)),
