@@ -162,7 +162,8 @@ pub struct GateOptions {
     pub min_gain: f32,
     /// Share of the probes of earlier documents that one update may lose (0 to 1).
     pub retention_budget: f32,
-    /// Share of the general probes that may be lost against the base, by all updates together (0 to 1).
+    /// Share of the general probes that may be lost against the base, by all updates together (0 to 1). The
+    /// default loses any number: they are asked and shown, but decide nothing until a budget is given.
     pub general_budget: f32,
     /// General probes asked around an update, of the hundred there are; 0 asks none. 0 to 100.
     pub general_probes: usize,
@@ -223,7 +224,7 @@ impl Default for GateOptions {
             mode: GateMode::Probes,
             min_gain: 0.1,
             retention_budget: 0.2,
-            general_budget: 0.2,
+            general_budget: 1.0,
             general_probes: 20,
             attempts: 3,
             probes: 6,
