@@ -38,7 +38,7 @@ pub enum Format {
     F32,
     /// Weights and activations in bf16.
     Bf16,
-    /// Weights of eight bits, activations in f32.
+    /// Weights of at most eight bits, activations in f32.
     Int8,
 }
 

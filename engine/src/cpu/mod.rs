@@ -1,7 +1,7 @@
 //! The executor for processors: hand-written fused forward and backward over reused buffers.
 //!
 //! Where the time goes decides the shape. Nearly all arithmetic is the frozen products, so those run
-//! in bf16 on processors with AVX512_BF16, else on weights of eight bits (either packed once at load); the
+//! in bf16 on processors with AVX512_BF16, else on weights of at most eight bits (either packed once at load); the
 //! residual stream, norms, softmax and all of LoRA stay f32. A frozen layer never gets a weight gradient,
 //! logits of unsupervised rows are never made, and backward stops at the lowest layer that trains.
 //! Buffers are kept between calls, threads are the executor's own.
@@ -53,13 +53,14 @@ pub struct CpuOptions {
 /// The number format of the frozen weights and of what is multiplied with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// bf16 where the processor multiplies it natively, else eight bits.
+    /// bf16 where the processor multiplies it natively, else at most eight bits.
     #[default]
     Auto,
     F32,
     /// Weights and what is multiplied with them.
     Bf16,
-    /// Weights of eight bits with a scale for every 32; what is multiplied with them stays f32.
+    /// Weights of 4, 5 or 8 bits, as few as hold them, with a scale for every 32; what is multiplied with
+    /// them stays f32.
     Int8,
 }
 
