@@ -181,7 +181,10 @@ mod tests {
                 general: general.map(of_ten),
                 fallen,
             },
-            &GateOptions::default(),
+            &GateOptions {
+                general_budget: 0.2,
+                ..GateOptions::default()
+            },
         )
     }
 
