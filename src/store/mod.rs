@@ -46,6 +46,7 @@ use serde::Serialize;
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The open data directory. Cloning shares it; the last clone gives the lock back.
 #[derive(Clone)]
@@ -194,6 +195,9 @@ fn guard(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
     connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A process that was killed may hold its lock for a moment, and so may a child that is just being started.
+const LOCK_PATIENCE: Duration = Duration::from_millis(400);
+
 fn lock(data_dir: &Path) -> Result<File> {
     let open = || {
         File::options()
@@ -207,13 +211,21 @@ fn lock(data_dir: &Path) -> Result<File> {
         path: path(),
         source,
     })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse { path: path() }),
-        Err(TryLockError::Error(source)) => Err(Error::Lock {
-            path: path(),
-            source,
-        }),
+    let patience = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < patience => {
+                std::thread::sleep(LOCK_PATIENCE / 20);
+            }
+            Err(TryLockError::WouldBlock) => return Err(Error::InUse { path: path() }),
+            Err(TryLockError::Error(source)) => {
+                return Err(Error::Lock {
+                    path: path(),
+                    source,
+                });
+            }
+        }
     }
 }
 
