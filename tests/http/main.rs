@@ -12,6 +12,7 @@ mod completions;
 mod disconnect;
 mod ingest;
 mod jobs;
+mod limits;
 mod mcp;
 mod openai_python;
 mod openapi;
