@@ -2,6 +2,7 @@
 //!
 //! Its alias is where the adapter goes: a throw-away name, or one the client wants it kept under.
 
+use super::reason::Reason;
 use super::{Handler, JobContext, JobFailure};
 use crate::adapters::{self, AliasName, Registry, THROW_AWAY};
 use crate::learn::fewshot::{AdaptOptions, AdaptReport, Outcome, SelfEdit, Start, Task, adapt};
@@ -11,7 +12,7 @@ use crate::learn::report::Report;
 use crate::store::{self, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// The source that the lineage of such a version names.
@@ -89,7 +90,8 @@ impl Handler for AdaptHandler {
                 options: &input.options,
                 window: self.window,
             };
-            let outcome = adapt(&*self.model, &start, &tale).map_err(|stop| tale.failure(stop))?;
+            let outcome =
+                adapt(&*self.model, &start, &tale).map_err(|stop| tale.reason.failure(stop))?;
             cx.remember(REPORT, &json!(outcome.report))?;
             let continues = input.adapter.as_ref() == Some(&alias);
             let live = number.filter(|_| continues);
@@ -173,8 +175,7 @@ struct AdaptTale<'a> {
     cx: &'a JobContext,
     /// The version it starts from: a step belongs to that start.
     from: Option<u64>,
-    /// Why the journal said stop, for the job's own answer.
-    failure: Mutex<Option<JobFailure>>,
+    reason: Reason,
 }
 
 impl<'a> AdaptTale<'a> {
@@ -182,38 +183,24 @@ impl<'a> AdaptTale<'a> {
         AdaptTale {
             cx,
             from,
-            failure: Mutex::new(None),
+            reason: Reason::default(),
         }
     }
 
     fn key(&self, step: &str) -> String {
         format!("from {}:{step}", self.from.unwrap_or(0))
     }
-
-    fn stop(&self, failure: JobFailure) -> journal::Stop {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
-        journal::Stop::Asked
-    }
-
-    fn failure(&self, stop: journal::Stop) -> JobFailure {
-        let mut told = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        match (told.take(), stop) {
-            (Some(failure), _) => failure,
-            (None, journal::Stop::Model(error)) => JobFailure::new("model", error.to_string()),
-            (None, other) => JobFailure::new("learning", other.to_string()),
-        }
-    }
 }
 
 impl Journal for AdaptTale<'_> {
     fn recall(&self, key: &str) -> Result<Option<Value>, journal::Stop> {
         let value = self.cx.recall(&self.key(key));
-        value.map_err(|e| self.stop(e.into()))
+        value.map_err(|e| self.reason.stop(e.into()))
     }
 
     fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Stop> {
         let kept = self.cx.remember(&self.key(key), value);
-        kept.map_err(|e| self.stop(e.into()))
+        kept.map_err(|e| self.reason.stop(e.into()))
     }
 
     fn progress(&self, stage: &str, fraction: f32, message: &str) {
@@ -232,6 +219,8 @@ impl Journal for AdaptTale<'_> {
     fn report(&self, _: &Report) {}
 
     fn check(&self) -> Result<(), journal::Stop> {
-        self.cx.check().map_err(|stop| self.stop(stop.into()))
+        self.cx
+            .check()
+            .map_err(|stop| self.reason.stop(stop.into()))
     }
 }

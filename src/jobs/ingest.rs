@@ -134,8 +134,8 @@ impl IngestHandler {
             let (ids, earlier) = earlier(store, alias, number, routes)?;
             let load = |number| {
                 let loaded = self.registry.load_number(alias, number);
-                let loaded =
-                    loaded.map_err(|e| tale.stop(JobFailure::new("adapter", e.to_string())))?;
+                let loaded = loaded
+                    .map_err(|e| tale.reason.stop(JobFailure::new("adapter", e.to_string())))?;
                 Ok(Adapter(loaded.lora.clone()))
             };
             let start = Start {
@@ -156,7 +156,7 @@ impl IngestHandler {
                 Err(journal::Stop::Model(error)) if !is_over(&error) => {
                     return self.fail(tale, &error.to_string());
                 }
-                Err(stop) => return Err(tale.failure(stop)),
+                Err(stop) => return Err(tale.reason.failure(stop)),
             };
             let report = outcome.report;
             let Some(adapter) = outcome.adapter else {

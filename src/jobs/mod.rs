@@ -21,6 +21,7 @@ mod expiry;
 mod facade;
 mod ingest;
 mod prune;
+mod reason;
 mod runner;
 mod scores;
 mod subscription;

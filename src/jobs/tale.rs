@@ -1,12 +1,12 @@
 //! What the ingest job tells and remembers of one document: learning's journal over the job's context.
 
-use super::{JobContext, JobFailure};
+use super::JobContext;
+use super::reason::Reason;
 use crate::learn::journal::{self, Journal};
 use crate::learn::model::ModelError;
 use crate::learn::report::Report;
 use crate::store::{Document, DocumentState};
 use serde_json::{Value, json};
-use std::sync::{Mutex, PoisonError};
 
 /// One document's part of the job: learning's journal.
 pub(super) struct Tale<'a> {
@@ -16,8 +16,7 @@ pub(super) struct Tale<'a> {
     pub(super) place: (usize, usize),
     /// The version it starts from: a step belongs to that start.
     pub(super) live: Option<u64>,
-    /// Why the journal said stop, for the job's own answer.
-    pub(super) failure: Mutex<Option<JobFailure>>,
+    pub(super) reason: Reason,
 }
 
 impl<'a> Tale<'a> {
@@ -32,7 +31,7 @@ impl<'a> Tale<'a> {
             document,
             place,
             live,
-            failure: Mutex::new(None),
+            reason: Reason::default(),
         }
     }
 
@@ -59,37 +58,19 @@ impl<'a> Tale<'a> {
             });
         }
     }
-
-    pub(super) fn failure(&self, stop: journal::Stop) -> JobFailure {
-        let told = self
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        match (told, stop) {
-            (Some(failure), _) => failure,
-            (None, journal::Stop::Model(error)) => JobFailure::new("model", error.to_string()),
-            (None, other) => JobFailure::new("learning", other.to_string()),
-        }
-    }
-
-    pub(super) fn stop(&self, failure: JobFailure) -> journal::Stop {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
-        journal::Stop::Asked
-    }
 }
 
 impl Journal for Tale<'_> {
     fn recall(&self, key: &str) -> Result<Option<Value>, journal::Stop> {
         self.cx
             .recall(&self.key(key))
-            .map_err(|e| self.stop(e.into()))
+            .map_err(|e| self.reason.stop(e.into()))
     }
 
     fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Stop> {
         self.cx
             .remember(&self.key(key), value)
-            .map_err(|e| self.stop(e.into()))
+            .map_err(|e| self.reason.stop(e.into()))
     }
 
     fn progress(&self, stage: &str, fraction: f32, message: &str) {
@@ -117,7 +98,9 @@ impl Journal for Tale<'_> {
     }
 
     fn check(&self) -> Result<(), journal::Stop> {
-        self.cx.check().map_err(|stop| self.stop(stop.into()))
+        self.cx
+            .check()
+            .map_err(|stop| self.reason.stop(stop.into()))
     }
 }
 

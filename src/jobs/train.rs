@@ -1,6 +1,7 @@
 //! The training job: a policy practises writing self-edits (`learn::outer`), and each round's policy is a
 //! version of the job's alias.
 
+use super::reason::Reason;
 use super::{Handler, JobContext, JobFailure};
 use crate::adapters::{self, AliasName, Registry};
 use crate::learn::domain::Domain;
@@ -20,7 +21,7 @@ use autodidact_engine::lora::peft;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// The source that the lineage of a trained policy names.
@@ -181,7 +182,7 @@ impl TrainHandler {
             journal: practice,
             shelf: practice,
         };
-        outer::run(&start).map_err(|stop| practice.failure(stop))
+        outer::run(&start).map_err(|stop| practice.reason.failure(stop))
     }
 }
 
@@ -196,21 +197,21 @@ impl Handler for TrainHandler {
             alias: &alias,
             registry: &self.registry,
             input: &input,
-            failure: Mutex::new(None),
+            reason: Reason::default(),
         };
         let settled = step(&practice, "settings", || {
             let invalid = |e: OptionError| JobFailure::new("invalid_options", e.to_string());
             let settings = self.settings(&input).map_err(invalid);
-            settings.map_err(|e| practice.stop(e))
+            settings.map_err(|e| practice.reason.stop(e))
         });
-        let settings: Settings = settled.map_err(|stop| practice.failure(stop))?;
+        let settings: Settings = settled.map_err(|stop| practice.reason.failure(stop))?;
         // A later life goes on from where the first began, wherever the alias is by then.
         let started = step(&practice, "start", || {
             let live = cx.store().aliases().get(alias.as_str());
-            let live = live.map_err(|e| practice.stop(e.into()))?;
+            let live = live.map_err(|e| practice.reason.stop(e.into()))?;
             Ok(live.and_then(|a| a.live))
         });
-        let started: Option<u64> = started.map_err(|stop| practice.failure(stop))?;
+        let started: Option<u64> = started.map_err(|stop| practice.reason.failure(stop))?;
         let policy = started.map(|v| self.adapter(&alias, v)).transpose()?;
         let outer = &settings.outer;
         let outcome = match input.domain {
@@ -261,26 +262,10 @@ struct Practice<'a> {
     alias: &'a AliasName,
     registry: &'a Registry,
     input: &'a TrainInput,
-    /// Why the journal said stop, for the job's own answer.
-    failure: Mutex<Option<JobFailure>>,
+    reason: Reason,
 }
 
 impl Practice<'_> {
-    fn stop(&self, failure: JobFailure) -> journal::Stop {
-        let mut told = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        *told = Some(failure);
-        journal::Stop::Asked
-    }
-
-    fn failure(&self, stop: journal::Stop) -> JobFailure {
-        let mut told = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        match (told.take(), stop) {
-            (Some(failure), _) => failure,
-            (None, journal::Stop::Model(error)) => JobFailure::new("model", error.to_string()),
-            (None, other) => JobFailure::new("learning", other.to_string()),
-        }
-    }
-
     /// The version that an earlier life made of this round and died before it could remember.
     fn published(&self, live: Option<u64>, round: usize) -> Result<Option<u64>, store::Error> {
         let Some(live) = live else { return Ok(None) };
@@ -315,13 +300,13 @@ impl Practice<'_> {
 
 impl Journal for Practice<'_> {
     fn recall(&self, key: &str) -> Result<Option<Value>, journal::Stop> {
-        self.cx.recall(key).map_err(|e| self.stop(e.into()))
+        self.cx.recall(key).map_err(|e| self.reason.stop(e.into()))
     }
 
     fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Stop> {
         self.cx
             .remember(key, value)
-            .map_err(|e| self.stop(e.into()))
+            .map_err(|e| self.reason.stop(e.into()))
     }
 
     fn remember_and_tell(
@@ -332,7 +317,7 @@ impl Journal for Practice<'_> {
         data: Value,
     ) -> Result<(), journal::Stop> {
         let told = self.cx.remember_and_tell(key, value, kind, &data);
-        told.map_err(|e| self.stop(e.into()))
+        told.map_err(|e| self.reason.stop(e.into()))
     }
 
     fn progress(&self, stage: &str, fraction: f32, message: &str) {
@@ -351,7 +336,9 @@ impl Journal for Practice<'_> {
     fn report(&self, _: &crate::learn::Report) {}
 
     fn check(&self) -> Result<(), journal::Stop> {
-        self.cx.check().map_err(|stop| self.stop(stop.into()))
+        self.cx
+            .check()
+            .map_err(|stop| self.reason.stop(stop.into()))
     }
 }
 
@@ -368,7 +355,7 @@ impl Shelf for Practice<'_> {
     fn keep(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), journal::Stop> {
         let files = peft::to_files(&policy.0, self.registry.base_id());
         let blobs = self.cx.store().blobs().guard();
-        let put = |bytes: &[u8]| blobs.put(bytes).map_err(|e| self.stop(e.into()));
+        let put = |bytes: &[u8]| blobs.put(bytes).map_err(|e| self.reason.stop(e.into()));
         let kept = json!(Kept {
             config_blob: put(&files.config_json)?,
             weights_blob: put(&files.safetensors)?,
@@ -382,10 +369,10 @@ impl Shelf for Practice<'_> {
             return Ok(None);
         };
         let blobs = self.cx.store().blobs();
-        let get = |digest: &str| blobs.get(digest).map_err(|e| self.stop(e.into()));
+        let get = |digest: &str| blobs.get(digest).map_err(|e| self.reason.stop(e.into()));
         let (config, weights) = (get(&kept.config_blob)?, get(&kept.weights_blob)?);
         let lora = self.registry.read(&config, &weights);
-        let lora = lora.map_err(|e| self.stop(JobFailure::new("adapter", e.to_string())))?;
+        let lora = lora.map_err(|e| self.reason.stop(JobFailure::new("adapter", e.to_string())))?;
         Ok(Some((Adapter(Arc::new(lora)), kept.about)))
     }
 
@@ -394,9 +381,11 @@ impl Shelf for Practice<'_> {
     fn publish(&self, policy: &Adapter, round: &Round) -> Result<u64, journal::Stop> {
         loop {
             let alias = self.cx.store().aliases().get(self.alias.as_str());
-            let live = alias.map_err(|e| self.stop(e.into()))?.and_then(|a| a.live);
+            let live = alias
+                .map_err(|e| self.reason.stop(e.into()))?
+                .and_then(|a| a.live);
             let before = self.published(live, round.round);
-            if let Some(number) = before.map_err(|e| self.stop(e.into()))? {
+            if let Some(number) = before.map_err(|e| self.reason.stop(e.into()))? {
                 return Ok(number);
             }
             let lineage = self.lineage(round);
@@ -404,7 +393,9 @@ impl Shelf for Practice<'_> {
                 Ok(version) => return Ok(version.number),
                 Err(adapters::Error::Store(store::Error::Conflict { .. })) => self.check()?,
                 Err(error) => {
-                    return Err(self.stop(JobFailure::new("publish", error.to_string())));
+                    return Err(self
+                        .reason
+                        .stop(JobFailure::new("publish", error.to_string())));
                 }
             }
         }
