@@ -2,9 +2,9 @@
 
 use super::adapt_body::{self, Adapt, AdaptRequest};
 use super::error::Problem;
-use super::extract::{Body, Query, media_type, unsupported, wait};
+use super::extract::{Body, Query, json_only, wait};
 use super::ingest::idempotency_key;
-use super::jobs::JobBody;
+use super::jobs::{JobBody, located};
 use super::state::AppState;
 use crate::adapters::{self, AliasName};
 use crate::jobs::{AdaptInput, AdaptResult};
@@ -14,10 +14,9 @@ use crate::learn::model::Prompt;
 use crate::pool::LocalModel;
 use crate::store::{IdempotencyKey, Job, JobKind};
 use autodidact_engine::Priority;
-use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
@@ -57,23 +56,18 @@ pub async fn adapt(
     Body(body): Body,
 ) -> Result<Response, Problem> {
     let patience = query.wait.as_deref().map(wait).transpose()?;
-    let kind = media_type(&headers);
-    if kind.as_deref() != Some("application/json") {
-        return Err(unsupported(kind.as_deref(), "application/json"));
-    }
+    json_only(&headers)?;
     let key = idempotency_key(&headers, &json!("adapt"), &body)?;
     let submit = move |state: &AppState| submit(state, adapt_body::read(&body)?, key.as_ref());
     let mut job = state.blocking(submit).await?;
     if let Some(patience) = patience {
         job = state.jobs.wait(&job.id, patience).await?;
     }
-    let location = format!("/jobs/{}", job.id);
-    let status = match patience.is_some() && job.state.is_terminal() {
-        true => StatusCode::OK,
-        false => StatusCode::ACCEPTED,
-    };
-    let body = Json(respond(job));
-    Ok((status, [(header::LOCATION, location)], body).into_response())
+    let (id, ended) = (
+        job.id.clone(),
+        patience.is_some() && job.state.is_terminal(),
+    );
+    Ok(located(&id, ended, respond(job)))
 }
 
 /// The job as `/adapt` answers it: what it came to once, and in its own shape.

@@ -36,10 +36,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let kind = media_type(request.headers());
-        if kind.as_deref() != Some("application/json") {
-            return Err(unsupported(kind.as_deref(), "application/json"));
-        }
+        json_only(request.headers())?;
         let Body(bytes) = Body::from_request(request, state).await?;
         Ok(Json(json(&bytes)?))
     }
@@ -81,6 +78,14 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let kind = value.split(';').next().unwrap_or(value);
     Some(kind.trim().to_ascii_lowercase())
+}
+
+/// For routes that take one form.
+pub fn json_only(headers: &HeaderMap) -> Result<(), Problem> {
+    match media_type(headers).as_deref() {
+        Some("application/json") => Ok(()),
+        other => Err(unsupported(other, "application/json")),
+    }
 }
 
 pub fn unsupported(kind: Option<&str>, expected: &str) -> Problem {

@@ -6,14 +6,13 @@
 use super::error::Problem;
 use super::extract::{Body, Query, wait};
 use super::ingest_body::{self, Ingest, IngestQuery, IngestRequest};
-use super::jobs::JobBody;
+use super::jobs::{JobBody, located};
 use super::state::AppState;
 use crate::learn::options::IngestOptions;
 use crate::store::{DocumentState, IdempotencyKey, Job, JobKind, NewDocument, digest};
-use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -79,16 +78,15 @@ pub async fn ingest(
         state: document.state,
         version: document.version,
     });
-    let location = format!("/jobs/{}", job.id);
-    let status = match patience.is_some() && job.state.is_terminal() {
-        true => StatusCode::OK,
-        false => StatusCode::ACCEPTED,
-    };
-    let body = Json(IngestResponse {
+    let (id, ended) = (
+        job.id.clone(),
+        patience.is_some() && job.state.is_terminal(),
+    );
+    let body = IngestResponse {
         job: job.into(),
         documents: documents.collect(),
-    });
-    Ok((status, [(header::LOCATION, location)], body).into_response())
+    };
+    Ok(located(&id, ended, body))
 }
 
 /// Everything is checked before anything is stored.

@@ -7,6 +7,8 @@ use crate::adapters::AliasName;
 use crate::store::{Job, JobError, JobFilter, JobKind, JobState, Page, Progress};
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -53,6 +55,16 @@ pub struct JobQuery {
     after: Option<String>,
     /// 1 to 500, default 50
     limit: Option<usize>,
+}
+
+/// A job that was asked for: 202, or 200 where the client waited and it has `ended`.
+pub fn located(id: &str, ended: bool, body: impl Serialize) -> Response {
+    let status = match ended {
+        true => StatusCode::OK,
+        false => StatusCode::ACCEPTED,
+    };
+    let location = [(header::LOCATION, format!("/jobs/{id}"))];
+    (status, location, Json(body)).into_response()
 }
 
 /// List jobs, the newest first

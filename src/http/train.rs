@@ -3,10 +3,10 @@
 use super::adapt::check_length;
 use super::adapt_body::{self, object};
 use super::error::Problem;
-use super::extract::{Body, from_value, json as parse, media_type, unsupported};
+use super::extract::{Body, from_value, json as parse, json_only};
 use super::ingest::{check_lengths, idempotency_key};
 use super::ingest_body::{DocumentInput, document};
-use super::jobs::JobBody;
+use super::jobs::{JobBody, located};
 use super::state::AppState;
 use crate::adapters::AliasName;
 use crate::jobs::train::{Settings, TrainContext, TrainDomain, TrainInput};
@@ -19,10 +19,9 @@ use crate::learn::options::{IngestOptions, InnerOptions};
 use crate::learn::outer::options::{Keep, OuterOptions, Preset, Reward};
 use crate::question::Question;
 use crate::store::{IdempotencyKey, Job, JobKind, NewDocument, digest};
-use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -115,17 +114,13 @@ pub async fn train(
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    let kind = media_type(&headers);
-    if kind.as_deref() != Some("application/json") {
-        return Err(unsupported(kind.as_deref(), "application/json"));
-    }
+    json_only(&headers)?;
     let key = idempotency_key(&headers, &json!("train"), &body)?;
     let request: TrainRequest = parse(&body)?;
     let submit = move |state: &AppState| submit(state, request, key.as_ref());
     let job = state.blocking(submit).await?;
-    let location = [(header::LOCATION, format!("/jobs/{}", job.id))];
-    let body = Json(TrainResponse { job: job.into() });
-    Ok((StatusCode::ACCEPTED, location, body).into_response())
+    let id = job.id.clone();
+    Ok(located(&id, false, TrainResponse { job: job.into() }))
 }
 
 fn submit(
