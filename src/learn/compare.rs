@@ -8,7 +8,7 @@ use super::knowledge::closed_book::{Answer, answer_all, ask_open_book, closed_bo
 use super::knowledge::self_edit::{self, SelfEdit};
 use super::knowledge::sequences::training_texts;
 use super::knowledge::{Passage, Question};
-use super::model::{Adapter, Interruptible, Model, Training, TrainingText, Update};
+use super::model::{Adapter, Interruptible, Model, Training, TrainingText};
 use super::options::{IngestOptions, SelfEditKind, SelfEditOptions};
 use super::stats::{Estimate, estimate};
 use serde::{Deserialize, Serialize};
@@ -185,7 +185,7 @@ fn run_pack(
         .filter(|(texts, _)| !texts.is_empty())
         .map(|(texts, p)| Training {
             texts: texts.clone(),
-            update: update(options, p.seed),
+            update: options.training.update(p.seed),
             init: None,
         })
         .collect();
@@ -268,10 +268,6 @@ pub(super) fn edits(
             self_edit::write(model, way.policy, &case.passage, &edit, seed)?
         }
     })
-}
-
-pub(super) fn update(options: &IngestOptions, seed: u64) -> Update {
-    options.training.update(seed)
 }
 
 /// `learned`: case by case, seed by seed.

@@ -2,7 +2,7 @@
 //! adapter, then all questions.
 
 use super::company;
-use super::compare::{Arm, Case, Way, edits, update};
+use super::compare::{Arm, Case, Way, edits};
 use super::journal::{Journal, Stop, step};
 use super::knowledge::closed_book::{Answer, answer_all, closed_book};
 use super::knowledge::sequences::training_texts;
@@ -110,7 +110,7 @@ fn learn_all(
         false => {
             let training = Training {
                 texts,
-                update: update(options, seed),
+                update: options.training.update(seed),
                 init: None,
             };
             let mut tell = |done: usize, of: usize, loss: f32| {
