@@ -5,7 +5,7 @@ use super::kernels::math;
 use super::kv::Slots;
 use super::linear::{Into, Linear};
 use super::lora::Group;
-use super::plan::{Plan, Span};
+use super::plan::{Plan, Rotation, Span};
 use super::workspace::{Saved, Temp};
 use crate::config::{ModelConfig, Projection};
 use rayon::prelude::*;
@@ -137,11 +137,8 @@ impl Pass<'_> {
         let heads = self.shape.heads;
         let (width, half) = (heads.row(), heads.size / 2);
         let turned = (heads.queries + heads.keys) * heads.size;
-        let angles = self
-            .plan
-            .cos
-            .par_chunks(half * ROWS)
-            .zip(self.plan.sin.par_chunks(half * ROWS));
+        let Rotation { cos, sin } = &self.plan.rotation;
+        let angles = cos.par_chunks(half * ROWS).zip(sin.par_chunks(half * ROWS));
         qkv.par_chunks_mut(width * ROWS)
             .zip(angles)
             .for_each(|(rows, (cos, sin))| {

@@ -19,7 +19,12 @@ pub struct Plan<'a> {
     pub levels: Vec<Vec<Segment>>,
     /// The largest rank of the batch: the width given to every `x · Aᵀ`.
     pub rank: usize,
-    /// `[T, head_dim / 2]`
+    pub rotation: Rotation,
+}
+
+/// How far every row is turned: its cosines and sines, `[T, head_dim / 2]`.
+#[derive(Default)]
+pub struct Rotation {
     pub cos: Vec<f32>,
     pub sin: Vec<f32>,
 }
@@ -43,6 +48,17 @@ pub struct Segment {
 
 impl<'a> Plan<'a> {
     pub fn new(config: &ModelConfig, batch: &'a PackedBatch, slots: &Slots) -> Result<Self> {
+        let rotation = Rotation::new(config, &batch.positions);
+        Self::rotated(config, batch, slots, rotation)
+    }
+
+    /// [`Plan::new`] with the rotation that an earlier plan of this batch had.
+    pub fn rotated(
+        config: &ModelConfig,
+        batch: &'a PackedBatch,
+        slots: &Slots,
+        rotation: Rotation,
+    ) -> Result<Self> {
         batch.validate(config.vocab_size)?;
         let mut seen = HashSet::new();
         let mut spans = Vec::with_capacity(batch.sequences.len());
@@ -76,7 +92,6 @@ impl<'a> Plan<'a> {
         for adapter in &batch.adapters {
             check_shapes(config, &adapter.layers, adapter.config.rank)?;
         }
-        let (cos, sin) = rotation(config, &batch.positions);
         Ok(Plan {
             rows: batch.tokens.len(),
             spans,
@@ -88,8 +103,7 @@ impl<'a> Plan<'a> {
                 .map(|a| a.config.rank)
                 .max()
                 .unwrap_or(0),
-            cos,
-            sin,
+            rotation,
         })
     }
 
@@ -185,10 +199,13 @@ fn levels(batch: &PackedBatch) -> Vec<Vec<Segment>> {
     levels
 }
 
-fn rotation(config: &ModelConfig, positions: &[u32]) -> (Vec<f32>, Vec<f32>) {
-    let frequencies = config.inverse_frequencies();
-    let angles = positions
-        .iter()
-        .flat_map(|p| frequencies.iter().map(|f| *p as f32 * f));
-    angles.map(|a| (a.cos(), a.sin())).unzip()
+impl Rotation {
+    pub fn new(config: &ModelConfig, positions: &[u32]) -> Self {
+        let frequencies = config.inverse_frequencies();
+        let angles = positions
+            .iter()
+            .flat_map(|p| frequencies.iter().map(|f| *p as f32 * f));
+        let (cos, sin) = angles.map(|a| (a.cos(), a.sin())).unzip();
+        Rotation { cos, sin }
+    }
 }

@@ -4,7 +4,7 @@
 
 use super::layer::Pass;
 use super::lora::LayerGrads;
-use super::plan::Plan;
+use super::plan::{Plan, Rotation};
 use super::workspace::{Saved, Workspace};
 use super::{Inner, head};
 use crate::batch::PackedBatch;
@@ -53,7 +53,12 @@ impl Inner {
     }
 
     pub(super) fn backward_part(&mut self, pass: &mut BackwardPass) -> Result<bool> {
-        let plan = Plan::new(&self.config, &pass.batch, &self.slots)?;
+        // The first part works it out, the others find it.
+        let rotation = match pass.parts {
+            0 => Rotation::new(&self.config, &pass.batch.positions),
+            _ => std::mem::take(&mut self.training.rotation),
+        };
+        let plan = Plan::rotated(&self.config, &pass.batch, &self.slots, rotation)?;
         if pass.parts == 0 {
             self.check(&plan, &pass.targets, &pass.grads)?;
             self.check_below(&plan, pass.below.as_ref())?;
@@ -68,6 +73,7 @@ impl Inner {
             head_rows: HEAD_ROWS,
         };
         let done = self.part(&plan, &mut work, pass.parts);
+        self.training.rotation = plan.rotation;
         pass.parts += 1;
         Ok(done)
     }

@@ -2,6 +2,7 @@
 //! arithmetic.
 
 use super::kernels::bf16::Rows;
+use super::plan::Rotation;
 
 /// Everything a pass writes.
 #[derive(Default)]
@@ -12,6 +13,8 @@ pub struct Workspace {
     /// What backward reads, layer by layer; a pass without backward uses the first alone.
     pub layers: Vec<Saved>,
     pub temp: Temp,
+    /// Of a pass in parts, from one part to the next.
+    pub rotation: Rotation,
 }
 
 /// One layer's activations.
