@@ -117,6 +117,9 @@ pub struct InnerOptions {
     pub epochs: usize,
     /// Training sequences an optimizer step.
     pub batch_size: usize,
+    /// Trains so many of the upper layers alone; all of them if null.
+    #[serde(default)]
+    pub upper_layers: Option<usize>,
 }
 
 impl InnerOptions {
@@ -128,7 +131,7 @@ impl InnerOptions {
             epochs: self.epochs,
             batch_size: self.batch_size,
             seed,
-            upper_layers: None,
+            upper_layers: self.upper_layers,
         }
     }
 
@@ -141,7 +144,9 @@ impl InnerOptions {
         check("alpha", self.alpha as f64, 0.01, 1024.0)?;
         check("learning_rate", self.learning_rate as f64, 1e-7, 0.1)?;
         check("epochs", self.epochs as f64, 1.0, 100.0)?;
-        check("batch_size", self.batch_size as f64, 1.0, 64.0)
+        check("batch_size", self.batch_size as f64, 1.0, 64.0)?;
+        let upper = self.upper_layers.unwrap_or(1);
+        check("upper_layers", upper as f64, 1.0, 1000.0)
     }
 }
 

@@ -87,6 +87,7 @@ impl KnowledgeOptions {
                     learning_rate: tuned.learning_rate,
                     epochs: tuned.epochs,
                     batch_size: tuned.batch_size,
+                    upper_layers: tuned.upper_layers,
                 },
             ),
             Preset::Paper => (
@@ -97,6 +98,7 @@ impl KnowledgeOptions {
                     learning_rate: 1e-3,
                     epochs: 10,
                     batch_size: 1,
+                    upper_layers: None,
                 },
             ),
         };
