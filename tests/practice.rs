@@ -81,6 +81,16 @@ fn assert_done_once(server: &Client, id: &str, heard: &[Event]) -> Value {
     job
 }
 
+/// What has practised writes the notes of an ingest that asks for it.
+fn assert_writes_notes(server: &Client) {
+    let (_, documents) = server.learn(&json!({"adapter": "notes", "gate": {"mode": "off"},
+        "self_edit": {"kind": "implications", "policy": "writer"},
+        "training": {"rank": 4, "epochs": 1},
+        "documents": [{"title": "Pier", "text": "The pier of Vell is made of oak."}]}));
+    let edits = &documents[0]["report"]["self_edits"];
+    assert_eq!(edits[0]["policy"], "writer@2", "{edits}");
+}
+
 #[test]
 fn a_training_killed_at_any_moment_repeats_no_finished_candidate() {
     let (expected, moments) = {
@@ -88,7 +98,9 @@ fn a_training_killed_at_any_moment_repeats_no_finished_candidate() {
         let server = place.serve();
         let id = submit(&server);
         let moments = server.events(&id, 0).count() as u64;
-        (numbers(&assert_done_once(&server, &id, &[])), moments)
+        let done = assert_done_once(&server, &id, &[]);
+        assert_writes_notes(&server);
+        (numbers(&done), moments)
     };
     // Whoever computes, and after whichever life: the numbers stay the same.
     let pools = ["", "[pool]\ndevices = [\"cpu\", \"cpu\"]"];

@@ -8,6 +8,7 @@ use super::extract::{Body, Query, wait};
 use super::ingest_body::{self, Ingest, IngestQuery, IngestRequest};
 use super::jobs::{JobBody, located};
 use super::state::AppState;
+use crate::adapters;
 use crate::learn::options::IngestOptions;
 use crate::store::{DocumentState, IdempotencyKey, Job, JobKind, NewDocument, digest};
 use axum::extract::State;
@@ -97,7 +98,7 @@ pub(super) fn submit(
 ) -> Result<Job, Problem> {
     state.registry.check_name(&ingest.alias)?;
     state.registry.check_continues(&ingest.alias)?;
-    check_helpers(state, ingest)?;
+    check_writers(state, ingest)?;
     check_lengths(state, &ingest.documents, "documents")?;
     let ids: Vec<&str> = ingest.documents.iter().map(|d| d.id.as_str()).collect();
     let mut input = ingest.options.clone();
@@ -109,13 +110,27 @@ pub(super) fn submit(
         .submit(JobKind::Ingest, alias, &input, documents, key)?)
 }
 
-/// A teacher or a judge that is asked for must be there.
-fn check_helpers(state: &AppState, ingest: &Ingest) -> Result<(), Problem> {
+/// A teacher, a judge or a policy that is asked for must be there.
+fn check_writers(state: &AppState, ingest: &Ingest) -> Result<(), Problem> {
     let (teacher, judge) = (&state.config.teacher, &state.config.judge);
     let options = Value::Object(ingest.options.clone());
-    IngestOptions::layered(&[&options])
-        .and_then(|options| options.check_helpers(teacher.is_some(), judge.is_some()))
-        .map_err(|error| Problem::invalid(error.field.clone(), format!("{error}.")))
+    let options = IngestOptions::layered(&[&options])
+        .and_then(|options| {
+            options.check_helpers(teacher.is_some(), judge.is_some())?;
+            Ok(options)
+        })
+        .map_err(|error| Problem::invalid(error.field.clone(), format!("{error}.")))?;
+    match &options.self_edit.policy {
+        None => Ok(()),
+        Some(policy) => match state.registry.resolve(policy) {
+            Ok(_) => Ok(()),
+            Err(adapters::Error::Unknown { .. }) => {
+                let detail = "There is no adapter of this name to write with; /adapters lists those there are.";
+                Err(Problem::invalid("self_edit.policy", detail))
+            }
+            Err(error) => Err(error.into()),
+        },
+    }
 }
 
 /// What does not fit the window with the prompts around it could be neither read nor trained on.

@@ -15,7 +15,7 @@ use crate::learn::replay::{Earlier, Probe};
 use crate::learn::report::{Decision, Origin, Report};
 use crate::learn::strategy::Strategy;
 use crate::learn::text_model::Helpers;
-use crate::learn::update::{Live, Start, learn};
+use crate::learn::update::{Live, Policy, Start, learn};
 use crate::store::{self, Document, DocumentState, GateVerdict, NewProbe, ProbeOrigin};
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -131,6 +131,10 @@ impl IngestHandler {
             let options = &self.options(input.clone(), routes.is_some())?;
             let tale = &Tale::new(cx, document, place, number);
             tale.tell_state(DocumentState::Learning);
+            let policy = match self.policy(options.self_edit.policy.as_deref()) {
+                Ok(policy) => policy,
+                Err(reason) => return self.fail(tale, &reason),
+            };
             let (ids, earlier) = earlier(store, alias, number, routes)?;
             let load = |number| {
                 let loaded = self.registry.load_number(alias, number);
@@ -140,6 +144,9 @@ impl IngestHandler {
             };
             let start = Start {
                 passage: &passage,
+                policy: policy
+                    .as_ref()
+                    .map(|(name, adapter)| Policy { name, adapter }),
                 given: &document.questions,
                 live: live.as_ref().map(|live| Live {
                     version: live.number,
@@ -288,6 +295,20 @@ impl IngestHandler {
             Err(adapters::Error::Unknown { .. }) => Ok(None),
             Err(error) => Err(JobFailure::new("adapter", error.to_string())),
         }
+    }
+
+    /// The adapter that writes, and the version it is; the base is none.
+    fn policy(&self, named: Option<&str>) -> Result<Option<(String, Adapter)>, String> {
+        let Some(named) = named else {
+            return Ok(None);
+        };
+        let resolved = self.registry.resolve(named);
+        let resolved = resolved.map_err(|e| format!("self_edit.policy: {e}"))?;
+        let found = resolved.version.zip(resolved.adapter);
+        Ok(found.map(|((alias, number), loaded)| {
+            let name = format!("{}@{number}", alias.as_str());
+            (name, Adapter(loaded.lora.clone()))
+        }))
     }
 
     /// Probes are stored before the version that answers them, so that no live version lacks them.

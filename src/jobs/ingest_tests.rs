@@ -21,13 +21,15 @@ impl Model for Picky {
     fn generate(
         &self,
         prompts: &[Prompt],
-        _: Option<&Adapter>,
+        adapter: Option<&Adapter>,
         sampling: &Sampling,
         _: &ShouldStop<'_>,
     ) -> Result<Vec<Vec<String>>, ModelError> {
-        let answers = prompts
-            .iter()
-            .map(|_| vec!["an answer".to_owned(); sampling.n]);
+        let answer = match adapter {
+            None => "an answer of the base",
+            Some(_) => "an answer of an adapter",
+        };
+        let answers = prompts.iter().map(|_| vec![answer.to_owned(); sampling.n]);
         Ok(answers.collect())
     }
 
@@ -76,6 +78,7 @@ impl Model for Picky {
 struct Place {
     _directory: TempDir,
     jobs: Jobs,
+    registry: Arc<Registry>,
     handler: IngestHandler,
 }
 
@@ -83,7 +86,7 @@ fn place() -> Place {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
     let config = tiny_config(Family::Llama);
-    let registry = Registry::new(store.clone(), config, "tiny", "sha256:0");
+    let registry = Arc::new(Registry::new(store.clone(), config, "tiny", "sha256:0"));
     let options = json!({
         "gate": {"mode": "off"},
         "self_edit": {"kind": "none"},
@@ -92,7 +95,8 @@ fn place() -> Place {
     Place {
         _directory: directory,
         jobs: Jobs::new(store, 10),
-        handler: IngestHandler::new(Arc::new(Picky), Arc::new(registry), vec![options]).unwrap(),
+        handler: IngestHandler::new(Arc::new(Picky), registry.clone(), vec![options]).unwrap(),
+        registry,
     }
 }
 
@@ -114,10 +118,14 @@ impl Place {
 
     /// One life of the next job in the queue.
     fn run(&self) -> (Job, Result<Value, JobFailure>) {
+        self.run_with(json!({}))
+    }
+
+    fn run_with(&self, input: Value) -> (Job, Result<Value, JobFailure>) {
         let job = self.jobs.store().jobs().lease_next("test").unwrap();
         let job = job.expect("a job waits");
         let cx = JobContext::new(&self.jobs, job.clone(), Arc::default());
-        (job, self.handler.run(&cx, json!({})))
+        (job, self.handler.run(&cx, input))
     }
 
     fn documents(&self, job: &Job) -> Vec<Document> {
@@ -188,4 +196,34 @@ fn an_engine_that_has_gone_ends_the_job() {
     let states: Vec<_> = place.documents(&job).iter().map(|d| d.state).collect();
     assert_eq!(states[0], DocumentState::Learned);
     assert_eq!(states[2], DocumentState::Queued);
+}
+
+#[test]
+fn a_policy_writes_the_notes_and_is_named() {
+    let notes = |policy: &str| {
+        let place = place();
+        let writer = AliasName::parse("writer").unwrap();
+        let config = LoraConfig::all_linear(2, 4.0);
+        let lora = Lora::random(config, &tiny_config(Family::Llama), 3);
+        let published = place.registry.publish(&writer, None, &lora, json!({}));
+        assert_eq!(published.unwrap().number, 1);
+        place.submit(&["the ferry"]);
+        let (job, result) =
+            place.run_with(json!({"self_edit": {"kind": "rewrite", "policy": policy}}));
+        let report = place.documents(&job)[0].report.clone().unwrap();
+        (report["self_edits"][0].clone(), result)
+    };
+    let base = ("an answer of the base", Value::Null);
+    let policy = ("an answer of an adapter", json!("writer@1"));
+    for (asked, (text, by)) in [("writer", policy), ("tiny", base)] {
+        let (edit, result) = notes(asked);
+        assert!(result.is_ok(), "{result:?}");
+        assert_eq!((&edit["text"], &edit["policy"]), (&json!(text), &by));
+    }
+    // It may have been deleted since the request was checked.
+    let failure = notes("writer@2").1.unwrap_err();
+    assert!(
+        format!("{failure:?}").contains("self_edit.policy"),
+        "{failure:?}"
+    );
 }

@@ -125,6 +125,7 @@ impl Alias<'_> {
             earlier: &self.earlier,
             load: &load,
             options: self.options,
+            policy: None,
             helpers: &Helpers::default(),
         };
         let outcome = learn(self.model, &start, &journal)?;

@@ -74,6 +74,10 @@ pub enum Writer {
 pub struct SelfEditOptions {
     pub kind: SelfEditKind,
     pub writer: Writer,
+    /// The adapter that the model writes with, such as a policy that `/train` has made: an alias, or one
+    /// version (`writer@2`). With none the base writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// Self-edits written for a document; their sequences are trained on together. 1 to 16.
     pub samples: usize,
     /// Small models stay near the passage at 0.3 to 0.7; the paper's 7B used 1.0.
@@ -184,6 +188,7 @@ impl Default for SelfEditOptions {
         SelfEditOptions {
             kind: SelfEditKind::SelfQa,
             writer: Writer::default(),
+            policy: None,
             samples: 1,
             temperature: 0.3,
             top_p: 0.95,
@@ -263,6 +268,12 @@ impl IngestOptions {
 
     pub fn validate(&self) -> Result<(), OptionError> {
         let (s, t, g) = (&self.self_edit, &self.training, &self.gate);
+        if s.writer == Writer::Teacher && s.policy.is_some() {
+            return Err(OptionError {
+                field: "self_edit.policy".into(),
+                reason: "the teacher writes without one; leave out either writer or policy".into(),
+            });
+        }
         within("self_edit.samples", s.samples as f64, 1.0, 16.0)?;
         within("self_edit.temperature", s.temperature as f64, 0.0, 2.0)?;
         within("self_edit.top_p", s.top_p as f64, 0.01, 1.0)?;

@@ -222,6 +222,7 @@ fn learn_routed(
         earlier: &earlier,
         load: &load,
         options: &options,
+        policy: None,
         helpers: &Helpers::default(),
     };
     learn(model, &start, journal)

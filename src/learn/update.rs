@@ -25,6 +25,8 @@ use std::time::Instant;
 /// What an update starts from.
 pub struct Start<'a> {
     pub passage: &'a Passage,
+    /// Writes the study notes; `None`: the base does.
+    pub policy: Option<Policy<'a>>,
     /// The caller's questions; where there are none the model writes its own.
     pub given: &'a [Question],
     /// The live version; unless it routes, the new one continues it.
@@ -36,6 +38,14 @@ pub struct Start<'a> {
     pub options: &'a IngestOptions,
     /// The teacher and the judge, where the options ask for them.
     pub helpers: &'a Helpers,
+}
+
+/// An adapter that writes study notes.
+#[derive(Clone, Copy)]
+pub struct Policy<'a> {
+    /// `alias@version`, for the report.
+    pub name: &'a str,
+    pub adapter: &'a Adapter,
 }
 
 /// What answers for the alias now.
@@ -87,19 +97,27 @@ impl Run<'_> {
     fn write_notes(&mut self) -> Result<(), Stop> {
         let clock = Instant::now();
         let Start {
-            passage, options, ..
+            passage,
+            policy,
+            options,
+            ..
         } = self.start;
         self.journal
             .progress("self_edit", 0.02, "writing study notes");
         let edits: Vec<SelfEdit> = step(self.journal, "self_edits", || {
             let (edit, seed) = (&options.self_edit, options.seed);
-            Ok(self_edit::write(self.model, None, passage, edit, seed)?)
+            let adapter = policy.map(|p| p.adapter);
+            let mut edits = self_edit::write(self.model, adapter, passage, edit, seed)?;
+            for edit in &mut edits {
+                edit.policy = policy.map(|p| p.name.to_owned());
+            }
+            Ok(edits)
         })?;
         self.report.training_sequences = training_texts(passage, &edits);
         for edit in &edits {
             self.journal.event(
                 "self_edit",
-                json!({"kind": edit.kind, "teacher": edit.teacher, "text": edit.text,
+                json!({"kind": edit.kind, "teacher": edit.teacher, "policy": edit.policy, "text": edit.text,
                        "sequences": edit.statements.len() + edit.pairs.len()}),
             );
         }

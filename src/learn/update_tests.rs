@@ -271,6 +271,7 @@ pub(super) fn run(
         earlier: &[earlier],
         load: &load,
         options: &options,
+        policy: None,
         helpers: Helpers::none(),
     };
     learn(model, &start, journal)
@@ -445,6 +446,7 @@ fn a_document_that_nothing_can_be_asked_about_is_not_trained() {
         earlier: &[],
         load: &load,
         options: &options,
+        policy: None,
         helpers: Helpers::none(),
     };
     // What it writes as questions is no question.

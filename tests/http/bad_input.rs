@@ -222,6 +222,18 @@ async fn a_bad_ingest_stores_nothing() {
             "invalid_field",
             "self_edit.writer",
         ),
+        (
+            with(json!({"self_edit": {"policy": "nobody"}})),
+            422,
+            "invalid_field",
+            "self_edit.policy",
+        ),
+        (
+            with(json!({"self_edit": {"writer": "teacher", "policy": "nobody"}})),
+            422,
+            "invalid_field",
+            "self_edit.policy",
+        ),
         (with(json!({"seed": -1})), 422, "invalid_field", "seed"),
     ];
     for (body, status, code, field) in cases {

@@ -73,6 +73,18 @@ pub struct About {
     pub more: Value,
 }
 
+/// A policy is an adapter of a server.
+pub fn no_policy(options: &IngestOptions) -> Result<(), String> {
+    match options.self_edit.policy {
+        None => Ok(()),
+        Some(_) => Err(
+            "self_edit.policy names an adapter of a server, and a table has none; \
+                        `reproduce knowledge --rounds` adds rows for policies that practise there"
+                .into(),
+        ),
+    }
+}
+
 impl Data {
     /// `more`: the table's own settings. Another setting is another table, and needs another `--out`.
     pub fn open(self, more: Value) -> Result<Bench, String> {
@@ -86,6 +98,7 @@ impl Data {
         } = self.model.open()?;
         let options = IngestOptions::layered(&[&tuned, &configured, &set]);
         let options = options.map_err(|e| e.to_string())?;
+        no_policy(&options)?;
         let mut helpers = self.helpers.open(&text_models)?;
         let named = cases.iter().map(|c| (&c.passage, c.questions.as_slice()));
         let about = About {

@@ -309,6 +309,7 @@ mod tests {
             phrases: (0..20).map(|i| format!("phrase {i}")).collect(),
             seed: 0,
             teacher: None,
+            policy: None,
         };
         let lesson = domain().lesson(&case(), &edit);
         assert_eq!(lesson.len(), LESSON_PAIRS);

@@ -20,6 +20,9 @@ pub struct SelfEdit {
     /// The teacher that wrote it; null if the model did itself.
     #[serde(default)]
     pub teacher: Option<String>,
+    /// The policy's version that it was written with (`writer@2`); null if the base wrote it.
+    #[serde(default)]
+    pub policy: Option<String>,
     /// What was written, whole.
     pub text: String,
     /// The statements cut from it (rewrite, implications).
@@ -79,6 +82,7 @@ pub fn from_text(kind: SelfEditKind, text: String, seed: u64) -> SelfEdit {
     SelfEdit {
         kind,
         teacher: None,
+        policy: None,
         text,
         statements,
         pairs,
@@ -168,6 +172,7 @@ fn write_pairs(
             SelfEdit {
                 kind: SelfEditKind::SelfQa,
                 teacher: None,
+                policy: None,
                 text: blocks.join("\n\n"),
                 statements: Vec::new(),
                 pairs,
