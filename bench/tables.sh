@@ -1,0 +1,36 @@
+#!/bin/sh
+# Every learning table of README, in the order of their worth. Each is written to a directory of its own and goes on
+# where it was when the command is given again, so this may be stopped at any moment and may take many sittings.
+#
+#   bench/tables.sh DATA OUT [BINARY]
+#
+# DATA holds squad/{train,eval,teacher_implications}.json, lists of {title, context, questions} or, the last, of
+# {title, context, completions}. Nothing else should run meanwhile if the seconds are to mean anything.
+set -eu
+[ $# -ge 2 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
+data=$1 out=$2 program=${3:-target/release/autodidact}
+squad=$data/squad small=smollm2-135m-instruct half='"training":{"upper_layers":12}'
+mkdir -p "$out"
+
+# table NAME ARGUMENTS…: one table, its Markdown beside its directory.
+table() {
+    name=$1
+    shift
+    echo "$name" >&2
+    "$program" reproduce "$@" --out "$out/$name" > "$out/$name.md"
+}
+
+eval30="knowledge --passages $squad/eval.json --limit 30"
+table squad $eval30 --arms base,open-book,passage,self-qa --set "{$half}"
+table squad-small $eval30 --model $small --arms base,open-book,passage,self-qa
+table squad-notes $eval30 --arms rewrite,implications --set "{$half}"
+table squad-notes-small $eval30 --model $small --arms rewrite,implications
+one='"self_edit":{"samples":1}' teacher="--arms teacher --teacher $squad/teacher_implications.json"
+table squad-teacher $eval30 $teacher --set "{$half,$one}"
+table squad-teacher-small $eval30 --model $small $teacher --set "{$one}"
+table demo knowledge --passages demo/documents.json --skip 10 \
+    --arms base,open-book,passage,rewrite,implications,self-qa --set "{$half}"
+table reward reward --passages "$squad/train.json" --limit 10 --candidates 4 --repeats 3 --set "{$half}"
+table practice knowledge --passages "$squad/eval.json" --limit 30 --seeds 0,1,2 --rounds 2 \
+    --practise-on "$squad/train.json" --arms passage,implications --set "{$half}"
+table continual continual --passages "$squad/eval.json" --documents 8 --sequences 2 --seeds 0,1,2
