@@ -24,6 +24,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
 use utoipa::ToSchema;
 
 #[derive(Deserialize, ToSchema)]
@@ -191,13 +192,13 @@ fn tasks(
     request: TrainRequest,
     input: &mut TrainInput,
 ) -> Result<Vec<u8>, Problem> {
-    if request.dataset.is_some() {
-        let detail = "A data set holds passages; send tasks as contexts.";
-        return Err(Problem::invalid("dataset", detail));
-    }
-    let inputs = sent(state, request.contexts)?;
+    one_source(&request)?;
+    let (at, inputs) = match (request.contexts, request.dataset) {
+        (contexts, None) => ("contexts", sent(state, contexts)?),
+        (_, Some(name)) => ("dataset", task_file(&dataset_path(state, &name)?)?),
+    };
     let tasks = inputs.into_iter().enumerate().map(|(i, value)| {
-        let at = format!("contexts[{i}]");
+        let at = format!("{at}[{i}]");
         let TaskInput { title, task } = object(&at, value)?;
         let solved = adapt_body::solved(&format!("{at}.task"), title, task)?;
         check_length(state, &solved.task, None).map_err(|p| p.field(format!("{at}.task")))?;
@@ -304,17 +305,14 @@ fn check(input: &TrainInput) -> Result<(), Problem> {
 }
 
 fn contexts(state: &AppState, request: TrainRequest) -> Result<Vec<TrainContext>, Problem> {
+    one_source(&request)?;
     let (at, inputs) = match (request.contexts, request.dataset) {
-        (Some(_), Some(_)) => {
-            let detail = "Send contexts or name a dataset, not both.";
-            return Err(Problem::invalid("dataset", detail));
-        }
         (contexts, None) => {
             let inputs = sent(state, contexts)?.into_iter().enumerate();
             let read = |(i, value)| object::<ContextInput>(&format!("contexts[{i}]"), value);
             ("contexts", inputs.map(read).collect::<Result<_, _>>()?)
         }
-        (None, Some(name)) => ("dataset", dataset(state, &name)?),
+        (_, Some(name)) => ("dataset", passage_file(&dataset_path(state, &name)?)?),
     };
     if inputs.is_empty() {
         return Err(Problem::invalid(at, "There is no context."));
@@ -333,7 +331,16 @@ fn contexts(state: &AppState, request: TrainRequest) -> Result<Vec<TrainContext>
     Ok(documents.into_iter().map(context).collect())
 }
 
-fn dataset(state: &AppState, name: &str) -> Result<Vec<ContextInput>, Problem> {
+/// What is practised on is in the request or in a file.
+fn one_source(request: &TrainRequest) -> Result<(), Problem> {
+    if request.contexts.is_some() && request.dataset.is_some() {
+        let detail = "Send contexts or name a dataset, not both.";
+        return Err(Problem::invalid("dataset", detail));
+    }
+    Ok(())
+}
+
+fn dataset_path(state: &AppState, name: &str) -> Result<PathBuf, Problem> {
     let known = &state.config.datasets;
     let Some(path) = known.get(name) else {
         let names: Vec<&str> = known.keys().map(String::as_str).collect();
@@ -345,7 +352,27 @@ fn dataset(state: &AppState, name: &str) -> Result<Vec<ContextInput>, Problem> {
         let detail = format!("There is no data set '{name}' under [datasets]; {names}.");
         return Err(Problem::invalid("dataset", detail));
     };
-    let entries = datasets::read(&crate::config::expand_home(&path.to_string_lossy()));
+    Ok(crate::config::expand_home(&path.to_string_lossy()))
+}
+
+/// A list of tasks as the request would bring them.
+fn task_file(path: &Path) -> Result<Vec<Value>, Problem> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path);
+    let text =
+        text.map_err(|e| Problem::invalid("dataset", format!("{shown} cannot be read: {e}.")))?;
+    let tasks: Vec<Value> = serde_json::from_str(&text).map_err(|e| {
+        let detail = format!("{shown} is no JSON list of {{title, task}}: {e}.");
+        Problem::invalid("dataset", detail)
+    })?;
+    match tasks.is_empty() {
+        true => Err(Problem::invalid("dataset", "There is no task.")),
+        false => Ok(tasks),
+    }
+}
+
+fn passage_file(path: &Path) -> Result<Vec<ContextInput>, Problem> {
+    let entries = datasets::read(path);
     let entries = entries.map_err(|e| Problem::invalid("dataset", format!("{e}.")))?;
     let context = |e: datasets::Entry| ContextInput {
         title: e.passage.title,

@@ -368,6 +368,41 @@ async fn a_policy_practises_configurations_on_tasks() {
 }
 
 #[tokio::test]
+async fn tasks_come_from_a_dataset_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("tasks.json"), json!(tasks(3)).to_string()).unwrap();
+    std::fs::write(path("passages.json"), json!(contexts(3)).to_string()).unwrap();
+    let server = Server::with(|config| {
+        for name in ["tasks", "passages", "missing"] {
+            let file = path(&format!("{name}.json"));
+            config.datasets.insert(name.into(), file);
+        }
+    })
+    .await;
+    let of = |name: &str| {
+        let mut body = fewshot();
+        body.as_object_mut().unwrap().remove("contexts");
+        merge(&mut body, json!({"dataset": name}));
+        body
+    };
+    let named = finished(&server, &of("tasks")).await;
+    assert_eq!(named["state"], "succeeded", "{named}");
+    let sent = finished(&Server::start().await, &fewshot()).await;
+    let digest = |job: &Value| job["result"]["contexts_digest"].clone();
+    assert!(digest(&named).is_string(), "{named}");
+    assert_eq!(digest(&named), digest(&sent));
+    for (name, field) in [("missing", "dataset"), ("passages", "dataset[0].text")] {
+        let (status, problem) = json_of(server.post("/train").json(&of(name))).await;
+        assert_eq!(
+            (status, &problem["field"]),
+            (422, &json!(field)),
+            "{problem}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_task_to_practise_on_is_refused_by_its_field() {
     let server = Server::start().await;
     let mut untitled = tasks(1);
