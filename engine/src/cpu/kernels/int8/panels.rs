@@ -110,7 +110,8 @@ impl Panel {
                 (step.scale[lane], step.zero[lane]) = (scale, zero);
                 let inverse = if scale != 0.0 { 1.0 / scale } else { 0.0 };
                 for (value, codes) in group.iter().zip(codes) {
-                    codes[lane] = ((value - zero) * inverse).round() as u8;
+                    // Rounded without a call: it is never negative.
+                    codes[lane] = ((value - zero) * inverse + 0.5) as u8;
                 }
             }
         }

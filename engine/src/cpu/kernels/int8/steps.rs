@@ -7,48 +7,78 @@ use half::f16;
 /// many even steps, else a 255th of their range. Of the zeros that do, one that 16 bits hold, where there
 /// is one: the file's.
 pub fn fit(group: &[f32]) -> (f32, f32) {
-    let mut sorted = [f32::INFINITY; GROUP];
-    sorted[..group.len()].copy_from_slice(group);
-    let sorted = &mut sorted[..group.len()];
-    sorted.sort_unstable_by(f32::total_cmp);
-    let (least, most) = (sorted[0], sorted[sorted.len() - 1]);
+    let least = group
+        .iter()
+        .fold(group[0], |a, b| if *b < a { *b } else { a });
+    let most = group
+        .iter()
+        .fold(group[0], |a, b| if *b > a { *b } else { a });
     let coarse = (most - least) / 255.0;
-    // Values that are the same but for rounding make no step.
-    let gaps = sorted.windows(2).map(|pair| pair[1] - pair[0]);
-    let gaps = gaps.filter(|gap| *gap > coarse / 2.0);
-    let gap = gaps.fold(most - least, f32::min);
-    if gap <= 0.0 {
+    if coarse <= 0.0 {
         return (0.0, least);
     }
-    let own = (most - least) / ((most - least) / gap).round();
+    let gap = narrowest(group, least, coarse);
+    let own = (most - least) / nearest((most - least) / gap);
     // Q8_0's step: all its values may lie further apart.
     let eighth_bit = most.abs().max(least.abs()) / 127.0;
     let found = [(own, least), (eighth_bit, -128.0 * eighth_bit)]
         .into_iter()
         .find(|(step, first)| {
             let at = |x: f32| (x - first) / step;
-            at(most) < 255.5
-                && sorted
-                    .iter()
-                    .all(|x| (at(*x) - at(*x).round()).abs() < 0.01)
+            let off = |x: &f32| u32::from((at(*x) - nearest(at(*x))).abs() >= 0.01);
+            at(most) < 255.5 && group.iter().map(off).sum::<u32>() == 0
         });
     match found {
-        Some((step, first)) => short(step, first, sorted).unwrap_or((step, first)),
+        Some((step, first)) => short(step, first, group, least, most).unwrap_or((step, first)),
         None => (coarse, least),
     }
 }
 
+/// The smallest distance of two different values. Values on at most 256 even steps each have a 255th of the
+/// range to themselves; what shares one is the same but for rounding, or lies on no such steps. So nothing
+/// has to be sorted: a model has millions of groups.
+fn narrowest(group: &[f32], least: f32, coarse: f32) -> f32 {
+    let mut nths = [0; GROUP];
+    let nths = &mut nths[..group.len()];
+    for (nth, value) in nths.iter_mut().zip(group) {
+        *nth = nearest((value - least) / coarse) as u32;
+    }
+    let mut values = [0.0; 256];
+    let mut taken = [0_u64; 4];
+    for (nth, value) in nths.iter().zip(group) {
+        let nth = (*nth & 255) as usize;
+        values[nth] = *value;
+        taken[nth / 64] |= 1 << (nth % 64);
+    }
+    let (mut before, mut gap) = (f32::NEG_INFINITY, f32::INFINITY);
+    for (word, mut bits) in taken.into_iter().enumerate() {
+        while bits != 0 {
+            let value = values[64 * word + bits.trailing_zeros() as usize];
+            gap = gap.min(value - before);
+            before = value;
+            bits &= bits - 1;
+        }
+    }
+    gap
+}
+
+/// The nearest whole number, for numbers below 2²²: `f32::round` is a call where the target has no
+/// instruction for it.
+fn nearest(x: f32) -> f32 {
+    const LAST_BIT_IS_ONE: f32 = 12_582_912.0;
+    (x + LAST_BIT_IS_ONE) - LAST_BIT_IS_ONE
+}
+
 /// Scale and zero of 16 bits by which every value is met exactly, from its step and a first value.
-fn short(step: f32, first: f32, values: &[f32]) -> Option<(f32, f32)> {
+fn short(step: f32, first: f32, values: &[f32], least: f32, most: f32) -> Option<(f32, f32)> {
     if !is_short(step) {
         return None;
     }
-    let (least, most) = (values[0], values[values.len() - 1]);
-    let used = ((most - first) / step).round();
+    let used = nearest((most - first) / step);
     let levels = [16.0, 32.0].into_iter().find(|n| used < *n);
     let levels = levels.unwrap_or(256.0);
     let meets = |scale: f32, zero: f32| {
-        let at = |x: f32| ((x - zero) / scale).round();
+        let at = |x: f32| nearest((x - zero) / scale);
         let value = |x: f32| f64::from(at(x)) * f64::from(scale) + f64::from(zero);
         let inside = |x: f32| (0.0..levels).contains(&at(x));
         inside(least) && inside(most) && values.iter().all(|x| value(*x) as f32 == *x)
