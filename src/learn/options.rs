@@ -197,17 +197,21 @@ impl Default for SelfEditOptions {
 }
 
 impl TrainingOptions {
-    /// An update from nothing with these settings.
-    pub fn update(&self, seed: u64) -> Update {
-        Update {
+    /// What of it is one training by itself.
+    pub fn inner(&self) -> InnerOptions {
+        InnerOptions {
             rank: self.rank,
             alpha: self.alpha,
             learning_rate: self.learning_rate,
             epochs: self.epochs,
             batch_size: self.batch_size,
             upper_layers: self.upper_layers,
-            seed,
         }
+    }
+
+    /// An update from nothing with these settings.
+    pub fn update(&self, seed: u64) -> Update {
+        self.inner().update(seed)
     }
 }
 
@@ -277,17 +281,7 @@ impl IngestOptions {
         within("self_edit.samples", s.samples as f64, 1.0, 16.0)?;
         within("self_edit.temperature", s.temperature as f64, 0.0, 2.0)?;
         within("self_edit.top_p", s.top_p as f64, 0.01, 1.0)?;
-        within("training.rank", t.rank as f64, 1.0, 256.0)?;
-        within("training.alpha", t.alpha as f64, 0.01, 1024.0)?;
-        within("training.learning_rate", t.learning_rate as f64, 1e-7, 0.1)?;
-        within("training.epochs", t.epochs as f64, 1.0, 100.0)?;
-        within("training.batch_size", t.batch_size as f64, 1.0, 64.0)?;
-        within(
-            "training.upper_layers",
-            t.upper_layers.unwrap_or(1) as f64,
-            1.0,
-            1000.0,
-        )?;
+        t.inner().validate("training")?;
         within("training.replay", t.replay as f64, 0.0, 10.0)?;
         within("training.stay", t.stay as f64, 0.0, 0.95)?;
         within("gate.min_gain", g.min_gain as f64, 0.0, 1.0)?;

@@ -77,19 +77,8 @@ pub struct KnowledgeOptions {
 impl KnowledgeOptions {
     /// `ingest`: the settings tuned for the model, which the default preset learns with.
     pub fn preset(preset: Preset, ingest: &IngestOptions) -> Self {
-        let tuned = &ingest.training;
         let (temperature, training) = match preset {
-            Preset::Default => (
-                0.7,
-                InnerOptions {
-                    rank: tuned.rank,
-                    alpha: tuned.alpha,
-                    learning_rate: tuned.learning_rate,
-                    epochs: tuned.epochs,
-                    batch_size: tuned.batch_size,
-                    upper_layers: tuned.upper_layers,
-                },
-            ),
+            Preset::Default => (0.7, ingest.training.inner()),
             Preset::Paper => (
                 1.0,
                 InnerOptions {
