@@ -9,7 +9,7 @@ use super::ingest_body::{self, Ingest, IngestQuery, IngestRequest};
 use super::jobs::{JobBody, located};
 use super::state::AppState;
 use crate::adapters;
-use crate::learn::options::IngestOptions;
+use crate::learn::options::{IngestOptions, OptionError};
 use crate::store::{DocumentState, IdempotencyKey, Job, JobKind, NewDocument, digest};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -114,22 +114,22 @@ pub(super) fn submit(
 fn check_writers(state: &AppState, ingest: &Ingest) -> Result<(), Problem> {
     let (teacher, judge) = (&state.config.teacher, &state.config.judge);
     let options = Value::Object(ingest.options.clone());
-    let options = IngestOptions::layered(&[&options])
-        .and_then(|options| {
-            options.check_helpers(teacher.is_some(), judge.is_some())?;
-            Ok(options)
-        })
-        .map_err(|error| Problem::invalid(error.field.clone(), format!("{error}.")))?;
-    match &options.self_edit.policy {
-        None => Ok(()),
-        Some(policy) => match state.registry.resolve(policy) {
-            Ok(_) => Ok(()),
-            Err(adapters::Error::Unknown { .. }) => {
-                let detail = "There is no adapter of this name to write with; /adapters lists those there are.";
-                Err(Problem::invalid("self_edit.policy", detail))
-            }
-            Err(error) => Err(error.into()),
-        },
+    let refused = |e: OptionError| Problem::invalid(e.field.clone(), format!("{e}."));
+    let options = IngestOptions::layered(&[&options]).map_err(refused)?;
+    let helped = options.check_helpers(teacher.is_some(), judge.is_some());
+    helped.map_err(refused)?;
+    let Some(policy) = &options.self_edit.policy else {
+        return Ok(());
+    };
+    const FIELD: &str = "self_edit.policy";
+    match state.registry.resolve(policy) {
+        Ok(_) => Ok(()),
+        Err(adapters::Error::Unknown { .. }) => {
+            let detail = "There is no adapter of this name to write with; /adapters lists those \
+                          there are.";
+            Err(Problem::invalid(FIELD, detail))
+        }
+        Err(error) => Err(Problem::from(error).field(FIELD)),
     }
 }
 

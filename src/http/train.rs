@@ -10,7 +10,7 @@ use super::jobs::{JobBody, located};
 use super::state::AppState;
 use crate::adapters::AliasName;
 use crate::jobs::train::{Settings, TrainContext, TrainDomain, TrainInput};
-use crate::learn::datasets;
+use crate::learn::datasets::{self, DatasetError};
 use crate::learn::fewshot::domain::FewShotOptions;
 use crate::learn::grading::Grader;
 use crate::learn::knowledge::Passage;
@@ -150,6 +150,7 @@ fn submit(
         contexts_digest: String::new(),
         dataset,
     };
+    one_source(&request)?;
     let bytes = match domain {
         TrainDomain::Knowledge => passages(state, request, &mut input)?,
         TrainDomain::Fewshot => tasks(state, request, &mut input)?,
@@ -192,7 +193,6 @@ fn tasks(
     request: TrainRequest,
     input: &mut TrainInput,
 ) -> Result<Vec<u8>, Problem> {
-    one_source(&request)?;
     let (at, inputs) = match (request.contexts, request.dataset) {
         (contexts, None) => ("contexts", sent(state, contexts)?),
         (_, Some(name)) => ("dataset", task_file(&dataset_path(state, &name)?)?),
@@ -305,7 +305,6 @@ fn check(input: &TrainInput) -> Result<(), Problem> {
 }
 
 fn contexts(state: &AppState, request: TrainRequest) -> Result<Vec<TrainContext>, Problem> {
-    one_source(&request)?;
     let (at, inputs) = match (request.contexts, request.dataset) {
         (contexts, None) => {
             let inputs = sent(state, contexts)?.into_iter().enumerate();
@@ -357,14 +356,7 @@ fn dataset_path(state: &AppState, name: &str) -> Result<PathBuf, Problem> {
 
 /// A list of tasks as the request would bring them.
 fn task_file(path: &Path) -> Result<Vec<Value>, Problem> {
-    let shown = path.display();
-    let text = std::fs::read_to_string(path);
-    let text =
-        text.map_err(|e| Problem::invalid("dataset", format!("{shown} cannot be read: {e}.")))?;
-    let tasks: Vec<Value> = serde_json::from_str(&text).map_err(|e| {
-        let detail = format!("{shown} is no JSON list of {{title, task}}: {e}.");
-        Problem::invalid("dataset", detail)
-    })?;
+    let tasks = datasets::read_list(path).map_err(unreadable)?;
     match tasks.is_empty() {
         true => Err(Problem::invalid("dataset", "There is no task.")),
         false => Ok(tasks),
@@ -372,14 +364,17 @@ fn task_file(path: &Path) -> Result<Vec<Value>, Problem> {
 }
 
 fn passage_file(path: &Path) -> Result<Vec<ContextInput>, Problem> {
-    let entries = datasets::read(path);
-    let entries = entries.map_err(|e| Problem::invalid("dataset", format!("{e}.")))?;
+    let entries = datasets::read(path).map_err(unreadable)?;
     let context = |e: datasets::Entry| ContextInput {
         title: e.passage.title,
         text: e.passage.text,
         questions: e.questions,
     };
     Ok(entries.into_iter().map(context).collect())
+}
+
+fn unreadable(error: DatasetError) -> Problem {
+    Problem::invalid("dataset", format!("{error}."))
 }
 
 fn of_policy(problem: Problem) -> Problem {

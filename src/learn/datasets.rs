@@ -2,6 +2,7 @@
 
 use super::knowledge::{Passage, Question};
 use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -27,14 +28,30 @@ pub enum DatasetError {
         path: String,
         source: serde_json::Error,
     },
+    #[error("{path} is no JSON list: {source}")]
+    List {
+        path: String,
+        source: serde_json::Error,
+    },
 }
 
 pub fn read(path: &Path) -> Result<Vec<Entry>, DatasetError> {
-    let text = std::fs::read_to_string(path).map_err(|source| DatasetError::Read {
+    parse(&text(path)?).map_err(|source| DatasetError::Shape {
         path: path.display().to_string(),
         source,
-    })?;
-    parse(&text).map_err(|source| DatasetError::Shape {
+    })
+}
+
+/// A JSON list, whatever is in it.
+pub fn read_list(path: &Path) -> Result<Vec<Value>, DatasetError> {
+    serde_json::from_str(&text(path)?).map_err(|source| DatasetError::List {
+        path: path.display().to_string(),
+        source,
+    })
+}
+
+fn text(path: &Path) -> Result<String, DatasetError> {
+    std::fs::read_to_string(path).map_err(|source| DatasetError::Read {
         path: path.display().to_string(),
         source,
     })
