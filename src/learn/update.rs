@@ -117,8 +117,8 @@ impl Run<'_> {
         for edit in &edits {
             self.journal.event(
                 "self_edit",
-                json!({"kind": edit.kind, "teacher": edit.teacher, "policy": edit.policy, "text": edit.text,
-                       "sequences": edit.statements.len() + edit.pairs.len()}),
+                json!({"kind": edit.kind, "teacher": edit.teacher, "policy": edit.policy,
+                       "text": edit.text, "sequences": edit.statements.len() + edit.pairs.len()}),
             );
         }
         self.report.self_edits = edits;

@@ -20,7 +20,7 @@ pub struct SelfEdit {
     /// The teacher that wrote it; null if the model did itself.
     #[serde(default)]
     pub teacher: Option<String>,
-    /// The policy's version that it was written with (`writer@2`); null if the base wrote it.
+    /// The version that an ingest had it written with (`writer@2`); null if it named none.
     #[serde(default)]
     pub policy: Option<String>,
     /// What was written, whole.
