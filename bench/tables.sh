@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every learning table of README, in the order of their worth. Each is written to a directory of its own and goes on
+# The tables of learning from documents, in the order of their worth. Each is written to a directory of its own and goes on
 # where it was when the command is given again, so this may be stopped at any moment and may take many sittings.
 #
 #   bench/tables.sh DATA OUT [BINARY]
