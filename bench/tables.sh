@@ -21,15 +21,15 @@ table() {
 }
 
 eval30="knowledge --passages $squad/eval.json --limit 30"
-table squad $eval30 --arms base,open-book,passage,self-qa --set "{$half}"
-table squad-small $eval30 --model $small --arms base,open-book,passage,self-qa
-table squad-notes $eval30 --arms rewrite,implications --set "{$half}"
-table squad-notes-small $eval30 --model $small --arms rewrite,implications
+kinds=base,open-book,passage,rewrite,implications,self-qa
 one='"self_edit":{"samples":1}' teacher="--arms teacher --teacher $squad/teacher_implications.json"
-table squad-teacher $eval30 $teacher --set "{$half,$one}"
+table squad-small $eval30 --model $small --arms $kinds
 table squad-teacher-small $eval30 --model $small $teacher --set "{$one}"
-table demo knowledge --passages demo/documents.json --skip 10 \
-    --arms base,open-book,passage,rewrite,implications,self-qa --set "{$half}"
+table squad $eval30 --arms $kinds
+table squad-teacher $eval30 $teacher --set "{$one}"
+demo="knowledge --passages demo/documents.json --skip 10 --arms $kinds"
+table demo-small $demo --model $small
+table demo $demo
 table reward reward --passages "$squad/train.json" --limit 10 --candidates 4 --repeats 3 --set "{$half}"
 table practice knowledge --passages "$squad/eval.json" --limit 30 --seeds 0,1,2 --rounds 2 \
     --practise-on "$squad/train.json" --arms passage,implications --set "{$half}"
