@@ -2,7 +2,8 @@
 //!
 //! `y += s · (x · Aᵀ) · Bᵀ` over each adapter's own rows, in f32. Rows of one adapter that lie
 //! together make one product; stacked adapters go level by level, so that within a level rows never
-//! overlap and can be worked on in parallel.
+//! overlap and can be worked on in parallel. Where the frozen weights are bf16, what is served takes the way
+//! of [`super::narrow`].
 
 use super::kernels::f32::{Mat, MatMut};
 use super::kernels::rows::dots;
@@ -51,6 +52,9 @@ impl Group<'_> {
 
     /// Adds the corrections to `y`; keeps `x · Aᵀ` in `inner`.
     pub fn forward(&self, x: &[f32], y: &mut [f32], inner: &mut [f32]) {
+        if !self.plan.narrow.is_empty() {
+            return self.forward_narrow(x, y, inner);
+        }
         for (level, inner) in self.levels(inner) {
             let tasks = self.tasks(level);
             let parts = carve(y, self.outputs, &tasks).into_iter();
@@ -271,7 +275,7 @@ impl Group<'_> {
         })
     }
 
-    fn levels<'s>(
+    pub(super) fn levels<'s>(
         &'s self,
         inner: &'s mut [f32],
     ) -> impl Iterator<Item = (&'s [Segment], &'s mut [f32])> {
@@ -295,7 +299,7 @@ impl Group<'_> {
         tasks
     }
 
-    fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         self.members.len() * self.plan.rank
     }
 

@@ -10,7 +10,8 @@
 //! plan     the batch, checked: who attends to what, which rows which adapter corrects
 //! layer    forward of one decoder layer          backward   its gradient
 //! training a backward pass in parts, a layer each
-//! lora     the adapters' part of both            head       logits, scores, cross-entropy
+//! lora     the adapters' part of both            narrow     the same, served in bf16
+//! head     logits, scores, cross-entropy
 //! linear   a frozen product and its input gradient
 //! kernels  the inner loops, and all `unsafe`
 //! ```
@@ -22,6 +23,7 @@ mod kv;
 mod layer;
 mod linear;
 mod lora;
+mod narrow;
 mod plan;
 mod training;
 mod weights;
@@ -39,6 +41,7 @@ use head::Head;
 use kv::Slots;
 use layer::{Pass, Shape};
 use linear::Format;
+use narrow::NarrowLoras;
 use plan::Plan;
 use weights::Weights;
 use workspace::{Saved, Workspace};
@@ -82,7 +85,10 @@ struct Inner {
     config: ModelConfig,
     shape: Shape,
     weights: Weights,
+    format: Format,
     slots: Slots,
+    /// Adapters as they are served, where weights are bf16.
+    narrow: NarrowLoras,
     serving: Workspace,
     /// A workspace of its own: batches are served between the parts of a training pass.
     training: Workspace,
@@ -116,6 +122,8 @@ impl Cpu {
             config: config.clone(),
             shape: Shape::new(config),
             weights,
+            format,
+            narrow: NarrowLoras::default(),
             slots: Slots::new(config.num_layers, config.kv_dim()),
             serving: Workspace::default(),
             training: Workspace::default(),
@@ -177,7 +185,7 @@ impl Executor for Cpu {
 
 impl Inner {
     fn logits(&mut self, batch: &PackedBatch, wanted: &[usize]) -> Result<Vec<f32>> {
-        let plan = Plan::new(&self.config, batch, &self.slots)?;
+        let plan = self.plan(batch)?;
         if let Some(row) = wanted.iter().find(|r| **r >= plan.rows) {
             let rows = plan.rows;
             return Err(Error::Input(format!(
@@ -193,7 +201,7 @@ impl Inner {
     }
 
     fn score(&mut self, batch: &PackedBatch, targets: &[Target]) -> Result<Vec<Score>> {
-        let plan = Plan::new(&self.config, batch, &self.slots)?;
+        let plan = self.plan(batch)?;
         plan.check_targets(targets, self.config.vocab_size)?;
         if plan.rows == 0 {
             return Ok(Vec::new());
@@ -201,6 +209,15 @@ impl Inner {
         self.decode(batch, &plan);
         let h = self.serving.hidden.get(plan.rows * self.shape.hidden);
         Ok(head(&self.weights, &self.shape).score(h, targets, &mut self.serving.temp))
+    }
+
+    /// The plan of a batch that is served.
+    fn plan<'b>(&mut self, batch: &'b PackedBatch) -> Result<Plan<'b>> {
+        let mut plan = Plan::new(&self.config, batch, &self.slots)?;
+        if self.format == Format::Bf16 {
+            plan.narrow = self.narrow.of(&batch.adapters);
+        }
+        Ok(plan)
     }
 
     /// Runs all layers, leaving the last one's output in the residual stream.

@@ -2,6 +2,7 @@
 //! the rotation of every row.
 
 use super::kv::Slots;
+use super::narrow::NarrowLora;
 use crate::batch::PackedBatch;
 use crate::config::{ModelConfig, Projection};
 use crate::error::{Error, Result};
@@ -15,6 +16,8 @@ pub struct Plan<'a> {
     pub rows: usize,
     pub spans: Vec<Span>,
     pub adapters: &'a [Arc<Lora>],
+    /// The same adapters as they are served in bf16; empty where they are not.
+    pub narrow: Vec<Arc<NarrowLora>>,
     /// Level i holds the i-th adapter of every sequence's stack: within a level rows are disjoint.
     pub levels: Vec<Vec<Segment>>,
     /// The largest rank of the batch: the width given to every `x · Aᵀ`.
@@ -96,6 +99,7 @@ impl<'a> Plan<'a> {
             rows: batch.tokens.len(),
             spans,
             adapters: &batch.adapters,
+            narrow: Vec::new(),
             levels: levels(batch),
             rank: batch
                 .adapters

@@ -33,9 +33,9 @@ pub fn available() -> bool {
 /// Sixteen pairs: one register.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([u32; 16]);
+pub(super) struct Line(pub(super) [u32; 16]);
 
-const ZERO: Line = Line([0; 16]);
+pub(super) const ZERO: Line = Line([0; 16]);
 
 /// Packed weights.
 pub struct Panels {
@@ -131,7 +131,7 @@ impl Panels {
     }
 }
 
-fn pair(low: f32, high: f32) -> u32 {
+pub(super) fn pair(low: f32, high: f32) -> u32 {
     u32::from(bf16::from_f32(low).to_bits()) | (u32::from(bf16::from_f32(high).to_bits()) << 16)
 }
 

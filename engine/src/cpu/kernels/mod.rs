@@ -11,6 +11,7 @@ pub mod bf16;
 pub mod f32;
 pub mod int8;
 pub mod math;
+pub mod narrow;
 pub mod peak;
 pub mod rows;
 mod simd;

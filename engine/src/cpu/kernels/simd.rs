@@ -30,6 +30,9 @@ pub trait Simd {
     unsafe fn sum(value: Self::Floats) -> f32;
     /// Integers of eight bits without a sign, widened.
     unsafe fn widen(at: *const u8) -> Self::Floats;
+    /// The first and the second bf16 of pairs, widened.
+    unsafe fn low(pairs: *const u32) -> Self::Floats;
+    unsafe fn high(pairs: *const u32) -> Self::Floats;
     /// Floats of 16 bits, widened.
     unsafe fn load_half(at: *const half::f16) -> Self::Floats;
     /// Asks for a cache line that will be read soon.
@@ -113,6 +116,18 @@ impl Simd for Portable {
         // SAFETY: the caller's promise.
         let values = unsafe { at.cast::<[u8; 8]>().read_unaligned() };
         values.map(f32::from)
+    }
+    #[inline(always)]
+    unsafe fn low(pairs: *const u32) -> [f32; 8] {
+        // SAFETY: the caller's promise.
+        let pairs = unsafe { pairs.cast::<[u32; 8]>().read_unaligned() };
+        pairs.map(|pair| f32::from_bits(pair << 16))
+    }
+    #[inline(always)]
+    unsafe fn high(pairs: *const u32) -> [f32; 8] {
+        // SAFETY: the caller's promise.
+        let pairs = unsafe { pairs.cast::<[u32; 8]>().read_unaligned() };
+        pairs.map(|pair| f32::from_bits(pair & 0xffff_0000))
     }
     #[inline(always)]
     unsafe fn load_half(at: *const half::f16) -> [f32; 8] {
@@ -206,6 +221,21 @@ mod x86 {
             unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast()))) }
         }
         #[inline(always)]
+        unsafe fn low(pairs: *const u32) -> __m256 {
+            // SAFETY: see the implementation's head.
+            unsafe {
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_loadu_si256(pairs.cast())))
+            }
+        }
+        #[inline(always)]
+        unsafe fn high(pairs: *const u32) -> __m256 {
+            // SAFETY: see the implementation's head.
+            unsafe {
+                let mask = _mm256_set1_epi32(0xffff_0000_u32 as i32);
+                _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256(pairs.cast()), mask))
+            }
+        }
+        #[inline(always)]
         unsafe fn load_half(at: *const half::f16) -> __m256 {
             // SAFETY: see the implementation's head.
             unsafe { _mm256_cvtph_ps(_mm_loadu_si128(at.cast())) }
@@ -282,6 +312,21 @@ mod x86 {
         unsafe fn widen(at: *const u8) -> __m512 {
             // SAFETY: see the implementation's head.
             unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(at.cast()))) }
+        }
+        #[inline(always)]
+        unsafe fn low(pairs: *const u32) -> __m512 {
+            // SAFETY: see the implementation's head.
+            unsafe {
+                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_loadu_si512(pairs.cast())))
+            }
+        }
+        #[inline(always)]
+        unsafe fn high(pairs: *const u32) -> __m512 {
+            // SAFETY: see the implementation's head.
+            unsafe {
+                let mask = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+                _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(pairs.cast()), mask))
+            }
         }
         #[inline(always)]
         unsafe fn load_half(at: *const half::f16) -> __m512 {
