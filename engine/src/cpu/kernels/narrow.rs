@@ -16,7 +16,9 @@ const WIDE: usize = 16;
 const MOST: usize = 6;
 /// Rows and stretches of outputs of one job.
 const JOB_ROWS: usize = 48;
-const JOB_STRETCHES: usize = 16;
+const JOB_STRETCHES: usize = 48;
+/// Lines that are asked for ahead of their turn.
+const AHEAD: usize = 64;
 /// Lines times rows below which waking another thread costs more than it saves.
 const FEW: usize = 2048;
 
@@ -187,6 +189,7 @@ unsafe fn tile<S: Simd, const R: usize>(job: &Job, stretch: usize, rows: &[usize
             let mut high = low;
             for k in 0..w.inputs / 2 {
                 let line = at.add(WIDE * k);
+                S::prefetch(line.wrapping_add(WIDE * AHEAD));
                 let (l, h) = (S::low(line), S::high(line));
                 for r in 0..R {
                     low[r] = S::fma(S::splat(*x[r].add(2 * k)), l, low[r]);
