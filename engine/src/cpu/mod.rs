@@ -2,8 +2,9 @@
 //!
 //! Where the time goes decides the shape. Nearly all arithmetic is the frozen products, so those run
 //! in bf16 on processors with AVX512_BF16, else on weights of at most eight bits (either packed once at load); the
-//! residual stream, norms, softmax and all of LoRA stay f32. A frozen layer never gets a weight gradient,
-//! logits of unsupervised rows are never made, and backward stops at the lowest layer that trains.
+//! residual stream, norms, softmax and LoRA's sums stay f32, and so do its matrices but where adapters are
+//! served beside bf16 weights (`narrow`). A frozen layer never gets a weight gradient, logits of unsupervised
+//! rows are never made, and backward stops at the lowest layer that trains.
 //! Buffers are kept between calls, threads are the executor's own.
 //!
 //! ```text
