@@ -3,7 +3,7 @@
 //! A slot is a list of pages. A fork takes the parent's pages as they are and copies one only when it
 //! writes into it, so n samples of a prompt hold it once. Keys come after the rotary embedding.
 
-use super::kernels::attention::Chunk;
+use super::kernels::attention::{Chunk, Keys};
 use crate::executor::KvSlot;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ struct Slot {
     pages: Vec<Arc<Page>>,
 }
 
-/// `[layers, 2, PAGE, kv_dim]`: per layer keys, then values.
+/// Per layer keys `[kv_dim, PAGE]`, so that scores of many keys are made side by side, then values `[PAGE, kv_dim]`.
 #[derive(Clone)]
 struct Page(Box<[f32]>);
 
@@ -60,7 +60,7 @@ impl Slots {
         self.slots.get(slot.0)?.as_ref().map(|s| s.len)
     }
 
-    /// The first `len` keys and values of one layer, rows `kv_dim` apart.
+    /// The first `len` keys and values of one layer, values `kv_dim` apart.
     pub fn chunks(&self, slot: KvSlot, layer: usize, len: usize) -> Vec<Chunk<'_>> {
         let (row, size) = (self.kv_dim, PAGE * self.kv_dim);
         let pages = self.slot(slot).pages.iter().enumerate();
@@ -70,7 +70,7 @@ impl Slots {
                 let rows = PAGE.min(len - i * PAGE);
                 let (k, v) = page.0[layer * 2 * size..][..2 * size].split_at(size);
                 Chunk {
-                    k: &k[..rows * row],
+                    k: Keys::Turned { k, apart: PAGE },
                     v: &v[..rows * row],
                     rows,
                 }
@@ -96,9 +96,11 @@ impl Slots {
                 slot.pages.push(Arc::new(Page(empty)));
             }
             let page = Arc::make_mut(&mut slot.pages[at / PAGE]);
-            let k = layer * 2 * size + at % PAGE * row;
-            page.0[k..k + row].copy_from_slice(&both[..row]);
-            page.0[k + size..k + size + row].copy_from_slice(&both[row..]);
+            let (k, v) = page.0[layer * 2 * size..][..2 * size].split_at_mut(size);
+            for (column, value) in k.chunks_exact_mut(PAGE).zip(both) {
+                column[at % PAGE] = *value;
+            }
+            v[at % PAGE * row..][..row].copy_from_slice(&both[row..]);
         }
     }
 
@@ -143,7 +145,10 @@ mod tests {
 
     fn held(slots: &Slots, slot: KvSlot) -> Vec<(f32, f32)> {
         let chunks = slots.chunks(slot, 1, slots.len(slot).unwrap());
-        let rows = chunks.iter().flat_map(|c| c.k.iter().zip(c.v));
+        let rows = chunks.iter().flat_map(|c| match c.k {
+            Keys::Turned { k, .. } => k.iter().zip(c.v),
+            Keys::Rows(_) => panic!("pages hold their keys turned"),
+        });
         rows.map(|(k, v)| (*k, *v)).collect()
     }
 

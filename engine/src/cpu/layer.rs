@@ -1,6 +1,6 @@
 //! One decoder layer, forward: norm, attention, norm, SwiGLU, each added to the residual stream.
 
-use super::kernels::attention::{self, Chunk, Heads};
+use super::kernels::attention::{self, Chunk, Heads, Keys};
 use super::kernels::math;
 use super::kv::Slots;
 use super::linear::{Into, Linear};
@@ -175,7 +175,7 @@ impl Pass<'_> {
         }
         let slots = &*slots;
         let batch = |rows: &Range<usize>| Chunk {
-            k: &qkv[rows.start * width + q_dim..],
+            k: Keys::Rows(&qkv[rows.start * width + q_dim..]),
             v: &qkv[rows.start * width + q_dim + kv_dim..],
             rows: rows.len(),
         };

@@ -65,14 +65,22 @@ pub struct Span<'a> {
 /// Neighbouring keys and values.
 #[derive(Clone, Copy)]
 pub struct Chunk<'a> {
+    pub k: Keys<'a>,
     /// `[rows, …]`
-    pub k: &'a [f32],
     pub v: &'a [f32],
     pub rows: usize,
 }
 
+#[derive(Clone, Copy)]
+pub enum Keys<'a> {
+    /// `[rows, …]`
+    Rows(&'a [f32]),
+    /// `[kv_dim, apart]`: key j's elements are j, apart + j, 2 · apart + j, …
+    Turned { k: &'a [f32], apart: usize },
+}
+
 thread_local! {
-    static SCRATCH: RefCell<[Vec<f32>; 2]> = RefCell::default();
+    static SCRATCH: RefCell<[Vec<f32>; 3]> = RefCell::default();
 }
 
 /// Attention of every sequence. `q` are the rows of the whole batch (`heads.row()` wide), `out` is
@@ -102,22 +110,32 @@ unsafe fn forward_task(heads: Heads, span: &Span, kv: usize, q: &[f32], out: Sha
     let column = kv * size;
     assert!(span.chunks.iter().map(|c| c.rows).sum::<usize>() == keys);
     assert!((span.first + span.rows) * width <= q.len());
-    // This head's part of the chunks, each with its first key's place.
-    let chunks = || {
-        span.chunks.iter().scan(0, |next, c| {
-            let from = *next;
-            *next += c.rows;
-            Some((from, c.rows, &c.k[column..], &c.v[column..]))
-        })
-    };
-    SCRATCH.with_borrow_mut(|[scores, k_turned]| {
+    SCRATCH.with_borrow_mut(|[scores, turned, product]| {
         grow(scores, BLOCK.min(span.rows) * keys);
-        if span.rows >= FEW {
-            grow(k_turned, keys * size);
-            for (from, rows, k, _) in chunks() {
-                transpose_into(k, rows, size, stride, &mut k_turned[from..], keys);
+        grow(product, size);
+        let mut next = 0;
+        for chunk in &span.chunks {
+            if let Keys::Rows(k) = chunk.k {
+                grow(turned, keys * size);
+                let out = &mut turned[next..];
+                transpose_into(&k[column..], chunk.rows, size, stride, out, keys);
             }
+            next += chunk.rows;
         }
+        let turned = turned.as_slice();
+        // This head's part of the chunks: the first key's place, how many, keys turned and how far apart
+        // their elements are, values.
+        let chunks = || {
+            span.chunks.iter().scan(0, |next, c| {
+                let from = *next;
+                *next += c.rows;
+                let (k, apart) = match c.k {
+                    Keys::Rows(_) => (&turned[from..], keys),
+                    Keys::Turned { k, apart } => (&k[column * apart..], apart),
+                };
+                Some((from, c.rows, (k, apart), &c.v[column..]))
+            })
+        };
         for h in kv * heads.group()..(kv + 1) * heads.group() {
             for start in (0..span.rows).step_by(BLOCK) {
                 let rows = BLOCK.min(span.rows - start);
@@ -128,8 +146,10 @@ unsafe fn forward_task(heads: Heads, span: &Span, kv: usize, q: &[f32], out: Sha
                     for i in 0..rows {
                         let s = &mut scores[..seen - rows + i + 1];
                         let q = &q[i * width..i * width + size];
-                        for (part, (_, _, k, _)) in pieces(s, chunks()) {
-                            rows::dots(q, k, stride, part);
+                        // Element by element in order, as a product of matrices sums.
+                        s.fill(0.0);
+                        for (part, (_, _, (k, apart), _)) in pieces(s, chunks()) {
+                            rows::add_weighted(q, k, apart, part);
                         }
                         let norm = softmax(s, heads.scale());
                         // SAFETY: this task's row and head.
@@ -143,15 +163,22 @@ unsafe fn forward_task(heads: Heads, span: &Span, kv: usize, q: &[f32], out: Sha
                         l[0] = norm;
                         o.fill(0.0);
                         for (part, (_, _, _, v)) in pieces(s, chunks()) {
-                            rows::add_weighted(part, v, stride, o);
+                            let sum = &mut product[..size];
+                            sum.fill(0.0);
+                            rows::add_weighted(part, v, stride, sum);
+                            o.iter_mut().zip(sum).for_each(|(o, s)| *o += *s);
                         }
                     }
                     continue;
                 }
                 let s = &mut scores[..rows * seen];
                 let q = Mat::rows(q, rows, size, width);
-                let k = Mat::rows(k_turned, size, seen, keys);
-                matmul(MatMut::rows(s, rows, seen, seen), false, 1.0, q, k);
+                for (from, held, (k, apart), _) in chunks().take_while(|c| c.0 < seen) {
+                    let held = held.min(seen - from);
+                    let k = Mat::rows(k, size, held, apart);
+                    let part = MatMut::rows(&mut s[from..], rows, held, seen);
+                    matmul(part, false, 1.0, q, k);
+                }
                 for (i, s) in s.chunks_exact_mut(seen).enumerate() {
                     let (visible, hidden) = s.split_at_mut(seen - rows + i + 1);
                     hidden.fill(0.0);
@@ -174,10 +201,10 @@ unsafe fn forward_task(heads: Heads, span: &Span, kv: usize, q: &[f32], out: Sha
 }
 
 /// `scores` cut where the chunks are.
-fn pieces<C>(
+fn pieces<K, V>(
     mut scores: &mut [f32],
-    chunks: impl Iterator<Item = (usize, usize, C, C)>,
-) -> impl Iterator<Item = (&mut [f32], (usize, usize, C, C))> {
+    chunks: impl Iterator<Item = (usize, usize, K, V)>,
+) -> impl Iterator<Item = (&mut [f32], (usize, usize, K, V))> {
     chunks.map_while(move |chunk| {
         let rest = std::mem::take(&mut scores);
         let (part, rest) = rest.split_at_mut(chunk.1.min(rest.len()));
