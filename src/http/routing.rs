@@ -71,7 +71,7 @@ fn build(store: &Store, routes: &Routes) -> Result<Router, Problem> {
             (d.title, d.text, d.report.unwrap_or_default())
         });
         let texts = serde_json::from_value(report["training_sequences"].clone());
-        documents.push((Passage { title, text }, texts.unwrap_or_default()));
+        documents.push((Passage::posted(&title, &text), texts.unwrap_or_default()));
     }
     Ok(replay::router(
         documents.iter().map(|(p, texts)| (p, texts.as_slice())),

@@ -175,10 +175,7 @@ fn passages(
     let passages: Vec<(Passage, &[Question])> = contexts
         .iter()
         .map(|c| {
-            let passage = Passage {
-                title: c.title.clone(),
-                text: c.text.clone(),
-            };
+            let passage = Passage::posted(&c.title, &c.text);
             (passage, c.questions.as_slice())
         })
         .collect();

@@ -114,10 +114,7 @@ impl IngestHandler {
         place: (usize, usize),
     ) -> Result<(), JobFailure> {
         let store = cx.store();
-        let passage = Passage {
-            title: document.title.clone(),
-            text: document.text.clone(),
-        };
+        let passage = Passage::posted(&document.title, &document.text);
         store
             .documents()
             .set_state(&document.id, DocumentState::Learning, None)?;
@@ -383,10 +380,7 @@ fn earlier(
             let texts = report["training_sequences"].clone();
             let routed = routes.and_then(|r| r.version_of(&document.id));
             let earlier = Earlier {
-                passage: Passage {
-                    title: document.title,
-                    text: document.text,
-                },
+                passage: Passage::posted(&document.title, &document.text),
                 texts: serde_json::from_value(texts).unwrap_or_default(),
                 probes: probes
                     .into_iter()

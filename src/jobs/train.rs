@@ -246,13 +246,7 @@ fn contexts<T: DeserializeOwned>(
 }
 
 fn cases(contexts: Vec<TrainContext>) -> Vec<Case> {
-    let case = |c: TrainContext| {
-        let passage = Passage {
-            title: c.title,
-            text: c.text,
-        };
-        Case::new(passage, c.questions)
-    };
+    let case = |c: TrainContext| Case::new(Passage::posted(&c.title, &c.text), c.questions);
     contexts.into_iter().map(case).collect()
 }
 

@@ -18,3 +18,13 @@ pub struct Passage {
     pub title: String,
     pub text: String,
 }
+
+impl Passage {
+    /// A document as somebody posted it: the lines of its paragraphs are joined.
+    pub fn posted(title: &str, text: &str) -> Self {
+        Passage {
+            title: title.to_owned(),
+            text: sentences::unwrapped(text),
+        }
+    }
+}

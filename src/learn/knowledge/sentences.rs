@@ -6,6 +6,36 @@ const ABBREVIATIONS: [&str; 16] = [
     "sr", "inc",
 ];
 
+/// A line at least this long that ends in no mark was broken by whoever wrapped the text.
+const WRAPPED: usize = 50;
+
+/// `text` with the lines of a wrapped paragraph joined: plain text and Markdown break them anywhere, and half a
+/// sentence teaches half a fact. Lists, headings, tables, quotes, short lines and blank ones stay as they are.
+pub fn unwrapped(text: &str) -> String {
+    let mut joined = String::with_capacity(text.len());
+    let mut last: Option<&str> = None;
+    for line in text.lines() {
+        match last {
+            Some(before) if goes_on(before, line) => joined.extend([" ", line.trim()]),
+            Some(_) => joined.extend(["\n", line]),
+            None => joined.push_str(line),
+        }
+        last = Some(line);
+    }
+    joined
+}
+
+fn goes_on(before: &str, line: &str) -> bool {
+    let (before, line) = (before.trim(), line.trim());
+    let long = before.chars().count() >= WRAPPED;
+    let ended = before.ends_with(['.', '!', '?', ':', ';', '|']);
+    let block = line.starts_with(['#', '-', '*', '+', '|', '>', '`', '•']);
+    let numbered = line
+        .trim_start_matches(|c: char| c.is_ascii_digit())
+        .starts_with(['.', ')']);
+    long && !ended && !before.starts_with(['#', '|']) && !line.is_empty() && !block && !numbered
+}
+
 /// The sentences of `text`, trimmed, none empty. A line break ends a sentence too.
 pub fn sentences(text: &str) -> Vec<&str> {
     text.lines().flat_map(split_line).collect()
@@ -59,6 +89,20 @@ mod tests {
                 "Nobody (e.g. Ann) knows"
             ]
         );
+    }
+
+    #[test]
+    fn wrapped_lines_are_joined_and_nothing_else_is() {
+        let wrapped = "The river, the Senn, freezes most winters, and on the first Sunday\n\
+                       after it does they race tubs; the winner is given a\n  live goose.\n\nName: Orrel\nAge: 61";
+        let joined = "The river, the Senn, freezes most winters, and on the first Sunday \
+                      after it does they race tubs; the winner is given a live goose.\n\nName: Orrel\nAge: 61";
+        assert_eq!(unwrapped(wrapped), joined);
+        assert_eq!(sentences(&unwrapped(wrapped)).len(), 3);
+        let items = "What the guild of charcoal burners keeps in its old hall\n- a stage\n\
+                     - sixty puppets, of which the oldest was carved in 1411\n1. a ladder\n# Rooms";
+        assert_eq!(unwrapped(items), items);
+        assert_eq!(unwrapped(""), "");
     }
 
     #[test]
