@@ -17,7 +17,8 @@ pub struct NarrowLora {
 /// The packed forms of the adapters that are still in use.
 #[derive(Default)]
 pub struct NarrowLoras {
-    /// By address, which nobody else gets while the weak reference holds it.
+    /// By address, which nobody else gets while the weak reference holds it; for the same reason a trainer that
+    /// goes on (`Arc::make_mut`) moves its adapter to a new one, so an entry is never out of date.
     known: HashMap<usize, (Weak<Lora>, Arc<NarrowLora>)>,
 }
 

@@ -10,30 +10,44 @@ const ABBREVIATIONS: [&str; 16] = [
 const WRAPPED: usize = 50;
 
 /// `text` with the lines of a wrapped paragraph joined: plain text and Markdown break them anywhere, and half a
-/// sentence teaches half a fact. Lists, headings, tables, quotes, short lines and blank ones stay as they are.
+/// sentence teaches half a fact. What begins a list item, a heading, a table row or a quote stays a line of its own,
+/// and so do short lines, fenced code and Markdown's hard breaks.
 pub fn unwrapped(text: &str) -> String {
     let mut joined = String::with_capacity(text.len());
     let mut last: Option<&str> = None;
+    let mut fenced = false;
     for line in text.lines() {
+        let fence = line.trim_start().starts_with("```");
         match last {
-            Some(before) if goes_on(before, line) => joined.extend([" ", line.trim()]),
+            Some(before) if !fenced && !fence && goes_on(before, line) => {
+                joined.extend([" ", line.trim()]);
+            }
             Some(_) => joined.extend(["\n", line]),
             None => joined.push_str(line),
         }
+        fenced ^= fence;
         last = Some(line);
     }
     joined
 }
 
 fn goes_on(before: &str, line: &str) -> bool {
+    let hard = before.ends_with("  ") || before.ends_with('\\');
     let (before, line) = (before.trim(), line.trim());
     let long = before.chars().count() >= WRAPPED;
-    let ended = before.ends_with(['.', '!', '?', ':', ';', '|']);
-    let block = line.starts_with(['#', '-', '*', '+', '|', '>', '`', '•']);
-    let numbered = line
-        .trim_start_matches(|c: char| c.is_ascii_digit())
-        .starts_with(['.', ')']);
-    long && !ended && !before.starts_with(['#', '|']) && !line.is_empty() && !block && !numbered
+    let closers = ['"', '\'', '”', '’', ')', ']', '*', '_'];
+    let ended = before
+        .trim_end_matches(closers)
+        .ends_with(['.', '!', '?', ':', ';', '|', '…', '。', '！', '？']);
+    let row = before.starts_with(['#', '|']) || before.starts_with("```");
+    long && !ended && !hard && !row && !line.is_empty() && !begins_block(line)
+}
+
+fn begins_block(line: &str) -> bool {
+    let digits = line.trim_start_matches(|c: char| c.is_ascii_digit());
+    let numbered = digits.len() < line.len() && [". ", ") "].iter().any(|m| digits.starts_with(m));
+    let bullet = ["- ", "* ", "+ ", "• ", "#", "==", "--"];
+    numbered || line.starts_with(['|', '>']) || bullet.iter().any(|m| line.starts_with(m))
 }
 
 /// The sentences of `text`, trimmed, none empty. A line break ends a sentence too.
@@ -92,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn wrapped_lines_are_joined_and_nothing_else_is() {
+    fn wrapped_lines_are_joined_and_blocks_are_not() {
         let wrapped = "The river, the Senn, freezes most winters, and on the first Sunday\n\
                        after it does they race tubs; the winner is given a\n  live goose.\n\nName: Orrel\nAge: 61";
         let joined = "The river, the Senn, freezes most winters, and on the first Sunday \
@@ -102,6 +116,13 @@ mod tests {
         let items = "What the guild of charcoal burners keeps in its old hall\n- a stage\n\
                      - sixty puppets, of which the oldest was carved in 1411\n1. a ladder\n# Rooms";
         assert_eq!(unwrapped(items), items);
+        let spoken =
+            "The mayor told the council, \"The bridge of slate stays where it is.\"\nNobody spoke.";
+        assert_eq!(unwrapped(spoken), spoken);
+        let code = "```\nlet bridge = Slate::from(\"the quarry above the Senn, in 1387\")\n    .build()\n```";
+        assert_eq!(unwrapped(code), code);
+        let price = "The winner of the race is given a live goose, which is worth\n3.50 crowns.";
+        assert_eq!(sentences(&unwrapped(price)).len(), 1);
         assert_eq!(unwrapped(""), "");
     }
 
