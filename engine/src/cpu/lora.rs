@@ -52,8 +52,8 @@ impl Group<'_> {
 
     /// Adds the corrections to `y`; keeps `x · Aᵀ` in `inner`.
     pub fn forward(&self, x: &[f32], y: &mut [f32], inner: &mut [f32]) {
-        if !self.plan.narrow.is_empty() {
-            return self.forward_narrow(x, y, inner);
+        if let Some(served) = &self.plan.served {
+            return self.forward_narrow(served, x, y, inner);
         }
         for (level, inner) in self.levels(inner) {
             let tasks = self.tasks(level);

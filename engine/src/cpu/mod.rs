@@ -216,7 +216,7 @@ impl Inner {
     fn plan<'b>(&mut self, batch: &'b PackedBatch) -> Result<Plan<'b>> {
         let mut plan = Plan::new(&self.config, batch, &self.slots)?;
         if self.format == Format::Bf16 {
-            plan.narrow = self.narrow.of(&batch.adapters);
+            plan.served = Some(self.narrow.serve(plan.adapters, &plan.levels));
         }
         Ok(plan)
     }

@@ -3,10 +3,10 @@
 
 use super::kernels::narrow::{Narrow, Part, Task, multiply};
 use super::lora::Group;
-use crate::config::Projection;
+use super::plan::Segment;
 use crate::lora::Lora;
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 
 /// A and B of every pair.
@@ -22,22 +22,36 @@ pub struct NarrowLoras {
     known: HashMap<usize, (Weak<Lora>, Arc<NarrowLora>)>,
 }
 
+/// A batch's adapters in this form, and the rows each corrects.
+pub struct Served {
+    adapters: Vec<Arc<NarrowLora>>,
+    /// For each level the adapters in it, each with its rows wherever they lie.
+    levels: Vec<BTreeMap<usize, Vec<usize>>>,
+}
+
 impl NarrowLoras {
-    pub fn of(&mut self, adapters: &[Arc<Lora>]) -> Vec<Arc<NarrowLora>> {
-        adapters.iter().map(|a| self.one(a)).collect()
+    pub fn serve(&mut self, adapters: &[Arc<Lora>], levels: &[Vec<Segment>]) -> Served {
+        self.known.retain(|_, (used, _)| used.strong_count() > 0);
+        Served {
+            adapters: adapters.iter().map(|a| self.one(a)).collect(),
+            levels: levels.iter().map(|level| rows_by_adapter(level)).collect(),
+        }
     }
 
     fn one(&mut self, adapter: &Arc<Lora>) -> Arc<NarrowLora> {
+        let pack = || (Arc::downgrade(adapter), Arc::new(NarrowLora::pack(adapter)));
         let address = Arc::as_ptr(adapter) as usize;
-        if let Some((_, packed)) = self.known.get(&address) {
-            return packed.clone();
-        }
-        self.known.retain(|_, (used, _)| used.strong_count() > 0);
-        let packed = Arc::new(NarrowLora::pack(adapter));
-        let entry = (Arc::downgrade(adapter), packed.clone());
-        self.known.insert(address, entry);
-        packed
+        self.known.entry(address).or_insert_with(pack).1.clone()
     }
+}
+
+fn rows_by_adapter(level: &[Segment]) -> BTreeMap<usize, Vec<usize>> {
+    let mut rows = BTreeMap::<usize, Vec<usize>>::new();
+    for segment in level {
+        let of = rows.entry(segment.adapter).or_default();
+        of.extend(segment.rows.clone());
+    }
+    rows
 }
 
 impl NarrowLora {
@@ -57,51 +71,53 @@ impl NarrowLora {
 }
 
 impl Group<'_> {
-    /// [`Group::forward`] with the plan's packed adapters.
-    pub(super) fn forward_narrow(&self, x: &[f32], y: &mut [f32], inner: &mut [f32]) {
-        for (level, inner) in self.levels(inner) {
-            let mut rows = vec![Vec::new(); self.plan.adapters.len()];
-            for segment in level {
-                rows[segment.adapter].extend(segment.rows.clone());
-            }
-            let used = || rows.iter().enumerate().filter(|(_, rows)| !rows.is_empty());
-            let down = used().map(|(adapter, rows)| Task {
-                rows,
-                parts: self.parts(adapter, |(a, _), _, column| Part {
-                    w: a,
-                    from: 0,
-                    to: column,
-                    scale: 1.0,
-                }),
+    /// [`Group::forward`] with adapters in bf16.
+    pub(super) fn forward_narrow(
+        &self,
+        served: &Served,
+        x: &[f32],
+        y: &mut [f32],
+        inner: &mut [f32],
+    ) {
+        for ((_, inner), rows) in self.levels(inner).zip(&served.levels) {
+            let down = self.tasks_narrow(served, rows, |(a, _), _, _, column| Part {
+                w: a,
+                from: 0,
+                to: column,
+                scale: 1.0,
             });
-            let down: Vec<_> = down.collect();
             multiply(&down, x, self.inputs, inner, self.width(), false);
-            let up = used().map(|(adapter, rows)| Task {
-                rows,
-                parts: self.parts(adapter, |(_, b), column, from| Part {
-                    w: b,
-                    from,
-                    to: column,
-                    scale: self.plan.adapters[adapter].config.scale(),
-                }),
+            let up = self.tasks_narrow(served, rows, |(_, b), scale, column, from| Part {
+                w: b,
+                from,
+                to: column,
+                scale,
             });
-            let up: Vec<_> = up.collect();
             multiply(&up, inner, self.width(), y, self.outputs, true);
         }
     }
 
-    /// What `part` makes of each pair an adapter has in this group, its column in y and that in inner.
-    fn parts<'p>(
+    /// A task for each adapter of a level, of what `part` makes of each pair that it has in this group, its
+    /// scale, its column in y and that in inner.
+    fn tasks_narrow<'p>(
         &'p self,
-        adapter: usize,
-        part: impl Fn(&'p (Narrow, Narrow), usize, usize) -> Part<'p>,
-    ) -> Vec<Part<'p>> {
-        let layer = &self.plan.narrow[adapter].layers[self.layer];
-        let members = self.members.iter().enumerate();
-        let parts = members.filter_map(|(i, (projection, column)): (_, &(Projection, usize))| {
-            let pair = layer[projection.index()].as_ref()?;
-            Some(part(pair, *column, i * self.plan.rank))
-        });
-        parts.collect()
+        served: &'p Served,
+        rows: &'p BTreeMap<usize, Vec<usize>>,
+        part: impl Fn(&'p (Narrow, Narrow), f32, usize, usize) -> Part<'p>,
+    ) -> Vec<Task<'p>> {
+        let task = |(adapter, rows): (&usize, &'p Vec<usize>)| {
+            let layer = &served.adapters[*adapter].layers[self.layer];
+            let scale = self.plan.adapters[*adapter].config.scale();
+            let members = self.members.iter().enumerate();
+            let parts = members.filter_map(|(i, (projection, column))| {
+                let pair = layer[projection.index()].as_ref()?;
+                Some(part(pair, scale, *column, i * self.plan.rank))
+            });
+            Task {
+                rows,
+                parts: parts.collect(),
+            }
+        };
+        rows.iter().map(task).collect()
     }
 }

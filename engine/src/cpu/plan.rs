@@ -2,7 +2,7 @@
 //! the rotation of every row.
 
 use super::kv::Slots;
-use super::narrow::NarrowLora;
+use super::narrow::Served;
 use crate::batch::PackedBatch;
 use crate::config::{ModelConfig, Projection};
 use crate::error::{Error, Result};
@@ -16,8 +16,8 @@ pub struct Plan<'a> {
     pub rows: usize,
     pub spans: Vec<Span>,
     pub adapters: &'a [Arc<Lora>],
-    /// The same adapters as they are served in bf16; empty where they are not.
-    pub narrow: Vec<Arc<NarrowLora>>,
+    /// The same adapters in bf16, where that is how they are served.
+    pub served: Option<Served>,
     /// Level i holds the i-th adapter of every sequence's stack: within a level rows are disjoint.
     pub levels: Vec<Vec<Segment>>,
     /// The largest rank of the batch: the width given to every `x · Aᵀ`.
@@ -99,7 +99,7 @@ impl<'a> Plan<'a> {
             rows: batch.tokens.len(),
             spans,
             adapters: &batch.adapters,
-            narrow: Vec::new(),
+            served: None,
             levels: levels(batch),
             rank: batch
                 .adapters
