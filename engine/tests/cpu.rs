@@ -256,44 +256,6 @@ fn a_sequence_is_the_same_in_company_and_alone() {
     }
 }
 
-/// However a prompt is cut, by a prefix cache or by what else there is to do: with rounded activations the
-/// smallest difference would decide between two answers that are nearly as likely.
-#[test]
-fn a_prompt_in_pieces_has_the_same_bits() {
-    for family in FAMILIES {
-        let c = config(family);
-        let mut cpu = cpu(&c, Precision::Bf16);
-        let (a, text) = (adapter(&c, 4, 3), tokens(150, 5));
-        let mut last = |pieces: &[usize]| {
-            let slot = cpu.kv_new();
-            let mut logits = Vec::new();
-            for n in pieces {
-                let start = cpu.kv_len(slot);
-                let mut batch = PackedBatch::new();
-                batch.push(
-                    &text[start..start + n],
-                    start,
-                    Some(slot),
-                    std::slice::from_ref(&a),
-                );
-                batch.push(&tokens(3, 6), 0, None, &[]);
-                logits = cpu.forward(&batch, &[n - 1]).unwrap();
-            }
-            assert_eq!(cpu.kv_len(slot), text.len());
-            logits
-        };
-        let whole = last(&[150]);
-        for pieces in [
-            &[149, 1][..],
-            &[64, 1, 2, 3, 80],
-            &[3, 100, 45, 2],
-            &[63, 66, 21],
-        ] {
-            assert_eq!(last(pieces), whole, "{family:?} in {pieces:?}");
-        }
-    }
-}
-
 #[test]
 fn cached_is_uncached() {
     for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
