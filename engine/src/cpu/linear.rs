@@ -21,9 +21,9 @@ enum Form {
     /// `[outputs, inputs]`
     F32(Vec<f32>),
     Bf16 {
-        forward: bf16::Panels,
+        forward: bf16::Weights,
         /// The transposed weight, made when the first gradient asks for it: serving never pays.
-        backward: OnceLock<bf16::Panels>,
+        backward: OnceLock<bf16::Weights>,
     },
     Int8 {
         forward: int8::Panels,
@@ -64,7 +64,7 @@ impl Linear {
         let form = match format {
             Format::F32 => Form::F32(parts.concat()),
             Format::Bf16 => Form::Bf16 {
-                forward: bf16::Panels::pack(&slices, inputs),
+                forward: bf16::Weights::pack(&slices, inputs),
                 backward: OnceLock::new(),
             },
             Format::Int8 => Form::Int8 {

@@ -10,10 +10,10 @@
 //! add the same products in the same order, cut along K in the same places, so a row's result is the
 //! same bits whatever else is in the batch.
 
-mod codes;
+pub(super) mod codes;
 mod few;
 mod many;
-mod panels;
+pub(super) mod panels;
 mod steps;
 
 use super::simd::{Simd, dispatch};

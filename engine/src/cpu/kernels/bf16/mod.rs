@@ -3,29 +3,36 @@
 //! Weights are packed once into **panels** of 32 outputs: `[N/32][K/2][32][2]`, so that two register
 //! loads bring the pair (k, k+1) of 32 outputs. Activations are packed per call into blocks of at
 //! most 12 rows, `[rows/12][K/2][12][2]`, so that the broadcasts of a block stream from one place.
-//! A tile of 12 rows × 32 outputs lives in 24 registers.
+//! A tile of 12 rows × 32 outputs lives in 24 registers. Where a file holds weights in fewer bits, its codes
+//! are kept instead ([`coded`]), and a stretch of a panel is made of them when its turn comes.
 //!
-//! K is cut into stretches whose panel slice stays in the second-level cache while a chunk of rows
+//! K is cut into stretches whose panel slice stays in the first-level cache while a chunk of rows
 //! runs over it. The cuts depend on K alone, and a row's sums on nothing but the row, so a row's
 //! result is the same bits whatever else is in the batch.
 
+mod coded;
 mod panels;
 mod rows;
 mod tile;
+#[cfg(target_arch = "x86_64")]
+mod widen;
 
 use super::{Shared, Start};
-use panels::PANEL;
-pub use panels::Panels;
+use coded::{Coded, GROUP_PAIRS};
 pub(super) use panels::{Line, ZERO, pair};
+use panels::{PANEL, Panels};
 use rayon::prelude::*;
 pub use rows::Rows;
 use rows::blocks;
-use tile::Tile;
+use std::cell::RefCell;
+use tile::{Place, Tile};
 
 /// Rows that run over one panel slice before the next is fetched.
 const CHUNK_BLOCKS: usize = 16;
-/// Pairs of one K stretch: 512 · 128 bytes of panel.
-const STRETCH: usize = 512;
+/// What stays in the second-level cache beside a panel.
+const NEAR_BYTES: usize = 512 << 10;
+/// Most pairs of one K stretch, whole groups of codes: 256 · 128 bytes of panel.
+const STRETCH: usize = 256;
 /// Weight bytes one task goes through for all rows: they should stay in the last-level cache.
 const GROUP_BYTES: usize = 2 << 20;
 
@@ -37,18 +44,91 @@ pub fn available() -> bool {
     false
 }
 
+/// A frozen matrix `[outputs, inputs]`.
+pub enum Weights {
+    Panels(Panels),
+    Coded(Coded),
+}
+
+thread_local! {
+    /// A stretch of a panel, widened from its codes.
+    static WIDENED: RefCell<Vec<Line>> = RefCell::default();
+}
+
+impl Weights {
+    /// Packs matrices `[n_i, inputs]` stacked on top of each other, as codes where those hold them.
+    pub fn pack(parts: &[&[f32]], inputs: usize) -> Self {
+        match Coded::pack(parts, inputs) {
+            Some(coded) => Weights::Coded(coded),
+            None => Weights::Panels(Panels::pack(parts, inputs)),
+        }
+    }
+
+    /// The same matrix in bf16, packed for the product with its transpose.
+    pub fn transpose(&self) -> Self {
+        Weights::Panels(match self {
+            Weights::Panels(panels) => panels.transpose(),
+            Weights::Coded(coded) => coded.panels().transpose(),
+        })
+    }
+
+    /// Row `n` of the matrix, as f32.
+    pub fn row(&self, n: usize, out: &mut [f32]) {
+        match self {
+            Weights::Panels(panels) => panels.row(n, out),
+            Weights::Coded(coded) => coded.row(n, out),
+        }
+    }
+
+    fn outputs(&self) -> usize {
+        match self {
+            Weights::Panels(panels) => panels.outputs,
+            Weights::Coded(coded) => coded.outputs,
+        }
+    }
+
+    fn inputs(&self) -> usize {
+        match self {
+            Weights::Panels(panels) => panels.inputs,
+            Weights::Coded(coded) => coded.inputs,
+        }
+    }
+
+    /// The lines of `length` pairs of a panel from `first` on: where they lie, or widened into the buffer.
+    fn lines<'a>(
+        &'a self,
+        panel: usize,
+        first: usize,
+        length: usize,
+        buffer: &'a mut Vec<Line>,
+    ) -> &'a [Line] {
+        match self {
+            Weights::Panels(w) => {
+                let from = panel * w.panel_lines() + 2 * first;
+                &w.lines[from..from + 2 * length]
+            }
+            Weights::Coded(w) => {
+                buffer.resize(2 * length, ZERO);
+                w.widen(panel, first, buffer);
+                buffer
+            }
+        }
+    }
+}
+
 /// `y[T, N] = start + x · Wᵀ`, over the threads of the current pool.
-pub fn multiply(x: &Rows, w: &Panels, y: &mut [f32], start: Start) {
-    assert!(x.inputs == w.inputs && y.len() == x.rows * w.outputs);
+pub fn multiply(x: &Rows, w: &Weights, y: &mut [f32], start: Start) {
+    let (outputs, inputs) = (w.outputs(), w.inputs());
+    assert!(x.inputs == inputs && y.len() == x.rows * outputs);
     if let Start::Bias(bias) = start {
-        assert_eq!(bias.len(), w.outputs);
+        assert_eq!(bias.len(), outputs);
     }
     if x.rows == 0 {
         return;
     }
-    let panels = w.outputs.div_ceil(PANEL);
+    let panels = outputs.div_ceil(PANEL);
     let threads = rayon::current_num_threads();
-    let by_cache = (GROUP_BYTES / (w.panel_lines() * 64)).max(8);
+    let by_cache = (GROUP_BYTES / (inputs.div_ceil(2) * 128)).max(8);
     let group = by_cache.min(panels.div_ceil(2 * threads)).max(1);
     let blocks: Vec<_> = blocks(x.rows).collect();
     let y = Shared::new(y);
@@ -67,40 +147,69 @@ pub fn multiply(x: &Rows, w: &Panels, y: &mut [f32], start: Start) {
 /// One chunk of row blocks against a group of panels.
 fn multiply_chunk(
     x: &Rows,
-    w: &Panels,
+    w: &Weights,
     y: Shared,
     start: Start,
     blocks: &[(usize, usize)],
     panels: std::ops::Range<usize>,
 ) {
-    let pairs = w.inputs.div_ceil(2);
-    let stretch = pairs.div_ceil(pairs.div_ceil(STRETCH));
-    for first in (0..pairs).step_by(stretch) {
+    let mut buffer = WIDENED.take();
+    let (outputs, pairs) = (w.outputs(), w.inputs().div_ceil(2));
+    let stretch = stretch(pairs);
+    let stretches = pairs.div_ceil(stretch);
+    // A panel is read to its end, as it lies, if all that the chunk needs of x stays near; else x by stretches.
+    let rows: usize = blocks.iter().map(|(_, rows)| rows).sum();
+    let near = 4 * rows * pairs <= NEAR_BYTES;
+    let order = |i: usize| match near {
+        true => (i / stretches, i % stretches),
+        false => (i % panels.len(), i / panels.len()),
+    };
+    for (p, nth) in (0..panels.len() * stretches).map(order) {
+        let (p, first) = (panels.start + p, nth * stretch);
         let length = stretch.min(pairs - first);
-        for p in panels.clone() {
-            let lines = &w.lines[(p * pairs + first) * 2..(p * pairs + first + length) * 2];
-            let column = p * PANEL;
-            let width = PANEL.min(w.outputs - column);
-            for &(row, rows) in blocks {
-                let from = row * pairs + first * rows;
-                let tile = Tile {
-                    x: &x.pairs[from..from + length * rows],
-                    lines,
-                    y: y.at(row * w.outputs + column, (rows - 1) * w.outputs + width),
-                    stride: w.outputs,
-                    width,
-                    start: match start {
-                        Start::Bias(b) if first == 0 => Start::Bias(&b[column..column + width]),
-                        Start::Zero if first == 0 => Start::Zero,
-                        _ => Start::Keep,
-                    },
-                };
-                // SAFETY: `y` points at `rows` rows of `width` outputs (checked by `at`), and these
-                // outputs belong to this task's panels alone.
-                unsafe { tile.run(rows) }
-            }
+        let column = p * PANEL;
+        let width = PANEL.min(outputs - column);
+        let place = |row: usize, rows: usize| Place {
+            y: y.at(row * outputs + column, (rows - 1) * outputs + width),
+            stride: outputs,
+            width,
+            start: match start {
+                Start::Bias(b) if first == 0 => Start::Bias(&b[column..column + width]),
+                Start::Zero if first == 0 => Start::Zero,
+                _ => Start::Keep,
+            },
+        };
+        let x = |row: usize, rows: usize| {
+            let from = row * pairs + first * rows;
+            &x.pairs[from..from + length * rows]
+        };
+        if let (Weights::Coded(w), &[(row, rows)]) = (w, blocks)
+            && w.takes(rows)
+        {
+            // SAFETY: the place is `rows` rows of `width` outputs (checked by `at`), and these outputs
+            // belong to this task's panels alone.
+            unsafe { w.few(p, first, x(row, rows), rows, &place(row, rows)) }
+            continue;
+        }
+        let lines = w.lines(p, first, length, &mut buffer);
+        for &(row, rows) in blocks {
+            let tile = Tile {
+                x: x(row, rows),
+                rows,
+                lines,
+                place: place(row, rows),
+            };
+            // SAFETY: as above.
+            unsafe { tile.run() }
         }
     }
+    WIDENED.set(buffer);
+}
+
+/// Where K is cut: as evenly as groups of codes allow.
+fn stretch(pairs: usize) -> usize {
+    let even = pairs.div_ceil(pairs.div_ceil(STRETCH));
+    even.next_multiple_of(GROUP_PAIRS)
 }
 
 #[cfg(test)]
@@ -125,7 +234,7 @@ mod tests {
             let (x, w) = (numbers(rows * k, 1), numbers(n * k, 2));
             let bias = numbers(n, 3);
             let cut = n / 2 * k;
-            let panels = Panels::pack(&[&w[..cut], &w[cut..]], k);
+            let panels = Weights::pack(&[&w[..cut], &w[cut..]], k);
             let mut packed = Rows::default();
             packed.pack(&x, k);
             let mut y = vec![f32::NAN; rows * n];
@@ -149,7 +258,7 @@ mod tests {
     fn a_row_has_the_same_bits_in_any_company() {
         let (n, k) = (64, 1100);
         let (x, w) = (numbers(40 * k, 1), numbers(n * k, 2));
-        let panels = Panels::pack(&[&w], k);
+        let panels = Weights::pack(&[&w], k);
         let run = |x: &[f32]| {
             let mut packed = Rows::default();
             packed.pack(x, k);

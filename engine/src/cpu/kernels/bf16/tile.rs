@@ -6,25 +6,33 @@ use crate::cpu::kernels::Start;
 
 /// Up to 12 rows × 32 outputs over one stretch of K.
 pub(super) struct Tile<'a> {
-    pub(super) x: &'a [u32],
-    pub(super) lines: &'a [Line],
-    pub(super) y: *mut f32,
-    pub(super) stride: usize,
-    pub(super) width: usize,
-    pub(super) start: Start<'a>,
+    /// `[pairs][rows]`
+    pub x: &'a [u32],
+    pub rows: usize,
+    pub lines: &'a [Line],
+    pub place: Place<'a>,
+}
+
+/// Where a tile's sums belong: `width` outputs of some rows of y.
+pub(super) struct Place<'a> {
+    pub y: *mut f32,
+    pub stride: usize,
+    pub width: usize,
+    pub start: Start<'a>,
 }
 
 impl Tile<'_> {
     /// # Safety
-    /// `y` must be valid for `rows` rows of `width` elements, `stride` apart, and unshared.
-    pub(super) unsafe fn run(&self, rows: usize) {
+    /// The place must be valid for the tile's rows, `stride` apart, and unshared.
+    pub unsafe fn run(&self) {
         #[cfg(target_arch = "x86_64")]
         if available() {
             // SAFETY: the processor has the features; the rest is the caller's promise.
-            return unsafe { x86::dispatch(self, rows) };
+            return unsafe { x86::dispatch(self) };
         }
+        let (rows, place) = (self.rows, &self.place);
         for r in 0..rows {
-            for c in 0..self.width {
+            for c in 0..place.width {
                 let mut sum = 0.0f32;
                 for (k, line) in self.lines.chunks_exact(2).enumerate() {
                     let (a, b) = (self.x[k * rows + r], line[c / 16].0[c % 16]);
@@ -32,9 +40,9 @@ impl Tile<'_> {
                     sum += f32::from_bits(a & 0xffff_0000) * f32::from_bits(b & 0xffff_0000);
                 }
                 // SAFETY: inside the tile the caller vouches for.
-                let y = unsafe { &mut *self.y.add(r * self.stride + c) };
+                let y = unsafe { &mut *place.y.add(r * place.stride + c) };
                 *y = sum
-                    + match self.start {
+                    + match place.start {
                         Start::Zero => 0.0,
                         Start::Bias(bias) => bias[c],
                         Start::Keep => *y,
@@ -45,16 +53,24 @@ impl Tile<'_> {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::{Line, Start, Tile};
+pub(super) mod x86 {
+    use super::{Line, Place, Start, Tile};
     use std::arch::x86_64::*;
+
+    /// Lines that are asked for ahead of their turn: 4 KB.
+    const AHEAD: usize = 64;
+    /// Likewise pairs of x.
+    const AHEAD_X: usize = 256;
+
+    /// The sums of R rows × 32 outputs.
+    pub type Sums<const R: usize> = [[__m512; 2]; R];
 
     /// # Safety
     /// As [`Tile::run`]; the processor must have AVX512_BF16.
-    pub unsafe fn dispatch(tile: &Tile, rows: usize) {
+    pub unsafe fn dispatch(tile: &Tile) {
         // SAFETY: handed on to the caller.
         unsafe {
-            match rows {
+            match tile.rows {
                 1 => run::<1>(tile),
                 2 => run::<2>(tile),
                 3 => run::<3>(tile),
@@ -77,15 +93,16 @@ mod x86 {
     #[target_feature(enable = "avx512f,avx512bf16")]
     unsafe fn run<const R: usize>(tile: &Tile) {
         assert_eq!(tile.x.len() * 2, tile.lines.len() * R);
-        let mut sums = [[_mm512_setzero_ps(); 2]; R];
+        let mut sums: Sums<R> = [[_mm512_setzero_ps(); 2]; R];
         let (mut x, mut w) = (tile.x.as_ptr(), tile.lines.as_ptr());
         for _ in 0..tile.lines.len() / 2 {
             // SAFETY: the assertion above: R pairs of x for every two lines.
             unsafe {
                 let w0: __m512bh = std::mem::transmute(load(w));
                 let w1: __m512bh = std::mem::transmute(load(w.add(1)));
-                _mm_prefetch::<_MM_HINT_T0>(w.wrapping_add(16).cast());
-                _mm_prefetch::<_MM_HINT_T0>(w.wrapping_add(17).cast());
+                _mm_prefetch::<_MM_HINT_T0>(w.wrapping_add(AHEAD).cast());
+                _mm_prefetch::<_MM_HINT_T0>(w.wrapping_add(AHEAD + 1).cast());
+                _mm_prefetch::<_MM_HINT_T0>(x.wrapping_add(AHEAD_X).cast());
                 for (r, sum) in sums.iter_mut().enumerate() {
                     let both: __m512bh =
                         std::mem::transmute(_mm512_set1_epi32(x.add(r).read() as i32));
@@ -96,14 +113,25 @@ mod x86 {
                 w = w.add(2);
             }
         }
-        let full = (1u64 << tile.width) - 1;
+        // SAFETY: the caller's place.
+        unsafe { finish(&sums, &tile.place) }
+    }
+
+    /// Adds the sums to what their place is to start from.
+    ///
+    /// # Safety
+    /// The place must be valid for R rows, and unshared.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub unsafe fn finish<const R: usize>(sums: &Sums<R>, place: &Place) {
+        let full = (1u64 << place.width) - 1;
         let masks = [full as u16, (full >> 16) as u16];
         for (r, sum) in sums.iter().enumerate() {
             for (half, (sum, mask)) in sum.iter().zip(masks).enumerate() {
                 // SAFETY: masked to the `width` outputs the caller vouches for; the bias has as many.
                 unsafe {
-                    let y = tile.y.wrapping_add(r * tile.stride + half * 16);
-                    let before = match tile.start {
+                    let y = place.y.wrapping_add(r * place.stride + half * 16);
+                    let before = match place.start {
                         Start::Zero => _mm512_setzero_ps(),
                         Start::Bias(bias) => {
                             _mm512_maskz_loadu_ps(mask, bias.as_ptr().wrapping_add(half * 16))

@@ -59,6 +59,20 @@ impl Panels {
         }
     }
 
+    /// Likewise, if no weight changes by more than rounding.
+    pub fn pack_exact(parts: &[&[f32]], inputs: usize) -> Option<Self> {
+        let rows: Vec<&[f32]> = parts.iter().flat_map(|p| p.chunks_exact(inputs)).collect();
+        let panels = rows.par_chunks(PANEL).map(|rows| {
+            let panel = Panel::pack(rows);
+            panel.holds(rows).then_some(panel)
+        });
+        Some(Panels {
+            outputs: rows.len(),
+            inputs,
+            panels: panels.collect::<Option<_>>()?,
+        })
+    }
+
     /// The same matrix, packed for the product with its transpose: the same codes and steps.
     pub fn transpose(&self) -> Self {
         let panels = 0..self.inputs.div_ceil(PANEL);
@@ -83,18 +97,7 @@ impl Panels {
 
     /// Row `n` of the matrix, widened.
     pub fn row(&self, n: usize, out: &mut [f32]) {
-        let (panel, lane) = (&self.panels[n / PANEL], n % PANEL);
-        for (g, out) in out[..self.inputs].chunks_mut(GROUP).enumerate() {
-            let rows = panel.group(g);
-            for (k, out) in out.iter_mut().enumerate() {
-                let [scale, zero] = match &panel.steps {
-                    Steps::Rows(steps) => steps[g * GROUP + k],
-                    steps => steps.of(g, lane),
-                };
-                let code = codes::code(rows, lane, k, panel.bits);
-                *out = f32::from(code).mul_add(scale, zero);
-            }
-        }
+        self.panels[n / PANEL].row(n % PANEL, &mut out[..self.inputs]);
     }
 }
 
@@ -129,6 +132,41 @@ impl Panel {
         }
     }
 
+    /// The weights of one output.
+    fn row(&self, lane: usize, out: &mut [f32]) {
+        for (g, out) in out.chunks_mut(GROUP).enumerate() {
+            let rows = self.group(g);
+            for (k, out) in out.iter_mut().enumerate() {
+                let [scale, zero] = match &self.steps {
+                    Steps::Rows(steps) => steps[g * GROUP + k],
+                    steps => steps.of(g, lane),
+                };
+                let code = codes::code(rows, lane, k, self.bits);
+                *out = f32::from(code).mul_add(scale, zero);
+            }
+        }
+    }
+
+    /// Whether every weight is the given one but for what sums of f32 lose.
+    fn holds(&self, rows: &[&[f32]]) -> bool {
+        let mut own = vec![0.0; rows[0].len()];
+        rows.iter().enumerate().all(|(lane, row)| {
+            self.row(lane, &mut own);
+            let largest = row.iter().fold(0.0, |a: f32, b| a.max(b.abs()));
+            let mut both = own.iter().zip(*row);
+            both.all(|(a, b)| (a - b).abs() <= 1e-5 * largest)
+        })
+    }
+
+    pub fn groups(&self) -> usize {
+        self.rows.len() / codes::rows(self.bits)
+    }
+
+    /// The code of input `k` of a group, for one output.
+    pub fn code(&self, group: usize, k: usize, lane: usize) -> u8 {
+        codes::code(self.group(group), lane, k, self.bits)
+    }
+
     /// The codes of a group along the inputs.
     pub fn group(&self, group: usize) -> &[Row] {
         let rows = codes::rows(self.bits);
@@ -138,7 +176,7 @@ impl Panel {
 
 impl Steps {
     /// Scale and zero of a group along the inputs.
-    fn of(&self, group: usize, lane: usize) -> [f32; 2] {
+    pub fn of(&self, group: usize, lane: usize) -> [f32; 2] {
         match self {
             Steps::Full(pairs) => [pairs[group].scale[lane], pairs[group].zero[lane]],
             Steps::Half(pairs) => {

@@ -1,0 +1,318 @@
+//! Frozen weights that a quantised file holds in few bits, kept as its codes and widened to bf16 on their
+//! way into the product: a decoding step costs the reading of all weights, and codes are a third of it.
+//!
+//! A weight is widened to the same bits wherever it is needed: for few rows or many, and for the transposed.
+
+use super::available;
+use super::panels::{Line, PANEL, Panels, ZERO};
+use super::tile::Place;
+use crate::cpu::kernels::int8;
+use crate::cpu::kernels::int8::panels::{GROUP, Panel, Steps};
+use half::f16;
+use rayon::prelude::*;
+
+/// Pairs along K that share a scale and a zero.
+pub(super) const GROUP_PAIRS: usize = GROUP / 2;
+/// Lines of a group's pairs.
+pub(super) const GROUP_LINES: usize = 2 * GROUP_PAIRS;
+
+/// A matrix as codes of 4, 5 or 8 bits, with a scale and a zero for every 32 along K.
+pub struct Coded {
+    pub(super) outputs: usize,
+    pub(super) inputs: usize,
+    panels: Vec<Codes>,
+    /// All panels', one after another, so that a product reads them as one stream.
+    data: Vec<Line>,
+}
+
+/// How a panel lies: `[inputs / 32]` groups, each its steps, its codes and the codes' top bits.
+#[derive(Clone, Copy)]
+struct Codes {
+    form: Form,
+    /// Its first line.
+    first: usize,
+}
+
+/// How a group lies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Form {
+    /// Of a code: 4, 5 or 8.
+    pub bits: usize,
+    /// Whether scale and zero have 16 bits, and not 32.
+    pub short: bool,
+}
+
+impl Form {
+    /// Lines of the scales, and as many of the zeros, of a panel's outputs.
+    pub const fn steps(self) -> usize {
+        if self.short { 1 } else { 2 }
+    }
+
+    /// Lines of codes: two of the product's lines in each. Of four bits and of five a pair's lines are the lower
+    /// halves of the bytes, the next pair's the upper ones.
+    pub const fn codes(self) -> usize {
+        if self.bits == 8 { 16 } else { 8 }
+    }
+
+    /// Lines of top bits, 32 for each of the product's lines.
+    const fn tops(self) -> usize {
+        if self.bits == 5 { 2 } else { 0 }
+    }
+
+    pub const fn size(self) -> usize {
+        2 * self.steps() + self.codes() + self.tops()
+    }
+}
+
+impl Coded {
+    /// Packs matrices `[n_i, inputs]` stacked on top of each other, if codes hold them: whole groups, as files
+    /// have them.
+    pub fn pack(parts: &[&[f32]], inputs: usize) -> Option<Self> {
+        if !inputs.is_multiple_of(GROUP) {
+            return None;
+        }
+        let packed = int8::Panels::pack_exact(parts, inputs)?;
+        let mut lines = 0;
+        let panels = packed.panels.iter().map(|panel| {
+            let form = Form {
+                bits: panel.bits,
+                short: matches!(panel.steps, Steps::Half(_)),
+            };
+            let first = lines;
+            lines += panel.groups() * form.size();
+            Codes { form, first }
+        });
+        let panels: Vec<Codes> = panels.collect();
+        let mut data = vec![ZERO; lines];
+        let mut rest = &mut data[..];
+        let mut places = Vec::with_capacity(panels.len());
+        for (panel, codes) in packed.panels.iter().zip(&panels) {
+            let (mine, others) = rest.split_at_mut(panel.groups() * codes.form.size());
+            rest = others;
+            places.push((panel, codes.form, mine));
+        }
+        places.into_par_iter().for_each(|(panel, form, lines)| {
+            for (group, lines) in lines.chunks_exact_mut(form.size()).enumerate() {
+                pack_group(panel, group, form, lines);
+            }
+        });
+        Some(Coded {
+            outputs: packed.outputs,
+            inputs,
+            panels,
+            data,
+        })
+    }
+
+    /// The matrix as bf16.
+    pub fn panels(&self) -> Panels {
+        let mut panels = Panels::zeros(self.outputs, self.inputs);
+        let per_panel = panels.panel_lines();
+        let lines = panels.lines.par_chunks_mut(per_panel).enumerate();
+        lines.for_each(|(panel, lines)| self.widen(panel, 0, lines));
+        panels
+    }
+
+    /// Row `n` of the matrix, rounded to bf16.
+    pub fn row(&self, n: usize, out: &mut [f32]) {
+        for (group, out) in out[..self.inputs].chunks_mut(GROUP).enumerate() {
+            let (form, lines) = self.group(n / PANEL, group);
+            for (k, out) in out.iter_mut().enumerate() {
+                let (line, i) = (k / 2 * 2 + n % PANEL / 16, n % 16);
+                let value = value(form, lines, line, i, k % 2);
+                *out = f32::from_bits(rounded(value) << 16);
+            }
+        }
+    }
+
+    /// The lines of a panel from pair `first` on: of whole groups.
+    pub(super) fn widen(&self, panel: usize, first: usize, lines: &mut [Line]) {
+        assert!(first.is_multiple_of(GROUP_PAIRS));
+        let (lines, rest) = lines.as_chunks_mut();
+        assert!(rest.is_empty());
+        for (group, lines) in (first / GROUP_PAIRS..).zip(lines) {
+            let (form, codes) = self.group(panel, group);
+            widen_group(form, codes, lines);
+        }
+    }
+
+    /// Whether so few rows are multiplied without a buffer of widened lines.
+    pub(super) fn takes(&self, rows: usize) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return available() && rows <= super::widen::FEW;
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    /// A stretch of `x[pairs][rows]`, from pair `first` on, against a panel.
+    ///
+    /// # Safety
+    /// As [`Tile::run`](super::tile::Tile::run); [`Self::takes`] must hold.
+    pub(super) unsafe fn few(
+        &self,
+        panel: usize,
+        first: usize,
+        x: &[u32],
+        rows: usize,
+        place: &Place,
+    ) {
+        let Codes { form, first: start } = self.panels[panel];
+        let from = start + first / GROUP_PAIRS * form.size();
+        let groups = x.len() / rows / GROUP_PAIRS;
+        let lines = &self.data[from..from + groups * form.size()];
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the caller's promise.
+        unsafe {
+            super::widen::few(form, lines, x, rows, place)
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!("{} lines: not taken", lines.len())
+    }
+
+    fn group(&self, panel: usize, group: usize) -> (Form, &[Line]) {
+        let Codes { form, first } = self.panels[panel];
+        let from = first + group * form.size();
+        (form, &self.data[from..from + form.size()])
+    }
+}
+
+fn pack_group(panel: &Panel, group: usize, form: Form, lines: &mut [Line]) {
+    let (steps, rest) = lines.split_at_mut(2 * form.steps());
+    let (codes, tops) = rest.split_at_mut(form.codes());
+    for lane in 0..PANEL {
+        for (nth, step) in panel.steps.of(group, lane).into_iter().enumerate() {
+            let steps = &mut steps[nth * form.steps()..];
+            match form.short {
+                true => {
+                    let bits = u32::from(f16::from_f32(step).to_bits());
+                    steps[0].0[lane / 2] |= bits << (lane % 2 * 16);
+                }
+                false => steps[lane / 16].0[lane % 16] = step.to_bits(),
+            }
+        }
+        for k in 0..GROUP {
+            let code = u32::from(panel.code(group, k, lane));
+            let (line, i) = (k / 2 * 2 + lane / 16, k % 2 * 16 + lane % 16);
+            let (nth, shift) = place(form, line, i);
+            let low = if form.bits == 8 { code } else { code & 15 };
+            codes[nth / 16].0[nth % 16] |= low << shift;
+            if form.bits == 5 {
+                tops[line / 16].0[line % 16] |= code >> 4 << i;
+            }
+        }
+    }
+}
+
+/// The word, and the first of its bits, of code `i` of a line: 16 of an even input, then 16 of the next.
+fn place(form: Form, line: usize, i: usize) -> (usize, usize) {
+    let (byte, half) = match form.bits {
+        8 => (32 * line + i, 0),
+        _ => (32 * (line / 4 * 2 + line % 2) + i, line / 2 % 2 * 4),
+    };
+    (byte / 4, byte % 4 * 8 + half)
+}
+
+/// Weight `i` of a line's pairs: its first or its second.
+fn value(form: Form, lines: &[Line], line: usize, i: usize, second: usize) -> f32 {
+    let (steps, rest) = lines.split_at(2 * form.steps());
+    let (codes, tops) = rest.split_at(form.codes());
+    let lane = line % 2 * 16 + i;
+    let [scale, zero] = [0, 1].map(|nth| {
+        let steps = &steps[nth * form.steps()..];
+        match form.short {
+            true => f16::from_bits((steps[0].0[lane / 2] >> (lane % 2 * 16)) as u16).to_f32(),
+            false => f32::from_bits(steps[lane / 16].0[lane % 16]),
+        }
+    });
+    let i = second * 16 + i;
+    let (nth, shift) = place(form, line, i);
+    let mut code = codes[nth / 16].0[nth % 16] >> shift & if form.bits == 8 { 255 } else { 15 };
+    if form.bits == 5 {
+        code |= (tops[line / 16].0[line % 16] >> i & 1) << 4;
+    }
+    (code as f32).mul_add(scale, zero)
+}
+
+fn widen_group(form: Form, codes: &[Line], lines: &mut [Line; GROUP_LINES]) {
+    #[cfg(target_arch = "x86_64")]
+    if available() {
+        // SAFETY: the processor has the features.
+        return unsafe { super::widen::widen(form, codes, lines) };
+    }
+    for (l, line) in lines.iter_mut().enumerate() {
+        for (i, both) in line.0.iter_mut().enumerate() {
+            let value = |second| rounded(value(form, codes, l, i, second));
+            *both = value(0) | value(1) << 16;
+        }
+    }
+}
+
+/// The nearest bf16; of two the one further from 0, which is cheaper than the even one.
+fn rounded(value: f32) -> u32 {
+    (value.to_bits() + 0x8000) >> 16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Rows, Start, Weights, multiply};
+    use super::*;
+    use crate::cpu::kernels::numbers;
+
+    /// Steps of the given number, as a quantised file holds them.
+    fn of_a_file(n: usize, levels: f32, short: bool) -> Vec<f32> {
+        let random = numbers(n, 5);
+        let value = |i: usize| {
+            let scale = random[i / GROUP] * 0.01;
+            let scale = if short {
+                f16::from_f32(scale).to_f32()
+            } else {
+                scale
+            };
+            // Of eight bits the largest value is step 127.
+            let step = match i % GROUP {
+                0 if levels > 32.0 => 1.0,
+                _ if levels > 32.0 => 1.0 + ((random[i] + 0.5) * 255.0).floor(),
+                _ => ((random[i] + 0.5) * levels).floor(),
+            };
+            (step - levels / 2.0) * scale
+        };
+        (0..n).map(value).collect()
+    }
+
+    #[test]
+    fn few_rows_and_many_have_the_bits_of_the_widened_matrix() {
+        for (n, k) in [(5, 32), (33, 96), (70, 1120), (64, 544)] {
+            for (levels, short) in [(16.0, true), (32.0, true), (256.0, true), (16.0, false)] {
+                let w = of_a_file(n * k, levels, short);
+                let coded = Coded::pack(&[&w], k).expect("codes hold a file's steps");
+                let widened = Weights::Panels(coded.panels());
+                let coded = Weights::Coded(coded);
+                for rows in [1, 2, 3, 4, 5, 6, 7, 13, 40] {
+                    let mut x = Rows::default();
+                    x.pack(&numbers(rows * k, 1), k);
+                    let run = |w: &Weights| {
+                        let mut y = vec![f32::NAN; rows * n];
+                        multiply(&x, w, &mut y, Start::Zero);
+                        y
+                    };
+                    let (got, want) = (run(&coded), run(&widened));
+                    assert_eq!(got, want, "{n}x{k}, {levels} levels, {rows} rows");
+                }
+                let (mut a, mut b) = (vec![0.0; k], vec![0.0; k]);
+                for (i, row) in w.chunks_exact(k).enumerate() {
+                    coded.row(i, &mut a);
+                    widened.row(i, &mut b);
+                    assert_eq!(a, b);
+                    for (a, w) in a.iter().zip(row) {
+                        assert!((a - w).abs() <= w.abs() / 256.0 + 1e-7, "{a} for {w}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_codes_would_change_is_not_coded() {
+        assert!(Coded::pack(&[&numbers(40 * 96, 1)], 96).is_none());
+    }
+}
