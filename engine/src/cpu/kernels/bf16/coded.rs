@@ -226,10 +226,14 @@ fn value(form: Form, lines: &[Line], line: usize, i: usize, second: usize) -> f3
     });
     let i = second * 16 + i;
     let (nth, shift) = place(form, line, i);
-    let mut code = codes[nth / 16].0[nth % 16] >> shift & if form.bits == 8 { 255 } else { 15 };
-    if form.bits == 5 {
-        code |= (tops[line / 16].0[line % 16] >> i & 1) << 4;
-    }
+    let code = codes[nth / 16].0[nth % 16] >> shift & if form.bits == 8 { 255 } else { 15 };
+    let top = form.bits == 5 && tops[line / 16].0[line % 16] >> i & 1 == 1;
+    // In two steps, as the wide registers do it.
+    let zero = if top {
+        16f32.mul_add(scale, zero)
+    } else {
+        zero
+    };
     (code as f32).mul_add(scale, zero)
 }
 

@@ -122,7 +122,13 @@ unsafe fn each_pair<S: Sink>(form: Form, group: *const Line, sink: &mut S) {
         let step = step(form, group);
         let lines = group.add(2 * form.steps());
         let tops: *const u16 = lines.add(form.codes()).cast();
-        let (few, more) = (numbers(0), numbers(16));
+        let few = numbers();
+        // The zeros of codes whose fifth bit is set.
+        let sixteen = _mm512_set1_ps(16.0);
+        let more = [
+            _mm512_fmadd_ps(sixteen, step[0][0], step[0][1]),
+            _mm512_fmadd_ps(sixteen, step[1][0], step[1][1]),
+        ];
         match form.bits {
             8 => {
                 for pair in 0..GROUP_PAIRS {
@@ -137,14 +143,16 @@ unsafe fn each_pair<S: Sink>(form: Form, group: *const Line, sink: &mut S) {
                     for pair in [2 * two, 2 * two + 1] {
                         let mut values = [few; 4];
                         for i in 0..4 {
+                            let [scale, zero] = step[i / 2];
+                            let top = *tops.add(4 * pair + i);
+                            let zero = _mm512_mask_mov_ps(zero, top, more[i / 2]);
                             // The lower four bits of a code alone choose.
                             let low = _mm512_permutexvar_ps(codes[i], few);
-                            let top = *tops.add(4 * pair + i);
-                            values[i] = _mm512_mask_permutexvar_ps(low, top, codes[i], more);
+                            values[i] = _mm512_fmadd_ps(low, scale, zero);
                             codes[i] = _mm512_srli_epi32::<4>(codes[i]);
                         }
                         let [a, b, c, d] = values;
-                        sink.take(pair, line(a, b, &step[0]), line(c, d, &step[1]));
+                        sink.take(pair, rounded(a, b), rounded(c, d));
                     }
                 }
             }
@@ -182,34 +190,39 @@ unsafe fn line_codes(line: *const Line) -> [__m512i; 4] {
     }
 }
 
-/// A line: the codes of even and of odd inputs for 16 outputs, on their steps, rounded to bf16 (halves away
-/// from 0, which is cheaper than the instruction that rounds them to even).
+/// A line: the codes of even and of odd inputs for 16 outputs, on their steps.
 #[inline(always)]
-unsafe fn line(even: __m512, odd: __m512, step: &[__m512; 2]) -> __m512i {
+unsafe fn line(even: __m512, odd: __m512, [scale, zero]: &[__m512; 2]) -> __m512i {
     // SAFETY: the caller has the processor.
     unsafe {
-        let half = _mm512_set1_epi32(0x8000);
-        let even = _mm512_castps_si512(_mm512_fmadd_ps(even, step[0], step[1]));
-        let odd = _mm512_castps_si512(_mm512_fmadd_ps(odd, step[0], step[1]));
-        let even = _mm512_srli_epi32::<16>(_mm512_add_epi32(even, half));
-        _mm512_mask_mov_epi16(even, 0xaaaa_aaaa, _mm512_add_epi32(odd, half))
+        rounded(
+            _mm512_fmadd_ps(even, *scale, *zero),
+            _mm512_fmadd_ps(odd, *scale, *zero),
+        )
     }
 }
 
-/// Sixteen numbers from `first` on.
+/// A line of weights rounded to bf16, halves away from 0: cheaper than the instruction that rounds to even.
 #[inline(always)]
-unsafe fn numbers(first: usize) -> __m512 {
-    const NUMBERS: [f32; 32] = {
-        let mut numbers = [0.0; 32];
-        let mut i = 0;
-        while i < 32 {
-            numbers[i] = i as f32;
-            i += 1;
-        }
-        numbers
-    };
-    // SAFETY: as many floats; the caller has the processor.
-    unsafe { _mm512_loadu_ps(NUMBERS[first..][..16].as_ptr()) }
+unsafe fn rounded(even: __m512, odd: __m512) -> __m512i {
+    // SAFETY: the caller has the processor.
+    unsafe {
+        let half = _mm512_set1_epi32(0x8000);
+        let even = _mm512_add_epi32(_mm512_castps_si512(even), half);
+        let odd = _mm512_add_epi32(_mm512_castps_si512(odd), half);
+        _mm512_mask_mov_epi16(_mm512_srli_epi32::<16>(even), 0xaaaa_aaaa, odd)
+    }
+}
+
+/// The numbers from 0 to 15.
+#[inline(always)]
+unsafe fn numbers() -> __m512 {
+    // SAFETY: the caller has the processor.
+    unsafe {
+        _mm512_setr_ps(
+            0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0,
+        )
+    }
 }
 
 #[inline(always)]
