@@ -4,6 +4,7 @@ use super::kernels::Start;
 use super::kernels::bf16::{self, Rows};
 use super::kernels::f32::{Mat, MatMut, few_rows, matmul};
 use super::kernels::int8;
+use crate::weights::{Blocks, Matrix};
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
@@ -53,22 +54,22 @@ pub enum Into {
 
 impl Linear {
     /// Stacks matrices `[n_i, inputs]` on top of each other.
-    pub fn new(
-        parts: Vec<Vec<f32>>,
-        inputs: usize,
-        bias: Option<Vec<f32>>,
-        format: Format,
-    ) -> Self {
+    pub fn new(parts: Vec<Matrix>, inputs: usize, bias: Option<Vec<f32>>, format: Format) -> Self {
         let outputs = parts.iter().map(|p| p.len() / inputs).sum();
-        let slices: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
-        let form = match format {
-            Format::F32 => Form::F32(parts.concat()),
-            Format::Bf16 => Form::Bf16 {
-                forward: bf16::Weights::pack(&slices, inputs),
+        let form = match (format, Parts::new(parts)) {
+            (Format::F32, parts) => Form::F32(parts.into_floats().concat()),
+            (Format::Bf16, parts) => Form::Bf16 {
+                forward: match &parts {
+                    Parts::Blocks(parts) => bf16::Weights::coded(parts, inputs),
+                    Parts::Floats(parts) => bf16::Weights::pack(parts, inputs),
+                },
                 backward: OnceLock::new(),
             },
-            Format::Int8 => Form::Int8 {
-                forward: int8::Panels::pack(&slices, inputs),
+            (Format::Int8, parts) => Form::Int8 {
+                forward: match &parts {
+                    Parts::Blocks(parts) => int8::Panels::of_blocks(parts, inputs),
+                    Parts::Floats(parts) => int8::Panels::pack(parts, inputs),
+                },
                 backward: OnceLock::new(),
             },
         };
@@ -140,6 +141,33 @@ impl Linear {
             Form::Bf16 { forward, .. } => forward.row(n, out),
             Form::Int8 { forward, .. } => forward.row(n, out),
             Form::F32(w) => out.copy_from_slice(&w[n * self.inputs..(n + 1) * self.inputs]),
+        }
+    }
+}
+
+/// The matrices of a layer: all as a file's codes, or all as floats.
+enum Parts {
+    Floats(Vec<Vec<f32>>),
+    Blocks(Vec<Blocks>),
+}
+
+impl Parts {
+    fn new(parts: Vec<Matrix>) -> Self {
+        let coded = |part: &Matrix| matches!(part, Matrix::Blocks(_));
+        if !parts.iter().all(coded) {
+            return Parts::Floats(parts.into_iter().map(Matrix::into_floats).collect());
+        }
+        let blocks = parts.into_iter().filter_map(|part| match part {
+            Matrix::Blocks(blocks) => Some(blocks),
+            Matrix::Floats(_) => None,
+        });
+        Parts::Blocks(blocks.collect())
+    }
+
+    fn into_floats(self) -> Vec<Vec<f32>> {
+        match self {
+            Parts::Floats(parts) => parts,
+            Parts::Blocks(parts) => parts.iter().map(Blocks::floats).collect(),
         }
     }
 }

@@ -37,14 +37,14 @@ use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::executor::{BackwardPass, Executor, KvSlot, Score, Target};
 use crate::lora::LoraGrads;
-use crate::weights::ModelFiles;
+use crate::weights::{Matrix, ModelFiles};
 use head::Head;
 use kv::Slots;
 use layer::{Pass, Shape};
 use linear::Format;
 use narrow::NarrowLoras;
 use plan::Plan;
-use weights::Weights;
+use weights::{Source, Weights};
 use workspace::{Saved, Workspace};
 
 /// How to run.
@@ -97,8 +97,7 @@ struct Inner {
 
 impl Cpu {
     pub fn new(files: &ModelFiles, options: CpuOptions) -> Result<Self> {
-        let source = |name: &str| files.tensor(name).map(|t| t.data);
-        Self::from_tensors(&files.config, &source, options)
+        Self::load(&files.config, &|name| files.matrix(name), options)
     }
 
     /// An executor over tensors that `source` reads by their Hugging Face names.
@@ -107,6 +106,10 @@ impl Cpu {
         source: &(dyn Fn(&str) -> Result<Vec<f32>> + Sync),
         options: CpuOptions,
     ) -> Result<Self> {
+        Self::load(config, &|name| source(name).map(Matrix::Floats), options)
+    }
+
+    fn load(config: &ModelConfig, source: &Source, options: CpuOptions) -> Result<Self> {
         let format = match options.precision {
             Precision::Auto if kernels::bf16::available() => Format::Bf16,
             Precision::Auto | Precision::Int8 => Format::Int8,

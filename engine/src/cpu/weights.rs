@@ -4,6 +4,7 @@ use super::layer::Layer;
 use super::linear::{Format, Linear};
 use crate::config::{ModelConfig, Projection};
 use crate::error::Result;
+use crate::weights::Matrix;
 use rayon::prelude::*;
 
 pub struct Weights {
@@ -15,7 +16,7 @@ pub struct Weights {
 }
 
 /// Reads a tensor by its Hugging Face name.
-pub type Source<'a> = dyn Fn(&str) -> Result<Vec<f32>> + Sync + 'a;
+pub type Source<'a> = dyn Fn(&str) -> Result<Matrix> + Sync + 'a;
 
 impl Weights {
     pub fn load(config: &ModelConfig, source: &Source, format: Format) -> Result<Self> {
@@ -40,7 +41,7 @@ impl Weights {
             embedding,
             head,
             layers,
-            norm: source("model.norm.weight")?,
+            norm: source("model.norm.weight")?.into_floats(),
         })
     }
 
@@ -58,18 +59,22 @@ fn load_layer(
     source: &Source,
     format: Format,
 ) -> Result<Layer> {
-    let get = |name: &str| source(&format!("model.layers.{index}.{name}"));
+    let matrix = |name: &str| source(&format!("model.layers.{index}.{name}"));
+    let get = |name: &str| -> Result<Vec<f32>> { Ok(matrix(name)?.into_floats()) };
     let stack = |members: &[Projection], with_bias: bool| -> Result<Linear> {
-        let read = |kind| {
-            let names = members.iter().map(move |p| format!("{}.{kind}", p.path()));
-            names.map(|name| get(&name)).collect::<Result<Vec<_>>>()
+        let names = |kind: &'static str| {
+            let of = move |p: &Projection| format!("{}.{kind}", p.path());
+            members.iter().map(of)
         };
-        let bias = with_bias
-            .then(|| read("bias"))
-            .transpose()?
-            .map(|parts| parts.concat());
+        let biases = || {
+            names("bias")
+                .map(|name| get(&name))
+                .collect::<Result<Vec<_>>>()
+        };
+        let bias = with_bias.then(biases).transpose()?.map(|b| b.concat());
+        let weights: Result<_> = names("weight").map(|name| matrix(&name)).collect();
         let inputs = config.features(members[0]).0;
-        Ok(Linear::new(read("weight")?, inputs, bias, format))
+        Ok(Linear::new(weights?, inputs, bias, format))
     };
     let norms = || -> Result<_> {
         Ok((

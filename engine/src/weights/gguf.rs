@@ -5,6 +5,7 @@
 //! models with the rows of each head interleaved (element 2i beside 2i+1) because llama.cpp rotates
 //! neighbouring pairs there; [`Gguf::tensor`] puts them back into halves.
 
+use super::blocks::{Blocks, Matrix};
 use super::gguf_tokenizer;
 use super::{ModelFiles, Source, Tensor, digest};
 use crate::chat::ChatTemplate;
@@ -12,7 +13,7 @@ use crate::config::{Family, ModelConfig, RopeScaling};
 use crate::error::{Error, Result};
 use candle_core::Device;
 use candle_core::quantized::gguf_file::{Content, Value};
-use candle_core::quantized::{QStorage, QTensor};
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -98,49 +99,62 @@ impl Gguf {
     }
 
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
-        let data = gguf_name(name)
-            .and_then(|own| self.dequantize(&own).transpose())
-            .unwrap_or_else(|| Err(Error::model(&self.path, format!("has no tensor {name}"))))?;
+        let (dtype, bytes) = self.named(name)?;
         let shape = self.shape(name).expect("the tensor was just read");
-        let heads = match self.interleaved {
-            Some((q, _)) if name.contains(".q_proj.") => Some(q),
-            Some((_, k)) if name.contains(".k_proj.") => Some(k),
-            _ => None,
-        };
-        let data = match heads {
+        let data = dequantize(dtype, &bytes)?;
+        let data = match self.interleaved_heads(name) {
             Some(heads) => deinterleave(&data, shape[0], heads),
             None => data,
         };
         Ok(Tensor { shape, data })
     }
 
-    /// A tensor by the file's own name, in the file's own order.
-    fn dequantize(&self, own: &str) -> Result<Option<Vec<f32>>> {
+    /// The tensor as the file's own codes, where it has such; else in f32.
+    pub fn matrix(&self, name: &str) -> Result<Matrix> {
+        let (dtype, bytes) = self.named(name)?;
+        let Some(blocks) = Blocks::read(dtype, &bytes) else {
+            return Ok(Matrix::Floats(self.tensor(name)?.data));
+        };
+        let rows = self.shape(name).expect("the tensor was just read")[0];
+        Ok(Matrix::Blocks(match self.interleaved_heads(name) {
+            Some(heads) => Blocks {
+                codes: deinterleave(&blocks.codes, rows, heads),
+                steps: deinterleave(&blocks.steps, rows, heads),
+            },
+            None => blocks,
+        }))
+    }
+
+    fn named(&self, name: &str) -> Result<(GgmlDType, Vec<u8>)> {
+        gguf_name(name)
+            .and_then(|own| self.stored(&own).transpose())
+            .unwrap_or_else(|| Err(Error::model(&self.path, format!("has no tensor {name}"))))
+    }
+
+    /// Heads whose rows must be put back.
+    fn interleaved_heads(&self, name: &str) -> Option<usize> {
+        match self.interleaved {
+            Some((q, _)) if name.contains(".q_proj.") => Some(q),
+            Some((_, k)) if name.contains(".k_proj.") => Some(k),
+            _ => None,
+        }
+    }
+
+    /// The type and bytes of a tensor, by the file's own name and in its own order.
+    fn stored(&self, own: &str) -> Result<Option<(GgmlDType, Vec<u8>)>> {
         let Some(info) = self.content.tensor_infos.get(own) else {
             return Ok(None);
         };
         let dtype = info.ggml_dtype;
         let elements = info.shape.elem_count();
         let mut bytes = vec![0; elements / dtype.block_size() * dtype.type_size()];
-        {
-            let mut file = self.file.lock().expect("no reader panics");
-            file.seek(SeekFrom::Start(
-                self.content.tensor_data_offset + info.offset,
-            ))
-            .and_then(|_| file.read_exact(&mut bytes))
-            .map_err(|e| Error::io(&self.path, e))?;
-        }
-        let mut data = vec![0.0; elements];
-        let chunk_bytes = CHUNK / dtype.block_size() * dtype.type_size();
-        data.par_chunks_mut(CHUNK)
-            .zip(bytes.par_chunks(chunk_bytes))
-            .try_for_each(|(out, bytes)| -> candle_core::Result<()> {
-                let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, dtype)?;
-                let values = QTensor::new(storage, out.len())?.dequantize(&Device::Cpu)?;
-                out.copy_from_slice(&values.to_vec1::<f32>()?);
-                Ok(())
-            })?;
-        Ok(Some(data))
+        let mut file = self.file.lock().expect("no reader panics");
+        file.seek(SeekFrom::Start(
+            self.content.tensor_data_offset + info.offset,
+        ))
+        .and_then(|_| file.read_exact(&mut bytes))
+        .map_err(|e| Error::io(&self.path, e))?;
+        Ok(Some((dtype, bytes)))
     }
 
     /// Every tensor lies inside the file and is made of whole blocks.
@@ -171,6 +185,20 @@ impl Gguf {
     }
 }
 
+fn dequantize(dtype: GgmlDType, bytes: &[u8]) -> Result<Vec<f32>> {
+    let mut data = vec![0.0; bytes.len() / dtype.type_size() * dtype.block_size()];
+    let chunk_bytes = CHUNK / dtype.block_size() * dtype.type_size();
+    data.par_chunks_mut(CHUNK)
+        .zip(bytes.par_chunks(chunk_bytes))
+        .try_for_each(|(out, bytes)| -> candle_core::Result<()> {
+            let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, dtype)?;
+            let values = QTensor::new(storage, out.len())?.dequantize(&Device::Cpu)?;
+            out.copy_from_slice(&values.to_vec1::<f32>()?);
+            Ok(())
+        })?;
+    Ok(data)
+}
+
 /// `model.layers.3.self_attn.q_proj.weight` → `blk.3.attn_q.weight`.
 fn gguf_name(name: &str) -> Option<String> {
     match name {
@@ -199,10 +227,10 @@ fn gguf_name(name: &str) -> Option<String> {
 }
 
 /// Rows of each head from (0, d/2, 1, d/2+1, …) back to (0, 1, 2, …).
-fn deinterleave(data: &[f32], rows: usize, heads: usize) -> Vec<f32> {
+fn deinterleave<T: Copy>(data: &[T], rows: usize, heads: usize) -> Vec<T> {
     let width = data.len() / rows;
     let (dim, half) = (rows / heads, rows / heads / 2);
-    let mut out = vec![0.0; data.len()];
+    let mut out = data.to_vec();
     for (row, target) in out.chunks_exact_mut(width).enumerate() {
         let (head, within) = (row / dim, row % dim);
         let source = head * dim + (within % half) * 2 + within / half;
@@ -327,8 +355,8 @@ impl Metadata<'_> {
             qk_norm: family == Family::Qwen3,
             max_position: self.need(&key("context_length"))?,
         };
-        match gguf.dequantize("rope_freqs.weight")? {
-            Some(factors) => llama3_scaled(&factors, config).ok_or_else(|| {
+        match gguf.stored("rope_freqs.weight")? {
+            Some((dtype, bytes)) => llama3_scaled(&dequantize(dtype, &bytes)?, config).ok_or_else(|| {
                 self.wrong("its rotary factors (rope_freqs.weight) are not Llama 3's, which are all this engine scales by")
             }),
             None => Ok(config),

@@ -10,10 +10,13 @@
 //! after it, [`ModelFiles::tensor`] fails only if the file changes underneath. Pickled weights
 //! (`.bin`, `.pt`) are never read: unpickling runs code.
 
+mod blocks;
 mod gguf;
 mod gguf_tokenizer;
 mod hf;
 mod hf_config;
+
+pub use blocks::{BLOCK, Blocks, Matrix};
 
 use crate::chat::ChatTemplate;
 use crate::config::ModelConfig;
@@ -78,6 +81,14 @@ impl ModelFiles {
         match &self.source {
             Source::Gguf(gguf) => gguf.tensor(name),
             Source::Safetensors(shards) => shards.tensor(name),
+        }
+    }
+
+    /// Likewise, as the codes that the file holds it in, where it does.
+    pub fn matrix(&self, name: &str) -> Result<Matrix> {
+        match &self.source {
+            Source::Gguf(gguf) => gguf.matrix(name),
+            Source::Safetensors(shards) => Ok(Matrix::Floats(shards.tensor(name)?.data)),
         }
     }
 

@@ -10,10 +10,10 @@
 //! add the same products in the same order, cut along K in the same places, so a row's result is the
 //! same bits whatever else is in the batch.
 
-pub(super) mod codes;
+mod codes;
 mod few;
 mod many;
-pub(super) mod panels;
+mod panels;
 mod steps;
 
 use super::simd::{Simd, dispatch};
@@ -243,7 +243,7 @@ mod tests {
             let (x, w) = (numbers(rows * k, 1), numbers(n * k, 2));
             let bias = numbers(n, 3);
             let cut = n / 2 * k;
-            let panels = Panels::pack(&[&w[..cut], &w[cut..]], k);
+            let panels = Panels::pack(&[w[..cut].to_vec(), w[cut..].to_vec()], k);
             let w = matrix(&panels);
             let mut y = vec![f32::NAN; rows * n];
             multiply(&x, &panels, &mut y, Start::Bias(&bias));
@@ -277,7 +277,7 @@ mod tests {
     fn a_row_has_the_same_bits_in_any_company() {
         let (n, k) = (64, 1100);
         let (x, w) = (numbers(240 * k, 1), numbers(n * k, 2));
-        let panels = Panels::pack(&[&w], k);
+        let panels = Panels::pack(&[w], k);
         let run = |x: &[f32]| {
             let mut y = vec![0.0; x.len() / k * n];
             multiply(x, &panels, &mut y, Start::Zero);
@@ -305,7 +305,7 @@ mod tests {
                 }
             };
             let w: Vec<f32> = (0..n * k).map(|i| q(i) * wide(i)).collect();
-            let narrow = Panels::pack(&[&w], k);
+            let narrow = Panels::pack(&[w], k);
             let widest = widest(&narrow);
             assert!(narrow.panels.iter().all(|p| p.bits == bits));
             let half = |p: &Panel| matches!(p.steps, Steps::Half(_));

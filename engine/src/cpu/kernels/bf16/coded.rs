@@ -6,13 +6,12 @@
 use super::available;
 use super::panels::{Line, PANEL, Panels, ZERO};
 use super::tile::Place;
-use crate::cpu::kernels::int8;
-use crate::cpu::kernels::int8::panels::{GROUP, Panel, Steps};
+use crate::weights::{BLOCK, Blocks};
 use half::f16;
 use rayon::prelude::*;
 
 /// Pairs along K that share a scale and a zero.
-pub(super) const GROUP_PAIRS: usize = GROUP / 2;
+pub(super) const GROUP_PAIRS: usize = BLOCK / 2;
 /// Lines of a group's pairs.
 pub(super) const GROUP_LINES: usize = 2 * GROUP_PAIRS;
 
@@ -42,7 +41,25 @@ pub(super) struct Form {
     pub short: bool,
 }
 
+/// An output's codes and steps.
+type Row<'a> = (&'a [[u8; BLOCK]], &'a [[f32; 2]]);
+
 impl Form {
+    /// The narrowest that holds the codes and steps of a panel.
+    fn of(rows: &[Row]) -> Self {
+        let codes = rows.iter().flat_map(|(codes, _)| codes.as_flattened());
+        let steps = rows.iter().flat_map(|(_, steps)| steps.as_flattened());
+        let short = |x: &f32| f16::from_f32(*x).to_f32() == *x;
+        Form {
+            bits: match codes.fold(0, |most, code| most.max(*code)) {
+                0..16 => 4,
+                16..32 => 5,
+                _ => 8,
+            },
+            short: { steps }.all(short),
+        }
+    }
+
     /// Lines of the scales, and as many of the zeros, of a panel's outputs.
     pub const fn steps(self) -> usize {
         if self.short { 1 } else { 2 }
@@ -65,43 +82,39 @@ impl Form {
 }
 
 impl Coded {
-    /// Packs matrices `[n_i, inputs]` stacked on top of each other, if codes hold them: whole groups, as files
-    /// have them.
-    pub fn pack(parts: &[&[f32]], inputs: usize) -> Option<Self> {
-        if !inputs.is_multiple_of(GROUP) {
-            return None;
-        }
-        let packed = int8::Panels::pack_exact(parts, inputs)?;
+    /// Packs matrices `[n_i, inputs]` stacked on top of each other.
+    pub fn pack(parts: &[Blocks], inputs: usize) -> Self {
+        let groups = inputs / BLOCK;
+        let codes = parts.iter().flat_map(|p| p.codes.chunks_exact(groups));
+        let steps = parts.iter().flat_map(|p| p.steps.chunks_exact(groups));
+        let rows: Vec<Row> = codes.zip(steps).collect();
+        let forms: Vec<Form> = rows.par_chunks(PANEL).map(Form::of).collect();
         let mut lines = 0;
-        let panels = packed.panels.iter().map(|panel| {
-            let form = Form {
-                bits: panel.bits,
-                short: matches!(panel.steps, Steps::Half(_)),
-            };
+        let panels = forms.into_iter().map(|form| {
             let first = lines;
-            lines += panel.groups() * form.size();
+            lines += groups * form.size();
             Codes { form, first }
         });
         let panels: Vec<Codes> = panels.collect();
         let mut data = vec![ZERO; lines];
         let mut rest = &mut data[..];
         let mut places = Vec::with_capacity(panels.len());
-        for (panel, codes) in packed.panels.iter().zip(&panels) {
-            let (mine, others) = rest.split_at_mut(panel.groups() * codes.form.size());
+        for (rows, codes) in rows.chunks(PANEL).zip(&panels) {
+            let (mine, others) = rest.split_at_mut(groups * codes.form.size());
             rest = others;
-            places.push((panel, codes.form, mine));
+            places.push((rows, codes.form, mine));
         }
-        places.into_par_iter().for_each(|(panel, form, lines)| {
+        places.into_par_iter().for_each(|(rows, form, lines)| {
             for (group, lines) in lines.chunks_exact_mut(form.size()).enumerate() {
-                pack_group(panel, group, form, lines);
+                pack_group(rows, group, form, lines);
             }
         });
-        Some(Coded {
-            outputs: packed.outputs,
+        Coded {
+            outputs: rows.len(),
             inputs,
             panels,
             data,
-        })
+        }
     }
 
     /// The matrix as bf16.
@@ -115,7 +128,7 @@ impl Coded {
 
     /// Row `n` of the matrix, rounded to bf16.
     pub fn row(&self, n: usize, out: &mut [f32]) {
-        for (group, out) in out[..self.inputs].chunks_mut(GROUP).enumerate() {
+        for (group, out) in out[..self.inputs].chunks_mut(BLOCK).enumerate() {
             let (form, lines) = self.group(n / PANEL, group);
             for (k, out) in out.iter_mut().enumerate() {
                 let (line, i) = (k / 2 * 2 + n % PANEL / 16, n % 16);
@@ -176,30 +189,46 @@ impl Coded {
     }
 }
 
-fn pack_group(panel: &Panel, group: usize, form: Form, lines: &mut [Line]) {
+fn pack_group(rows: &[Row], group: usize, form: Form, lines: &mut [Line]) {
+    // The codes in the order of the product's lines.
+    let mut of_lines = [[0u8; 32]; GROUP_LINES];
     let (steps, rest) = lines.split_at_mut(2 * form.steps());
-    let (codes, tops) = rest.split_at_mut(form.codes());
-    for lane in 0..PANEL {
-        for (nth, step) in panel.steps.of(group, lane).into_iter().enumerate() {
-            let steps = &mut steps[nth * form.steps()..];
+    for (lane, (codes, own)) in rows.iter().enumerate() {
+        for (k, code) in codes[group].iter().enumerate() {
+            of_lines[k / 2 * 2 + lane / 16][k % 2 * 16 + lane % 16] = *code;
+        }
+        for (step, steps) in own[group].iter().zip(steps.chunks_exact_mut(form.steps())) {
             match form.short {
                 true => {
-                    let bits = u32::from(f16::from_f32(step).to_bits());
+                    let bits = u32::from(f16::from_f32(*step).to_bits());
                     steps[0].0[lane / 2] |= bits << (lane % 2 * 16);
                 }
                 false => steps[lane / 16].0[lane % 16] = step.to_bits(),
             }
         }
-        for k in 0..GROUP {
-            let code = u32::from(panel.code(group, k, lane));
-            let (line, i) = (k / 2 * 2 + lane / 16, k % 2 * 16 + lane % 16);
-            let (nth, shift) = place(form, line, i);
-            let low = if form.bits == 8 { code } else { code & 15 };
-            codes[nth / 16].0[nth % 16] |= low << shift;
-            if form.bits == 5 {
-                tops[line / 16].0[line % 16] |= code >> 4 << i;
-            }
+    }
+    let (codes, tops) = rest.split_at_mut(form.codes());
+    let word = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    if form.bits == 8 {
+        for (line, two) in codes
+            .iter_mut()
+            .zip(of_lines.as_flattened().chunks_exact(64))
+        {
+            line.0 = std::array::from_fn(|i| word(&two[4 * i..]));
         }
+        return;
+    }
+    for (line, four) in codes
+        .iter_mut()
+        .zip(of_lines.as_flattened().chunks_exact(128))
+    {
+        let both = |i: usize| {
+            word(&four[4 * i..]) & 0x0f0f_0f0f | (word(&four[64 + 4 * i..]) & 0x0f0f_0f0f) << 4
+        };
+        line.0 = std::array::from_fn(both);
+    }
+    for (word, line) in tops.iter_mut().flat_map(|t| &mut t.0).zip(&of_lines) {
+        *word = (0..32).fold(0, |tops, i| tops | u32::from(line[i] >> 4) << i);
     }
 }
 
@@ -262,33 +291,38 @@ mod tests {
     use super::*;
     use crate::cpu::kernels::numbers;
 
-    /// Steps of the given number, as a quantised file holds them.
-    fn of_a_file(n: usize, levels: f32, short: bool) -> Vec<f32> {
-        let random = numbers(n, 5);
-        let value = |i: usize| {
-            let scale = random[i / GROUP] * 0.01;
-            let scale = if short {
-                f16::from_f32(scale).to_f32()
-            } else {
-                scale
-            };
-            // Of eight bits the largest value is step 127.
-            let step = match i % GROUP {
-                0 if levels > 32.0 => 1.0,
-                _ if levels > 32.0 => 1.0 + ((random[i] + 0.5) * 255.0).floor(),
-                _ => ((random[i] + 0.5) * levels).floor(),
-            };
-            (step - levels / 2.0) * scale
+    /// Codes below `levels`, and steps that 16 bits hold or do not.
+    fn of_a_file(blocks: usize, levels: f32, short: bool) -> Blocks {
+        let random = numbers((BLOCK + 2) * blocks, 5);
+        let (codes, steps) = random.split_at(BLOCK * blocks);
+        let code = |x: &f32| ((x + 0.5) * levels) as u8;
+        let step = |x: &f32| match short {
+            true => f16::from_f32(x * 0.1).to_f32(),
+            false => x * 0.1,
         };
-        (0..n).map(value).collect()
+        Blocks {
+            codes: codes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|c| c.each_ref().map(code))
+                .collect(),
+            steps: steps
+                .as_chunks()
+                .0
+                .iter()
+                .map(|s| s.each_ref().map(step))
+                .collect(),
+        }
     }
 
     #[test]
     fn few_rows_and_many_have_the_bits_of_the_widened_matrix() {
         for (n, k) in [(5, 32), (33, 96), (70, 1120), (64, 544)] {
             for (levels, short) in [(16.0, true), (32.0, true), (256.0, true), (16.0, false)] {
-                let w = of_a_file(n * k, levels, short);
-                let coded = Coded::pack(&[&w], k).expect("codes hold a file's steps");
+                let w = of_a_file(n * k / BLOCK, levels, short);
+                let coded = Coded::pack(std::slice::from_ref(&w), k);
+                assert!(coded.panels.iter().all(|p| p.form.short == short));
                 let widened = Weights::Panels(coded.panels());
                 let coded = Weights::Coded(coded);
                 for rows in [1, 2, 3, 4, 5, 6, 7, 13, 40] {
@@ -303,7 +337,7 @@ mod tests {
                     assert_eq!(got, want, "{n}x{k}, {levels} levels, {rows} rows");
                 }
                 let (mut a, mut b) = (vec![0.0; k], vec![0.0; k]);
-                for (i, row) in w.chunks_exact(k).enumerate() {
+                for (i, row) in w.floats().chunks_exact(k).enumerate() {
                     coded.row(i, &mut a);
                     widened.row(i, &mut b);
                     assert_eq!(a, b);
@@ -313,10 +347,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn what_codes_would_change_is_not_coded() {
-        assert!(Coded::pack(&[&numbers(40 * 96, 1)], 96).is_none());
     }
 }

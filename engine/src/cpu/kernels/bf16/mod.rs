@@ -18,6 +18,7 @@ mod tile;
 mod widen;
 
 use super::{Shared, Start};
+use crate::weights::Blocks;
 use coded::{Coded, GROUP_PAIRS};
 pub(super) use panels::{Line, ZERO, pair};
 use panels::{PANEL, Panels};
@@ -56,12 +57,15 @@ thread_local! {
 }
 
 impl Weights {
-    /// Packs matrices `[n_i, inputs]` stacked on top of each other, as codes where those hold them.
-    pub fn pack(parts: &[&[f32]], inputs: usize) -> Self {
-        match Coded::pack(parts, inputs) {
-            Some(coded) => Weights::Coded(coded),
-            None => Weights::Panels(Panels::pack(parts, inputs)),
-        }
+    /// Packs matrices `[n_i, inputs]` stacked on top of each other.
+    pub fn pack(parts: &[Vec<f32>], inputs: usize) -> Self {
+        let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
+        Weights::Panels(Panels::pack(&parts, inputs))
+    }
+
+    /// Likewise, of a file's codes.
+    pub fn coded(parts: &[Blocks], inputs: usize) -> Self {
+        Weights::Coded(Coded::pack(parts, inputs))
     }
 
     /// The same matrix in bf16, packed for the product with its transpose.
@@ -234,7 +238,7 @@ mod tests {
             let (x, w) = (numbers(rows * k, 1), numbers(n * k, 2));
             let bias = numbers(n, 3);
             let cut = n / 2 * k;
-            let panels = Weights::pack(&[&w[..cut], &w[cut..]], k);
+            let panels = Weights::pack(&[w[..cut].to_vec(), w[cut..].to_vec()], k);
             let mut packed = Rows::default();
             packed.pack(&x, k);
             let mut y = vec![f32::NAN; rows * n];
@@ -258,7 +262,7 @@ mod tests {
     fn a_row_has_the_same_bits_in_any_company() {
         let (n, k) = (64, 1100);
         let (x, w) = (numbers(40 * k, 1), numbers(n * k, 2));
-        let panels = Weights::pack(&[&w], k);
+        let panels = Weights::pack(&[w], k);
         let run = |x: &[f32]| {
             let mut packed = Rows::default();
             packed.pack(x, k);

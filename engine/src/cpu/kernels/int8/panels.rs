@@ -7,6 +7,7 @@
 
 use super::codes::{self, Row, bits_for};
 use super::steps::fit;
+use crate::weights::Blocks;
 use half::f16;
 use rayon::prelude::*;
 
@@ -50,7 +51,7 @@ pub struct Pair<T> {
 
 impl Panels {
     /// Rounds and packs matrices `[n_i, inputs]` stacked on top of each other.
-    pub fn pack(parts: &[&[f32]], inputs: usize) -> Self {
+    pub fn pack(parts: &[Vec<f32>], inputs: usize) -> Self {
         let rows: Vec<&[f32]> = parts.iter().flat_map(|p| p.chunks_exact(inputs)).collect();
         Panels {
             outputs: rows.len(),
@@ -59,18 +60,17 @@ impl Panels {
         }
     }
 
-    /// Likewise, if no weight changes by more than rounding.
-    pub fn pack_exact(parts: &[&[f32]], inputs: usize) -> Option<Self> {
-        let rows: Vec<&[f32]> = parts.iter().flat_map(|p| p.chunks_exact(inputs)).collect();
-        let panels = rows.par_chunks(PANEL).map(|rows| {
-            let panel = Panel::pack(rows);
-            panel.holds(rows).then_some(panel)
-        });
-        Some(Panels {
+    /// Packs a file's codes as they are.
+    pub fn of_blocks(parts: &[Blocks], inputs: usize) -> Self {
+        let groups = inputs / GROUP;
+        let codes = parts.iter().flat_map(|p| p.codes.chunks_exact(groups));
+        let steps = parts.iter().flat_map(|p| p.steps.chunks_exact(groups));
+        let rows: Vec<_> = codes.zip(steps).collect();
+        Panels {
             outputs: rows.len(),
             inputs,
-            panels: panels.collect::<Option<_>>()?,
-        })
+            panels: rows.par_chunks(PANEL).map(Panel::of_blocks).collect(),
+        }
     }
 
     /// The same matrix, packed for the product with its transpose: the same codes and steps.
@@ -121,6 +121,22 @@ impl Panel {
         Panel::new(codes, narrowed(steps))
     }
 
+    /// Of each output's codes and steps.
+    fn of_blocks(rows: &[(&[[u8; GROUP]], &[[f32; 2]])]) -> Self {
+        let groups = rows[0].0.len();
+        let mut codes = vec![[0; PANEL]; groups * GROUP];
+        let mut steps = vec![Pair::default(); groups];
+        for (lane, (blocks, own)) in rows.iter().enumerate() {
+            for (group, block) in blocks.iter().enumerate() {
+                [steps[group].scale[lane], steps[group].zero[lane]] = own[group];
+                for (codes, code) in codes[group * GROUP..].iter_mut().zip(block) {
+                    codes[lane] = *code;
+                }
+            }
+        }
+        Panel::new(codes, narrowed(steps))
+    }
+
     fn new(mut codes: Vec<[u8; PANEL]>, steps: Steps) -> Self {
         let bits = bits_for(codes.iter().flatten().copied().max().unwrap_or(0));
         codes.resize(codes.len().next_multiple_of(GROUP), [0; PANEL]);
@@ -147,26 +163,6 @@ impl Panel {
         }
     }
 
-    /// Whether every weight is the given one but for what sums of f32 lose.
-    fn holds(&self, rows: &[&[f32]]) -> bool {
-        let mut own = vec![0.0; rows[0].len()];
-        rows.iter().enumerate().all(|(lane, row)| {
-            self.row(lane, &mut own);
-            let largest = row.iter().fold(0.0, |a: f32, b| a.max(b.abs()));
-            let mut both = own.iter().zip(*row);
-            both.all(|(a, b)| (a - b).abs() <= 1e-5 * largest)
-        })
-    }
-
-    pub fn groups(&self) -> usize {
-        self.rows.len() / codes::rows(self.bits)
-    }
-
-    /// The code of input `k` of a group, for one output.
-    pub fn code(&self, group: usize, k: usize, lane: usize) -> u8 {
-        codes::code(self.group(group), lane, k, self.bits)
-    }
-
     /// The codes of a group along the inputs.
     pub fn group(&self, group: usize) -> &[Row] {
         let rows = codes::rows(self.bits);
@@ -176,7 +172,7 @@ impl Panel {
 
 impl Steps {
     /// Scale and zero of a group along the inputs.
-    pub fn of(&self, group: usize, lane: usize) -> [f32; 2] {
+    fn of(&self, group: usize, lane: usize) -> [f32; 2] {
         match self {
             Steps::Full(pairs) => [pairs[group].scale[lane], pairs[group].zero[lane]],
             Steps::Half(pairs) => {
