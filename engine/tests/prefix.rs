@@ -68,6 +68,7 @@ fn fused(cache_tokens: usize, max_batch_tokens: usize) -> Engine {
         cache_tokens,
         max_batch_tokens,
         max_sequences: 7,
+        background_sequences: 7,
         ..EngineOptions::default()
     };
     Engine::start(files.clone(), Box::new(executor), options)
@@ -125,6 +126,35 @@ fn same(got: &Completion, want: &Completion) {
     for (got, want) in got.logprobs.iter().zip(&want.logprobs) {
         let apart = (got.logprob - want.logprob).abs();
         assert!(apart < 1e-5, "{} {}", got.logprob, want.logprob);
+    }
+}
+
+/// Three hundred at once, in the memory that is stated; what does not fit beside the others waits its turn.
+#[test]
+fn hundreds_generate_at_once_within_the_memory() {
+    let requests: Vec<CompleteRequest> = (0..300u32)
+        .map(|i| request(prompt(i % 2, 60, i / 8, 1 + i % 7), &[], 100))
+        .collect();
+    let run = |max_sequences, kv_budget_tokens| {
+        // A pass is longer only where more than these generate.
+        let options = EngineOptions {
+            max_batch_tokens: 128,
+            max_sequences,
+            kv_budget_tokens,
+            ..EngineOptions::default()
+        };
+        let executor = Scripted::new();
+        let longest = executor.longest.clone();
+        let answers = scripted(executor, options).complete(requests.clone());
+        (answers.unwrap(), longest.load(Ordering::SeqCst))
+    };
+    let (want, _) = run(1, 65_536);
+    for (kv_budget_tokens, least, most) in [(65_536, 200, 384), (4_000, 1, 128)] {
+        let (got, longest) = run(256, kv_budget_tokens);
+        assert!((least..=most).contains(&longest), "{longest} rows a pass");
+        for (got, want) in got.iter().flatten().zip(want.iter().flatten()) {
+            same(got, want);
+        }
     }
 }
 

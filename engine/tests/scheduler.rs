@@ -88,6 +88,7 @@ fn company_changes_no_answer() {
     let options = EngineOptions {
         max_batch_tokens: 24,
         max_sequences: 5,
+        background_sequences: 5,
         ..EngineOptions::default()
     };
     let together = engine(executor, options)
@@ -253,6 +254,7 @@ fn a_full_queue_refuses_and_background_work_keeps_nobody_out() {
     executor.gate = Some((entered, leaving));
     let options = EngineOptions {
         max_sequences: 1,
+        background_sequences: 1,
         max_waiting: 1,
         ..EngineOptions::default()
     };

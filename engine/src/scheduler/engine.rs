@@ -190,11 +190,9 @@ impl Engine {
 
     fn check_generate(&self, request: &GenerateRequest) -> Result<()> {
         request.sampling.validate()?;
-        if request.n == 0 || request.n > self.options.max_sequences {
-            return Err(Error::Input(format!(
-                "n must be between 1 and {}",
-                self.options.max_sequences
-            )));
+        let places = self.options.places(request.priority);
+        if request.n == 0 || request.n > places {
+            return Err(Error::Input(format!("n must be between 1 and {places}")));
         }
         self.check_prompt(&request.prompt, 1)?;
         let (asked, budget) = (

@@ -44,9 +44,11 @@ pub enum Priority {
 pub struct EngineOptions {
     /// Tokens in one packed forward pass.
     pub max_batch_tokens: usize,
-    /// Sequences generating at once: this many interactive ones, and background ones up to this
-    /// many in all.
+    /// Interactive sequences generating at once, where there is memory for them (`kv_budget_tokens`).
     pub max_sequences: usize,
+    /// Background sequences start while no more than this many generate in all: more would make a step long
+    /// for whoever comes next.
+    pub background_sequences: usize,
     /// Interactive requests that may wait for a place; more are refused.
     pub max_waiting: usize,
     /// Tokens of a training pass, or of scoring between two decoding steps, while someone watches a stream.
@@ -64,11 +66,22 @@ pub struct EngineOptions {
     pub kv_budget_tokens: usize,
 }
 
+impl EngineOptions {
+    /// Sequences that may generate at once.
+    pub(crate) fn places(&self, priority: Priority) -> usize {
+        match priority {
+            Priority::Interactive => self.max_sequences,
+            Priority::Ingest | Priority::Outer => self.background_sequences,
+        }
+    }
+}
+
 impl Default for EngineOptions {
     fn default() -> Self {
         EngineOptions {
             max_batch_tokens: 512,
-            max_sequences: 32,
+            max_sequences: 256,
+            background_sequences: 32,
             max_waiting: 256,
             train_slice_tokens: 128,
             train_share: 0.3,

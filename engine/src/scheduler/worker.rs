@@ -172,7 +172,7 @@ impl Worker {
                 let taken: usize = (self.running.iter().filter(counted))
                     .map(Generation::places)
                     .sum();
-                if taken + next.places() > self.options.max_sequences {
+                if taken + next.places() > self.options.places(priority) {
                     break;
                 }
                 let reserved = self.reserved();
