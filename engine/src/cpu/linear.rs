@@ -55,7 +55,7 @@ pub enum Into {
 impl Linear {
     /// Stacks matrices `[n_i, inputs]` on top of each other.
     pub fn new(parts: Vec<Matrix>, inputs: usize, bias: Option<Vec<f32>>, format: Format) -> Self {
-        let outputs = parts.iter().map(|p| p.len() / inputs).sum();
+        let outputs = parts.iter().map(|p| p.count() / inputs).sum();
         let form = match (format, Parts::new(parts)) {
             (Format::F32, parts) => Form::F32(parts.into_floats().concat()),
             (Format::Bf16, parts) => Form::Bf16 {

@@ -33,8 +33,8 @@ impl Matrix {
         }
     }
 
-    /// Number of weights.
-    pub fn len(&self) -> usize {
+    /// Number of its weights.
+    pub fn count(&self) -> usize {
         match self {
             Matrix::Floats(floats) => floats.len(),
             Matrix::Blocks(blocks) => blocks.codes.len() * BLOCK,
@@ -42,7 +42,24 @@ impl Matrix {
     }
 }
 
+/// A row's codes, and their steps.
+pub type BlockRow<'a> = (&'a [[u8; BLOCK]], &'a [[f32; 2]]);
+
+/// How a stored block is read.
+type Read = fn(&[u8], &mut [[u8; BLOCK]], &mut [[f32; 2]]);
+
 impl Blocks {
+    /// The rows of matrices of `inputs` columns, one matrix after another.
+    pub fn rows(parts: &[Blocks], inputs: usize) -> Vec<BlockRow<'_>> {
+        let codes = parts
+            .iter()
+            .flat_map(|p| p.codes.chunks_exact(inputs / BLOCK));
+        let steps = parts
+            .iter()
+            .flat_map(|p| p.steps.chunks_exact(inputs / BLOCK));
+        codes.zip(steps).collect()
+    }
+
     pub fn floats(&self) -> Vec<f32> {
         let mut floats = vec![0.0; self.codes.len() * BLOCK];
         let out = floats.par_chunks_exact_mut(BLOCK).with_min_len(1 << 10);
@@ -58,7 +75,7 @@ impl Blocks {
 
     /// Reads whole blocks of a type whose weights lie so; `None` for every other type.
     pub fn read(dtype: GgmlDType, bytes: &[u8]) -> Option<Self> {
-        let one: fn(&[u8], &mut [[u8; BLOCK]], &mut [[f32; 2]]) = match dtype {
+        let one: Read = match dtype {
             GgmlDType::Q4_0 => |b, codes, steps| {
                 codes[0] = nibbles(&b[2..]);
                 steps[0] = around(half(b), 8.0);

@@ -16,7 +16,7 @@ mod gguf_tokenizer;
 mod hf;
 mod hf_config;
 
-pub use blocks::{BLOCK, Blocks, Matrix};
+pub use blocks::{BLOCK, BlockRow, Blocks, Matrix};
 
 use crate::chat::ChatTemplate;
 use crate::config::ModelConfig;

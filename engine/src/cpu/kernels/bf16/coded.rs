@@ -6,7 +6,7 @@
 use super::available;
 use super::panels::{Line, PANEL, Panels, ZERO};
 use super::tile::Place;
-use crate::weights::{BLOCK, Blocks};
+use crate::weights::{BLOCK, BlockRow, Blocks};
 use half::f16;
 use rayon::prelude::*;
 
@@ -41,12 +41,9 @@ pub(super) struct Form {
     pub short: bool,
 }
 
-/// An output's codes and steps.
-type Row<'a> = (&'a [[u8; BLOCK]], &'a [[f32; 2]]);
-
 impl Form {
     /// The narrowest that holds the codes and steps of a panel.
-    fn of(rows: &[Row]) -> Self {
+    fn of(rows: &[BlockRow]) -> Self {
         let codes = rows.iter().flat_map(|(codes, _)| codes.as_flattened());
         let steps = rows.iter().flat_map(|(_, steps)| steps.as_flattened());
         let short = |x: &f32| f16::from_f32(*x).to_f32() == *x;
@@ -85,9 +82,7 @@ impl Coded {
     /// Packs matrices `[n_i, inputs]` stacked on top of each other.
     pub fn pack(parts: &[Blocks], inputs: usize) -> Self {
         let groups = inputs / BLOCK;
-        let codes = parts.iter().flat_map(|p| p.codes.chunks_exact(groups));
-        let steps = parts.iter().flat_map(|p| p.steps.chunks_exact(groups));
-        let rows: Vec<Row> = codes.zip(steps).collect();
+        let rows = Blocks::rows(parts, inputs);
         let forms: Vec<Form> = rows.par_chunks(PANEL).map(Form::of).collect();
         let mut lines = 0;
         let panels = forms.into_iter().map(|form| {
@@ -189,7 +184,7 @@ impl Coded {
     }
 }
 
-fn pack_group(rows: &[Row], group: usize, form: Form, lines: &mut [Line]) {
+fn pack_group(rows: &[BlockRow], group: usize, form: Form, lines: &mut [Line]) {
     // The codes in the order of the product's lines.
     let mut of_lines = [[0u8; 32]; GROUP_LINES];
     let (steps, rest) = lines.split_at_mut(2 * form.steps());

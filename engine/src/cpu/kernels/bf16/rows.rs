@@ -65,33 +65,30 @@ fn pack_block(x: &[f32], inputs: usize, rows: usize, out: &mut [u32]) {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{BLOCK_ROWS, pair};
+    use super::pair;
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
     pub fn pack_block(x: &[f32], inputs: usize, rows: usize, out: &mut [u32]) {
         assert!(x.len() == rows * inputs && out.len() == rows * inputs.div_ceil(2));
         let whole = inputs / 32 * 32;
-        let mut buffer = [[0u32; 16]; BLOCK_ROWS];
+        let mask = (1u16 << rows) - 1;
         for k in (0..whole).step_by(32) {
-            for (r, line) in buffer[..rows].iter_mut().enumerate() {
+            let mut pairs = [_mm512_setzero_si512(); 16];
+            for (r, pairs) in pairs[..rows].iter_mut().enumerate() {
                 let from = &x[r * inputs + k..r * inputs + k + 32];
-                // SAFETY: `from` has 32 elements, `line` room for 32 bf16.
-                unsafe {
+                // SAFETY: `from` has 32 elements; the same bits.
+                *pairs = unsafe {
                     let low = _mm512_loadu_ps(from.as_ptr());
                     let high = _mm512_loadu_ps(from.as_ptr().add(16));
-                    let both = _mm512_cvtne2ps_pbh(high, low);
-                    _mm512_storeu_si512(
-                        line.as_mut_ptr().cast(),
-                        std::mem::transmute::<__m512bh, __m512i>(both),
-                    );
-                }
+                    std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low))
+                };
             }
             let target = &mut out[k / 2 * rows..(k / 2 + 16) * rows];
-            for (j, group) in target.chunks_exact_mut(rows).enumerate() {
-                for (value, line) in group.iter_mut().zip(&buffer) {
-                    *value = line[j];
-                }
+            let columns = target.chunks_exact_mut(rows).zip(transposed(&pairs));
+            for (target, column) in columns {
+                // SAFETY: masked to the rows that the target has.
+                unsafe { _mm512_mask_storeu_epi32(target.as_mut_ptr().cast(), mask, column) }
             }
         }
         for k in (whole..inputs).step_by(2) {
@@ -100,5 +97,41 @@ mod x86 {
                 out[k / 2 * rows + r] = pair(row[k], row.get(k + 1).copied().unwrap_or(0.0));
             }
         }
+    }
+    /// Rows of sixteen pairs as columns: by pairs of rows, by fours, then by quarters of the registers.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn transposed(rows: &[__m512i; 16]) -> [__m512i; 16] {
+        let (mut by_two, mut by_four, mut columns) = (*rows, *rows, *rows);
+        for i in (0..16).step_by(2) {
+            by_two[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+            by_two[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+        }
+        for i in (0..16).step_by(4) {
+            for half in 0..2 {
+                let (a, b) = (by_two[i + half], by_two[i + half + 2]);
+                by_four[i + 2 * half] = _mm512_unpacklo_epi64(a, b);
+                by_four[i + 2 * half + 1] = _mm512_unpackhi_epi64(a, b);
+            }
+        }
+        // A quarter q of by_four[4 i + c] is column 4 q + c of the rows from 4 i on.
+        const EVEN: i32 = 0x88;
+        const ODD: i32 = 0xdd;
+        for c in 0..4 {
+            let [a, b, d, e] = [0, 4, 8, 12].map(|i| by_four[i + c]);
+            let (even, even_below) = (
+                _mm512_shuffle_i32x4::<EVEN>(a, b),
+                _mm512_shuffle_i32x4::<EVEN>(d, e),
+            );
+            let (odd, odd_below) = (
+                _mm512_shuffle_i32x4::<ODD>(a, b),
+                _mm512_shuffle_i32x4::<ODD>(d, e),
+            );
+            columns[c] = _mm512_shuffle_i32x4::<EVEN>(even, even_below);
+            columns[4 + c] = _mm512_shuffle_i32x4::<EVEN>(odd, odd_below);
+            columns[8 + c] = _mm512_shuffle_i32x4::<ODD>(even, even_below);
+            columns[12 + c] = _mm512_shuffle_i32x4::<ODD>(odd, odd_below);
+        }
+        columns
     }
 }

@@ -230,9 +230,9 @@ unsafe fn step(form: Form, group: *const Line) -> Step {
     // SAFETY: the caller's lines begin with a panel's 32 scales and 32 zeros; the caller has the processor.
     unsafe {
         let mut step = [[_mm512_setzero_ps(); 2]; 2];
-        for half in 0..2 {
-            for nth in 0..2 {
-                step[half][nth] = match form.short {
+        for (half, step) in step.iter_mut().enumerate() {
+            for (nth, step) in step.iter_mut().enumerate() {
+                *step = match form.short {
                     true => {
                         let at: *const __m256i = group.add(nth).cast();
                         _mm512_cvtph_ps(_mm256_load_si256(at.add(half)))

@@ -7,7 +7,7 @@
 
 use super::codes::{self, Row, bits_for};
 use super::steps::fit;
-use crate::weights::Blocks;
+use crate::weights::{BlockRow, Blocks};
 use half::f16;
 use rayon::prelude::*;
 
@@ -62,10 +62,7 @@ impl Panels {
 
     /// Packs a file's codes as they are.
     pub fn of_blocks(parts: &[Blocks], inputs: usize) -> Self {
-        let groups = inputs / GROUP;
-        let codes = parts.iter().flat_map(|p| p.codes.chunks_exact(groups));
-        let steps = parts.iter().flat_map(|p| p.steps.chunks_exact(groups));
-        let rows: Vec<_> = codes.zip(steps).collect();
+        let rows = Blocks::rows(parts, inputs);
         Panels {
             outputs: rows.len(),
             inputs,
@@ -122,7 +119,7 @@ impl Panel {
     }
 
     /// Of each output's codes and steps.
-    fn of_blocks(rows: &[(&[[u8; GROUP]], &[[f32; 2]])]) -> Self {
+    fn of_blocks(rows: &[BlockRow]) -> Self {
         let groups = rows[0].0.len();
         let mut codes = vec![[0; PANEL]; groups * GROUP];
         let mut steps = vec![Pair::default(); groups];

@@ -128,7 +128,7 @@ mod tests {
             let own = of_a_file(40 * k, levels, |_, random| random * 0.3);
             let cases = [("steps around 0", even), ("a zero of its own", own)];
             for (case, w) in cases.iter().take(if bits == 8 { 1 } else { 2 }) {
-                let panels = Panels::pack(&[w.clone()], k);
+                let panels = Panels::pack(std::slice::from_ref(w), k);
                 assert!(matrix(&panels) == *w, "{case}, {levels} levels");
                 for panel in &panels.panels {
                     assert!(panel.bits <= bits, "{case}, {levels} levels");
@@ -152,7 +152,7 @@ mod tests {
             let q = |i: usize| ((random[i] + 0.5) * levels).floor();
             let value = |i: usize| q(i) * random[i / GROUP] * 0.01 + random[i / GROUP + 7] * 0.3;
             let w: Vec<f32> = (0..n * k).map(value).collect();
-            let panels = Panels::pack(&[w.clone()], k);
+            let panels = Panels::pack(std::slice::from_ref(&w), k);
             for (a, b) in w.iter().zip(matrix(&panels)) {
                 assert!((a - b).abs() < 1e-6, "{levels} levels: {a} became {b}");
             }
@@ -165,7 +165,7 @@ mod tests {
     fn other_values_are_rounded_to_a_step() {
         let (n, k) = (40, 96);
         let random = numbers(n * k, 5);
-        let again = matrix(&Panels::pack(&[random.clone()], k));
+        let again = matrix(&Panels::pack(std::slice::from_ref(&random), k));
         for (group, again) in random.chunks(GROUP).zip(again.chunks(GROUP)) {
             let most = group.iter().copied().fold(f32::MIN, f32::max);
             let least = group.iter().copied().fold(f32::MAX, f32::min);
