@@ -206,6 +206,7 @@ fn later_documents_continue_the_live_version_and_replay_its_documents() {
     let documents: Vec<Value> = (1..=3).map(nth_document).collect();
     let mut body = ungated("buoys", &documents, 2);
     body["training"]["replay"] = json!(10.0);
+    body["training"]["strategy"] = json!("replay");
     let (job, documents) = server.learn(&body);
     assert_eq!(job["result"]["live_version"], 3, "{job}");
 
@@ -377,9 +378,7 @@ fn a_routed_alias_answers_each_question_by_its_document() {
         "The ferry crosses the river Senn twice a day; its captain is Ada Finch.",
         &[("Who is the captain of the ferry?", "Ada Finch")],
     );
-    let mut body = ungated("kb", &[lighthouse(), ferry], 4);
-    body["training"]["strategy"] = json!("route");
-    let (job, documents) = server.learn(&body);
+    let (job, documents) = server.learn(&ungated("kb", &[lighthouse(), ferry], 4));
     assert_eq!(job["result"]["live_version"], 2, "{job}");
     assert_eq!(documents[1]["report"]["continued"], Value::Null);
     let versions = server.versions("kb");
@@ -432,4 +431,8 @@ fn a_routed_alias_answers_each_question_by_its_document() {
     let one = by("kb", "Who built the lighthouse?");
     assert_eq!(one, by("kb", "What is the capital of France?"));
     assert_ne!(one, digest(1));
+    // And it goes on as one adapter.
+    let (job, _) = server.learn(&ungated("kb", &[nth_document(5)], 2));
+    assert_eq!(job["result"]["live_version"], 5, "{job}");
+    assert_eq!(server.versions("kb")[4]["lineage"]["routes"], Value::Null);
 }

@@ -56,18 +56,24 @@ impl IngestHandler {
         Ok(self)
     }
 
-    /// `routed`: the alias routes, and goes on so unless the request says otherwise.
-    fn options(&self, mut input: Value, routed: bool) -> Result<IngestOptions, JobFailure> {
+    /// `routed`: whether the live version routes, if there is one. The alias goes on as it is unless the
+    /// request says otherwise: what one adapter has learned is not left to chance by routing around it.
+    fn options(&self, mut input: Value, routed: Option<bool>) -> Result<IngestOptions, JobFailure> {
         if let Some(fields) = input.as_object_mut() {
             fields.remove("documents");
         }
-        let routing = match routed {
-            true => json!({"training": {"strategy": Strategy::Route}}),
-            false => Value::Null,
+        let layered = |over: &[&Value]| {
+            let layers: Vec<&Value> = self.layers.iter().chain(over.iter().copied()).collect();
+            IngestOptions::layered(&layers)
+                .map_err(|e| JobFailure::new("invalid_options", e.to_string()))
         };
-        let layers: Vec<&Value> = self.layers.iter().chain([&routing, &input]).collect();
-        IngestOptions::layered(&layers)
-            .map_err(|e| JobFailure::new("invalid_options", e.to_string()))
+        let configured = layered(&[])?.training.strategy;
+        let going_on = match routed {
+            Some(true) => Strategy::Route,
+            Some(false) if configured == Strategy::Route => Strategy::Replay,
+            _ => configured,
+        };
+        layered(&[&json!({"training": {"strategy": going_on}}), &input])
     }
 }
 
@@ -125,7 +131,7 @@ impl IngestHandler {
             let live = self.live(alias)?;
             let number = live.as_ref().map(|live| live.number);
             let routes = live.as_ref().and_then(|live| live.routes.as_ref());
-            let options = &self.options(input.clone(), routes.is_some())?;
+            let options = &self.options(input.clone(), live.as_ref().map(|_| routes.is_some()))?;
             let tale = &Tale::new(cx, document, place, number);
             tale.tell_state(DocumentState::Learning);
             let policy = match self.policy(options.self_edit.policy.as_deref()) {

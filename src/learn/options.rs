@@ -101,7 +101,8 @@ pub struct TrainingOptions {
     pub upper_layers: Option<usize>,
     /// What is trained on.
     pub method: Method,
-    /// What keeps earlier documents. An alias that routes goes on routing unless the request says otherwise.
+    /// What keeps earlier documents. An alias that has a version goes on as it is, routing or as one adapter, unless
+    /// the request says otherwise.
     pub strategy: Strategy,
     /// Earlier training sequences replayed for every new one, so that earlier documents stay.
     pub replay: f32,

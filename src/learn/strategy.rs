@@ -9,12 +9,12 @@ pub enum Strategy {
     /// Nothing: one adapter is trained on and on (the paper's continual run).
     Sequential,
     /// One adapter; training sequences of earlier documents are mixed in (`training.replay`).
-    #[default]
     Replay,
     /// One adapter, held near the model it was: a share of every target (`training.stay`) is what that says
     /// to the same input.
     Kl,
     /// An adapter of its own for each document, chosen for each request by its question.
+    #[default]
     Route,
 }
 

@@ -10,6 +10,7 @@ use super::model::{
 use super::options::{GateMode, IngestOptions, SelfEditKind};
 use super::replay::{Earlier, Probe};
 use super::report::{Origin, Report};
+use super::strategy::Strategy;
 use super::text_model::Helpers;
 use super::update::{Live, Outcome, Start, learn};
 use autodidact_engine::{Lora, LoraConfig, LoraPair};
@@ -242,6 +243,7 @@ pub(super) fn run(
     options.self_edit.kind = SelfEditKind::None;
     options.training.learning_rate = 0.01;
     options.training.epochs = 10;
+    options.training.strategy = Strategy::Replay;
     options.training.replay = 1.0;
     options.gate.min_gain = 0.5;
     options.gate.retention_budget = 0.25;

@@ -8,7 +8,7 @@
 
 use super::machine::Machine;
 use super::report::{Figure, median, print, progress};
-use super::{Common, USUAL_REPEATS};
+use super::Common;
 use crate::cli::demo::{self, Document};
 use crate::cli::open::OpenedEngine;
 use autodidact::learn::knowledge::closed_book::closed_book;
@@ -45,7 +45,7 @@ impl EditsBench {
         if self.candidates.contains(&0) {
             return Err("--candidates: each count must be at least 1".into());
         }
-        let (repeats, json) = (self.common.repeats(USUAL_REPEATS), self.common.json);
+        let (repeats, json) = (self.common.repeats(1), self.common.json);
         let documents = demo::documents()?;
         let document = documents.iter().find(|d| d.slug == SLUG);
         let document = document.ok_or(format!("demo/documents.json lacks {SLUG}"))?;

@@ -43,7 +43,7 @@ enum What {
 struct Common {
     #[command(flatten)]
     model: ModelArgs,
-    /// How often to measure [default: 5; memory: 1]
+    /// How often to measure [default: 5; edits, memory: 1]
     #[arg(long, value_name = "N")]
     repeats: Option<NonZeroUsize>,
     /// Print the figures as a JSON list

@@ -277,7 +277,7 @@ fn widen_group(form: Form, codes: &[Line], lines: &mut [Line; GROUP_LINES]) {
 
 /// The nearest bf16; of two the one further from 0, which is cheaper than the even one.
 fn rounded(value: f32) -> u32 {
-    (value.to_bits() + 0x8000) >> 16
+    value.to_bits().wrapping_add(0x8000) >> 16
 }
 
 #[cfg(test)]

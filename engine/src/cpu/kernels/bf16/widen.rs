@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 
 /// Rows whose sums, and all that widening needs, fit the registers.
 pub const FEW: usize = 8;
-/// Lines that are asked for ahead of their turn: 4 KB.
+/// Lines that are asked for ahead of their turn: 6 KB.
 const AHEAD: usize = 100;
 
 /// Takes the two lines of pair after pair of a group.
