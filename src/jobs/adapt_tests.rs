@@ -205,8 +205,8 @@ fn the_configuration_that_answers_what_it_has_not_seen_is_taken() {
     let prediction = &report.predictions[0];
     assert_eq!(prediction.attempts[0].output, json!(grid(7)));
     assert_eq!(prediction.attempts[0].votes, prediction.views);
-    // One for the pace, two configurations on three demonstrations, the adapter.
-    assert_eq!(place.trainings(), [1, 6, 1]);
+    // Two for the pace, two configurations on three demonstrations, the adapter.
+    assert_eq!(place.trainings(), [1, 1, 6, 1]);
 
     assert_eq!((result.adapter.as_str(), result.version), ("adapt-1", 1));
     let version = place.registry.resolve("adapt-1").unwrap();
@@ -220,13 +220,13 @@ fn the_configuration_that_answers_what_it_has_not_seen_is_taken() {
 fn a_killed_job_tries_no_candidate_twice_and_publishes_once() {
     let place = place();
     place.submit("adapt-1", &input());
-    *place.model.dies_at.lock().unwrap() = Some(3);
+    *place.model.dies_at.lock().unwrap() = Some(4);
     let (_, failed) = place.run();
     assert_eq!(
         failed.unwrap_err(),
         JobFailure::new("model", "the engine has stopped")
     );
-    assert_eq!(place.trainings(), [1, 6, 1]);
+    assert_eq!(place.trainings(), [1, 1, 6, 1]);
 
     *place.model.dies_at.lock().unwrap() = None;
     place.jobs.store().jobs().requeue_orphans().unwrap();
@@ -262,7 +262,11 @@ fn a_given_configuration_is_trained_as_it_is() {
     assert_eq!(result.report.tried.len(), 1);
     assert_eq!(result.report.tried[0].origin, Origin::Given);
     assert_eq!(result.report.self_edit, edit);
-    assert_eq!(place.trainings(), [1, 1], "the pace and the adapter");
+    assert_eq!(
+        place.trainings(),
+        [1, 1, 1],
+        "twice for the pace, and the adapter"
+    );
     place.done(&job);
 
     // Adapted further, it has a next version and keeps its shape.

@@ -6,9 +6,9 @@
 //! the paper's average self-edit: 8 sequences of about 46 tokens. The text is a demo document's own
 //! (`demo/documents.json`, Quillmere), cut by words, so that every machine trains on the same.
 
+use super::Common;
 use super::machine::Machine;
 use super::report::{Figure, median, print, progress};
-use super::Common;
 use crate::cli::demo::{self, Document};
 use crate::cli::open::OpenedEngine;
 use autodidact::learn::knowledge::closed_book::closed_book;

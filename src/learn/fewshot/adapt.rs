@@ -1,8 +1,8 @@
-//! The loop: the model writes configurations, a training step tells how fast this machine is, what fits the
+//! The loop: the model writes configurations, a few training steps tell how fast this machine is, what fits the
 //! time is planned, configurations are compared on demonstrations they have not seen, the best one is
 //! trained on all of them, and the adapter answers.
 
-use super::plan::{Pace, Plan, Share, Wish};
+use super::plan::{Pace, Plan, Wish};
 use super::predict::{Question, predict};
 use super::report::{AdaptReport, Origin, Score, Training, Tried};
 use super::self_edit::{self, OutOfRange, SelfEdit, within};
@@ -16,6 +16,9 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use utoipa::ToSchema;
+
+/// Training steps that are timed: a single one is mostly its beginning and its end.
+const TIMED: usize = 4;
 
 /// The knobs, with their defaults. Layers are merged as those of an ingest are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -99,7 +102,7 @@ pub fn adapt(model: &dyn Model, start: &Start<'_>, journal: &dyn Journal) -> Res
         }
     });
     let tried: Vec<Tried> = tried.collect();
-    let (trained, training) = run.train(&edits[chosen], plan.candidates[chosen])?;
+    let (trained, training) = run.train(&edits[chosen], &plan, chosen)?;
     let predictions = run.answer(&edits[chosen], &plan, &trained.adapter)?;
     Ok(Outcome {
         report: AdaptReport {
@@ -188,7 +191,7 @@ impl Run<'_> {
     /// What of it all fits the time, by the time that one training step takes.
     fn plan(&mut self, edits: &[SelfEdit]) -> Result<Plan, Stop> {
         let clock = Instant::now();
-        self.journal.progress("plan", 0.1, "timing a training step");
+        self.journal.progress("plan", 0.1, "timing training steps");
         let plan = step(self.journal, "plan", || {
             let texts: Vec<Vec<TrainingText>> = (edits.iter())
                 .map(|edit| self.texts(edit, None, MOST_SEQUENCES))
@@ -229,13 +232,16 @@ impl Run<'_> {
     }
 
     fn pace(&self, text: &TrainingText) -> Result<Pace, Stop> {
-        let clock = Instant::now();
         let update = Update {
             epochs: 1,
             ..self.update(&SelfEdit::default(), 1)
         };
-        self.train_all(vec![(vec![text.clone()], update)], 0.1, 0.12)?;
-        Ok(Pace(clock.elapsed().as_secs_f32() / bytes(text) as f32))
+        // A process's first training step turns all weights, once: seconds that no later step takes.
+        self.train_all(vec![(vec![text.clone()], update.clone())], 0.1, 0.11)?;
+        let clock = Instant::now();
+        self.train_all(vec![(vec![text.clone(); TIMED], update)], 0.11, 0.12)?;
+        let one = clock.elapsed().as_secs_f32() / TIMED as f32;
+        Ok(Pace(one / bytes(text) as f32))
     }
 
     /// Trains every candidate without the demonstrations it is then asked about. Those whose score is
@@ -330,10 +336,18 @@ impl Run<'_> {
         Ok(score)
     }
 
-    /// The adapter: the chosen configuration on all demonstrations.
-    fn train(&mut self, edit: &SelfEdit, share: Share) -> Result<(Trained, Training), Stop> {
+    /// The adapter: the chosen configuration on all demonstrations, in the time that is left.
+    fn train(
+        &mut self,
+        edit: &SelfEdit,
+        plan: &Plan,
+        chosen: usize,
+    ) -> Result<(Trained, Training), Stop> {
         let clock = Instant::now();
-        let texts = self.texts(edit, None, share.sequences);
+        let left = self.start.options.seconds - self.begun.elapsed().as_secs_f32();
+        let mut texts = self.texts(edit, None, MOST_SEQUENCES);
+        let share = plan.last(chosen, texts.len(), edit.training.num_train_epochs, left);
+        texts.truncate(share.sequences);
         let sequences = texts.len();
         let update = self.update(edit, share.epochs);
         let trained = self.train_all(vec![(texts, update)], 0.5, 0.85)?.pop();

@@ -58,6 +58,16 @@ pub struct Share {
 }
 
 impl Share {
+    /// As many sequences and epochs as `steps` allow, epochs going first.
+    fn of(wanted: usize, epochs: usize, steps: f32) -> Self {
+        let steps = (steps as usize).max(1);
+        let epochs = epochs.min((steps / wanted.max(1)).max(1));
+        Share {
+            sequences: wanted.min((steps / epochs).max(1)),
+            epochs,
+        }
+    }
+
     fn steps(self) -> usize {
         self.sequences * self.epochs
     }
@@ -118,16 +128,20 @@ impl Wish<'_> {
         }
     }
 
-    /// As many sequences and epochs as `steps` allow, epochs going first.
     fn share(&self, nth: usize, steps: f32) -> Share {
-        let (wanted, _) = self.sequences[nth];
         let epochs = self.edits[nth].training.num_train_epochs;
-        let steps = (steps as usize).max(1);
-        let epochs = epochs.min((steps / wanted.max(1)).max(1));
-        Share {
-            sequences: wanted.min((steps / epochs).max(1)),
-            epochs,
-        }
+        Share::of(self.sequences[nth].0, epochs, steps)
+    }
+}
+
+impl Plan {
+    /// What the adapter itself gets when `left` of the budget's seconds are left: comparing may have taken
+    /// less than was planned. Never less than planned.
+    pub fn last(&self, chosen: usize, wanted: usize, epochs: usize, left: f32) -> Share {
+        let planned = self.candidates[chosen];
+        let more = left * PLANNED / self.seconds.max(f32::EPSILON);
+        let steps = planned.steps() as f32 * more.max(1.0);
+        Share::of(wanted.max(planned.sequences), epochs, steps)
     }
 }
 
@@ -184,6 +198,21 @@ mod tests {
                 .all(|s| s.epochs == 1 && s.steps() >= FEWEST)
         );
         assert!(plan.seconds <= 130.0);
+    }
+
+    #[test]
+    fn time_that_comparing_left_goes_to_the_adapter() {
+        let three = edits(3);
+        let plan = wish(&three, 130.0).plan(Pace(0.01));
+        let planned = plan.candidates[0];
+        assert_eq!(plan.last(0, 100, 2, 0.0), planned);
+        let whole = Share {
+            sequences: 100,
+            epochs: 2,
+        };
+        assert_eq!(plan.last(0, 100, 2, 1e6), whole);
+        let more = plan.last(0, 100, 2, 3.0 * plan.seconds).steps();
+        assert!(more > planned.steps() && more <= 3 * planned.steps());
     }
 
     #[test]
