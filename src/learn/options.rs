@@ -279,6 +279,15 @@ impl IngestOptions {
                 reason: "the teacher writes without one; leave out either writer or policy".into(),
             });
         }
+        if t.method == Method::Distill && s.kind != SelfEditKind::SelfQa {
+            return Err(OptionError {
+                field: "training.method".into(),
+                reason: format!(
+                    "distill takes its questions from the study notes, and `{}` has none: self_edit.kind must be self-qa",
+                    s.kind.name()
+                ),
+            });
+        }
         within("self_edit.samples", s.samples as f64, 1.0, 16.0)?;
         within("self_edit.temperature", s.temperature as f64, 0.0, 2.0)?;
         within("self_edit.top_p", s.top_p as f64, 0.01, 1.0)?;
@@ -357,5 +366,17 @@ mod tests {
         assert_eq!(e.to_string(), "training.epochs: 0 is outside 1 to 100");
         let e = IngestOptions::layered(&[&json!({"gate": {"speed": 1}})]).unwrap_err();
         assert!(e.reason.contains("speed"), "{e}");
+    }
+
+    #[test]
+    fn distilling_needs_notes_that_ask() {
+        let distill = |kind| {
+            let over = json!({"training": {"method": "distill"}, "self_edit": {"kind": kind}});
+            IngestOptions::layered(&[&over])
+        };
+        assert!(distill("self-qa").is_ok());
+        let e = distill("rewrite").unwrap_err();
+        assert_eq!(e.field, "training.method");
+        assert!(e.reason.contains("self_edit.kind must be self-qa"), "{e}");
     }
 }
