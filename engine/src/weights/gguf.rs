@@ -101,21 +101,25 @@ impl Gguf {
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
         let (dtype, bytes) = self.named(name)?;
         let shape = self.shape(name).expect("the tensor was just read");
-        let data = dequantize(dtype, &bytes)?;
-        let data = match self.interleaved_heads(name) {
-            Some(heads) => deinterleave(&data, shape[0], heads),
-            None => data,
-        };
+        let data = self.floats(name, shape[0], dtype, &bytes)?;
         Ok(Tensor { shape, data })
+    }
+
+    fn floats(&self, name: &str, rows: usize, dtype: GgmlDType, bytes: &[u8]) -> Result<Vec<f32>> {
+        let data = dequantize(dtype, bytes)?;
+        Ok(match self.interleaved_heads(name) {
+            Some(heads) => deinterleave(&data, rows, heads),
+            None => data,
+        })
     }
 
     /// The tensor as the file's own codes, where it has such; else in f32.
     pub fn matrix(&self, name: &str) -> Result<Matrix> {
         let (dtype, bytes) = self.named(name)?;
-        let Some(blocks) = Blocks::read(dtype, &bytes) else {
-            return Ok(Matrix::Floats(self.tensor(name)?.data));
-        };
         let rows = self.shape(name).expect("the tensor was just read")[0];
+        let Some(blocks) = Blocks::read(dtype, &bytes) else {
+            return Ok(Matrix::Floats(self.floats(name, rows, dtype, &bytes)?));
+        };
         Ok(Matrix::Blocks(match self.interleaved_heads(name) {
             Some(heads) => Blocks {
                 codes: deinterleave(&blocks.codes, rows, heads),

@@ -18,6 +18,7 @@ mod steps;
 
 use super::simd::{Simd, dispatch};
 use super::{Shared, Start};
+pub(super) use codes::bits_for;
 use codes::rows;
 pub use panels::Panels;
 use panels::{GROUP, PANEL, Panel, Steps};

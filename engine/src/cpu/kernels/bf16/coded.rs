@@ -6,6 +6,7 @@
 use super::available;
 use super::panels::{Line, PANEL, Panels, ZERO};
 use super::tile::Place;
+use crate::cpu::kernels::int8::bits_for;
 use crate::weights::{BLOCK, BlockRow, Blocks};
 use half::f16;
 use rayon::prelude::*;
@@ -48,11 +49,7 @@ impl Form {
         let steps = rows.iter().flat_map(|(_, steps)| steps.as_flattened());
         let short = |x: &f32| f16::from_f32(*x).to_f32() == *x;
         Form {
-            bits: match codes.fold(0, |most, code| most.max(*code)) {
-                0..16 => 4,
-                16..32 => 5,
-                _ => 8,
-            },
+            bits: bits_for(codes.fold(0, |most, code| most.max(*code))),
             short: { steps }.all(short),
         }
     }
