@@ -127,6 +127,55 @@ fn continuing_keeps_the_shape_of_the_start() {
 }
 
 #[test]
+fn kept_ranks_stay_and_new_ones_stay_outside_of_them() {
+    let model = &files().config;
+    let old = Lora::random(config(3, 0.0, 1).lora, model, 9);
+    let init = old.beside(2, 5);
+    let config = TrainConfig {
+        kept_ranks: 3,
+        epochs: 30,
+        ..config(2, 2e-2, 1)
+    };
+    let start = Candidate::new(config, examples(4), Some(&init), model, WINDOW).unwrap();
+    let (lora, losses) = train(vec![start], 100).remove(0);
+    // An epoch is two steps.
+    let (first, last) = (&losses[..2], &losses[losses.len() - 2..]);
+    let sum = |epoch: &[f32]| epoch.iter().sum::<f32>();
+    assert!(sum(last) < sum(first) - 1.0, "{losses:?}");
+    let pairs = lora.layers.iter().flatten().flatten();
+    let before = old.layers.iter().flatten().flatten();
+    for (pair, old) in pairs.zip(before) {
+        let inputs = old.a.len() / 3;
+        let (kept, new) = pair.a.split_at(3 * inputs);
+        assert_eq!(kept, old.a);
+        for (row, old) in pair.b.chunks(5).zip(old.b.chunks(3)) {
+            assert_eq!(row[..3], *old);
+        }
+        for row in new.chunks(inputs) {
+            let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+            assert!(length > 0.1);
+            for old in kept.chunks(inputs) {
+                let along: f32 = row.iter().zip(old).map(|(x, y)| x * y).sum();
+                assert!(along.abs() < 1e-4 * length, "{along} of {length}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ranks_are_kept_only_where_others_are_left_and_nothing_shrinks_them() {
+    let refused = |change: fn(&mut TrainConfig)| {
+        let mut config = config(2, 0.0, 1);
+        change(&mut config);
+        let refused = Candidate::new(config, examples(2), None, &files().config, WINDOW);
+        refused.unwrap_err().to_string()
+    };
+    assert!(refused(|c| c.kept_ranks = 2).contains("below the adapter's rank"));
+    let decay = |c: &mut TrainConfig| (c.kept_ranks, c.weight_decay) = (1, 0.1);
+    assert!(refused(decay).contains("weight_decay"));
+}
+
+#[test]
 fn a_seed_fixes_the_result() {
     let run = |seed| train(vec![candidate(config(2, 1e-2, seed), examples(9))], 1000);
     assert_eq!(run(4), run(4));

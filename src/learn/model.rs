@@ -133,7 +133,15 @@ pub struct Update {
     /// As [`super::options::TrainingOptions::upper_layers`]; a training that continues has its start's layers.
     #[serde(default)]
     pub upper_layers: Option<usize>,
+    /// The first so many ranks of a training that continues stay as they are, and the others stay orthogonal
+    /// to them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub kept_ranks: usize,
     pub seed: u64,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// One adapter to train.
@@ -176,6 +184,13 @@ pub struct Lesson {
     pub student: Prompt,
     pub teacher: Prompt,
     pub answer: String,
+}
+
+impl Adapter {
+    /// What it has learned in at most `kept` ranks, and `rank` fresh ones beside them that say nothing yet.
+    pub fn with_room(&self, kept: usize, rank: usize, seed: u64) -> Adapter {
+        Adapter(Arc::new(self.0.compressed(kept).beside(rank, seed)))
+    }
 }
 
 impl Trained {

@@ -137,6 +137,7 @@ impl InnerOptions {
             batch_size: self.batch_size,
             seed,
             upper_layers: self.upper_layers,
+            kept_ranks: 0,
         }
     }
 

@@ -13,16 +13,20 @@ pub enum Strategy {
     /// One adapter, held near the model it was: a share of every target (`training.stay`) is what that says
     /// to the same input.
     Kl,
+    /// One adapter that grows: each document has new ranks, trained orthogonal to the earlier ones, which stay
+    /// as they are. Beyond eight documents the earlier ranks are compressed into seven documents' room.
+    Orthogonal,
     /// An adapter of its own for each document, chosen for each request by its question.
     #[default]
     Route,
 }
 
 impl Strategy {
-    pub const ALL: [Strategy; 4] = [
+    pub const ALL: [Strategy; 5] = [
         Strategy::Sequential,
         Strategy::Replay,
         Strategy::Kl,
+        Strategy::Orthogonal,
         Strategy::Route,
     ];
 
@@ -31,6 +35,7 @@ impl Strategy {
             Strategy::Sequential => "sequential",
             Strategy::Replay => "replay",
             Strategy::Kl => "kl",
+            Strategy::Orthogonal => "orthogonal",
             Strategy::Route => "route",
         }
     }

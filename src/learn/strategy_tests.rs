@@ -7,7 +7,7 @@ use super::options::{IngestOptions, SelfEditKind};
 use super::replay::Earlier;
 use super::strategy::{Method, Strategy};
 use super::text_model::Helpers;
-use super::update::{Live, MAX_ROUTES, Outcome, Start, learn};
+use super::update::{KEPT_DOCUMENTS, Live, MAX_ROUTES, Outcome, Start, learn};
 use super::update_tests::{
     ALL, Memory, NEW, OLD, Scripted, adapter, load, number_of, probe, question, run,
 };
@@ -137,6 +137,33 @@ fn the_sequential_strategy_replays_nothing() {
     let attempts = outcome.report.attempts.iter();
     assert!(attempts.clone().all(|a| a.replayed_sequences == 0));
     assert_eq!(outcome.report.continued, Some(5));
+}
+
+#[test]
+fn the_orthogonal_strategy_trains_new_ranks_beside_the_old_ones() {
+    let model = Scripted::knowing(&OLD, &[&ALL]);
+    let orthogonal = |o: &mut IngestOptions| {
+        o.training.strategy = Strategy::Orthogonal;
+        o.training.rank = 8;
+    };
+    let outcome = run(&model, &Memory::default(), orthogonal).unwrap();
+    assert_eq!(outcome.report.continued, Some(5));
+    let trainings = model.trainings.lock().unwrap();
+    // The live adapter has one rank.
+    let init = trainings[0].init.as_ref().unwrap();
+    assert_eq!(init.0.config.rank, 9);
+    let update = &trainings[0].update;
+    assert_eq!((update.rank, update.kept_ranks), (9, 1));
+    assert_eq!(outcome.report.replayed_sequences, 0);
+}
+
+#[test]
+fn what_grows_by_ranks_stays_bounded() {
+    let mut adapter = adapter(1);
+    for nth in 0..20 {
+        adapter = adapter.with_room(KEPT_DOCUMENTS * 8, 8, nth);
+    }
+    assert_eq!(adapter.0.config.rank, (KEPT_DOCUMENTS + 1) * 8);
 }
 
 #[test]

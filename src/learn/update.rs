@@ -62,6 +62,9 @@ pub struct Live<'a> {
 /// the one most like it. Bounds what an alias costs, however many documents it learns.
 pub const MAX_ROUTES: usize = 32;
 
+/// Under `orthogonal`, earlier documents share at most so many times the ranks of one. Bounds the adapter.
+pub const KEPT_DOCUMENTS: usize = 7;
+
 /// How much of its change is kept of an adapter that forgot too much, before it is trained anew.
 const GENTLER_SCALE: f32 = 0.5;
 
@@ -222,6 +225,10 @@ impl Run<'_> {
         let mut update = Update {
             rank: shape.map_or(training.rank, |s| s.rank),
             alpha: shape.map_or(training.alpha, |s| s.alpha),
+            kept_ranks: match (training.strategy, shape) {
+                (Strategy::Orthogonal, Some(shape)) => shape.rank - training.rank,
+                _ => 0,
+            },
             ..training.update(options.seed)
         };
         let mut replay = match training.strategy.replays() {
@@ -269,11 +276,27 @@ impl Run<'_> {
 
     /// The adapter that is trained further; `None`: a fresh one.
     fn beginning(&mut self) -> Result<Option<Adapter>, Stop> {
-        let Start { live, earlier, .. } = self.start;
+        let Start {
+            live,
+            earlier,
+            options,
+            ..
+        } = self.start;
+        let training = &options.training;
         self.report.continued = None;
-        if self.start.options.training.strategy != Strategy::Route {
+        if training.strategy != Strategy::Route {
             self.report.continued = live.map(|l| l.version);
-            return Ok(live.map(|l| l.adapter.clone()));
+            return Ok(live.map(|live| match training.strategy {
+                Strategy::Orthogonal => {
+                    // What is drawn must differ from what earlier versions drew, or nothing of it is outside.
+                    let seed = options
+                        .seed
+                        .wrapping_add(live.version.wrapping_mul(1_000_003));
+                    let kept = KEPT_DOCUMENTS * training.rank;
+                    live.adapter.with_room(kept, training.rank, seed)
+                }
+                _ => live.adapter.clone(),
+            }));
         }
         let versions: BTreeSet<u64> = earlier.iter().map(|e| e.version).collect();
         if versions.len() < MAX_ROUTES {

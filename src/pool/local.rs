@@ -160,6 +160,7 @@ impl LocalModel {
                 batch_size: update.batch_size,
                 schedule: Schedule::Linear,
                 seed: update.seed,
+                kept_ranks: update.kept_ranks,
                 ..Default::default()
             },
             examples: examples.into(),

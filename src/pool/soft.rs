@@ -158,6 +158,7 @@ mod tests {
                 batch_size: 1,
                 seed: 0,
                 upper_layers: None,
+                kept_ranks: 0,
             },
             init: None,
         }

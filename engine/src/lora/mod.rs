@@ -1,7 +1,10 @@
 //! LoRA: a low-rank correction `(alpha / rank) · B · A` beside a frozen linear layer (arXiv 2106.09685).
 
+mod beside;
 mod between;
 pub mod peft;
+
+pub(crate) use beside::basis;
 
 use crate::config::{ModelConfig, Projection};
 use crate::error::{Error, Result};

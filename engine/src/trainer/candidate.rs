@@ -3,6 +3,7 @@
 use super::TrainConfig;
 use super::adamw::{self, AdamW, Rates};
 use super::lower::Lower;
+use super::outside::Outside;
 use super::step::{StepReport, clip_scale};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -133,6 +134,7 @@ pub struct Candidate {
     /// The gradient of the step under way.
     pub(super) grads: LoraGrads,
     optimizer: AdamW,
+    outside: Option<Outside>,
     /// The current epoch's order.
     order: Vec<usize>,
     rng: ChaCha8Rng,
@@ -161,7 +163,7 @@ impl Candidate {
         for (i, example) in examples.iter().enumerate() {
             example.validate(i, model.vocab_size, window)?;
         }
-        let lora = match init {
+        let mut lora = match init {
             Some(init) => init.clone(),
             None if config.first_layer >= model.num_layers => {
                 return Err(Error::Input(format!(
@@ -175,6 +177,10 @@ impl Candidate {
                 Lora::init_upper(shape, model, first, config.seed)
             }
         };
+        let outside = (config.kept_ranks > 0).then(|| Outside::new(&lora, config.kept_ranks));
+        if let Some(outside) = &outside {
+            outside.project(&mut lora);
+        }
         // Another stream than the one that drew the adapter.
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         rng.set_stream(1);
@@ -183,6 +189,7 @@ impl Candidate {
             grads: lora.zeros_like(),
             optimizer: AdamW::new(&lora),
             lora: Arc::new(lora),
+            outside,
             order: (0..examples.len()).collect(),
             rng,
             losses: Vec::new(),
@@ -254,6 +261,9 @@ impl Candidate {
             .schedule
             .factor(step, config.warmup_steps, self.total_steps());
         let learning_rate = config.learning_rate * factor;
+        if let Some(outside) = &self.outside {
+            outside.hold(&mut self.grads);
+        }
         let grad_norm = adamw::norm(&self.grads);
         if !loss.is_finite() || !grad_norm.is_finite() {
             return Err(diverged);
@@ -270,6 +280,9 @@ impl Candidate {
         let lora = Arc::make_mut(&mut self.lora);
         let scale = clip_scale(grad_norm, config.clip_norm);
         self.optimizer.update(lora, &self.grads, scale, &rates);
+        if let Some(outside) = &self.outside {
+            outside.project(lora);
+        }
         adamw::clear(&mut self.grads);
         self.losses.push(loss);
         // No later loss would show what the last update did.

@@ -9,6 +9,7 @@
 mod adamw;
 mod candidate;
 mod lower;
+mod outside;
 mod prefix;
 mod schedule;
 mod step;
@@ -46,6 +47,9 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Learning rate of B relative to that of A (LoRA+, arXiv 2402.12354); 1 is plain LoRA.
     pub lora_plus_ratio: f32,
+    /// The first so many ranks of the adapter that is trained further stay as they are, and the others stay
+    /// orthogonal to them.
+    pub kept_ranks: usize,
 }
 
 impl Default for TrainConfig {
@@ -65,6 +69,7 @@ impl Default for TrainConfig {
             eps: 1e-8,
             seed: 0,
             lora_plus_ratio: 1.0,
+            kept_ranks: 0,
         }
     }
 }
@@ -104,6 +109,14 @@ impl TrainConfig {
             (
                 self.lora_plus_ratio.is_finite() && self.lora_plus_ratio > 0.0,
                 "lora_plus_ratio must be above 0",
+            ),
+            (
+                self.kept_ranks < self.lora.rank,
+                "kept_ranks must be below the adapter's rank",
+            ),
+            (
+                self.kept_ranks == 0 || self.weight_decay == 0.0,
+                "weight_decay must be 0 where ranks are kept: it would shrink them",
             ),
         ];
         match checks.into_iter().find(|(right, _)| !right) {

@@ -148,5 +148,6 @@ fn update(seed: u64) -> Update {
         batch_size: 1,
         seed,
         upper_layers: None,
+        kept_ranks: 0,
     }
 }

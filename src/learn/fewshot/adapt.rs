@@ -414,6 +414,7 @@ impl Run<'_> {
             batch_size: 1,
             seed: options.seed,
             upper_layers: None,
+            kept_ranks: 0,
         }
     }
 

@@ -44,6 +44,7 @@ pub fn training(task: &Task, edit: &SelfEdit, init: Option<&Adapter>, s: &Settin
             batch_size: s.batch_size,
             seed: s.seed,
             upper_layers: None,
+            kept_ranks: 0,
         },
         init: init.cloned(),
     }

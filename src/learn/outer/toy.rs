@@ -69,6 +69,7 @@ impl Domain for Toy {
                 batch_size: 1,
                 seed,
                 upper_layers: None,
+                kept_ranks: 0,
             },
             init: None,
         })
