@@ -253,6 +253,27 @@ fn later_documents_continue_the_live_version_and_replay_its_documents() {
 }
 
 #[test]
+fn an_orthogonal_alias_grows_by_the_ranks_of_each_document() {
+    let place = Place::tiny();
+    let server = place.serve();
+    let mut body = ungated("grown", &[nth_document(1), nth_document(2)], 2);
+    body["training"]["strategy"] = json!("orthogonal");
+    server.learn(&body);
+    // The next request does not say so, and the alias goes on as it is.
+    let (job, documents) = server.learn(&ungated("grown", &[nth_document(3)], 2));
+    assert_eq!(job["result"]["live_version"], 3, "{job}");
+    assert_eq!(documents[0]["report"]["continued"], 2);
+    let versions = server.versions("grown");
+    let of = |key: &str| -> Vec<&Value> {
+        let updates = versions.iter().map(|v| &v["lineage"]["update"]);
+        updates.map(|update| &update[key]).collect()
+    };
+    assert_eq!(of("rank"), [4, 8, 12]);
+    assert_eq!(of("kept_ranks"), [&Value::Null, &json!(4), &json!(8)]);
+    assert_eq!(versions[2]["lineage"]["strategy"], "orthogonal");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_adapter() {
     let digest = |seed: u64| {
         let place = Place::tiny();

@@ -56,9 +56,13 @@ impl IngestHandler {
         Ok(self)
     }
 
-    /// `routed`: whether the live version routes, if there is one. The alias goes on as it is unless the
+    /// `made_by`: the strategy of the live version, if there is one. The alias goes on as it is unless the
     /// request says otherwise: what one adapter has learned is not left to chance by routing around it.
-    fn options(&self, mut input: Value, routed: Option<bool>) -> Result<IngestOptions, JobFailure> {
+    fn options(
+        &self,
+        mut input: Value,
+        made_by: Option<Strategy>,
+    ) -> Result<IngestOptions, JobFailure> {
         if let Some(fields) = input.as_object_mut() {
             fields.remove("documents");
         }
@@ -68,9 +72,9 @@ impl IngestHandler {
                 .map_err(|e| JobFailure::new("invalid_options", e.to_string()))
         };
         let configured = layered(&[])?.training.strategy;
-        let going_on = match routed {
-            Some(true) => Strategy::Route,
-            Some(false) if configured == Strategy::Route => Strategy::Replay,
+        let going_on = match made_by {
+            Some(Strategy::Route) => Strategy::Route,
+            Some(one) if configured == Strategy::Route => one,
             _ => configured,
         };
         layered(&[&json!({"training": {"strategy": going_on}}), &input])
@@ -131,7 +135,8 @@ impl IngestHandler {
             let live = self.live(alias)?;
             let number = live.as_ref().map(|live| live.number);
             let routes = live.as_ref().and_then(|live| live.routes.as_ref());
-            let options = &self.options(input.clone(), live.as_ref().map(|_| routes.is_some()))?;
+            let made_by = live.as_ref().map(|live| made_by(store, alias, live));
+            let options = &self.options(input.clone(), made_by.transpose()?)?;
             let tale = &Tale::new(cx, document, place, number);
             tale.tell_state(DocumentState::Learning);
             let policy = match self.policy(options.self_edit.policy.as_deref()) {
@@ -341,6 +346,21 @@ struct LiveVersion {
     number: u64,
     adapter: Adapter,
     routes: Option<Routes>,
+}
+
+/// The strategy that the version was learned by; one that was uploaded goes on with replay.
+fn made_by(
+    store: &store::Store,
+    alias: &AliasName,
+    live: &LiveVersion,
+) -> Result<Strategy, JobFailure> {
+    if live.routes.is_some() {
+        return Ok(Strategy::Route);
+    }
+    let version = store.aliases().version(alias.as_str(), live.number)?;
+    let said = version.map(|v| v.lineage["strategy"].clone());
+    let said = said.and_then(|strategy| serde_json::from_value(strategy).ok());
+    Ok(said.unwrap_or(Strategy::Replay))
 }
 
 /// Fails with the first document's reason if the model failed and nothing came to a decision.
