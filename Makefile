@@ -38,8 +38,8 @@ test-browser: browser
 	tests/browser/run
 
 # Not a part of `test`: mistralrs brings some 350 crates more.
-test-mistralrs: ## Build with mistralrs and let it run the small model
-	$(CARGO) run --quiet -- model fetch smollm2-135m-instruct
+test-mistralrs: ## Build with mistralrs and let it run the default model
+	$(CARGO) run --quiet -- model fetch qwen2.5-coder-0.5b-instruct
 	$(CARGO) test --features mistralrs --test mistralrs
 
 docs-check: ## Broken links and bad markup in the API documentation

@@ -1,11 +1,12 @@
 //! One decoder layer, backward: the gradient of the residual stream runs down through it and leaves
 //! the adapters' gradients behind. Cheap activations (norms, SwiGLU) are made again rather than kept.
 
+use super::fused::Packed;
 use super::kernels::attention::{self, Kept};
 use super::kernels::math;
 use super::layer::{DOWN, GATE_UP, O, Pass, QKV, ROWS, norm_rows, swiglu_rows};
 use super::lora::LayerGrads;
-use super::workspace::{Saved, Temp};
+use super::workspace::{Buffer, Saved, Temp};
 use rayon::prelude::*;
 
 impl Pass<'_> {
@@ -27,11 +28,8 @@ impl Pass<'_> {
         let act = temp.wide.of(wide);
         swiglu_rows(gate_up, shape.middle, act);
         let d_act = temp.d_x.of(wide.max(hidden).max(rows * heads.q_dim()));
-        w.down.input_grad(dh, &mut d_act[..wide], packed);
-        let group = self.group(DOWN);
-        let (inner, d_inner) = (saved.lora[DOWN].get(group.inner_len()), &mut temp.d_lora);
-        let d_inner = d_inner.of(group.inner_len());
-        group.backward(act, dh, Some(&mut d_act[..wide]), inner, d_inner, grads);
+        let lora = (&saved.lora[DOWN], &mut temp.d_lora);
+        self.linear_grad(DOWN, act, dh, Some(&mut d_act[..wide]), lora, grads, packed);
 
         let d_gate_up = temp.d_gate_up.of(2 * wide);
         let width = shape.middle;
@@ -50,20 +48,14 @@ impl Pass<'_> {
         let x = temp.x.of(hidden);
         norm_rows(saved.middle.get(hidden), &w.post_norm, shape.eps, x);
         let dx = temp.d_x.of(hidden);
-        w.gate_up.input_grad(d_gate_up, dx, packed);
-        let group = self.group(GATE_UP);
-        let inner = saved.lora[GATE_UP].get(group.inner_len());
-        let d_inner = temp.d_lora.of(group.inner_len());
-        group.backward(x, d_gate_up, Some(dx), inner, d_inner, grads);
+        let lora = (&saved.lora[GATE_UP], &mut temp.d_lora);
+        self.linear_grad(GATE_UP, x, d_gate_up, Some(dx), lora, grads, packed);
         norm_grad_rows(saved.middle.get(hidden), &w.post_norm, shape.eps, dx, dh);
 
         let attention = saved.attention.get(rows * heads.q_dim());
         let d_attention = temp.d_x.of(rows * heads.q_dim());
-        w.o.input_grad(dh, d_attention, packed);
-        let group = self.group(O);
-        let inner = saved.lora[O].get(group.inner_len());
-        let d_inner = temp.d_lora.of(group.inner_len());
-        group.backward(attention, dh, Some(d_attention), inner, d_inner, grads);
+        let lora = (&saved.lora[O], &mut temp.d_lora);
+        self.linear_grad(O, attention, dh, Some(d_attention), lora, grads, packed);
 
         let d_qkv = temp.d_qkv.of(rows * heads.row());
         let kept = Kept {
@@ -82,16 +74,38 @@ impl Pass<'_> {
         }
 
         norm_rows(saved.input.get(hidden), &w.input_norm, shape.eps, x);
-        let group = self.group(QKV);
-        let inner = saved.lora[QKV].get(group.inner_len());
-        let d_inner = temp.d_lora.of(group.inner_len());
+        let lora = (&saved.lora[QKV], &mut temp.d_lora);
         if lowest {
-            return group.backward(x, d_qkv, None, inner, d_inner, grads);
+            return self.linear_grad(QKV, x, d_qkv, None, lora, grads, packed);
         }
         let dx = temp.d_x.of(hidden);
-        w.qkv.input_grad(d_qkv, dx, packed);
-        group.backward(x, d_qkv, Some(dx), inner, d_inner, grads);
+        self.linear_grad(QKV, x, d_qkv, Some(dx), lora, grads, packed);
         norm_grad_rows(saved.input.get(hidden), &w.input_norm, shape.eps, dx, dh);
+    }
+
+    /// The gradient of a frozen layer's input, where it is wanted, and those of its adapters. `lora` is what
+    /// forward kept, and scratch.
+    #[allow(clippy::too_many_arguments)]
+    fn linear_grad(
+        &self,
+        which: usize,
+        x: &[f32],
+        dy: &[f32],
+        mut dx: Option<&mut [f32]>,
+        (inner, d_inner): (&Buffer, &mut Buffer),
+        grads: &mut LayerGrads,
+        packed: &mut Packed,
+    ) {
+        let (group, linear) = (self.group(which), self.weights.linear(which));
+        let inner = inner.get(group.inner_len());
+        let d_inner = d_inner.of(group.inner_len());
+        if let Some(fused) = &self.plan.fused {
+            return group.backward_fused(fused, linear, x, dy, dx, inner, d_inner, grads, packed);
+        }
+        if let Some(dx) = dx.as_deref_mut() {
+            linear.input_grad(dy, dx, &mut packed.x);
+        }
+        group.backward(x, dy, dx, inner, d_inner, grads);
     }
 
     fn norm_heads_grad(

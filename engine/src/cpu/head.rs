@@ -25,7 +25,8 @@ impl Head<'_> {
         for (rows, logits) in rows.chunks(self.block()).zip(blocks) {
             let x = temp.x.of(rows.len() * self.norm.len());
             self.gather(h, rows.iter().copied(), x);
-            self.linear.forward(x, logits, Into::Set, &mut temp.packed);
+            self.linear
+                .forward(x, logits, Into::Set, &mut temp.packed.x);
         }
         logits
     }
@@ -37,7 +38,8 @@ impl Head<'_> {
             self.gather(h, targets.iter().map(|t| t.row), x);
             let vocab = self.linear.outputs;
             let logits = temp.logits.of(targets.len() * vocab);
-            self.linear.forward(x, logits, Into::Set, &mut temp.packed);
+            self.linear
+                .forward(x, logits, Into::Set, &mut temp.packed.x);
             let rows = logits.par_chunks_exact_mut(vocab).zip(targets);
             scores.par_extend(rows.map(|(logits, target)| {
                 let chosen = logits[target.token as usize];
@@ -68,7 +70,8 @@ impl Head<'_> {
             let x = temp.x.of(rows.len() * hidden);
             self.gather(h, rows.iter().map(|r| r[0].row), x);
             let logits = temp.logits.of(rows.len() * vocab);
-            self.linear.forward(x, logits, Into::Set, &mut temp.packed);
+            self.linear
+                .forward(x, logits, Into::Set, &mut temp.packed.x);
             let of_rows = logits.par_chunks_exact_mut(vocab).zip(rows);
             nll.par_extend(of_rows.flat_map_iter(|(logits, targets)| {
                 let chosen: Vec<f32> = targets.iter().map(|t| logits[t.token as usize]).collect();
@@ -84,7 +87,7 @@ impl Head<'_> {
                     .map(move |chosen| top + sum.ln() - chosen)
             }));
             let d_x = temp.d_x.of(rows.len() * hidden);
-            self.linear.input_grad(logits, d_x, &mut temp.packed);
+            self.linear.input_grad(logits, d_x, &mut temp.packed.x);
             for (targets, d_x) in rows.iter().zip(d_x.chunks_exact(hidden)) {
                 let row = targets[0].row * hidden..(targets[0].row + 1) * hidden;
                 math::rms_norm_grad(&h[row.clone()], self.norm, self.eps, d_x, &mut d_h[row]);

@@ -1,12 +1,13 @@
 //! One decoder layer, forward: norm, attention, norm, SwiGLU, each added to the residual stream.
 
+use super::fused::Packed;
 use super::kernels::attention::{self, Chunk, Heads, Keys};
 use super::kernels::math;
 use super::kv::Slots;
 use super::linear::{Into, Linear};
 use super::lora::Group;
 use super::plan::{Plan, Rotation, Span};
-use super::workspace::{Saved, Temp};
+use super::workspace::{Buffer, Saved, Temp};
 use crate::config::{ModelConfig, Projection};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -64,6 +65,12 @@ impl Shape {
         }
     }
 
+    /// Whether every projection begins at an even column.
+    pub fn has_even_columns(&self) -> bool {
+        let mut members = self.groups.iter().flatten();
+        members.all(|(_, column)| column % 2 == 0)
+    }
+
     pub fn group<'a>(&'a self, which: usize, plan: &'a Plan<'a>, layer: usize) -> Group<'a> {
         let (inputs, outputs) = match which {
             QKV => (self.hidden, self.heads.row()),
@@ -77,6 +84,18 @@ impl Shape {
             members: &self.groups[which],
             inputs,
             outputs,
+        }
+    }
+}
+
+impl Layer {
+    /// The frozen layer of a group.
+    pub fn linear(&self, which: usize) -> &Linear {
+        match which {
+            QKV => &self.qkv,
+            O => &self.o,
+            GATE_UP => &self.gate_up,
+            _ => &self.down,
         }
     }
 }
@@ -99,9 +118,8 @@ impl Pass<'_> {
         saved.input.of(h.len()).copy_from_slice(h);
         norm_rows(h, &w.input_norm, shape.eps, x);
         let qkv = saved.qkv.of(rows * heads.row());
-        w.qkv.forward(x, qkv, Into::Set, &mut temp.packed);
-        let group = self.group(QKV);
-        group.forward(x, qkv, saved.lora[QKV].of(group.inner_len()));
+        let inner = &mut saved.lora[QKV];
+        self.linear(QKV, x, qkv, Into::Set, inner, &mut temp.packed);
         if let Some(norms) = &w.qk_norm {
             saved.raw.of(qkv.len()).copy_from_slice(qkv);
             self.norm_heads(qkv, norms);
@@ -110,22 +128,40 @@ impl Pass<'_> {
 
         let attention = saved.attention.of(rows * heads.q_dim());
         self.attend(qkv, attention, saved.lse.of(rows * heads.queries), slots);
-        w.o.forward(attention, h, Into::Add, &mut temp.packed);
-        let group = self.group(O);
-        group.forward(attention, h, saved.lora[O].of(group.inner_len()));
+        let inner = &mut saved.lora[O];
+        self.linear(O, attention, h, Into::Add, inner, &mut temp.packed);
 
         saved.middle.of(h.len()).copy_from_slice(h);
         norm_rows(h, &w.post_norm, shape.eps, x);
         let gate_up = saved.gate_up.of(rows * 2 * shape.middle);
-        w.gate_up.forward(x, gate_up, Into::Set, &mut temp.packed);
-        let group = self.group(GATE_UP);
-        group.forward(x, gate_up, saved.lora[GATE_UP].of(group.inner_len()));
+        let inner = &mut saved.lora[GATE_UP];
+        self.linear(GATE_UP, x, gate_up, Into::Set, inner, &mut temp.packed);
 
         let act = temp.wide.of(rows * shape.middle);
         swiglu_rows(gate_up, shape.middle, act);
-        w.down.forward(act, h, Into::Add, &mut temp.packed);
-        let group = self.group(DOWN);
-        group.forward(act, h, saved.lora[DOWN].of(group.inner_len()));
+        let inner = &mut saved.lora[DOWN];
+        self.linear(DOWN, act, h, Into::Add, inner, &mut temp.packed);
+    }
+
+    /// A frozen layer and its adapters' correction.
+    fn linear(
+        &self,
+        which: usize,
+        x: &[f32],
+        y: &mut [f32],
+        into: Into,
+        inner: &mut Buffer,
+        packed: &mut Packed,
+    ) {
+        let (group, linear) = (self.group(which), self.weights.linear(which));
+        let inner = inner.of(group.inner_len());
+        match &self.plan.fused {
+            Some(fused) => group.forward_fused(fused, linear, x, y, into, inner, packed),
+            None => {
+                linear.forward(x, y, into, &mut packed.x);
+                group.forward(x, y, inner);
+            }
+        }
     }
 
     pub fn group(&self, which: usize) -> Group<'_> {

@@ -1,6 +1,7 @@
 //! A frozen linear layer: forward, and the gradient of its input. Never the gradient of its weight.
 
 use super::kernels::Start;
+use super::kernels::bf16::side::Beside;
 use super::kernels::bf16::{self, Rows};
 use super::kernels::f32::{Mat, MatMut, few_rows, matmul};
 use super::kernels::int8;
@@ -84,11 +85,7 @@ impl Linear {
     /// `y[T, outputs] = x[T, inputs] · Wᵀ + bias`; with [`Into::Add`] there is no bias.
     pub fn forward(&self, x: &[f32], y: &mut [f32], into: Into, packed: &mut Rows) {
         let rows = x.len() / self.inputs;
-        let start = match (into, &self.bias) {
-            (Into::Add, _) => Start::Keep,
-            (Into::Set, Some(bias)) => Start::Bias(bias),
-            (Into::Set, None) => Start::Zero,
-        };
+        let start = self.start(into);
         match &self.form {
             Form::Bf16 { forward, .. } => {
                 packed.pack(x, self.inputs);
@@ -110,6 +107,34 @@ impl Linear {
                 let y = MatMut::rows(y, rows, self.outputs, self.outputs);
                 matmul(y, add, 1.0, x, w, true);
             }
+        }
+    }
+
+    /// [`Linear::forward`] of packed rows, with a product beside it.
+    ///
+    /// # Panics
+    /// If the weights are not in bf16; likewise below.
+    pub fn forward_beside(&self, x: &Rows, y: &mut [f32], into: Into, beside: &Beside) {
+        let Form::Bf16 { forward, .. } = &self.form else {
+            unreachable!("only bf16 weights have a product beside them");
+        };
+        bf16::multiply_beside(x, forward, y, self.start(into), Some(beside));
+    }
+
+    /// [`Linear::input_grad`] of packed rows, with a product beside it.
+    pub fn input_grad_beside(&self, dy: &Rows, dx: &mut [f32], beside: &Beside) {
+        let Form::Bf16 { forward, backward } = &self.form else {
+            unreachable!("only bf16 weights have a product beside them");
+        };
+        let w = backward.get_or_init(|| forward.transpose());
+        bf16::multiply_beside(dy, w, dx, Start::Zero, Some(beside));
+    }
+
+    fn start(&self, into: Into) -> Start<'_> {
+        match (into, &self.bias) {
+            (Into::Add, _) => Start::Keep,
+            (Into::Set, Some(bias)) => Start::Bias(bias),
+            (Into::Set, None) => Start::Zero,
         }
     }
 

@@ -199,7 +199,7 @@ impl Group<'_> {
     }
 
     /// `dB += s · dyᵀ · u` and `dA += duᵀ · x`, each matrix cut into tasks by its rows.
-    fn weight_grads(
+    pub(super) fn weight_grads(
         &self,
         level: &[Segment],
         x: &[f32],
@@ -266,7 +266,10 @@ impl Group<'_> {
     }
 
     /// The pairs an adapter has in this group: (pair, scale, column in y, column in inner).
-    fn pairs(&self, adapter: usize) -> impl Iterator<Item = (&LoraPair, f32, usize, usize)> {
+    pub(super) fn pairs(
+        &self,
+        adapter: usize,
+    ) -> impl Iterator<Item = (&LoraPair, f32, usize, usize)> {
         let lora = &self.plan.adapters[adapter];
         let members = self.members.iter().enumerate();
         members.filter_map(move |(i, (projection, column))| {

@@ -3,7 +3,7 @@
 //! Where the time goes decides the shape. Nearly all arithmetic is the frozen products, so those run
 //! in bf16 on processors with AVX512_BF16, else on weights of at most eight bits (either packed once at load); the
 //! residual stream, norms, softmax and LoRA's sums stay f32, and so do its matrices but where adapters are
-//! served beside bf16 weights (`narrow`). A frozen layer never gets a weight gradient, logits of unsupervised
+//! served (`narrow`) or trained (`fused`) beside bf16 weights. A frozen layer never gets a weight gradient, logits of unsupervised
 //! rows are never made, and backward stops at the lowest layer that trains.
 //! Buffers are kept between calls, threads are the executor's own.
 //!
@@ -12,12 +12,14 @@
 //! layer    forward of one decoder layer          backward   its gradient
 //! training a backward pass in parts, a layer each
 //! lora     the adapters' part of both            narrow     the same, served in bf16
+//! fused    both beside bf16 weights, in one product with them
 //! head     logits, scores, cross-entropy
 //! linear   a frozen product and its input gradient
 //! kernels  the inner loops, and all `unsafe`
 //! ```
 
 mod backward;
+mod fused;
 mod head;
 mod kernels;
 mod kv;

@@ -1,6 +1,7 @@
 //! A batch, checked and made ready: which rows attend to what, which rows which adapter corrects, and
 //! the rotation of every row.
 
+use super::fused::Fused;
 use super::kv::Slots;
 use super::narrow::Served;
 use crate::batch::PackedBatch;
@@ -18,9 +19,11 @@ pub struct Plan<'a> {
     pub adapters: &'a [Arc<Lora>],
     /// The same adapters in bf16, where that is how they are served.
     pub served: Option<Served>,
+    /// Where they are trained in one product with the frozen weights.
+    pub fused: Option<Fused>,
     /// Level i holds the i-th adapter of every sequence's stack: within a level rows are disjoint.
     pub levels: Vec<Vec<Segment>>,
-    /// The largest rank of the batch: the width given to every `x · Aᵀ`.
+    /// The largest rank of the batch, made even: the width given to every `x · Aᵀ`.
     pub rank: usize,
     pub rotation: Rotation,
 }
@@ -100,13 +103,15 @@ impl<'a> Plan<'a> {
             spans,
             adapters: &batch.adapters,
             served: None,
+            fused: None,
             levels: levels(batch),
             rank: batch
                 .adapters
                 .iter()
                 .map(|a| a.config.rank)
                 .max()
-                .unwrap_or(0),
+                .unwrap_or(0)
+                .next_multiple_of(2),
             rotation,
         })
     }

@@ -2,7 +2,9 @@
 //! backward. A caller that serves others stops between the parts; the activations wait in a workspace of
 //! their own.
 
+use super::fused::Fused;
 use super::layer::Pass;
+use super::linear::Format;
 use super::lora::LayerGrads;
 use super::plan::{Plan, Rotation};
 use super::workspace::{Saved, Workspace};
@@ -12,9 +14,9 @@ use crate::error::{Error, Result};
 use crate::executor::{BackwardPass, Below, Target};
 use crate::lora::LoraGrads;
 
-/// Targets of one part: fewer would read the output projection too often, more would take longer than a
-/// layer does.
-const HEAD_ROWS: usize = 36;
+/// Targets of one part: each reads the output projection twice, so fewer, longer parts are cheaper, and with two for
+/// a slice of 128 tokens they are rarer than one in twenty of the gaps of a stream beside it.
+const HEAD_ROWS: usize = 64;
 
 /// One pass and where its results go.
 struct Work<'a> {
@@ -34,7 +36,8 @@ impl Inner {
         targets: &[Target],
         grads: &mut [Option<LoraGrads>],
     ) -> Result<Vec<f32>> {
-        let plan = Plan::new(&self.config, batch, &self.slots)?;
+        let mut plan = Plan::new(&self.config, batch, &self.slots)?;
+        plan.fused = self.fused(&plan);
         self.check(&plan, targets, grads)?;
         let mut nll = Vec::with_capacity(targets.len());
         let mut work = Work {
@@ -58,7 +61,8 @@ impl Inner {
             0 => Rotation::new(&self.config, &pass.batch.positions),
             _ => std::mem::take(&mut self.training.rotation),
         };
-        let plan = Plan::rotated(&self.config, &pass.batch, &self.slots, rotation)?;
+        let mut plan = Plan::rotated(&self.config, &pass.batch, &self.slots, rotation)?;
+        plan.fused = self.fused(&plan);
         if pass.parts == 0 {
             self.check(&plan, &pass.targets, &pass.grads)?;
             self.check_below(&plan, pass.below.as_ref())?;
@@ -76,6 +80,13 @@ impl Inner {
         self.training.rotation = plan.rotation;
         pass.parts += 1;
         Ok(done)
+    }
+
+    fn fused(&self, plan: &Plan) -> Option<Fused> {
+        match self.format {
+            Format::Bf16 => Fused::new(plan, &self.shape),
+            _ => None,
+        }
     }
 
     fn check(&self, plan: &Plan, targets: &[Target], grads: &[Option<LoraGrads>]) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Buffers that outlive a call: fresh memory is faulted in page by page, which costs as much as the
 //! arithmetic.
 
-use super::kernels::bf16::Rows;
+use super::fused::Packed;
 use super::plan::Rotation;
 
 /// Everything a pass writes.
@@ -45,7 +45,7 @@ pub struct Temp {
     pub d_gate_up: Buffer,
     pub d_lora: Buffer,
     pub logits: Buffer,
-    pub packed: Rows,
+    pub packed: Packed,
 }
 
 /// A vector that only grows.

@@ -11,8 +11,11 @@
 //! result is the same bits whatever else is in the batch.
 
 mod coded;
+mod lines;
 mod panels;
 mod rows;
+pub mod side;
+pub mod slim;
 mod tile;
 #[cfg(target_arch = "x86_64")]
 mod widen;
@@ -23,9 +26,10 @@ use coded::{Coded, GROUP_PAIRS};
 pub(super) use panels::{Line, ZERO, pair};
 use panels::{PANEL, Panels};
 use rayon::prelude::*;
-pub use rows::Rows;
-use rows::blocks;
+pub use rows::{Rows, blocks};
+use side::Beside;
 use std::cell::RefCell;
+use std::ops::Range;
 use tile::{Place, Tile};
 
 /// Rows that run over one panel slice before the next is fetched.
@@ -122,6 +126,17 @@ impl Weights {
 
 /// `y[T, N] = start + x · Wᵀ`, over the threads of the current pool.
 pub fn multiply(x: &Rows, w: &Weights, y: &mut [f32], start: Start) {
+    multiply_beside(x, w, y, start, None);
+}
+
+/// [`multiply`] with a further product added to every tile while it is near.
+pub fn multiply_beside(
+    x: &Rows,
+    w: &Weights,
+    y: &mut [f32],
+    start: Start,
+    beside: Option<&Beside>,
+) {
     let (outputs, inputs) = (w.outputs(), w.inputs());
     assert!(x.inputs == inputs && y.len() == x.rows * outputs);
     if let Start::Bias(bias) = start {
@@ -134,12 +149,15 @@ pub fn multiply(x: &Rows, w: &Weights, y: &mut [f32], start: Start) {
     let threads = rayon::current_num_threads();
     let by_cache = (GROUP_BYTES / (inputs.div_ceil(2) * 128)).max(8);
     let group = by_cache.min(panels.div_ceil(2 * threads)).max(1);
-    let blocks: Vec<_> = blocks(x.rows).collect();
+    if let Some(beside) = beside {
+        beside.check(x, outputs);
+    }
     let y = Shared::new(y);
     let run = |g: usize| {
         let mine = g * group..(g * group + group).min(panels);
-        for chunk in blocks.chunks(CHUNK_BLOCKS) {
-            multiply_chunk(x, w, y, start, chunk, mine.clone());
+        for chunk in (0..x.blocks.len()).step_by(CHUNK_BLOCKS) {
+            let chunk = chunk..(chunk + CHUNK_BLOCKS).min(x.blocks.len());
+            multiply_chunk(x, w, y, start, chunk, mine.clone(), beside);
         }
     };
     (0..panels.div_ceil(group))
@@ -154,9 +172,11 @@ fn multiply_chunk(
     w: &Weights,
     y: Shared,
     start: Start,
-    blocks: &[(usize, usize)],
-    panels: std::ops::Range<usize>,
+    chunk: Range<usize>,
+    panels: Range<usize>,
+    beside: Option<&Beside>,
 ) {
+    let blocks = &x.blocks[chunk.clone()];
     let mut buffer = WIDENED.take();
     let (outputs, pairs) = (w.outputs(), w.inputs().div_ceil(2));
     let stretch = stretch(pairs);
@@ -183,7 +203,7 @@ fn multiply_chunk(
                 _ => Start::Keep,
             },
         };
-        let x = |row: usize, rows: usize| {
+        let part = |row: usize, rows: usize| {
             let from = row * pairs + first * rows;
             &x.pairs[from..from + length * rows]
         };
@@ -192,19 +212,32 @@ fn multiply_chunk(
         {
             // SAFETY: the place is `rows` rows of `width` outputs (checked by `at`), and these outputs
             // belong to this task's panels alone.
-            unsafe { w.few(p, first, x(row, rows), rows, &place(row, rows)) }
-            continue;
+            unsafe { w.few(p, first, part(row, rows), rows, &place(row, rows)) }
+        } else {
+            let lines = w.lines(p, first, length, &mut buffer);
+            for &(row, rows) in blocks {
+                let tile = Tile {
+                    x: part(row, rows),
+                    rows,
+                    lines,
+                    place: place(row, rows),
+                };
+                // SAFETY: as above.
+                unsafe { tile.run() }
+            }
         }
-        let lines = w.lines(p, first, length, &mut buffer);
-        for &(row, rows) in blocks {
-            let tile = Tile {
-                x: x(row, rows),
-                rows,
-                lines,
-                place: place(row, rows),
-            };
-            // SAFETY: as above.
-            unsafe { tile.run() }
+        if let Some(beside) = beside
+            && nth + 1 == stretches
+        {
+            for (block, &(row, rows)) in chunk.clone().zip(blocks) {
+                let start = Start::Keep;
+                let place = Place {
+                    start,
+                    ..place(row, rows)
+                };
+                // SAFETY: as above.
+                unsafe { beside.add(block, p, (row, rows), place) }
+            }
         }
     }
     WIDENED.set(buffer);

@@ -3,6 +3,7 @@
 use super::available;
 use super::panels::pair;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Rows of a tile at most.
 pub(super) const BLOCK_ROWS: usize = 12;
@@ -12,20 +13,30 @@ pub(super) const BLOCK_ROWS: usize = 12;
 pub struct Rows {
     pub(super) rows: usize,
     pub(super) inputs: usize,
+    /// The first row and the rows of every block.
+    pub(super) blocks: Vec<(usize, usize)>,
     pub(super) pairs: Vec<u32>,
 }
 
 impl Rows {
     /// Rounds `x[rows, inputs]` to bf16 and packs it.
     pub fn pack(&mut self, x: &[f32], inputs: usize) {
+        let blocks: Vec<_> = blocks(0..x.len() / inputs).collect();
+        self.pack_blocks(x, inputs, &blocks);
+    }
+
+    /// [`Rows::pack`] into blocks that the caller has cut ([`blocks`]), one after another.
+    pub fn pack_blocks(&mut self, x: &[f32], inputs: usize, blocks: &[(usize, usize)]) {
         let (rows, pairs) = (x.len() / inputs, inputs.div_ceil(2));
         (self.rows, self.inputs) = (rows, inputs);
+        self.blocks.clear();
+        self.blocks.extend_from_slice(blocks);
         if self.pairs.len() < rows * pairs {
             self.pairs.resize(rows * pairs, 0);
         }
         let mut tasks = Vec::with_capacity(rows.div_ceil(BLOCK_ROWS));
         let mut rest = &mut self.pairs[..rows * pairs];
-        for (start, count) in blocks(rows) {
+        for &(start, count) in blocks {
             let (block, tail) = rest.split_at_mut(count * pairs);
             rest = tail;
             tasks.push((&x[start * inputs..(start + count) * inputs], block, count));
@@ -43,11 +54,13 @@ impl Rows {
 }
 
 /// (first row, rows) of each block: as few blocks as possible, as even as possible, none empty.
-pub(super) fn blocks(rows: usize) -> impl Iterator<Item = (usize, usize)> {
+pub fn blocks(rows: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+    let (first, rows) = (rows.start, rows.len());
     let count = rows.div_ceil(BLOCK_ROWS);
     // Without rows there is no block, and the divisor does not matter.
     let (size, larger) = (rows / count.max(1), rows % count.max(1));
-    (0..count).map(move |b| (b * size + b.min(larger), size + usize::from(b < larger)))
+    let start = move |b| first + b * size + larger.min(b);
+    (0..count).map(move |b| (start(b), size + usize::from(b < larger)))
 }
 
 fn pack_block(x: &[f32], inputs: usize, rows: usize, out: &mut [u32]) {
@@ -64,7 +77,7 @@ fn pack_block(x: &[f32], inputs: usize, rows: usize, out: &mut [u32]) {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod x86 {
+pub(super) mod x86 {
     use super::pair;
     use std::arch::x86_64::*;
 
@@ -101,7 +114,7 @@ mod x86 {
     /// Rows of sixteen pairs as columns: by pairs of rows, by fours, then by quarters of the registers.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn transposed(rows: &[__m512i; 16]) -> [__m512i; 16] {
+    pub fn transposed(rows: &[__m512i; 16]) -> [__m512i; 16] {
         let (mut by_two, mut by_four, mut columns) = (*rows, *rows, *rows);
         for i in (0..16).step_by(2) {
             by_two[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);

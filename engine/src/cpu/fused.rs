@@ -1,0 +1,160 @@
+//! Adapters in training beside frozen weights in bf16: a linear layer and its adapters' correction in one
+//! product, forward and for the gradient of the input. x is packed once for both; y is read and written once.
+//! The gradients of A and B stay f32 ([`super::lora`]).
+
+use super::kernels::bf16::side::{Beside, Second, Side};
+use super::kernels::bf16::slim::{Part, Slim, narrow};
+use super::kernels::bf16::{self, Rows};
+use super::layer::Shape;
+use super::linear::{Into, Linear};
+use super::lora::{Group, LayerGrads};
+use super::plan::Plan;
+
+/// How a batch's rows are cut for it: no block holds rows of two adapters.
+pub struct Fused {
+    blocks: Vec<(usize, usize)>,
+    /// The adapter of each block's rows.
+    owners: Vec<Option<usize>>,
+}
+
+/// Activations in bf16: the frozen product's, and the adapters' between A and B.
+#[derive(Default)]
+pub struct Packed {
+    pub x: Rows,
+    inner: Rows,
+}
+
+impl Fused {
+    /// `None` where it does not apply: adapters are stacked, or there are none, or projections that share
+    /// their input begin at odd columns.
+    pub fn new(plan: &Plan, shape: &Shape) -> Option<Self> {
+        let [level] = plan.levels.as_slice() else {
+            return None;
+        };
+        if !shape.has_even_columns() {
+            return None;
+        }
+        let (mut fused, mut at) = (
+            Fused {
+                blocks: Vec::new(),
+                owners: Vec::new(),
+            },
+            0,
+        );
+        for segment in level {
+            fused.cut(at..segment.rows.start, None);
+            fused.cut(segment.rows.clone(), Some(segment.adapter));
+            at = segment.rows.end;
+        }
+        fused.cut(at..plan.rows, None);
+        Some(fused)
+    }
+
+    fn cut(&mut self, rows: std::ops::Range<usize>, owner: Option<usize>) {
+        self.blocks.extend(bf16::blocks(rows));
+        self.owners.resize(self.blocks.len(), owner);
+    }
+}
+
+impl Group<'_> {
+    /// The layer's product with its correction; keeps `x · Aᵀ` in `inner`.
+    #[allow(clippy::too_many_arguments)]
+    pub fn forward_fused(
+        &self,
+        fused: &Fused,
+        linear: &Linear,
+        x: &[f32],
+        y: &mut [f32],
+        into: Into,
+        inner: &mut [f32],
+        packed: &mut Packed,
+    ) {
+        packed.x.pack_blocks(x, self.inputs, &fused.blocks);
+        let first = self.of_adapters(|adapter| {
+            let parts = self.pairs(adapter).map(|(pair, _, _, at)| Part {
+                w: Slim::of_rows(&pair.a, self.inputs),
+                from: 0,
+                to: at,
+            });
+            parts.collect()
+        });
+        self.narrow(fused, &packed.x, &first, inner);
+        packed.inner.pack_blocks(inner, self.width(), &fused.blocks);
+        let second = self.of_adapters(|adapter| {
+            let members = self.pairs(adapter).map(|(pair, scale, column, at)| Second {
+                w: &pair.b,
+                rank: self.plan.adapters[adapter].config.rank,
+                column,
+                from: at / 2,
+                scale,
+            });
+            Side::of_rows(&members.collect::<Vec<_>>(), self.outputs)
+        });
+        let beside = Beside {
+            inner: &packed.inner,
+            owners: &fused.owners,
+            sides: &second,
+        };
+        linear.forward_beside(&packed.x, y, into, &beside);
+    }
+
+    /// The gradient of x, where it is wanted, and those of A and B, which are added to `grads`. `inner` is what
+    /// forward kept, `d_inner` scratch of the same length.
+    #[allow(clippy::too_many_arguments)]
+    pub fn backward_fused(
+        &self,
+        fused: &Fused,
+        linear: &Linear,
+        x: &[f32],
+        dy: &[f32],
+        dx: Option<&mut [f32]>,
+        inner: &[f32],
+        d_inner: &mut [f32],
+        grads: &mut LayerGrads,
+        packed: &mut Packed,
+    ) {
+        packed.x.pack_blocks(dy, self.outputs, &fused.blocks);
+        let first = self.of_adapters(|adapter| {
+            let rank = self.plan.adapters[adapter].config.rank;
+            let parts = self.pairs(adapter).map(|(pair, scale, column, at)| Part {
+                w: Slim::of_columns(&pair.b, rank, scale),
+                from: column / 2,
+                to: at,
+            });
+            parts.collect()
+        });
+        self.narrow(fused, &packed.x, &first, d_inner);
+        if let Some(dx) = dx {
+            packed
+                .inner
+                .pack_blocks(d_inner, self.width(), &fused.blocks);
+            let second = self.of_adapters(|adapter| {
+                let members = self.pairs(adapter).map(|(pair, _, _, at)| Second {
+                    w: &pair.a,
+                    rank: self.plan.adapters[adapter].config.rank,
+                    column: 0,
+                    from: at / 2,
+                    scale: 1.0,
+                });
+                Side::of_columns(&members.collect::<Vec<_>>(), self.inputs)
+            });
+            let beside = Beside {
+                inner: &packed.inner,
+                owners: &fused.owners,
+                sides: &second,
+            };
+            linear.input_grad_beside(&packed.x, dx, &beside);
+        }
+        self.weight_grads(&self.plan.levels[0], x, dy, inner, d_inner, grads);
+    }
+
+    fn narrow(&self, fused: &Fused, x: &Rows, parts: &[Vec<Part>], inner: &mut [f32]) {
+        // Columns that no pair writes are read too, against weights of 0.
+        inner.fill(0.0);
+        narrow(x, &fused.owners, parts, inner, self.width());
+    }
+
+    fn of_adapters<T>(&self, make: impl Fn(usize) -> T) -> Vec<T> {
+        (0..self.plan.adapters.len()).map(make).collect()
+    }
+}

@@ -1,0 +1,96 @@
+//! Matrices that change with every step, packed where they are used: lines of 16 outputs, by the rows of a matrix
+//! or by its columns.
+
+use super::available;
+use super::panels::{Line, pair};
+
+/// Outputs of a line.
+pub(super) const WIDE: usize = 16;
+
+/// Up to 16 rows of `scale · w`, as lines `apart` from each other: line k the pair (2k, 2k + 1) of every row.
+pub(super) fn rows_to_lines(
+    w: &[f32],
+    inputs: usize,
+    scale: f32,
+    lines: &mut [Line],
+    apart: usize,
+) {
+    assert!(w.len() <= WIDE * inputs && (inputs.div_ceil(2) - 1) * apart < lines.len());
+    #[cfg(target_arch = "x86_64")]
+    if available() {
+        // SAFETY: the processor has the features; the lines are there (just checked).
+        return unsafe { x86::rows_to_lines(w, inputs, scale, lines, apart) };
+    }
+    for (j, row) in w.chunks_exact(inputs).enumerate() {
+        for (k, both) in row.chunks(2).enumerate() {
+            let high = both.get(1).copied().unwrap_or(0.0);
+            lines[k * apart].0[j] = pair(scale * both[0], scale * high);
+        }
+    }
+}
+
+/// A line of the pairs of two rows of at most 16.
+pub(super) fn columns_to_line(low: &[f32], high: &[f32], scale: f32, line: &mut Line) {
+    assert!(low.len() <= WIDE && (high.is_empty() || high.len() == low.len()));
+    #[cfg(target_arch = "x86_64")]
+    if available() {
+        // SAFETY: the processor has the features.
+        return unsafe { x86::columns_to_line(low, high, scale, line) };
+    }
+    for (j, low) in low.iter().enumerate() {
+        let high = high.get(j).copied().unwrap_or(0.0);
+        line.0[j] = pair(scale * low, scale * high);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Line, WIDE};
+    use crate::cpu::kernels::bf16::rows::x86::transposed;
+    use std::arch::x86_64::*;
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+    pub fn rows_to_lines(w: &[f32], inputs: usize, scale: f32, lines: &mut [Line], apart: usize) {
+        let scale = _mm512_set1_ps(scale);
+        for k in (0..inputs).step_by(32) {
+            let mut pairs = [_mm512_setzero_si512(); 16];
+            let of = 32.min(inputs - k);
+            let masks = [0, 16]
+                .map(|first| (1u32 << 16.min(of.saturating_sub(first))).wrapping_sub(1) as u16);
+            for (row, pairs) in w.chunks_exact(inputs).zip(&mut pairs) {
+                let at = row[k..].as_ptr();
+                // SAFETY: masked to the `of` elements that the row has from k on; the same bits.
+                *pairs = unsafe {
+                    let low = _mm512_maskz_loadu_ps(masks[0], at);
+                    let high = _mm512_maskz_loadu_ps(masks[1], at.wrapping_add(16));
+                    let (low, high) = (_mm512_mul_ps(low, scale), _mm512_mul_ps(high, scale));
+                    std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low))
+                };
+            }
+            let columns = transposed(&pairs);
+            for (i, column) in columns[..of.div_ceil(2)].iter().enumerate() {
+                let line = &mut lines[(k / 2 + i) * apart];
+                // SAFETY: a line is one register, and aligned.
+                unsafe { _mm512_store_si512(std::ptr::from_mut(line).cast(), *column) }
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+    pub fn columns_to_line(low: &[f32], high: &[f32], scale: f32, line: &mut Line) {
+        let scale = _mm512_set1_ps(scale);
+        let masks = [low.len(), high.len()].map(|n| ((1u32 << n.min(WIDE)) - 1) as u16);
+        // SAFETY: masked to the elements of either; a line is one register, and aligned; the same bits.
+        unsafe {
+            let low = _mm512_mul_ps(_mm512_maskz_loadu_ps(masks[0], low.as_ptr()), scale);
+            let high = _mm512_mul_ps(_mm512_maskz_loadu_ps(masks[1], high.as_ptr()), scale);
+            let wide = |x| {
+                _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(
+                    _mm512_cvtneps_pbh(x),
+                ))
+            };
+            let both = _mm512_or_si512(wide(low), _mm512_slli_epi32::<16>(wide(high)));
+            _mm512_store_si512(std::ptr::from_mut(line).cast(), both);
+        }
+    }
+}
