@@ -72,11 +72,7 @@ impl IngestHandler {
                 .map_err(|e| JobFailure::new("invalid_options", e.to_string()))
         };
         let configured = layered(&[])?.training.strategy;
-        let going_on = match made_by {
-            Some(Strategy::Route) => Strategy::Route,
-            Some(one) if configured == Strategy::Route => one,
-            _ => configured,
-        };
+        let going_on = made_by.unwrap_or(configured);
         layered(&[&json!({"training": {"strategy": going_on}}), &input])
     }
 }
@@ -348,7 +344,7 @@ struct LiveVersion {
     routes: Option<Routes>,
 }
 
-/// The strategy that the version was learned by; one that was uploaded goes on with replay.
+/// The strategy that the version was learned by; one that was uploaded or adapted goes on with replay.
 fn made_by(
     store: &store::Store,
     alias: &AliasName,

@@ -187,9 +187,12 @@ pub struct Lesson {
 }
 
 impl Adapter {
-    /// What it has learned in at most `kept` ranks, and `rank` fresh ones beside them that say nothing yet.
-    pub fn with_room(&self, kept: usize, rank: usize, seed: u64) -> Adapter {
-        Adapter(Arc::new(self.0.compressed(kept).beside(rank, seed)))
+    /// What it has learned, and `rank` fresh ranks beside it that say nothing yet. What it has learned is compressed
+    /// where both would be more than `most` ranks, or where it would leave the fresh ones less than half of the
+    /// directions that a layer's input has.
+    pub fn with_room(&self, rank: usize, most: usize, seed: u64) -> Adapter {
+        let kept = (most - rank).min(self.0.fewest_inputs() / 2);
+        Adapter(Arc::new(self.0.compressed(kept.max(1)).beside(rank, seed)))
     }
 }
 

@@ -88,7 +88,8 @@ pub struct SelfEditOptions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainingOptions {
-    /// Rank of the LoRA. 1 to 256. An alias keeps the rank of its first version.
+    /// Rank of the LoRA. 1 to 256. An alias keeps the rank of its first version, but under `orthogonal` (1 to 64), where
+    /// every document adds so many.
     pub rank: usize,
     pub alpha: f32,
     pub learning_rate: f32,
@@ -101,8 +102,8 @@ pub struct TrainingOptions {
     pub upper_layers: Option<usize>,
     /// What is trained on.
     pub method: Method,
-    /// What keeps earlier documents. An alias that has a version goes on as it is, routing or as one adapter, unless
-    /// the request says otherwise.
+    /// What keeps earlier documents. An alias that has a version goes on by the strategy that made it, unless the request
+    /// says otherwise.
     pub strategy: Strategy,
     /// Earlier training sequences replayed for every new one, so that earlier documents stay.
     pub replay: f32,
@@ -293,6 +294,9 @@ impl IngestOptions {
         within("self_edit.temperature", s.temperature as f64, 0.0, 2.0)?;
         within("self_edit.top_p", s.top_p as f64, 0.01, 1.0)?;
         t.inner().validate("training")?;
+        if t.strategy == Strategy::Orthogonal {
+            within("training.rank", t.rank as f64, 1.0, 64.0)?;
+        }
         within("training.replay", t.replay as f64, 0.0, 10.0)?;
         within("training.stay", t.stay as f64, 0.0, 0.95)?;
         within("gate.min_gain", g.min_gain as f64, 0.0, 1.0)?;
@@ -367,6 +371,9 @@ mod tests {
         assert_eq!(e.to_string(), "training.epochs: 0 is outside 1 to 100");
         let e = IngestOptions::layered(&[&json!({"gate": {"speed": 1}})]).unwrap_err();
         assert!(e.reason.contains("speed"), "{e}");
+        let wide = json!({"training": {"rank": 65, "strategy": "orthogonal"}});
+        let e = IngestOptions::layered(&[&wide]).unwrap_err();
+        assert_eq!(e.to_string(), "training.rank: 65 is outside 1 to 64");
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub enum Strategy {
     /// to the same input.
     Kl,
     /// One adapter that grows: each document has new ranks, trained orthogonal to the earlier ones, which stay
-    /// as they are. Beyond eight documents the earlier ranks are compressed into seven documents' room.
+    /// as they are until there are 128; then the earlier ones are compressed to make room.
     Orthogonal,
     /// An adapter of its own for each document, chosen for each request by its question.
     #[default]

@@ -7,7 +7,7 @@ use super::options::{IngestOptions, SelfEditKind};
 use super::replay::Earlier;
 use super::strategy::{Method, Strategy};
 use super::text_model::Helpers;
-use super::update::{KEPT_DOCUMENTS, Live, MAX_ROUTES, Outcome, Start, learn};
+use super::update::{Live, MAX_ROUTES, MOST_RANKS, Outcome, Start, learn};
 use super::update_tests::{
     ALL, Memory, NEW, OLD, Scripted, adapter, load, number_of, probe, question, run,
 };
@@ -161,9 +161,9 @@ fn the_orthogonal_strategy_trains_new_ranks_beside_the_old_ones() {
 fn what_grows_by_ranks_stays_bounded() {
     let mut adapter = adapter(1);
     for nth in 0..20 {
-        adapter = adapter.with_room(KEPT_DOCUMENTS * 8, 8, nth);
+        adapter = adapter.with_room(8, MOST_RANKS, nth);
     }
-    assert_eq!(adapter.0.config.rank, (KEPT_DOCUMENTS + 1) * 8);
+    assert_eq!(adapter.0.config.rank, MOST_RANKS);
 }
 
 #[test]

@@ -62,8 +62,9 @@ pub struct Live<'a> {
 /// the one most like it. Bounds what an alias costs, however many documents it learns.
 pub const MAX_ROUTES: usize = 32;
 
-/// Under `orthogonal`, earlier documents share at most so many times the ranks of one. Bounds the adapter.
-pub const KEPT_DOCUMENTS: usize = 7;
+/// Most ranks of an adapter under `orthogonal`: beyond them, what earlier documents hold is compressed. Bounds what an
+/// alias costs.
+pub const MOST_RANKS: usize = 128;
 
 /// How much of its change is kept of an adapter that forgot too much, before it is trained anew.
 const GENTLER_SCALE: f32 = 0.5;
@@ -292,8 +293,7 @@ impl Run<'_> {
                     let seed = options
                         .seed
                         .wrapping_add(live.version.wrapping_mul(1_000_003));
-                    let kept = KEPT_DOCUMENTS * training.rank;
-                    live.adapter.with_room(kept, training.rank, seed)
+                    live.adapter.with_room(training.rank, MOST_RANKS, seed)
                 }
                 _ => live.adapter.clone(),
             }));

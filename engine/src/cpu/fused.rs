@@ -3,7 +3,7 @@
 //! The gradients of A and B stay f32 ([`super::lora`]).
 
 use super::kernels::bf16::side::{Beside, Second, Side};
-use super::kernels::bf16::slim::{Part, Slim, narrow};
+use super::kernels::bf16::slim::{self, Part, Slim};
 use super::kernels::bf16::{self, Rows};
 use super::layer::Shape;
 use super::linear::{Into, Linear};
@@ -78,7 +78,7 @@ impl Group<'_> {
             });
             parts.collect()
         });
-        self.narrow(fused, &packed.x, &first, inner);
+        self.first_product(fused, &packed.x, &first, inner);
         packed.inner.pack_blocks(inner, self.width(), &fused.blocks);
         let second = self.of_adapters(|adapter| {
             let members = self.pairs(adapter).map(|(pair, scale, column, at)| Second {
@@ -123,7 +123,7 @@ impl Group<'_> {
             });
             parts.collect()
         });
-        self.narrow(fused, &packed.x, &first, d_inner);
+        self.first_product(fused, &packed.x, &first, d_inner);
         if let Some(dx) = dx {
             packed
                 .inner
@@ -148,10 +148,10 @@ impl Group<'_> {
         self.weight_grads(&self.plan.levels[0], x, dy, inner, d_inner, grads);
     }
 
-    fn narrow(&self, fused: &Fused, x: &Rows, parts: &[Vec<Part>], inner: &mut [f32]) {
+    fn first_product(&self, fused: &Fused, x: &Rows, parts: &[Vec<Part>], inner: &mut [f32]) {
         // Columns that no pair writes are read too, against weights of 0.
         inner.fill(0.0);
-        narrow(x, &fused.owners, parts, inner, self.width());
+        slim::multiply(x, &fused.owners, parts, inner, self.width());
     }
 
     fn of_adapters<T>(&self, make: impl Fn(usize) -> T) -> Vec<T> {

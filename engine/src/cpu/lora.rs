@@ -3,7 +3,7 @@
 //! `y += s · (x · Aᵀ) · Bᵀ` over each adapter's own rows, in f32. Rows of one adapter that lie
 //! together make one product; stacked adapters go level by level, so that within a level rows never
 //! overlap and can be worked on in parallel. Where the frozen weights are bf16, what is served takes the way
-//! of [`super::narrow`].
+//! of [`super::narrow`], and what is trained that of [`super::fused`] (but for the gradients of A and B).
 
 use super::kernels::f32::{Mat, MatMut};
 use super::kernels::rows::dots;

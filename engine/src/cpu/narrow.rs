@@ -1,5 +1,5 @@
 //! Adapters as they are served beside weights in bf16: their matrices in bf16 too, packed when an adapter
-//! is first asked, and their part of a forward pass. Training keeps the f32 originals.
+//! is first asked, and their part of a forward pass. Training has its own way (`super::fused`), from the f32 originals.
 
 use super::kernels::narrow::{Narrow, Part, Task, multiply};
 use super::lora::Group;

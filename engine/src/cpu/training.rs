@@ -13,10 +13,11 @@ use crate::batch::PackedBatch;
 use crate::error::{Error, Result};
 use crate::executor::{BackwardPass, Below, Target};
 use crate::lora::LoraGrads;
+use std::ops::Range;
 
-/// Targets of one part: each reads the output projection twice, so fewer, longer parts are cheaper, and with two for
-/// a slice of 128 tokens they are rarer than one in twenty of the gaps of a stream beside it.
-const HEAD_ROWS: usize = 64;
+/// Rows of the head in one part: each part reads the output projection twice, so fewer, longer ones are cheaper, and with two
+/// for a slice of 128 tokens they are rarer than one in twenty of the gaps of a stream beside it.
+const HEAD_ROWS: usize = 72;
 
 /// One pass and where its results go.
 struct Work<'a> {
@@ -25,8 +26,8 @@ struct Work<'a> {
     grads: &'a mut [Option<LoraGrads>],
     nll: &'a mut Vec<f32>,
     below: Option<&'a mut Below>,
-    /// Targets the head takes at a time.
-    head_rows: usize,
+    /// The targets the head takes at a time: those of some rows.
+    blocks: Vec<Range<usize>>,
 }
 
 impl Inner {
@@ -46,7 +47,7 @@ impl Inner {
             grads,
             nll: &mut nll,
             below: None,
-            head_rows: targets.len().max(1),
+            blocks: head_blocks(targets, usize::MAX),
         };
         let mut part = 0;
         while !self.part(&plan, &mut work, part) {
@@ -74,7 +75,7 @@ impl Inner {
             grads: &mut pass.grads,
             nll: &mut pass.nll,
             below: pass.below.as_mut(),
-            head_rows: HEAD_ROWS,
+            blocks: head_blocks(&pass.targets, HEAD_ROWS),
         };
         let done = self.part(&plan, &mut work, pass.parts);
         self.training.rotation = plan.rotation;
@@ -112,7 +113,7 @@ impl Inner {
     /// Runs one part; `true` if it was the last.
     fn part(&mut self, plan: &Plan, work: &mut Work, part: usize) -> bool {
         let layers = self.config.num_layers;
-        let blocks = work.targets.len().div_ceil(work.head_rows);
+        let blocks = work.blocks.len();
         // Without rows nothing has a value, without targets nothing a gradient.
         if plan.rows == 0 || blocks == 0 {
             return true;
@@ -180,9 +181,7 @@ impl Inner {
         if block == 0 {
             dh.fill(0.0);
         }
-        let first = block * work.head_rows;
-        let last = (first + work.head_rows).min(work.targets.len());
-        let targets = &work.targets[first..last];
+        let targets = &work.targets[work.blocks[block].clone()];
         let head = head(&self.weights, &self.shape);
         work.nll
             .extend(head.backward(hidden.get(len), targets, dh, temp));
@@ -210,4 +209,21 @@ impl Inner {
         };
         pass.backward(dh, &layers[index], temp, grads, lowest);
     }
+}
+
+/// Targets (ascending rows) cut where so many rows are full: the targets of one row share its logits.
+fn head_blocks(targets: &[Target], rows: usize) -> Vec<Range<usize>> {
+    let mut blocks: Vec<Range<usize>> = Vec::new();
+    let mut full = 0;
+    for (row, of_row) in targets.chunk_by(|a, b| a.row == b.row).enumerate() {
+        match blocks.last_mut() {
+            Some(last) if row < full => last.end += of_row.len(),
+            _ => {
+                let start = blocks.last().map_or(0, |last| last.end);
+                blocks.push(start..start + of_row.len());
+                full = row.saturating_add(rows);
+            }
+        }
+    }
+    blocks
 }

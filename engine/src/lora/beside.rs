@@ -7,19 +7,22 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 impl Lora {
-    /// This adapter with `rank` fresh ranks after its own, at the same scale. A as [`Lora::init`] draws it, B
-    /// zero: it says the same until they are trained.
+    /// This adapter with `rank` fresh ranks after its own, at the same scale. A as [`Lora::init`] draws it, but
+    /// orthogonal to the rows that are there; B zero: it says the same until they are trained.
     pub fn beside(&self, rank: usize, seed: u64) -> Lora {
         let (old, mut rng) = (self.config.rank, ChaCha8Rng::seed_from_u64(seed));
-        self.of_rank(old + rank, |pair| {
+        let drawn = self.pairs().map(|pair| {
             let inputs = pair.a.len() / old;
-            let fresh = uniform(&mut rng, rank * inputs, 1.0 / (inputs as f32).sqrt());
+            uniform(&mut rng, rank * inputs, 1.0 / (inputs as f32).sqrt())
+        });
+        let drawn: Vec<Vec<f32>> = drawn.collect();
+        self.of_rank(old + rank, |nth, pair| {
+            let inputs = pair.a.len() / old;
             let rows = pair.b.chunks_exact(old);
+            let widened = rows.flat_map(|row| row.iter().copied().chain(vec![0.0; rank]));
             LoraPair {
-                a: [pair.a.as_slice(), &fresh].concat(),
-                b: rows
-                    .flat_map(|row| row.iter().copied().chain(vec![0.0; rank]))
-                    .collect(),
+                a: [pair.a.clone(), outside(&drawn[nth], &pair.a, inputs)].concat(),
+                b: widened.collect(),
             }
         })
     }
@@ -31,18 +34,41 @@ impl Lora {
         if old <= rank {
             return self.clone();
         }
-        self.of_rank(rank, |pair| nearest(pair, old, rank))
+        self.of_rank(rank, |_, pair| nearest(pair, old, rank))
     }
 
-    fn of_rank(&self, rank: usize, mut pair: impl FnMut(&LoraPair) -> LoraPair) -> Lora {
+    /// The fewest inputs that a pair has; its A has no more directions than that.
+    pub fn fewest_inputs(&self) -> usize {
+        let inputs = self.pairs().map(|pair| pair.a.len() / self.config.rank);
+        inputs.min().unwrap_or(usize::MAX)
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = &LoraPair> {
+        self.layers.iter().flatten().flatten()
+    }
+
+    /// With every pair, by its number, made another.
+    fn of_rank(&self, rank: usize, make: impl Fn(usize, &LoraPair) -> LoraPair + Sync) -> Lora {
         let mut result = self.clone();
         result.config.alpha = self.config.scale() * rank as f32;
         result.config.rank = rank;
-        for p in result.layers.iter_mut().flatten().flatten() {
-            *p = pair(p);
-        }
+        let pairs: Vec<_> = result.layers.iter_mut().flatten().flatten().collect();
+        let pairs = pairs.into_par_iter().enumerate();
+        pairs.for_each(|(nth, pair)| *pair = make(nth, pair));
         result
     }
+}
+
+/// What of each of the `rows` is orthogonal to all those of `a`.
+fn outside(rows: &[f32], a: &[f32], inputs: usize) -> Vec<f32> {
+    let basis = basis(a, inputs);
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows.chunks_exact(inputs) {
+        let mut row: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
+        take_out(&mut row, &basis);
+        all.extend(row.iter().map(|x| *x as f32));
+    }
+    all
 }
 
 /// An orthonormal basis of the space that the rows of `a` (`[.., inputs]`) span: at most as many rows, each
@@ -52,13 +78,7 @@ pub(crate) fn basis(a: &[f32], inputs: usize) -> Vec<f64> {
     for row in a.chunks_exact(inputs) {
         let mut row: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
         let length = dot(&row, &row).sqrt();
-        // Twice is enough against rounding (Kahan and Parlett).
-        for _ in 0..2 {
-            for done in basis.chunks_exact(inputs) {
-                let share = dot(&row, done);
-                row.iter_mut().zip(done).for_each(|(x, d)| *x -= share * d);
-            }
-        }
+        take_out(&mut row, &basis);
         let left = dot(&row, &row).sqrt();
         let scale = if left > 1e-6 * length {
             1.0 / left
@@ -70,19 +90,32 @@ pub(crate) fn basis(a: &[f32], inputs: usize) -> Vec<f64> {
     basis
 }
 
+/// Makes a row orthogonal to those of a basis.
+fn take_out(row: &mut [f64], basis: &[f64]) {
+    // Twice is enough against rounding (Kahan and Parlett).
+    for _ in 0..2 {
+        for direction in basis.chunks_exact(row.len()) {
+            let share = dot(row, direction);
+            row.iter_mut()
+                .zip(direction)
+                .for_each(|(x, d)| *x -= share * d);
+        }
+    }
+}
+
 /// With A = L·Q, Q of orthonormal rows, B·A = C·Q for C = B·L; the best of C is its part along the largest
 /// eigenvectors V of CᵀC, so A' = Vᵀ·Q and B' = C·V.
 fn nearest(pair: &LoraPair, old: usize, rank: usize) -> LoraPair {
     let inputs = pair.a.len() / old;
     let q = basis(&pair.a, inputs);
-    let a = pair.a.par_chunks_exact(inputs);
+    let a = pair.a.chunks_exact(inputs);
     let l: Vec<Vec<f64>> = a
         .map(|row| {
             let row: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
             q.chunks_exact(inputs).map(|q| dot(&row, q)).collect()
         })
         .collect();
-    let c = pair.b.par_chunks_exact(old);
+    let c = pair.b.chunks_exact(old);
     let c: Vec<Vec<f64>> = c
         .map(|row| {
             let mut sums = vec![0.0; old];
@@ -102,7 +135,7 @@ fn nearest(pair: &LoraPair, old: usize, rank: usize) -> LoraPair {
     }
     let largest = eigenvectors(gram);
     let largest = &largest[..rank];
-    let a = largest.par_iter().flat_map_iter(|v| {
+    let a = largest.iter().flat_map(|v| {
         let mut row = vec![0.0; inputs];
         for (share, q) in v.iter().zip(q.chunks_exact(inputs)) {
             row.iter_mut().zip(q).for_each(|(x, q)| *x += share * q);
@@ -167,7 +200,21 @@ fn turn(m: &mut [Vec<f64>], i: usize, j: usize, sin: f64, cos: f64) {
 }
 
 fn dot(x: &[f64], y: &[f64]) -> f64 {
-    x.iter().zip(y).map(|(x, y)| x * y).sum()
+    // Eight lanes, so that the compiler can use whole vectors.
+    let mut lanes = [0.0; 8];
+    let (xs, ys) = (x.chunks_exact(8), y.chunks_exact(8));
+    let rest: f64 = xs
+        .remainder()
+        .iter()
+        .zip(ys.remainder())
+        .map(|(x, y)| x * y)
+        .sum();
+    for (x, y) in xs.zip(ys) {
+        for (lane, (x, y)) in lanes.iter_mut().zip(x.iter().zip(y)) {
+            *lane += x * y;
+        }
+    }
+    lanes.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]
@@ -225,6 +272,17 @@ mod tests {
         );
         assert!(distance(&product(&again), &product(&lora)) < 1e-5);
         assert_eq!(lora.compressed(3), lora);
+        // The fresh rows of A are orthogonal to the old ones.
+        let pair = wider.layers[1][5].as_ref().unwrap();
+        let inputs = pair.a.len() / 8;
+        let rows: Vec<&[f32]> = pair.a.chunks_exact(inputs).collect();
+        for (old, new) in rows[..3]
+            .iter()
+            .flat_map(|old| rows[3..].iter().map(move |new| (old, new)))
+        {
+            let along: f32 = old.iter().zip(*new).map(|(x, y)| x * y).sum();
+            assert!(along.abs() < 1e-6, "{along}");
+        }
     }
 
     #[test]

@@ -177,9 +177,18 @@ impl Candidate {
                 Lora::init_upper(shape, model, first, config.seed)
             }
         };
-        let outside = (config.kept_ranks > 0).then(|| Outside::new(&lora, config.kept_ranks));
+        let outside = match config.kept_ranks {
+            0 => None,
+            kept if kept >= lora.fewest_inputs() => {
+                return Err(Error::Input(format!(
+                    "kept_ranks is {kept}, and nothing is outside of so many: the narrowest layer has {} inputs",
+                    lora.fewest_inputs()
+                )));
+            }
+            kept => Some(Outside::new(&lora, kept)?),
+        };
         if let Some(outside) = &outside {
-            outside.project(&mut lora);
+            outside.project(&mut lora)?;
         }
         // Another stream than the one that drew the adapter.
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
@@ -281,7 +290,7 @@ impl Candidate {
         let scale = clip_scale(grad_norm, config.clip_norm);
         self.optimizer.update(lora, &self.grads, scale, &rates);
         if let Some(outside) = &self.outside {
-            outside.project(lora);
+            outside.project(lora)?;
         }
         adamw::clear(&mut self.grads);
         self.losses.push(loss);

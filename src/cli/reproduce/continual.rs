@@ -196,7 +196,7 @@ impl Continual {
     }
 
     /// Strategies and methods, every sensible pair: distillation replays nothing and stays near by itself,
-    /// so it differs under `sequential` and `route` only.
+    /// so it is measured under `sequential` and `route` only.
     fn arms(&self) -> Result<Vec<(Strategy, Method)>, String> {
         let strategies = named(
             "--strategies",
@@ -211,7 +211,11 @@ impl Continual {
         let differs = |(strategy, method): &(Strategy, Method)| {
             *method == Method::Text || matches!(strategy, Strategy::Sequential | Strategy::Route)
         };
-        Ok(pairs.filter(differs).collect())
+        let arms: Vec<_> = pairs.filter(differs).collect();
+        match arms.is_empty() {
+            true => Err("distill is measured with the strategies sequential and route only".into()),
+            false => Ok(arms),
+        }
     }
 }
 

@@ -55,8 +55,8 @@ mod x86 {
         for k in (0..inputs).step_by(32) {
             let mut pairs = [_mm512_setzero_si512(); 16];
             let of = 32.min(inputs - k);
-            let masks = [0, 16]
-                .map(|first| (1u32 << 16.min(of.saturating_sub(first))).wrapping_sub(1) as u16);
+            let masks =
+                [0, 16].map(|first| ((1u32 << 16.min(of.saturating_sub(first))) - 1) as u16);
             for (row, pairs) in w.chunks_exact(inputs).zip(&mut pairs) {
                 let at = row[k..].as_ptr();
                 // SAFETY: masked to the `of` elements that the row has from k on; the same bits.

@@ -2,7 +2,8 @@
 //!
 //! Weights are packed once into **panels** of 32 outputs: `[N/32][K/2][32][2]`, so that two register
 //! loads bring the pair (k, k+1) of 32 outputs. Activations are packed per call into blocks of at
-//! most 12 rows, `[rows/12][K/2][12][2]`, so that the broadcasts of a block stream from one place.
+//! most 12 rows, `[rows/12][K/2][12][2]`, so that the broadcasts of a block stream from one place; even blocks, or
+//! as the caller cuts them.
 //! A tile of 12 rows × 32 outputs lives in 24 registers. Where a file holds weights in fewer bits, its codes
 //! are kept instead ([`coded`]), and a stretch of a panel is made of them when its turn comes.
 //!

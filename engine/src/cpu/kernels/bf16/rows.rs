@@ -25,9 +25,18 @@ impl Rows {
         self.pack_blocks(x, inputs, &blocks);
     }
 
-    /// [`Rows::pack`] into blocks that the caller has cut ([`blocks`]), one after another.
+    /// [`Rows::pack`] into blocks that the caller has cut ([`blocks`]).
+    ///
+    /// # Panics
+    /// If they do not hold every row once, in order, at most 12 each.
     pub fn pack_blocks(&mut self, x: &[f32], inputs: usize, blocks: &[(usize, usize)]) {
         let (rows, pairs) = (x.len() / inputs, inputs.div_ceil(2));
+        let mut end = 0;
+        for (first, count) in blocks {
+            assert!(*first == end && (1..=BLOCK_ROWS).contains(count));
+            end += count;
+        }
+        assert_eq!(end, rows);
         (self.rows, self.inputs) = (rows, inputs);
         self.blocks.clear();
         self.blocks.extend_from_slice(blocks);

@@ -194,15 +194,21 @@ mod tests {
 
     #[test]
     fn what_is_beside_a_product_is_added_to_the_rows_of_its_adapter() {
+        for rank in [6, 5, 34] {
+            is_added(rank);
+        }
+    }
+
+    fn is_added(rank: usize) {
         let (blocks, owners) = cut();
         // Two members of y, the second of which begins within a line; the first adapter lacks one of them.
-        let (inputs, features, rank) = (70, [40, 30], 6);
+        let (inputs, features, wide) = (70, [40, 30], rank.next_multiple_of(2));
         let outputs = features[0] + features[1];
         let (x, w) = (numbers(31 * inputs, 1), numbers(outputs * inputs, 2));
-        let inner = numbers(31 * 2 * rank, 3);
+        let inner = numbers(31 * 2 * wide, 3);
         let (mut packed, mut inner_packed) = (Rows::default(), Rows::default());
         packed.pack_blocks(&x, inputs, &blocks);
-        inner_packed.pack_blocks(&inner, 2 * rank, &blocks);
+        inner_packed.pack_blocks(&inner, 2 * wide, &blocks);
         let b: Vec<Vec<f32>> = (0..4)
             .map(|i| numbers(features[i % 2] * rank, 4 + i as u32))
             .collect();
@@ -222,7 +228,7 @@ mod tests {
                     },
                     rank,
                     column: if turned { 0 } else { m * features[0] },
-                    from: m * rank / 2,
+                    from: m * wide / 2,
                     scale,
                 })
                 .collect();
@@ -259,7 +265,7 @@ mod tests {
                                 true => a[2 * adapter + m][r * outputs + o],
                                 false => b[2 * adapter + m][(o - m * features[0]) * rank + r],
                             };
-                            want += round(scale * w) * round(inner[row * 2 * rank + m * rank + r]);
+                            want += round(scale * w) * round(inner[row * 2 * wide + m * wide + r]);
                         }
                     }
                     near(*y, want, &format!("row {row}, output {o}, turned {turned}"));

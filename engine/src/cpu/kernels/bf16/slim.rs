@@ -1,4 +1,5 @@
-//! A product of few outputs, such as the first of an adapter's two.
+//! A product of few outputs, such as the first of an adapter's two in training. Unlike `kernels/narrow`, which serves, it
+//! takes rows that are packed in bf16 already, and matrices that are used once.
 
 use super::available;
 use super::lines::{WIDE, columns_to_line, rows_to_lines};
@@ -72,7 +73,7 @@ pub struct Part {
 
 /// `y[T, width] = x · Wᵀ` in the columns of each part, for the rows of the blocks that have parts.
 /// `owners[block]` says which of `parts` those are.
-pub fn narrow(
+pub fn multiply(
     x: &Rows,
     owners: &[Option<usize>],
     parts: &[Vec<Part>],
@@ -106,8 +107,10 @@ pub fn narrow(
     });
 }
 
+/// Sets the place, whatever its start.
+///
 /// # Safety
-/// As [`Tile::run`].
+/// The place must be valid for the rows, `stride` apart, and unshared.
 unsafe fn run(x: &[u32], rows: usize, lines: &[Line], place: &Place) {
     assert_eq!(x.len(), rows * lines.len());
     #[cfg(target_arch = "x86_64")]
@@ -218,42 +221,44 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn narrow_products_agree_with_the_definition() {
+    fn products_agree_with_the_definition() {
         let (blocks, owners) = cut();
         for (rank, inputs) in [(1, 7), (16, 64), (5, 130), (40, 90)] {
-            let x = numbers(31 * inputs, 1);
+            // Six columns of x that do not count, before those that do.
+            let (all, first) = (inputs + 6, 6);
+            let x = numbers(31 * all, 1);
             let mut packed = Rows::default();
-            packed.pack_blocks(&x, inputs, &blocks);
+            packed.pack_blocks(&x, all, &blocks);
             let rows: Vec<Vec<f32>> = (0..2).map(|s| numbers(rank * inputs, 2 + s)).collect();
             let turned = |w: &Vec<f32>| -> Vec<f32> {
                 let at = |i: usize| w[i % rank * inputs + i / rank];
                 (0..rank * inputs).map(at).collect()
             };
-            let part = |w| vec![Part { w, from: 0, to: 3 }];
+            let part = |w| {
+                vec![Part {
+                    w,
+                    from: first / 2,
+                    to: 3,
+                }]
+            };
             let straight = rows.iter().map(|w| part(Slim::of_rows(w, inputs)));
-            let columns = rows
-                .iter()
-                .map(|w| part(Slim::of_columns(&turned(w), rank, 1.0)));
-            for parts in [straight.collect::<Vec<_>>(), columns.collect()] {
+            let half = |w| part(Slim::of_columns(&turned(w), rank, 0.5));
+            let halves = rows.iter().map(half).collect();
+            for (parts, scale) in [(straight.collect::<Vec<_>>(), 1.0), (halves, 0.5)] {
                 let width = rank + 5;
                 let mut y = vec![9.0; 31 * width];
-                narrow(&packed, &owners, &parts, &mut y, width);
+                multiply(&packed, &owners, &parts, &mut y, width);
                 for (row, y) in y.chunks_exact(width).enumerate() {
                     let Some(owner) = owner(row) else {
                         assert!(y.iter().all(|y| *y == 9.0));
                         continue;
                     };
                     assert_eq!((y[2], y[rank + 3]), (9.0, 9.0));
+                    let x = &x[row * all + first..];
                     for (r, w) in rows[owner].chunks_exact(inputs).enumerate() {
-                        let dot = w
-                            .iter()
-                            .zip(&x[row * inputs..])
-                            .map(|(w, x)| round(*w) * round(*x));
-                        near(
-                            y[3 + r],
-                            dot.sum(),
-                            &format!("rank {rank}, {inputs} inputs"),
-                        );
+                        let dot = w.iter().zip(x).map(|(w, x)| round(*w) * round(*x));
+                        let want = scale * dot.sum::<f64>();
+                        near(y[3 + r], want, &format!("rank {rank}, {inputs} inputs"));
                     }
                 }
             }
