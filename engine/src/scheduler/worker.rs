@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(super) enum Command {
     Generate(GenerateRequest),
@@ -77,7 +77,13 @@ pub(super) struct Worker {
     totals: EngineStats,
     /// Seconds that watched streams may run before the next slice of other work.
     owed: f64,
+    /// When a stream was last watched.
+    watched_at: Option<Instant>,
 }
+
+/// How long after a stream another one is expected: a large micro-batch that began between two would hold up the
+/// second, part by part.
+const LATELY: Duration = Duration::from_secs(10);
 
 impl Worker {
     pub fn new(
@@ -100,6 +106,7 @@ impl Worker {
             training: Vec::new(),
             totals: EngineStats::default(),
             owed: 0.0,
+            watched_at: None,
         }
     }
 
@@ -109,6 +116,9 @@ impl Worker {
             self.admit();
             let turn = Instant::now();
             self.generate();
+            if self.watched() {
+                self.watched_at = Some(turn);
+            }
             self.owed -= turn.elapsed().as_secs_f64();
             if self.owed <= 0.0 || !self.watched() {
                 let slices = Instant::now();
@@ -394,9 +404,9 @@ impl Worker {
         }
     }
 
-    /// Few while someone watches a stream, so that it stays smooth.
+    /// Few while someone watches a stream, or did so lately, so that it stays smooth.
     fn slice_tokens(&self) -> usize {
-        match self.watched() {
+        match self.watched_at.is_some_and(|at| at.elapsed() < LATELY) {
             true => self.options.train_slice_tokens,
             false => self.options.max_batch_tokens,
         }
