@@ -36,11 +36,13 @@ const TICK: Duration = Duration::from_millis(10);
 /// Optimizer steps of one round.
 const STEPS: usize = 4;
 
+const TENTHS: usize = 10;
+
 /// Mebibytes resident.
 struct Resident {
     peak: f64,
-    at_a_tenth: f64,
-    end: f64,
+    /// At the end of every tenth of the run.
+    tenths: [f64; TENTHS],
 }
 
 impl MemoryBench {
@@ -60,7 +62,12 @@ impl MemoryBench {
         }
         let after = engine.stats();
         let column = |of: fn(&Resident) -> f64| runs.iter().map(of).collect::<Vec<f64>>();
-        let growth = column(|r| 100.0 * (r.end / r.at_a_tenth - 1.0));
+        let at = |tenth: usize| {
+            let all: Vec<f64> = runs.iter().map(|r| r.tenths[tenth - 1]).collect();
+            median(&all)
+        };
+        // Until then the prefix cache fills.
+        let growth = 100.0 * (at(TENTHS) / at(TENTHS / 2) - 1.0);
         let shape = format!(
             "{CANDIDATES} adapters in training, {STREAMS} streams, {} s",
             self.seconds
@@ -68,9 +75,10 @@ impl MemoryBench {
         let figure = Figure::new("memory", shape)
             .measured("peak_mib", &column(|r| r.peak))
             .with("idle_mib", idle)
-            .with("at_a_tenth_mib", median(&column(|r| r.at_a_tenth)))
-            .with("end_mib", median(&column(|r| r.end)))
-            .with("growth_percent", median(&growth))
+            .with("at_a_tenth_mib", at(1))
+            .with("at_half_mib", at(TENTHS / 2))
+            .with("end_mib", at(TENTHS))
+            .with("growth_percent", growth)
             .with("seconds", self.seconds.get())
             .with(
                 "trained_tokens",
@@ -117,16 +125,16 @@ fn watch(length: Duration, stop: &AtomicBool) -> std::result::Result<Resident, S
     let start = Instant::now();
     let mut seen = Resident {
         peak: 0.0,
-        at_a_tenth: 0.0,
-        end: 0.0,
+        tenths: [0.0; TENTHS],
     };
     while start.elapsed() < length && !stop.load(Ordering::Relaxed) {
         std::thread::sleep(TICK);
-        seen.end = resident()?;
-        seen.peak = seen.peak.max(seen.end);
-        if start.elapsed() < length / 10 || seen.at_a_tenth == 0.0 {
-            seen.at_a_tenth = seen.end;
-        }
+        let now = resident()?;
+        seen.peak = seen.peak.max(now);
+        let done = start.elapsed().as_secs_f64() / length.as_secs_f64();
+        // What is not over yet is as it is now.
+        let tenth = ((TENTHS as f64 * done) as usize).min(TENTHS - 1);
+        seen.tenths[tenth..].fill(now);
     }
     Ok(seen)
 }
