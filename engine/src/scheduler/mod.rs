@@ -51,7 +51,8 @@ pub struct EngineOptions {
     pub background_sequences: usize,
     /// Interactive requests that may wait for a place; more are refused.
     pub max_waiting: usize,
-    /// Tokens of a training pass, or of scoring between two decoding steps, while someone watches a stream.
+    /// Tokens of a training pass, or of scoring between two decoding steps, while someone watches a stream;
+    /// and of a training pass that begins within ten seconds after.
     pub train_slice_tokens: usize,
     /// The part of the time that training and scoring may take while someone watches a stream: so
     /// few of its tokens have to wait for a slice.
