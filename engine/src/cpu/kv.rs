@@ -5,15 +5,20 @@
 
 use super::kernels::attention::{Chunk, Keys};
 use crate::executor::KvSlot;
+use memmap2::MmapMut;
 use std::sync::Arc;
 
 /// Tokens of a page.
 pub const PAGE: usize = 64;
+/// Most pages kept for sequences to come; the others go back to the system.
+const SPARE: usize = 64;
 
 pub struct Slots {
     layers: usize,
     kv_dim: usize,
     slots: Vec<Option<Slot>>,
+    /// Pages that were given up, for those to come: a new one is faulted in 4 KB at a time.
+    spare: Vec<Page>,
 }
 
 struct Slot {
@@ -22,8 +27,34 @@ struct Slot {
 }
 
 /// Per layer keys `[kv_dim, PAGE]`, so that scores of many keys are made side by side, then values `[PAGE, kv_dim]`.
-#[derive(Clone)]
-struct Page(Box<[f32]>);
+///
+/// A mapping of its own: pages that come and go on the heap, between what stays, leave it in pieces, and a busy
+/// server grows for a long time (dev/LOG.md, 2026-11-26).
+struct Page(MmapMut);
+
+impl Page {
+    /// All zero.
+    fn new(floats: usize) -> Self {
+        let bytes = floats * size_of::<f32>();
+        Page(MmapMut::map_anon(bytes).expect("no memory is left for keys and values"))
+    }
+
+    fn floats(&self) -> &[f32] {
+        bytemuck::cast_slice(&self.0)
+    }
+
+    fn floats_mut(&mut self) -> &mut [f32] {
+        bytemuck::cast_slice_mut(&mut self.0)
+    }
+}
+
+impl Clone for Page {
+    fn clone(&self) -> Self {
+        let mut copy = Page::new(self.floats().len());
+        copy.0.copy_from_slice(&self.0);
+        copy
+    }
+}
 
 impl Slots {
     pub fn new(layers: usize, kv_dim: usize) -> Self {
@@ -31,6 +62,7 @@ impl Slots {
             layers,
             kv_dim,
             slots: Vec::new(),
+            spare: Vec::new(),
         }
     }
 
@@ -50,9 +82,12 @@ impl Slots {
     }
 
     pub fn free(&mut self, slot: KvSlot) {
-        if let Some(place) = self.slots.get_mut(slot.0) {
-            *place = None;
-        }
+        let Some(slot) = self.slots.get_mut(slot.0).and_then(Option::take) else {
+            return;
+        };
+        let room = SPARE - self.spare.len();
+        let given_up = slot.pages.into_iter().filter_map(Arc::into_inner);
+        self.spare.extend(given_up.take(room));
     }
 
     /// Tokens held, `None` for a slot that does not exist.
@@ -68,7 +103,7 @@ impl Slots {
         pages
             .map(|(i, page)| {
                 let rows = PAGE.min(len - i * PAGE);
-                let (k, v) = page.0[layer * 2 * size..][..2 * size].split_at(size);
+                let (k, v) = page.floats()[layer * 2 * size..][..2 * size].split_at(size);
                 Chunk {
                     k: Keys::Turned { k, apart: PAGE },
                     v: &v[..rows * row],
@@ -92,11 +127,13 @@ impl Slots {
             .expect("slots are checked when the batch is");
         for (at, both) in (slot.len..).zip(rows) {
             if at == slot.pages.len() * PAGE {
-                let empty = vec![0.0; layers * 2 * size].into_boxed_slice();
-                slot.pages.push(Arc::new(Page(empty)));
+                // What a spare one holds lies behind the slot's length, and is written before it is read.
+                let page = self.spare.pop();
+                let page = page.unwrap_or_else(|| Page::new(layers * 2 * size));
+                slot.pages.push(Arc::new(page));
             }
             let page = Arc::make_mut(&mut slot.pages[at / PAGE]);
-            let (k, v) = page.0[layer * 2 * size..][..2 * size].split_at_mut(size);
+            let (k, v) = page.floats_mut()[layer * 2 * size..][..2 * size].split_at_mut(size);
             for (column, value) in k.chunks_exact_mut(PAGE).zip(both) {
                 column[at % PAGE] = *value;
             }
@@ -175,5 +212,26 @@ mod tests {
         slots.append(whole, 0, [[7.0, 7.0].as_slice()].into_iter());
         extend(&mut slots, whole, 1, 4.0);
         assert_eq!(held(&slots, whole), want(PAGE + 10, 4.0, PAGE + 11));
+    }
+
+    #[test]
+    fn pages_are_used_again_once_nobody_shares_them() {
+        let mut slots = Slots::new(2, 1);
+        let parent = slots.create();
+        extend(&mut slots, parent, 2 * PAGE, 1.0);
+        let fork = slots.fork(parent, PAGE);
+        slots.free(parent);
+        slots.free(parent);
+        assert_eq!(slots.spare.len(), 1, "the first is the fork's too");
+        let next = slots.create();
+        extend(&mut slots, next, 3, 2.0);
+        assert!(slots.spare.is_empty());
+        assert_eq!(held(&slots, next), [(0.0, 2.0), (1.0, 2.0), (2.0, 2.0)]);
+        let first: Vec<(f32, f32)> = (0..PAGE).map(|i| (i as f32, 1.0)).collect();
+        assert_eq!(held(&slots, fork), first);
+        let long = slots.create();
+        extend(&mut slots, long, (SPARE + 9) * PAGE, 3.0);
+        slots.free(long);
+        assert_eq!(slots.spare.len(), SPARE);
     }
 }
