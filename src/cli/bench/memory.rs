@@ -3,7 +3,8 @@
 //! A mixed run: sixteen streams, half of them under adapters, each with a new prompt as soon as it
 //! ends; and round after round, eight fresh adapters in training (8 × 128 tokens each), whose results
 //! the streams use next. The resident set is read every ten milliseconds. The prefix cache fills in the first
-//! minutes: a growth that means something needs a long run (`--seconds 600`).
+//! minutes: a growth that means something needs a long run (`--seconds 600`). It is the last fifth's mean over that
+//! of the fifth around the middle.
 
 use super::Common;
 use super::machine::Machine;
@@ -41,7 +42,7 @@ const TENTHS: usize = 10;
 /// Mebibytes resident.
 struct Resident {
     peak: f64,
-    /// At the end of every tenth of the run.
+    /// The mean over every tenth of the run: training comes and goes, a single reading tells its phase.
     tenths: [f64; TENTHS],
 }
 
@@ -66,8 +67,9 @@ impl MemoryBench {
             let all: Vec<f64> = runs.iter().map(|r| r.tenths[tenth - 1]).collect();
             median(&all)
         };
-        // Until then the prefix cache fills.
-        let growth = 100.0 * (at(TENTHS) / at(TENTHS / 2) - 1.0);
+        let means: Vec<f64> = (1..=TENTHS).map(at).collect();
+        // Up to the middle the prefix cache fills.
+        let growth = 100.0 * ((at(9) + at(10)) / (at(5) + at(6)) - 1.0);
         let shape = format!(
             "{CANDIDATES} adapters in training, {STREAMS} streams, {} s",
             self.seconds
@@ -75,9 +77,7 @@ impl MemoryBench {
         let figure = Figure::new("memory", shape)
             .measured("peak_mib", &column(|r| r.peak))
             .with("idle_mib", idle)
-            .with("at_a_tenth_mib", at(1))
-            .with("at_half_mib", at(TENTHS / 2))
-            .with("end_mib", at(TENTHS))
+            .with("mean_mib_of_each_tenth", means)
             .with("growth_percent", growth)
             .with("seconds", self.seconds.get())
             .with(
@@ -123,20 +123,26 @@ fn mixed(engine: &Engine, length: Duration) -> std::result::Result<Resident, Str
 /// Reads the resident set until `length` has passed, or somebody stops earlier because he failed.
 fn watch(length: Duration, stop: &AtomicBool) -> std::result::Result<Resident, String> {
     let start = Instant::now();
-    let mut seen = Resident {
-        peak: 0.0,
-        tenths: [0.0; TENTHS],
-    };
+    let mut peak = 0.0_f64;
+    let mut tenths = [(0.0, 0); TENTHS];
     while start.elapsed() < length && !stop.load(Ordering::Relaxed) {
         std::thread::sleep(TICK);
         let now = resident()?;
-        seen.peak = seen.peak.max(now);
+        peak = peak.max(now);
         let done = start.elapsed().as_secs_f64() / length.as_secs_f64();
-        // What is not over yet is as it is now.
-        let tenth = ((TENTHS as f64 * done) as usize).min(TENTHS - 1);
-        seen.tenths[tenth..].fill(now);
+        let (sum, readings) = &mut tenths[((TENTHS as f64 * done) as usize).min(TENTHS - 1)];
+        *sum += now;
+        *readings += 1;
     }
-    Ok(seen)
+    let mut before = peak;
+    let tenths = tenths.map(|(sum, readings)| {
+        // Where the machine let nobody read, it is as it was.
+        if readings > 0 {
+            before = sum / f64::from(readings);
+        }
+        before
+    });
+    Ok(Resident { peak, tenths })
 }
 
 /// What the threads share.
