@@ -36,7 +36,10 @@ fn server(script: impl Fn(usize, &Seen) -> Answer + Send + 'static) -> (String, 
         for (nth, stream) in listener.incoming().enumerate() {
             let mut stream = stream.unwrap();
             let request = read(&stream);
-            match script(nth, &request) {
+            let answer = script(nth, &request);
+            // Before it is answered, so that whoever has the answer finds it; nobody need look.
+            let _ = sender.send(request);
+            match answer {
                 Answer::Silence => kept.push(stream),
                 Answer::Say(status, header, body) => {
                     // A client that does not wait for it is its own test's business.
@@ -46,9 +49,6 @@ fn server(script: impl Fn(usize, &Seen) -> Answer + Send + 'static) -> (String, 
                         body.len()
                     );
                 }
-            }
-            if sender.send(request).is_err() {
-                return;
             }
         }
     });
