@@ -178,7 +178,10 @@ fn the_rewards_are_compared_on_the_same_candidates() {
         .iter()
         .map(|r| &r["reward"])
         .collect();
-    assert_eq!(names, ["accuracy", "likelihood", "combined", "rubric"]);
+    assert_eq!(
+        names,
+        ["accuracy", "likelihood", "combined", "expected", "rubric"]
+    );
     assert!(table["rows"][1]["reliability"]["single"].is_number());
 }
 

@@ -153,6 +153,7 @@ mod tests {
                 answer: String::new(),
                 correct: i < right,
                 logprob: -1.0,
+                expected: None,
             })
             .collect()
     }

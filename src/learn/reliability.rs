@@ -3,15 +3,16 @@
 //! repeats of one is noise.
 
 use super::company;
-use super::domain::Domain;
+use super::domain::{Domain, Queries};
 use super::journal::{Journal, Stop, step};
-use super::knowledge::closed_book::{accuracy, closed_book, mean_logprob};
+use super::knowledge::closed_book::{accuracy, closed_book, expected, mean_expected, mean_logprob};
 use super::knowledge::domain::{Case, KnowledgeOptions};
 use super::knowledge::self_edit::SelfEdit;
 use super::model::{Interruptible, Model, Sampling, Training};
 use super::outer::options::Reward;
 use super::outer::reward::{Gain, Reliability, reliability, rubric};
 use super::outer::seeds::{Draw, seed};
+use super::stats::{Estimate, estimate};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
@@ -32,6 +33,9 @@ pub struct RewardRow {
     pub reliability: Option<Reliability>,
     /// Correlation of its mean with the mean accuracy gain, over the candidates of a context.
     pub with_accuracy: Option<f32>,
+    /// What choosing by it is worth: of each context the best candidate by one measurement, its accuracy in the
+    /// *other* measurements less that of all candidates; over measurements and contexts, resampled by context.
+    pub chosen: Estimate,
     /// Wall-clock seconds of one measurement of one candidate.
     pub seconds: f32,
 }
@@ -42,11 +46,19 @@ pub struct Measured {
     pub context: usize,
     pub candidate: usize,
     pub seed: u64,
-    /// `[repeat]`: accuracy and likelihood gains and the combination.
-    pub repeats: Vec<[f32; 3]>,
+    /// `[repeat]`: the gain as each of [`MEASURED`] counts it.
+    pub repeats: Vec<[f32; MEASURED.len()]>,
     pub rubric: f32,
     pub seconds: Cost,
 }
+
+/// The rewards that something is trained for.
+const MEASURED: [Reward; 4] = [
+    Reward::Accuracy,
+    Reward::Likelihood,
+    Reward::Combined,
+    Reward::Expected,
+];
 
 /// Seconds of one measurement: what each reward is put together from.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -54,6 +66,7 @@ pub struct Cost {
     training: f32,
     answering: f32,
     scoring: f32,
+    sampling: f32,
     marking: f32,
 }
 
@@ -95,12 +108,7 @@ fn measure(
     let draw = Draw::Edits { round: 1, context };
     let first = seed(size.seed, draw);
     let edits = domain.write(asker, None, &case, size.candidates, first)?;
-    let before = super::knowledge::closed_book::answer_all(
-        asker,
-        None,
-        &closed_book(&case.passage.title, &case.probes),
-        domain.grader,
-    )?;
+    let before = domain.ask(asker, None, &case, Queries::Reward, true)?;
     let trials: Vec<(usize, usize)> = (0..edits.len())
         .flat_map(|c| (0..size.repeats).map(move |r| (c, r)))
         .collect();
@@ -140,19 +148,26 @@ fn measure(
             asker.likelihood(&items, Some(&trained[i].adapter))
         })?;
         cost.scoring += clock.elapsed().as_secs_f32();
-        for (((c, _), answers), likelihoods) in pack.iter().zip(answers).zip(likelihoods) {
-            let right = items.iter().zip(&answers).filter(|((_, gold), answer)| {
+        let clock = Instant::now();
+        let shares = company::each(trained.len(), trained.len(), |i| {
+            let asker = Interruptible::new(model, &stop);
+            expected(asker, Some(&trained[i].adapter), &items, domain.grader)
+        })?;
+        cost.sampling += clock.elapsed().as_secs_f32();
+        let asked = answers.iter().zip(likelihoods).zip(shares);
+        for ((c, _), ((answers, likelihoods), shares)) in pack.iter().zip(asked) {
+            let right = items.iter().zip(answers).filter(|((_, gold), answer)| {
                 let answer = answer.first().map_or("", String::as_str);
                 domain.grader.correct(gold, answer)
             });
             let n = items.len() as f32;
-            let gain = Gain::new(
-                right.count() as f32 / n - accuracy(&before),
-                likelihoods.iter().sum::<f32>() / n - mean_logprob(&before),
-                1.0 / n,
-            );
-            let kinds = [Reward::Accuracy, Reward::Likelihood, Reward::Combined];
-            gains[*c].push(kinds.map(|kind| gain.reward(kind)));
+            let gain = Gain {
+                accuracy: right.count() as f32 / n - accuracy(&before),
+                likelihood: likelihoods.iter().sum::<f32>() / n - mean_logprob(&before),
+                expected: shares.iter().sum::<f32>() / n - mean_expected(&before),
+                step: 1.0 / n,
+            };
+            gains[*c].push(MEASURED.map(|kind| gain.reward(kind)));
         }
     }
     let clock = Instant::now();
@@ -166,6 +181,7 @@ fn measure(
         training: cost.training / trials,
         answering: cost.answering / trials,
         scoring: cost.scoring / trials,
+        sampling: cost.sampling / trials,
         marking: cost.marking,
     };
     let all = edits.iter().zip(gains).zip(marks).enumerate();
@@ -186,33 +202,38 @@ fn measure(
 fn row(reward: Reward, measured: &[Measured]) -> RewardRow {
     let contexts: Vec<&[Measured]> = measured.chunk_by(|a, b| a.context == b.context).collect();
     let values = |m: &Measured| -> Vec<f32> {
-        let of = |nth: usize| m.repeats.iter().map(|r| r[nth]).collect();
-        match reward {
-            Reward::Accuracy => of(0),
-            Reward::Likelihood => of(1),
-            Reward::Combined => of(2),
-            // It has no seed: measured again it says the same.
-            Reward::Rubric => vec![m.rubric; m.repeats.len()],
+        match MEASURED.iter().position(|kind| *kind == reward) {
+            Some(nth) => m.repeats.iter().map(|r| r[nth]).collect(),
+            // A rubric has no seed: measured again it says the same.
+            None => vec![m.rubric; m.repeats.len()],
         }
     };
     let rewards: Vec<Vec<Vec<f32>>> = contexts
         .iter()
         .map(|of| of.iter().map(values).collect())
         .collect();
-    let mean = |v: Vec<f32>| v.iter().sum::<f32>() / v.len().max(1) as f32;
     let pairs: Vec<Vec<(f32, f32)>> = contexts
         .iter()
         .map(|of| {
-            let accuracy = |m: &Measured| mean(m.repeats.iter().map(|r| r[0]).collect());
-            of.iter().map(|m| (mean(values(m)), accuracy(m))).collect()
+            let accuracy = |m: &Measured| m.repeats.iter().map(|r| r[0]).collect::<Vec<f32>>();
+            let both = |m: &Measured| (mean(&values(m)), mean(&accuracy(m)));
+            of.iter().map(both).collect()
         })
         .collect();
+    let accuracies = |m: &Measured| m.repeats.iter().map(|r| r[0]).collect();
+    let accuracies = contexts
+        .iter()
+        .map(|of| of.iter().map(accuracies).collect());
+    let accuracies: Vec<Vec<Vec<f32>>> = accuracies.collect();
+    let both = rewards.iter().zip(&accuracies);
+    let chosen: Vec<Vec<f32>> = both.map(|(r, a)| worth_of_choosing(r, a)).collect();
     let seconds = measured.iter().map(|m| {
         let c = m.seconds;
         match reward {
             Reward::Accuracy => c.training + c.answering,
             Reward::Likelihood => c.training + c.scoring,
             Reward::Combined => c.training + c.answering + c.scoring,
+            Reward::Expected => c.training + c.sampling,
             Reward::Rubric => c.marking,
         }
     });
@@ -220,8 +241,35 @@ fn row(reward: Reward, measured: &[Measured]) -> RewardRow {
         reward,
         reliability: reliability(&rewards),
         with_accuracy: correlation(&pairs),
-        seconds: mean(seconds.collect()),
+        chosen: estimate(&chosen),
+        seconds: mean(&seconds.collect::<Vec<f32>>()),
     }
+}
+
+/// Of one context, both `[candidate][repeat]`. By each repeat's reward in turn the best candidate is chosen: how
+/// much more accurate it is in the other repeats than all candidates are there.
+fn worth_of_choosing(rewards: &[Vec<f32>], accuracies: &[Vec<f32>]) -> Vec<f32> {
+    let repeats = rewards.iter().map(Vec::len).min().unwrap_or(0);
+    if repeats < 2 {
+        return Vec::new();
+    }
+    let one = |by: usize| {
+        let others = |candidate: &Vec<f32>| {
+            let others = (0..repeats).filter(|r| *r != by).map(|r| candidate[r]);
+            others.sum::<f32>() / (repeats - 1) as f32
+        };
+        let others: Vec<f32> = accuracies.iter().map(others).collect();
+        let best = rewards.iter().map(|r| r[by]).fold(f32::MIN, f32::max);
+        // Among equals the choice is a matter of chance.
+        let tied = rewards.iter().zip(&others).filter(|(r, _)| r[by] == best);
+        let tied: Vec<f32> = tied.map(|(_, accuracy)| *accuracy).collect();
+        mean(&tied) - mean(&others)
+    };
+    (0..repeats).map(one).collect()
+}
+
+fn mean(v: &[f32]) -> f32 {
+    v.iter().sum::<f32>() / v.len().max(1) as f32
 }
 
 /// Pearson's, of what is left of both after the mean of their context.
@@ -244,7 +292,7 @@ fn correlation(contexts: &[Vec<(f32, f32)>]) -> Option<f32> {
 mod tests {
     use super::*;
 
-    fn measured(context: usize, repeats: &[[f32; 3]], rubric: f32) -> Measured {
+    fn measured(context: usize, repeats: &[[f32; 4]], rubric: f32) -> Measured {
         Measured {
             context,
             candidate: 0,
@@ -255,6 +303,7 @@ mod tests {
                 training: 10.0,
                 answering: 4.0,
                 scoring: 2.0,
+                sampling: 3.0,
                 marking: 1.0,
             },
         }
@@ -263,16 +312,31 @@ mod tests {
     #[test]
     fn each_reward_has_its_own_noise_and_cost() {
         let all = [
-            measured(0, &[[0.0, 1.0, 0.1], [0.4, 1.0, 0.5]], 0.9),
-            measured(0, &[[0.2, 2.0, 0.3], [0.6, 2.0, 0.7]], 0.1),
+            measured(0, &[[0.0, 1.0, 0.1, 0.5], [0.4, 1.0, 0.5, 0.5]], 0.9),
+            measured(0, &[[0.2, 2.0, 0.3, 0.1], [0.6, 2.0, 0.7, 0.1]], 0.1),
         ];
         let rows = Reward::ALL.map(|r| row(r, &all));
         let seconds = rows.clone().map(|r| r.seconds);
-        assert_eq!(seconds, [14.0, 12.0, 16.0, 1.0]);
+        assert_eq!(seconds, [14.0, 12.0, 16.0, 13.0, 1.0]);
         assert_eq!(rows[1].reliability.unwrap().single, 1.0);
         assert!(rows[0].reliability.unwrap().single < 0.0);
         assert_eq!(rows[1].with_accuracy, Some(1.0));
-        assert_eq!(rows[3].with_accuracy, Some(-1.0));
+        let opposite = |row: &RewardRow| (row.with_accuracy.unwrap() + 1.0).abs() < 1e-6;
+        assert!(rows[3..].iter().all(opposite));
+        // The better one is 0.1 above the mean of both.
+        let worth = rows.map(|r| (100.0 * r.chosen.mean).round());
+        assert_eq!(worth, [10.0, 10.0, 10.0, -10.0, -10.0]);
+    }
+
+    #[test]
+    fn a_choice_is_judged_by_measurements_that_it_did_not_see() {
+        // By the first repeat the second candidate is chosen, by the second the first: both by luck.
+        let rewards = [vec![0.0, 1.0], vec![1.0, 0.0]];
+        assert_eq!(worth_of_choosing(&rewards, &rewards), [-0.5, -0.5]);
+        // Equals are worth their mean.
+        let equal = [vec![1.0, 1.0], vec![1.0, 1.0]];
+        assert_eq!(worth_of_choosing(&equal, &rewards), [0.0, 0.0]);
+        assert!(worth_of_choosing(&[vec![1.0]], &[vec![1.0]]).is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! trained by each, and the test inputs are asked. A task is one query: answered right if every test input
 //! is.
 
-use super::practice::{Setting, Solved, answers, reward, training};
+use super::practice::{Setting, Solved, answers, reward, right_views, training};
 use super::self_edit::{self, SelfEdit};
 use super::task::{Asked, Task};
 use crate::learn::domain::{Domain, Queries};
@@ -141,6 +141,7 @@ impl Domain for FewShotOptions {
         adapter: Option<&Adapter>,
         context: &Solved,
         _: Queries,
+        sampled: bool,
     ) -> Result<Vec<Answer>, ModelError> {
         // All candidates are asked in the same views, whatever they were trained on: the plain one in
         // other orders and colours, and turned and flipped ones where many are wanted.
@@ -163,6 +164,8 @@ impl Domain for FewShotOptions {
             answer: serde_json::to_string(&said).unwrap_or_default(),
             correct: reward(context, &predictions) > 0.0,
             logprob: likelihoods.iter().sum::<f32>() / likelihoods.len().max(1) as f32,
+            // The views are the samples.
+            expected: sampled.then(|| right_views(context, &predictions)),
         }])
     }
 

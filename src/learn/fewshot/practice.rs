@@ -75,6 +75,18 @@ pub fn reward(solved: &Solved, predictions: &[Prediction]) -> f32 {
     f32::from(u8::from(all))
 }
 
+/// The share of all views that answer as they should: of a test input those of its right attempt.
+pub fn right_views(solved: &Solved, predictions: &[Prediction]) -> f32 {
+    let right = |(prediction, wanted): (&Prediction, &Value)| {
+        let mut attempts = prediction.attempts.iter();
+        let right = attempts.find(|attempt| solved.task.same(&attempt.output, wanted));
+        right.map_or(0, |attempt| attempt.votes)
+    };
+    let votes: usize = predictions.iter().zip(&solved.solutions).map(right).sum();
+    let views: usize = predictions.iter().map(|p| p.views).sum();
+    votes as f32 / views.max(1) as f32
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::predict::Attempt;
@@ -106,5 +118,11 @@ mod tests {
         assert_eq!(of(&["1"], &["x", "y"]), 0.0);
         assert_eq!(of(&["1"], &[]), 0.0);
         assert_eq!(reward(&solved, &[said(&["1"])]), 0.0);
+        // Each said has two views; an attempt has one of them.
+        let views =
+            |first: &[&str], second: &[&str]| right_views(&solved, &[said(first), said(second)]);
+        assert_eq!(views(&["1"], &["x", "2"]), 0.5);
+        assert_eq!(views(&["1"], &[]), 0.25);
+        assert_eq!(right_views(&solved, &[]), 0.0);
     }
 }

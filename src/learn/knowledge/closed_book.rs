@@ -13,6 +13,9 @@ pub struct Answer {
     pub correct: bool,
     /// Mean log-likelihood of the gold answer, nats a token.
     pub logprob: f32,
+    /// Share of right ones among sampled answers, where there were any ([`expected`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<f32>,
 }
 
 /// The paper's answer prompt (appendix B.1) as a chat turn.
@@ -61,6 +64,30 @@ pub fn answer_in(
     grader: Grader,
     longest: usize,
 ) -> Result<Vec<Answer>, ModelError> {
+    let graded = graded(model, adapter, items, grader, longest)?;
+    let likelihoods = match items.is_empty() {
+        true => Vec::new(),
+        false => model.likelihood(items, adapter)?,
+    };
+    let both = graded.into_iter().zip(likelihoods);
+    Ok(both
+        .map(|((answer, correct), logprob)| Answer {
+            answer: answer.trim().to_owned(),
+            correct,
+            logprob,
+            expected: None,
+        })
+        .collect())
+}
+
+/// The answers, and whether each is right; how likely the gold ones are is not asked.
+pub fn graded(
+    model: Interruptible<'_>,
+    adapter: Option<&Adapter>,
+    items: &[(Prompt, String)],
+    grader: Grader,
+    longest: usize,
+) -> Result<Vec<(String, bool)>, ModelError> {
     if items.is_empty() {
         return Ok(Vec::new());
     }
@@ -68,7 +95,6 @@ pub fn answer_in(
     let answers = model.generate(&prompts, adapter, &Sampling::greedy(longest))?;
     let answers = answers.into_iter().map(|n| n.into_iter().next());
     let answers: Vec<String> = answers.map(Option::unwrap_or_default).collect();
-    let likelihoods = model.likelihood(items, adapter)?;
     let given = items.iter().zip(&answers);
     let given = given.map(|((prompt, gold), answer)| Given {
         question: question_of(prompt),
@@ -76,16 +102,47 @@ pub fn answer_in(
         answer,
     });
     let correct = model.grade(grader, &given.collect::<Vec<_>>())?;
-    Ok(answers
-        .iter()
-        .zip(correct)
-        .zip(likelihoods)
-        .map(|((answer, correct), logprob)| Answer {
-            answer: answer.trim().to_owned(),
-            correct,
-            logprob,
+    Ok(answers.into_iter().zip(correct).collect())
+}
+
+/// Answers sampled to each question for its expected accuracy.
+const SAMPLES: usize = 8;
+/// What they are sampled at.
+const SAMPLE_TEMPERATURE: f32 = 0.7;
+
+/// The share of right ones among [`SAMPLES`] sampled answers to each of `items`: where two answers are
+/// nearly as likely, the one greedy answer is a toss-up that this share tells. The draws are the same
+/// for every adapter.
+pub fn expected(
+    model: Interruptible<'_>,
+    adapter: Option<&Adapter>,
+    items: &[(Prompt, String)],
+    grader: Grader,
+) -> Result<Vec<f32>, ModelError> {
+    if items.is_empty() {
+        return Ok(Vec::new());
+    }
+    let prompts: Vec<Prompt> = items.iter().map(|(p, _)| p.clone()).collect();
+    let sampling = Sampling {
+        temperature: SAMPLE_TEMPERATURE,
+        n: SAMPLES,
+        ..Sampling::greedy(ANSWER_TOKENS)
+    };
+    let answers = model.generate(&prompts, adapter, &sampling)?;
+    let given = items.iter().zip(&answers).flat_map(|((prompt, gold), of)| {
+        of.iter().map(move |answer| Given {
+            question: question_of(prompt),
+            gold,
+            answer,
         })
-        .collect())
+    });
+    let correct = model.grade(grader, &given.collect::<Vec<_>>())?;
+    let mut correct = correct.into_iter();
+    let share = |of: &Vec<String>| {
+        let right = correct.by_ref().take(of.len()).filter(|right| *right);
+        right.count() as f32 / of.len().max(1) as f32
+    };
+    Ok(answers.iter().map(share).collect())
 }
 
 /// `questions` about `title`, closed book, as [`answer_all`] takes them.
@@ -104,6 +161,12 @@ pub fn accuracy(answers: &[Answer]) -> f32 {
     }
 }
 
+/// Mean of the expected accuracies; of the greedy answers' where none were sampled.
+pub fn mean_expected(answers: &[Answer]) -> f32 {
+    let of = |a: &Answer| a.expected.unwrap_or(a.correct as u8 as f32);
+    answers.iter().map(of).sum::<f32>() / answers.len().max(1) as f32
+}
+
 /// Mean log-likelihood of the gold answers.
 pub fn mean_logprob(answers: &[Answer]) -> f32 {
     match answers.len() {
@@ -115,6 +178,52 @@ pub fn mean_logprob(answers: &[Answer]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::learn::model::{Model, OnStep, ShouldStop, Trained, Training};
+
+    /// Says the first question's answer in three of four samples, and never the second's.
+    struct Unsure;
+
+    impl Model for Unsure {
+        fn generate(
+            &self,
+            prompts: &[Prompt],
+            _: Option<&Adapter>,
+            sampling: &Sampling,
+            _: &ShouldStop<'_>,
+        ) -> Result<Vec<Vec<String>>, ModelError> {
+            assert!(sampling.temperature > 0.0);
+            let say = |i: usize| if i % 4 == 0 { "Mori" } else { "Orr Hallam" };
+            let of = |_: &Prompt| (0..sampling.n).map(|i| say(i).to_owned()).collect();
+            Ok(prompts.iter().map(of).collect())
+        }
+
+        fn likelihood(
+            &self,
+            _: &[(Prompt, String)],
+            _: Option<&Adapter>,
+            _: &ShouldStop<'_>,
+        ) -> Result<Vec<f32>, ModelError> {
+            unreachable!("expected accuracy is of what is said")
+        }
+
+        fn train(&self, _: Vec<Training>, _: &mut OnStep<'_>) -> Result<Vec<Trained>, ModelError> {
+            unreachable!("nothing is trained here")
+        }
+    }
+
+    #[test]
+    fn the_expected_accuracy_is_of_each_questions_own_samples() {
+        let asked = [("Who built it?", "Orr Hallam"), ("When?", "1911")];
+        let items = asked.map(|(q, gold)| (ask("Vell", q), gold.to_owned()));
+        let model = Interruptible::new(&Unsure, &|| false);
+        let shares = expected(model, None, &items, Grader::default()).unwrap();
+        assert_eq!(shares, [0.75, 0.0]);
+        assert!(
+            expected(model, None, &[], Grader::default())
+                .unwrap()
+                .is_empty()
+        );
+    }
 
     #[test]
     fn the_question_is_found_in_either_prompt() {

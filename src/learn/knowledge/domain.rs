@@ -1,7 +1,7 @@
 //! Passages as the outer loop's domain (SEAL §4.2): the policy writes notes, an adapter is trained on
 //! them, and the passage's questions are asked closed book.
 
-use super::closed_book::{Answer, answer_all, closed_book};
+use super::closed_book::{Answer, answer_all, closed_book, expected};
 use super::pairs;
 use super::phrases::Phrase;
 use super::self_edit::{self, SelfEdit};
@@ -210,13 +210,21 @@ impl Domain for KnowledgeOptions {
         adapter: Option<&Adapter>,
         case: &Case,
         queries: Queries,
+        sampled: bool,
     ) -> Result<Vec<Answer>, ModelError> {
         let questions = match queries {
             Queries::Report if !case.gold.is_empty() => &case.gold,
             _ => &case.probes,
         };
         let items = closed_book(&case.passage.title, questions);
-        answer_all(model, adapter, &items, self.grader)
+        let mut answers = answer_all(model, adapter, &items, self.grader)?;
+        if sampled {
+            let shares = expected(model, adapter, &items, self.grader)?;
+            for (answer, share) in answers.iter_mut().zip(shares) {
+                answer.expected = Some(share);
+            }
+        }
+        Ok(answers)
     }
 
     fn lesson(&self, case: &Case, edit: &SelfEdit) -> Vec<TrainingText> {

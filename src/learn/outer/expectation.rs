@@ -114,6 +114,7 @@ impl<D: Domain> Run<'_, D> {
                 candidate.reward = gain.reward(o.reward);
                 candidate.accuracy_gain = Some(gain.accuracy);
                 candidate.likelihood_gain = Some(gain.likelihood);
+                candidate.expected_gain = (o.reward == Reward::Expected).then_some(gain.expected);
                 candidate.dropped = dropped;
                 candidate.seconds = trials.iter().map(|t| t.seconds).sum();
                 candidate.repeats = trials.iter().map(scoring::repeat).collect();
@@ -231,6 +232,7 @@ impl<D: Domain> Run<'_, D> {
                 reward: 0.0,
                 accuracy_gain: None,
                 likelihood_gain: None,
+                expected_gain: None,
                 rubric: None,
                 dropped: false,
                 repeats: Vec::new(),

@@ -229,8 +229,14 @@ impl<'a, D: Domain> Run<'a, D> {
         let key = format!("context:{}:before:{queries:?}", of.index);
         step(self.start.journal, &key, || {
             let domain = self.start.domain;
-            self.one(|model| Ok(domain.ask(model, None, &of.context, queries)?))
+            let sampled = self.sampled(queries);
+            self.one(|model| Ok(domain.ask(model, None, &of.context, queries, sampled)?))
         })
+    }
+
+    /// Results are reported on greedy answers, whatever candidates are rewarded by.
+    fn sampled(&self, queries: Queries) -> bool {
+        queries == Queries::Reward && self.start.options.reward == Reward::Expected
     }
 
     fn one<T: Send>(

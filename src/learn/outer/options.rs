@@ -34,15 +34,19 @@ pub enum Reward {
     Likelihood,
     /// Accuracy; among equals, likelihood.
     Combined,
+    /// Share of right answers among eight sampled ones to each query (few-shot: among its views), after less
+    /// before.
+    Expected,
     /// The base's own mark of the notes, 0 to 1; nothing is trained (the paper's cheap proxy).
     Rubric,
 }
 
 impl Reward {
-    pub const ALL: [Reward; 4] = [
+    pub const ALL: [Reward; 5] = [
         Reward::Accuracy,
         Reward::Likelihood,
         Reward::Combined,
+        Reward::Expected,
         Reward::Rubric,
     ];
 
@@ -51,6 +55,7 @@ impl Reward {
             Reward::Accuracy => "accuracy",
             Reward::Likelihood => "likelihood",
             Reward::Combined => "combined",
+            Reward::Expected => "expected",
             Reward::Rubric => "rubric",
         }
     }

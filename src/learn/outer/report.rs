@@ -32,11 +32,14 @@ pub struct Candidate {
     pub reward: f32,
     pub accuracy_gain: Option<f32>,
     pub likelihood_gain: Option<f32>,
+    /// In expected accuracy, where answers were sampled.
+    #[serde(default)]
+    pub expected_gain: Option<f32>,
     /// The base's mark, 0 to 1.
     pub rubric: Option<f32>,
     /// Dropped half-way by successive halving: its reward is that of the first part.
     pub dropped: bool,
-    /// Each training from its own seed: (seed, right answers, mean log-likelihood).
+    /// Each training from its own seed: (seed, right answers, mean log-likelihood, expected accuracy).
     pub repeats: Vec<Repeat>,
     pub seconds: f32,
 }
@@ -48,6 +51,9 @@ pub struct Repeat {
     pub right: usize,
     pub queries: usize,
     pub logprob: f32,
+    /// Expected accuracy; `right / queries` where no answers were sampled.
+    #[serde(default)]
+    pub expected: f32,
 }
 
 /// The policy on contexts it never practised on: what is gained by learning from what it writes.

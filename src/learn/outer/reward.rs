@@ -2,7 +2,7 @@
 
 use super::options::Reward;
 use super::report::Trial;
-use crate::learn::knowledge::closed_book::{Answer, accuracy, mean_logprob};
+use crate::learn::knowledge::closed_book::{Answer, accuracy, mean_expected, mean_logprob};
 use crate::learn::model::{Interruptible, ModelError, Prompt};
 
 /// What learning from a self-edit gained, mean over its trials.
@@ -11,20 +11,13 @@ pub struct Gain {
     pub accuracy: f32,
     /// Nats a token.
     pub likelihood: f32,
+    /// In expected accuracy.
+    pub expected: f32,
     /// The smallest step that `accuracy` can make.
-    step: f32,
+    pub step: f32,
 }
 
 impl Gain {
-    /// `step`: the smallest that accuracy can make.
-    pub fn new(accuracy: f32, likelihood: f32, step: f32) -> Self {
-        Gain {
-            accuracy,
-            likelihood,
-            step,
-        }
-    }
-
     /// Every trial answered the queries of `before`.
     pub fn of(before: &[Answer], trials: &[Trial]) -> Self {
         let n = trials.len().max(1) as f32;
@@ -32,7 +25,12 @@ impl Gain {
             trials.iter().map(|t| of(&t.answers)).sum::<f32>() / n - of(before)
         };
         let step = 1.0 / (before.len().max(1) as f32 * n);
-        Gain::new(mean(accuracy), mean(mean_logprob), step)
+        Gain {
+            accuracy: mean(accuracy),
+            likelihood: mean(mean_logprob),
+            expected: mean(mean_expected),
+            step,
+        }
     }
 
     /// As the kind counts it. Combined: accuracy, and a part of its smallest step by likelihood, so
@@ -42,6 +40,7 @@ impl Gain {
             Reward::Accuracy => self.accuracy,
             Reward::Likelihood => self.likelihood,
             Reward::Combined => self.accuracy + 0.49 * self.step * self.likelihood.tanh(),
+            Reward::Expected => self.expected,
             Reward::Rubric => 0.0,
         }
     }
@@ -114,6 +113,7 @@ mod tests {
             answer: String::new(),
             correct: i < right,
             logprob,
+            expected: Some(0.5),
         };
         (0..of).map(answer).collect()
     }

@@ -8,7 +8,7 @@ use super::trials::{Part, Trying};
 use super::{Prepared, Run, WRITING};
 use crate::learn::domain::{Domain, Queries};
 use crate::learn::journal::{Stop, step, step_told};
-use crate::learn::knowledge::closed_book::{Answer, accuracy, mean_logprob};
+use crate::learn::knowledge::closed_book::{Answer, accuracy, mean_expected, mean_logprob};
 use crate::learn::model::Adapter;
 use crate::learn::stats::estimate;
 use serde_json::json;
@@ -134,6 +134,7 @@ pub(super) fn repeat(trial: &Trial) -> Repeat {
         right: right(&trial.answers),
         queries: trial.answers.len(),
         logprob: mean_logprob(&trial.answers),
+        expected: mean_expected(&trial.answers),
     }
 }
 
@@ -144,6 +145,7 @@ pub(super) fn reliability_of(by_context: &[Vec<&Candidate>], kind: Reward) -> Op
         match kind {
             Reward::Likelihood => r.logprob,
             Reward::Combined => accuracy + 0.49 * r.logprob.tanh() / r.queries.max(1) as f32,
+            Reward::Expected => r.expected,
             Reward::Accuracy | Reward::Rubric => accuracy,
         }
     };

@@ -5,7 +5,7 @@ use super::report::{Candidate, Report};
 use super::toy::{Broken, Counting, Memory, Toy, adapter};
 use super::{Outcome, Start, keep, run};
 use crate::learn::domain::Domain;
-use crate::learn::journal::Stop;
+use crate::learn::journal::{Journal, Stop};
 use crate::learn::model::Interruptible;
 use crate::pool::tasks::{MemoryTasks, TaskQueue};
 use serde_json::{Value, json};
@@ -258,6 +258,27 @@ fn halving_finishes_only_the_better_half() {
 }
 
 #[test]
+fn an_expected_reward_is_of_sampled_answers_and_reports_are_not() {
+    let options = options(|o| {
+        o.reward = Reward::Expected;
+        o.rounds = 1;
+    });
+    let (model, memory) = (Counting::default(), Memory::default());
+    let outcome = practise(&model, &memory, &contexts(), &options).unwrap();
+    let round = &outcome.report.rounds[0];
+    for c in &round.candidates {
+        assert_eq!(c.expected_gain, Some(c.reward));
+        // The toy's shares go on where its right answers end.
+        let shares: f32 = c.repeats.iter().map(|r| r.expected).sum();
+        assert!((c.reward - (shares / 2.0 - 0.2)).abs() < 1e-6, "{c:?}");
+    }
+    let asked = |key: &str| memory.recall(key).unwrap().unwrap()[0]["expected"].clone();
+    let (practised, held_out) = (round.contexts[0], outcome.report.held_out_contexts[0]);
+    assert!(asked(&format!("context:{practised}:before:Reward")).is_number());
+    assert!(asked(&format!("context:{held_out}:before:Report")).is_null());
+}
+
+#[test]
 fn a_rubric_trains_nothing_but_the_policy() {
     let options = options(|o| {
         o.reward = Reward::Rubric;
@@ -331,6 +352,7 @@ fn the_first_of_the_best_is_kept_or_all_that_gained() {
         reward,
         accuracy_gain: None,
         likelihood_gain: None,
+        expected_gain: None,
         rubric: None,
         dropped: false,
         repeats: Vec::new(),

@@ -85,7 +85,8 @@ impl<D: Domain> Run<'_, D> {
                 None => Ok(t.before.to_vec()),
                 adapter => {
                     let domain = self.start.domain;
-                    Ok(domain.ask(model, adapter, t.context, t.queries)?)
+                    let sampled = self.sampled(t.queries);
+                    Ok(domain.ask(model, adapter, t.context, t.queries, sampled)?)
                 }
             }
         })?;
