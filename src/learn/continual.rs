@@ -20,7 +20,7 @@ use super::text_model::Helpers;
 use super::update::{Live, Start, learn};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -66,6 +66,7 @@ pub fn run(
         options,
         versions: Vec::new(),
         earlier: Vec::new(),
+        known: BTreeMap::new(),
     };
     let items: Vec<Vec<Item>> = documents.iter().map(|(p, q)| questions(p, q)).collect();
     let general: Vec<Item> = general::some(general_probes, options.seed)
@@ -95,6 +96,8 @@ struct Alias<'a> {
     /// Version n is at n - 1; what no document needs any more is let go.
     versions: Vec<Option<Adapter>>,
     earlier: Vec<Earlier>,
+    /// What a router's choice answered right: it answers the same again.
+    known: BTreeMap<(Choice, String), bool>,
 }
 
 impl Alias<'_> {
@@ -190,7 +193,7 @@ impl Alias<'_> {
     }
 
     /// What each document's questions are answered.
-    fn ask(&self, items: &[Vec<Item>]) -> Result<Vec<Vec<bool>>, Stop> {
+    fn ask(&mut self, items: &[Vec<Item>]) -> Result<Vec<Vec<bool>>, Stop> {
         let all: Vec<Item> = items.iter().flatten().cloned().collect();
         let mut rights = self
             .answer(&all, self.options.gate.grader, ANSWER_TOKENS)?
@@ -199,40 +202,42 @@ impl Alias<'_> {
         Ok(items.iter().map(of_document).collect())
     }
 
-    fn ask_general(&self, items: &[Item]) -> Result<usize, Stop> {
+    fn ask_general(&mut self, items: &[Item]) -> Result<usize, Stop> {
         let rights = self.answer(items, general::GRADER, general::ANSWER_TOKENS)?;
         Ok(rights.into_iter().filter(|right| *right).count())
     }
 
     /// As the alias would answer a client now.
     fn answer(
-        &self,
+        &mut self,
         items: &[Item],
         grader: super::grading::Grader,
         longest: usize,
     ) -> Result<Vec<bool>, Stop> {
         let load = |version: u64| Ok(self.load(version));
-        let mind = match self.options.training.strategy {
-            Strategy::Route => Mind::Routed(Routed {
-                router: replay::router(
-                    self.earlier
-                        .iter()
-                        .map(|e| (&e.passage, e.texts.as_slice())),
-                ),
-                choices: self
-                    .earlier
-                    .iter()
-                    .map(|e| Choice::Version(e.version))
-                    .collect(),
-                otherwise: None,
-                new: None,
-                load: &load,
-            }),
-            _ => Mind::One(self.versions.last().and_then(Option::as_ref)),
-        };
         let model = Interruptible::new(self.model, &|| false);
-        let answers = mind.answer(model, items, grader, longest)?;
-        Ok(answers.into_iter().map(|a| a.correct).collect())
+        if self.options.training.strategy != Strategy::Route {
+            let mind = Mind::One(self.versions.last().and_then(Option::as_ref));
+            return mind.right(model, items, grader, longest);
+        }
+        let documents = self.earlier.iter();
+        let routed = Routed {
+            router: replay::router(documents.map(|e| (&e.passage, e.texts.as_slice()))),
+            choices: (self.earlier.iter())
+                .map(|e| Choice::Version(e.version))
+                .collect(),
+            otherwise: None,
+            new: None,
+            load: &load,
+        };
+        let key = |i: &Item| (routed.choose(&i.question), i.prompt.user.clone());
+        let keys: Vec<(Choice, String)> = items.iter().map(key).collect();
+        let unknown = keys.iter().zip(items);
+        let unknown = unknown.filter(|(key, _)| !self.known.contains_key(key));
+        let (new, asked): (Vec<_>, Vec<_>) = unknown.map(|(k, i)| (k.clone(), i.clone())).unzip();
+        let right = Mind::Routed(routed).right(model, &asked, grader, longest)?;
+        self.known.extend(new.into_iter().zip(right));
+        Ok(keys.iter().map(|key| self.known[key]).collect())
     }
 }
 

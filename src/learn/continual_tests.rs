@@ -98,10 +98,14 @@ fn documents() -> Vec<(Passage, Vec<Question>)> {
     SUBJECTS.iter().map(document).collect()
 }
 
-fn final_row(strategy: Strategy) -> (f32, f32, Vec<Vec<f32>>) {
+fn options(strategy: Strategy) -> IngestOptions {
     let set = json!({"training": {"strategy": strategy}, "self_edit": {"kind": "none"},
         "gate": {"mode": "off", "general_probes": 0}});
-    let options = IngestOptions::layered(&[&set]).unwrap();
+    IngestOptions::layered(&[&set]).unwrap()
+}
+
+fn final_row(strategy: Strategy) -> (f32, f32, Vec<Vec<f32>>) {
+    let options = options(strategy);
     let mut told = Vec::new();
     let run = run(
         &Forgetful::default(),
@@ -140,4 +144,14 @@ fn routes_keep_everything_and_replay_what_it_replays() {
         assert_eq!(last, kept.iter().sum::<f32>() / 3.0);
         assert_eq!(transfer, (kept[0] + kept[1]) / 2.0 - 1.0);
     }
+}
+
+#[test]
+fn what_a_router_leaves_as_it_was_is_not_asked_again() {
+    let (model, options) = (Forgetful::default(), options(Strategy::Route));
+    let notes = Notes::default();
+    run(&model, &documents(), &options, 5, &notes, &mut |_, _| ()).unwrap();
+    // Of the base three questions and five general ones; of each new adapter its document's. An update asks
+    // its document's before and after of itself.
+    assert_eq!(*model.0.lock().unwrap(), 3 + 5 + 3 + 2 * 3);
 }

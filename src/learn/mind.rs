@@ -2,7 +2,7 @@
 
 use super::grading::Grader;
 use super::journal::Stop;
-use super::knowledge::closed_book::{Answer, answer_in};
+use super::knowledge::closed_book::{Answer, answer_in, graded};
 use super::model::{Adapter, Interruptible, Prompt};
 use super::route::Router;
 use std::collections::BTreeMap;
@@ -53,15 +53,36 @@ impl Mind<'_> {
         grader: Grader,
         longest: usize,
     ) -> Result<Vec<Answer>, Stop> {
-        let ask = |adapter: Option<&Adapter>, items: &[&Item]| {
-            let asked: Vec<(Prompt, String)> = items
-                .iter()
-                .map(|i| (i.prompt.clone(), i.gold.clone()))
-                .collect();
-            answer_in(model, adapter, &asked, grader, longest).map_err(Stop::from)
-        };
+        self.each(items, |adapter, asked| {
+            Ok(answer_in(model, adapter, asked, grader, longest)?)
+        })
+    }
+
+    /// The same, but only which are answered right.
+    pub fn right(
+        &self,
+        model: Interruptible<'_>,
+        items: &[Item],
+        grader: Grader,
+        longest: usize,
+    ) -> Result<Vec<bool>, Stop> {
+        self.each(items, |adapter, asked| {
+            let graded = graded(model, adapter, asked, grader, longest)?;
+            Ok(graded.into_iter().map(|(_, right)| right).collect())
+        })
+    }
+
+    /// `ask` of each adapter what it is to answer; the answers in the order of `items`.
+    fn each<T: Clone>(
+        &self,
+        items: &[Item],
+        ask: impl Fn(Option<&Adapter>, &[(Prompt, String)]) -> Result<Vec<T>, Stop>,
+    ) -> Result<Vec<T>, Stop> {
+        let both = |i: &Item| (i.prompt.clone(), i.gold.clone());
         let routed = match self {
-            Mind::One(adapter) => return ask(*adapter, &items.iter().collect::<Vec<_>>()),
+            Mind::One(adapter) => {
+                return ask(*adapter, &items.iter().map(both).collect::<Vec<_>>());
+            }
             Mind::Routed(routed) => routed,
         };
         // One adapter after another, so that no more than one need be in memory.
@@ -72,7 +93,7 @@ impl Mind<'_> {
                 .or_default()
                 .push(i);
         }
-        let mut answers: Vec<Option<Answer>> = vec![None; items.len()];
+        let mut answers: Vec<Option<T>> = vec![None; items.len()];
         for (choice, group) in groups {
             let loaded = match choice {
                 Choice::Version(number) => Some((routed.load)(number)?),
@@ -82,7 +103,7 @@ impl Mind<'_> {
                 Choice::New => routed.new,
                 _ => loaded.as_ref(),
             };
-            let asked: Vec<&Item> = group.iter().map(|i| &items[*i]).collect();
+            let asked: Vec<_> = group.iter().map(|i| both(&items[*i])).collect();
             for (i, answer) in group.into_iter().zip(ask(adapter, &asked)?) {
                 answers[i] = Some(answer);
             }
