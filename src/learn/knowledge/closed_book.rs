@@ -192,8 +192,8 @@ mod tests {
             _: &ShouldStop<'_>,
         ) -> Result<Vec<Vec<String>>, ModelError> {
             assert!(sampling.temperature > 0.0);
-            let say = |i: usize| if i % 4 == 0 { "Mori" } else { "Orr Hallam" };
-            let of = |_: &Prompt| (0..sampling.n).map(|i| say(i).to_owned()).collect();
+            let said = ["Mori", "Orr Hallam", "Orr Hallam", "Orr Hallam"].map(str::to_owned);
+            let of = |_: &Prompt| said.iter().cycle().take(sampling.n).cloned().collect();
             Ok(prompts.iter().map(of).collect())
         }
 
