@@ -96,8 +96,8 @@ struct Alias<'a> {
     /// Version n is at n - 1; what no document needs any more is let go.
     versions: Vec<Option<Adapter>>,
     earlier: Vec<Earlier>,
-    /// What a router's choice answered right: it answers the same again.
-    known: BTreeMap<(Choice, String), bool>,
+    /// Whether a router's choice answers a prompt as the gold answer says: it answers the same again.
+    known: BTreeMap<(Choice, String, String), bool>,
 }
 
 impl Alias<'_> {
@@ -230,8 +230,11 @@ impl Alias<'_> {
             new: None,
             load: &load,
         };
-        let key = |i: &Item| (routed.choose(&i.question), i.prompt.user.clone());
-        let keys: Vec<(Choice, String)> = items.iter().map(key).collect();
+        let key = |i: &Item| {
+            let choice = routed.choose(&i.question);
+            (choice, i.prompt.user.clone(), i.gold.clone())
+        };
+        let keys: Vec<_> = items.iter().map(key).collect();
         let unknown = keys.iter().zip(items);
         let unknown = unknown.filter(|(key, _)| !self.known.contains_key(key));
         let (new, asked): (Vec<_>, Vec<_>) = unknown.map(|(k, i)| (k.clone(), i.clone())).unzip();

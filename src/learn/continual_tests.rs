@@ -155,3 +155,16 @@ fn what_a_router_leaves_as_it_was_is_not_asked_again() {
     // its document's before and after of itself.
     assert_eq!(*model.0.lock().unwrap(), 3 + 5 + 3 + 2 * 3);
 }
+
+#[test]
+fn a_question_of_two_documents_is_graded_by_the_answer_of_each() {
+    let [first, second, _] = documents().try_into().unwrap();
+    let mut same = (second.0, first.1.clone());
+    same.0.title = first.0.title.clone();
+    same.1[0].answer = "dross".into();
+    let (model, options) = (Forgetful::default(), options(Strategy::Route));
+    let notes = Notes::default();
+    let run = run(&model, &[first, same], &options, 0, &notes, &mut |_, _| ()).unwrap();
+    // The base says dross to both.
+    assert_eq!(run.answers[0], [[false], [true]]);
+}
