@@ -3,7 +3,7 @@
 use super::grading::Grader;
 use super::journal::Stop;
 use super::knowledge::closed_book::{Answer, answer_in, graded};
-use super::model::{Adapter, Interruptible, Prompt};
+use super::model::{Adapter, Interruptible, Prompt, Sampling};
 use super::route::Router;
 use std::collections::BTreeMap;
 
@@ -67,8 +67,12 @@ impl Mind<'_> {
         longest: usize,
     ) -> Result<Vec<bool>, Stop> {
         self.each(items, |adapter, asked| {
-            let graded = graded(model, adapter, asked, grader, longest)?;
-            Ok(graded.into_iter().map(|(_, right)| right).collect())
+            let graded = graded(model, adapter, asked, grader, &Sampling::greedy(longest))?;
+            Ok(graded
+                .into_iter()
+                .flatten()
+                .map(|(_, right)| right)
+                .collect())
         })
     }
 

@@ -5,7 +5,9 @@
 use super::company;
 use super::domain::{Domain, Queries};
 use super::journal::{Journal, Stop, step};
-use super::knowledge::closed_book::{accuracy, closed_book, expected, mean_expected, mean_logprob};
+use super::knowledge::closed_book::{
+    ANSWER_TOKENS, accuracy, closed_book, expected, graded, mean_expected, mean_logprob,
+};
 use super::knowledge::domain::{Case, KnowledgeOptions};
 use super::knowledge::self_edit::SelfEdit;
 use super::model::{Interruptible, Model, Sampling, Training};
@@ -130,16 +132,12 @@ fn measure(
         let trained = model.train(trainings, &mut |_, _, _| journal.check().is_ok())?;
         cost.training += clock.elapsed().as_secs_f32();
         let items = closed_book(&case.passage.title, &case.probes);
-        let prompts: Vec<_> = items.iter().map(|(p, _)| p.clone()).collect();
         let clock = Instant::now();
         let answers = company::each(trained.len(), trained.len(), |i| {
             let asker = Interruptible::new(model, &stop);
             let adapter = Some(&trained[i].adapter);
-            asker.generate(
-                &prompts,
-                adapter,
-                &Sampling::greedy(super::knowledge::closed_book::ANSWER_TOKENS),
-            )
+            let greedy = Sampling::greedy(ANSWER_TOKENS);
+            graded(asker, adapter, &items, domain.grader, &greedy)
         })?;
         cost.answering += clock.elapsed().as_secs_f32();
         let clock = Instant::now();
@@ -156,10 +154,7 @@ fn measure(
         cost.sampling += clock.elapsed().as_secs_f32();
         let asked = answers.iter().zip(likelihoods).zip(shares);
         for ((c, _), ((answers, likelihoods), shares)) in pack.iter().zip(asked) {
-            let right = items.iter().zip(answers).filter(|((_, gold), answer)| {
-                let answer = answer.first().map_or("", String::as_str);
-                domain.grader.correct(gold, answer)
-            });
+            let right = answers.iter().flatten().filter(|(_, right)| *right);
             let n = items.len() as f32;
             let gain = Gain {
                 accuracy: right.count() as f32 / n - accuracy(&before),
@@ -201,32 +196,21 @@ fn measure(
 
 fn row(reward: Reward, measured: &[Measured]) -> RewardRow {
     let contexts: Vec<&[Measured]> = measured.chunk_by(|a, b| a.context == b.context).collect();
-    let values = |m: &Measured| -> Vec<f32> {
-        match MEASURED.iter().position(|kind| *kind == reward) {
-            Some(nth) => m.repeats.iter().map(|r| r[nth]).collect(),
-            // A rubric has no seed: measured again it says the same.
-            None => vec![m.rubric; m.repeats.len()],
-        }
-    };
+    // A rubric has no seed: measured again it says the same.
+    let values = |m: &Measured| gains(m, reward).unwrap_or_else(|| vec![m.rubric; m.repeats.len()]);
     let rewards: Vec<Vec<Vec<f32>>> = contexts
         .iter()
         .map(|of| of.iter().map(values).collect())
         .collect();
-    let pairs: Vec<Vec<(f32, f32)>> = contexts
-        .iter()
-        .map(|of| {
-            let accuracy = |m: &Measured| m.repeats.iter().map(|r| r[0]).collect::<Vec<f32>>();
-            let both = |m: &Measured| (mean(&values(m)), mean(&accuracy(m)));
-            of.iter().map(both).collect()
-        })
-        .collect();
-    let accuracies = |m: &Measured| m.repeats.iter().map(|r| r[0]).collect();
-    let accuracies = contexts
-        .iter()
-        .map(|of| of.iter().map(accuracies).collect());
-    let accuracies: Vec<Vec<Vec<f32>>> = accuracies.collect();
-    let both = rewards.iter().zip(&accuracies);
-    let chosen: Vec<Vec<f32>> = both.map(|(r, a)| worth_of_choosing(r, a)).collect();
+    let mut pairs: Vec<Vec<(f32, f32)>> = Vec::new();
+    let mut chosen: Vec<Vec<f32>> = Vec::new();
+    for (of, rewards) in contexts.iter().zip(&rewards) {
+        let accuracies = of.iter().map(|m| gains(m, Reward::Accuracy));
+        let accuracies: Vec<Vec<f32>> = accuracies.map(Option::unwrap_or_default).collect();
+        let both = rewards.iter().zip(&accuracies);
+        pairs.push(both.map(|(r, a)| (mean(r), mean(a))).collect());
+        chosen.push(worth_of_choosing(rewards, &accuracies));
+    }
     let seconds = measured.iter().map(|m| {
         let c = m.seconds;
         match reward {
@@ -244,6 +228,12 @@ fn row(reward: Reward, measured: &[Measured]) -> RewardRow {
         chosen: estimate(&chosen),
         seconds: mean(&seconds.collect::<Vec<f32>>()),
     }
+}
+
+/// `[repeat]`: what the reward says. `None` of one that nothing is trained for.
+fn gains(measured: &Measured, reward: Reward) -> Option<Vec<f32>> {
+    let nth = MEASURED.iter().position(|kind| *kind == reward)?;
+    Some(measured.repeats.iter().map(|r| r[nth]).collect())
 }
 
 /// Of one context, both `[candidate][repeat]`. By each repeat's reward in turn the best candidate is chosen: how

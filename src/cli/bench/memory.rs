@@ -136,7 +136,7 @@ fn watch(length: Duration, stop: &AtomicBool) -> std::result::Result<Resident, S
     }
     let mut before = peak;
     let tenths = tenths.map(|(sum, readings)| {
-        // Where the machine let nobody read, it is as it was.
+        // Where the machine let nobody read, it is as it was (before the first reading: as its peak).
         if readings > 0 {
             before = sum / f64::from(readings);
         }

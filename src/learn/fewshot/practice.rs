@@ -2,7 +2,7 @@
 //! candidate → training, adapter → score. Rewards are 0 or 1: every test input answered right in one of the
 //! two attempts (ARC's own rule).
 
-use super::predict::{Prediction, predict};
+use super::predict::{Attempt, Prediction, predict};
 use super::self_edit::SelfEdit;
 use super::task::{Asked, Task};
 use crate::learn::model::{Adapter, Interruptible, ModelError, Training, Update};
@@ -64,32 +64,31 @@ pub fn answers(
     predict(model, adapter, &questions, task.longest_answer())
 }
 
+/// Of the attempts at one test input, the one that is right.
+fn right<'a>(solved: &Solved, prediction: &'a Prediction, wanted: &Value) -> Option<&'a Attempt> {
+    let mut attempts = prediction.attempts.iter();
+    attempts.find(|attempt| solved.task.same(&attempt.output, wanted))
+}
+
 /// 1 if every test input is answered right, 0 else.
 pub fn reward(solved: &Solved, predictions: &[Prediction]) -> f32 {
-    let right = |(prediction, wanted): (&Prediction, &Value)| {
-        let mut attempts = prediction.attempts.iter();
-        attempts.any(|attempt| solved.task.same(&attempt.output, wanted))
-    };
     let asked = !solved.solutions.is_empty() && predictions.len() == solved.solutions.len();
-    let all = asked && predictions.iter().zip(&solved.solutions).all(right);
+    let mut pairs = predictions.iter().zip(&solved.solutions);
+    let all = asked && pairs.all(|(p, wanted)| right(solved, p, wanted).is_some());
     f32::from(u8::from(all))
 }
 
-/// The share of all views that answer as they should: of a test input those of its right attempt.
+/// The share of all views that say the right answer, as far as it is one of the two attempts.
 pub fn right_views(solved: &Solved, predictions: &[Prediction]) -> f32 {
-    let right = |(prediction, wanted): (&Prediction, &Value)| {
-        let mut attempts = prediction.attempts.iter();
-        let right = attempts.find(|attempt| solved.task.same(&attempt.output, wanted));
-        right.map_or(0, |attempt| attempt.votes)
-    };
-    let votes: usize = predictions.iter().zip(&solved.solutions).map(right).sum();
+    let pairs = predictions.iter().zip(&solved.solutions);
+    let right = pairs.filter_map(|(p, wanted)| right(solved, p, wanted));
+    let votes: usize = right.map(|attempt| attempt.votes).sum();
     let views: usize = predictions.iter().map(|p| p.views).sum();
     votes as f32 / views.max(1) as f32
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::predict::Attempt;
     use super::super::task::FewShot;
     use super::*;
     use serde_json::json;

@@ -13,7 +13,7 @@ pub struct Answer {
     pub correct: bool,
     /// Mean log-likelihood of the gold answer, nats a token.
     pub logprob: f32,
-    /// Share of right ones among sampled answers, where there were any ([`expected`]).
+    /// Share of right ones among sampled answers, where the reward is `expected`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<f32>,
 }
@@ -64,12 +64,13 @@ pub fn answer_in(
     grader: Grader,
     longest: usize,
 ) -> Result<Vec<Answer>, ModelError> {
-    let graded = graded(model, adapter, items, grader, longest)?;
+    let graded = graded(model, adapter, items, grader, &Sampling::greedy(longest))?;
+    let graded = graded.into_iter().filter_map(|of| of.into_iter().next());
     let likelihoods = match items.is_empty() {
         true => Vec::new(),
         false => model.likelihood(items, adapter)?,
     };
-    let both = graded.into_iter().zip(likelihoods);
+    let both = graded.zip(likelihoods);
     Ok(both
         .map(|((answer, correct), logprob)| Answer {
             answer: answer.trim().to_owned(),
@@ -80,55 +81,20 @@ pub fn answer_in(
         .collect())
 }
 
-/// The answers, and whether each is right; how likely the gold ones are is not asked.
+/// `sampling.n` answers to each of `items`, and whether each is right: `[item][sample]`. How likely the gold
+/// ones are is not asked.
 pub fn graded(
     model: Interruptible<'_>,
     adapter: Option<&Adapter>,
     items: &[(Prompt, String)],
     grader: Grader,
-    longest: usize,
-) -> Result<Vec<(String, bool)>, ModelError> {
+    sampling: &Sampling,
+) -> Result<Vec<Vec<(String, bool)>>, ModelError> {
     if items.is_empty() {
         return Ok(Vec::new());
     }
     let prompts: Vec<Prompt> = items.iter().map(|(p, _)| p.clone()).collect();
-    let answers = model.generate(&prompts, adapter, &Sampling::greedy(longest))?;
-    let answers = answers.into_iter().map(|n| n.into_iter().next());
-    let answers: Vec<String> = answers.map(Option::unwrap_or_default).collect();
-    let given = items.iter().zip(&answers);
-    let given = given.map(|((prompt, gold), answer)| Given {
-        question: question_of(prompt),
-        gold,
-        answer,
-    });
-    let correct = model.grade(grader, &given.collect::<Vec<_>>())?;
-    Ok(answers.into_iter().zip(correct).collect())
-}
-
-/// Answers sampled to each question for its expected accuracy.
-const SAMPLES: usize = 8;
-/// What they are sampled at.
-const SAMPLE_TEMPERATURE: f32 = 0.7;
-
-/// The share of right ones among [`SAMPLES`] sampled answers to each of `items`: where two answers are
-/// nearly as likely, the one greedy answer is a toss-up that this share tells. The draws are the same
-/// for every adapter.
-pub fn expected(
-    model: Interruptible<'_>,
-    adapter: Option<&Adapter>,
-    items: &[(Prompt, String)],
-    grader: Grader,
-) -> Result<Vec<f32>, ModelError> {
-    if items.is_empty() {
-        return Ok(Vec::new());
-    }
-    let prompts: Vec<Prompt> = items.iter().map(|(p, _)| p.clone()).collect();
-    let sampling = Sampling {
-        temperature: SAMPLE_TEMPERATURE,
-        n: SAMPLES,
-        ..Sampling::greedy(ANSWER_TOKENS)
-    };
-    let answers = model.generate(&prompts, adapter, &sampling)?;
+    let answers = model.generate(&prompts, adapter, sampling)?;
     let given = items.iter().zip(&answers).flat_map(|((prompt, gold), of)| {
         of.iter().map(move |answer| Given {
             question: question_of(prompt),
@@ -138,11 +104,35 @@ pub fn expected(
     });
     let correct = model.grade(grader, &given.collect::<Vec<_>>())?;
     let mut correct = correct.into_iter();
-    let share = |of: &Vec<String>| {
-        let right = correct.by_ref().take(of.len()).filter(|right| *right);
+    let of_item = |of: Vec<String>| of.into_iter().zip(correct.by_ref()).collect();
+    Ok(answers.into_iter().map(of_item).collect())
+}
+
+/// Answers sampled to each question for its expected accuracy.
+const SAMPLES: usize = 8;
+/// What they are sampled at.
+const SAMPLE_TEMPERATURE: f32 = 0.7;
+
+/// The share of right ones among [`SAMPLES`] sampled answers to each of `items`: where two answers are
+/// nearly as likely, the one greedy answer is a toss-up that this share tells. The draws are the same
+/// for every adapter, and in every run.
+pub fn expected(
+    model: Interruptible<'_>,
+    adapter: Option<&Adapter>,
+    items: &[(Prompt, String)],
+    grader: Grader,
+) -> Result<Vec<f32>, ModelError> {
+    let sampling = Sampling {
+        temperature: SAMPLE_TEMPERATURE,
+        n: SAMPLES,
+        ..Sampling::greedy(ANSWER_TOKENS)
+    };
+    let graded = graded(model, adapter, items, grader, &sampling)?;
+    let share = |of: &Vec<(String, bool)>| {
+        let right = of.iter().filter(|(_, right)| *right);
         right.count() as f32 / of.len().max(1) as f32
     };
-    Ok(answers.iter().map(share).collect())
+    Ok(graded.iter().map(share).collect())
 }
 
 /// `questions` about `title`, closed book, as [`answer_all`] takes them.
