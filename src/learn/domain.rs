@@ -57,15 +57,15 @@ pub trait Domain: Sync {
     /// nothing.
     fn training(&self, context: &Self::Context, edit: &Self::Edit, seed: u64) -> Option<Training>;
 
-    /// The answers to the context's queries, the context itself out of sight. `sampled`: with the expected
-    /// accuracy of each.
+    /// The answers to the context's queries, the context itself out of sight. `samples`: with the expected
+    /// accuracy of each, over answers drawn from that seed.
     fn ask(
         &self,
         model: Interruptible<'_>,
         adapter: Option<&Adapter>,
         context: &Self::Context,
         queries: Queries,
-        sampled: bool,
+        samples: Option<u64>,
     ) -> Result<Vec<Answer>, ModelError>;
 
     /// What the policy is fine-tuned on where the edit is kept.

@@ -110,7 +110,8 @@ fn measure(
     let draw = Draw::Edits { round: 1, context };
     let first = seed(size.seed, draw);
     let edits = domain.write(asker, None, &case, size.candidates, first)?;
-    let before = domain.ask(asker, None, &case, Queries::Reward, true)?;
+    let sampled = seed(size.seed, Draw::Before { context });
+    let before = domain.ask(asker, None, &case, Queries::Reward, Some(sampled))?;
     let trials: Vec<(usize, usize)> = (0..edits.len())
         .flat_map(|c| (0..size.repeats).map(move |r| (c, r)))
         .collect();
@@ -118,17 +119,18 @@ fn measure(
     let mut cost = Cost::default();
     for pack in trials.chunks(size.pack.max(1)) {
         let clock = Instant::now();
-        let trainings: Vec<Training> = pack
-            .iter()
-            .filter_map(|(c, repeat)| {
-                let draw = Draw::Repeat {
-                    round: 1,
-                    context,
-                    repeat: *repeat,
-                };
-                domain.training(&case, &edits[*c], seed(size.seed, draw))
-            })
-            .collect();
+        let seed_of = |repeat: usize| {
+            let round = 1;
+            let draw = Draw::Repeat {
+                round,
+                context,
+                repeat,
+            };
+            seed(size.seed, draw)
+        };
+        let training =
+            |(c, repeat): &(usize, usize)| domain.training(&case, &edits[*c], seed_of(*repeat));
+        let trainings: Vec<Training> = pack.iter().filter_map(training).collect();
         let trained = model.train(trainings, &mut |_, _, _| journal.check().is_ok())?;
         cost.training += clock.elapsed().as_secs_f32();
         let items = closed_book(&case.passage.title, &case.probes);
@@ -149,7 +151,8 @@ fn measure(
         let clock = Instant::now();
         let shares = company::each(trained.len(), trained.len(), |i| {
             let asker = Interruptible::new(model, &stop);
-            expected(asker, Some(&trained[i].adapter), &items, domain.grader)
+            let (adapter, seed) = (&trained[i].adapter, seed(seed_of(pack[i].1), Draw::Answers));
+            expected(asker, Some(adapter), &items, domain.grader, seed)
         })?;
         cost.sampling += clock.elapsed().as_secs_f32();
         let asked = answers.iter().zip(likelihoods).zip(shares);

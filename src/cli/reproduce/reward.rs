@@ -3,7 +3,7 @@
 use super::data::Data;
 use super::output::{give, markdown};
 use autodidact::learn::knowledge::domain::{Case, KnowledgeOptions};
-use autodidact::learn::outer::options::Preset;
+use autodidact::learn::outer::options::{Preset, Reward};
 use autodidact::learn::reliability::{Size, study};
 use clap::Args;
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ impl RewardStudy {
             pack: self.pack,
             seed: self.data.seeds.first().copied().unwrap_or(0),
         };
-        let bench = self.data.open(json!({"kind": kind, "size": size}))?;
+        let bench = self.data.open(json!({"kind": kind, "size": size, "rewards": Reward::ALL}))?;
         let mut domain = KnowledgeOptions::preset(Preset::Default, &bench.options);
         domain.self_edit.kind = kind;
         domain.validate().map_err(|e| e.to_string())?;

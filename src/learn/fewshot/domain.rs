@@ -141,7 +141,7 @@ impl Domain for FewShotOptions {
         adapter: Option<&Adapter>,
         context: &Solved,
         _: Queries,
-        sampled: bool,
+        samples: Option<u64>,
     ) -> Result<Vec<Answer>, ModelError> {
         // All candidates are asked in the same views, whatever they were trained on: the plain one in
         // other orders and colours, and turned and flipped ones where many are wanted.
@@ -164,8 +164,8 @@ impl Domain for FewShotOptions {
             answer: serde_json::to_string(&said).unwrap_or_default(),
             correct: reward(context, &predictions) > 0.0,
             logprob: likelihoods.iter().sum::<f32>() / likelihoods.len().max(1) as f32,
-            // The views are the samples.
-            expected: sampled.then(|| right_views(context, &predictions)),
+            // The views are the samples: nothing is drawn.
+            expected: samples.map(|_| right_views(context, &predictions)),
         }])
     }
 

@@ -114,17 +114,19 @@ const SAMPLES: usize = 8;
 const SAMPLE_TEMPERATURE: f32 = 0.7;
 
 /// The share of right ones among [`SAMPLES`] sampled answers to each of `items`: where two answers are
-/// nearly as likely, the one greedy answer is a toss-up that this share tells. The draws are the same
-/// for every adapter, and in every run.
+/// nearly as likely, the one greedy answer is a toss-up that this share tells. Adapters asked with one
+/// `seed` are asked with the same draws.
 pub fn expected(
     model: Interruptible<'_>,
     adapter: Option<&Adapter>,
     items: &[(Prompt, String)],
     grader: Grader,
+    seed: u64,
 ) -> Result<Vec<f32>, ModelError> {
     let sampling = Sampling {
         temperature: SAMPLE_TEMPERATURE,
         n: SAMPLES,
+        seed,
         ..Sampling::greedy(ANSWER_TOKENS)
     };
     let graded = graded(model, adapter, items, grader, &sampling)?;
@@ -182,6 +184,7 @@ mod tests {
             _: &ShouldStop<'_>,
         ) -> Result<Vec<Vec<String>>, ModelError> {
             assert!(sampling.temperature > 0.0);
+            assert_eq!(sampling.seed, 5);
             let said = ["Mori", "Orr Hallam", "Orr Hallam", "Orr Hallam"].map(str::to_owned);
             let of = |_: &Prompt| said.iter().cycle().take(sampling.n).cloned().collect();
             Ok(prompts.iter().map(of).collect())
@@ -206,10 +209,10 @@ mod tests {
         let asked = [("Who built it?", "Orr Hallam"), ("When?", "1911")];
         let items = asked.map(|(q, gold)| (ask("Vell", q), gold.to_owned()));
         let model = Interruptible::new(&Unsure, &|| false);
-        let shares = expected(model, None, &items, Grader::default()).unwrap();
+        let shares = expected(model, None, &items, Grader::default(), 5).unwrap();
         assert_eq!(shares, [0.75, 0.0]);
         assert!(
-            expected(model, None, &[], Grader::default())
+            expected(model, None, &[], Grader::default(), 5)
                 .unwrap()
                 .is_empty()
         );

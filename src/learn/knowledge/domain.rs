@@ -210,7 +210,7 @@ impl Domain for KnowledgeOptions {
         adapter: Option<&Adapter>,
         case: &Case,
         queries: Queries,
-        sampled: bool,
+        samples: Option<u64>,
     ) -> Result<Vec<Answer>, ModelError> {
         let questions = match queries {
             Queries::Report if !case.gold.is_empty() => &case.gold,
@@ -218,8 +218,8 @@ impl Domain for KnowledgeOptions {
         };
         let items = closed_book(&case.passage.title, questions);
         let mut answers = answer_all(model, adapter, &items, self.grader)?;
-        if sampled {
-            let shares = expected(model, adapter, &items, self.grader)?;
+        if let Some(seed) = samples {
+            let shares = expected(model, adapter, &items, self.grader, seed)?;
             for (answer, share) in answers.iter_mut().zip(shares) {
                 answer.expected = Some(share);
             }

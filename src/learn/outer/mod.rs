@@ -229,14 +229,16 @@ impl<'a, D: Domain> Run<'a, D> {
         let key = format!("context:{}:before:{queries:?}", of.index);
         step(self.start.journal, &key, || {
             let domain = self.start.domain;
-            let sampled = self.sampled(queries);
-            self.one(|model| Ok(domain.ask(model, None, &of.context, queries, sampled)?))
+            let draw = Draw::Before { context: of.index };
+            let samples = self.samples(queries, || seed(self.start.options.seed, draw));
+            self.one(|model| Ok(domain.ask(model, None, &of.context, queries, samples)?))
         })
     }
 
     /// Results are reported on greedy answers, whatever candidates are rewarded by.
-    fn sampled(&self, queries: Queries) -> bool {
-        queries == Queries::Reward && self.start.options.reward == Reward::Expected
+    fn samples(&self, queries: Queries, seed: impl FnOnce() -> u64) -> Option<u64> {
+        let sampled = queries == Queries::Reward && self.start.options.reward == Reward::Expected;
+        sampled.then(seed)
     }
 
     fn one<T: Send>(

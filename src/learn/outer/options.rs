@@ -34,8 +34,8 @@ pub enum Reward {
     Likelihood,
     /// Accuracy; among equals, likelihood.
     Combined,
-    /// Share of right answers among eight sampled ones to each query (few-shot: among its views), after less
-    /// before.
+    /// Share of right answers among eight sampled ones to each query (few-shot: among its views, as far as it
+    /// is one of the two attempts), after less before.
     Expected,
     /// The base's own mark of the notes, 0 to 1; nothing is trained (the paper's cheap proxy).
     Rubric,

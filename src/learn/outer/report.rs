@@ -51,9 +51,9 @@ pub struct Repeat {
     pub right: usize,
     pub queries: usize,
     pub logprob: f32,
-    /// Expected accuracy; `right / queries` where no answers were sampled.
+    /// Expected accuracy, where answers were sampled.
     #[serde(default)]
-    pub expected: f32,
+    pub expected: Option<f32>,
 }
 
 /// The policy on contexts it never practised on: what is gained by learning from what it writes.

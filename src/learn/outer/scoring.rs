@@ -128,13 +128,14 @@ struct Row {
 }
 
 pub(super) fn repeat(trial: &Trial) -> Repeat {
+    let sampled = trial.answers.iter().any(|a| a.expected.is_some());
     Repeat {
         seed: trial.seed,
         epochs: trial.epochs,
         right: right(&trial.answers),
         queries: trial.answers.len(),
         logprob: mean_logprob(&trial.answers),
-        expected: mean_expected(&trial.answers),
+        expected: sampled.then(|| mean_expected(&trial.answers)),
     }
 }
 
@@ -145,7 +146,7 @@ pub(super) fn reliability_of(by_context: &[Vec<&Candidate>], kind: Reward) -> Op
         match kind {
             Reward::Likelihood => r.logprob,
             Reward::Combined => accuracy + 0.49 * r.logprob.tanh() / r.queries.max(1) as f32,
-            Reward::Expected => r.expected,
+            Reward::Expected => r.expected.unwrap_or(accuracy),
             Reward::Accuracy | Reward::Rubric => accuracy,
         }
     };

@@ -21,6 +21,10 @@ pub enum Draw {
     Questions { context: usize },
     /// A held-out context's self-edit and training: the same before and after every round.
     HeldOut { context: usize },
+    /// The base's sampled answers to a context's queries.
+    Before { context: usize },
+    /// A trial's sampled answers; its seed stands for the run's.
+    Answers,
 }
 
 /// Below 2^53, so that readers whose numbers are floating point see the same seed.
@@ -36,6 +40,8 @@ pub fn seed(run: u64, draw: Draw) -> u64 {
         Draw::Policy { round } => [4, round, 0, 0],
         Draw::Questions { context } => [5, context, 0, 0],
         Draw::HeldOut { context } => [6, context, 0, 0],
+        Draw::Before { context } => [7, context, 0, 0],
+        Draw::Answers => [8, 0, 0, 0],
     };
     let mixed = place.iter().fold(mix(run), |s, p| mix(s ^ *p as u64));
     mixed >> 11
@@ -71,10 +77,13 @@ mod tests {
                         context,
                         repeat: 0,
                     };
-                    assert!(seen.insert(seed(run, draw)));
+                    let trial = seed(run, draw);
+                    assert!(seen.insert(trial));
+                    assert!(seen.insert(seed(trial, Draw::Answers)));
                 }
                 assert!(seen.insert(seed(run, Draw::Policy { round: a })));
                 assert!(seen.insert(seed(run, Draw::HeldOut { context: a })));
+                assert!(seen.insert(seed(run, Draw::Before { context: a })));
             }
         }
         assert!(seen.iter().all(|s| *s < 1 << 53));

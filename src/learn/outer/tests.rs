@@ -269,7 +269,7 @@ fn an_expected_reward_is_of_sampled_answers_and_reports_are_not() {
     for c in &round.candidates {
         assert_eq!(c.expected_gain, Some(c.reward));
         // The toy's shares go on where its right answers end.
-        let shares: f32 = c.repeats.iter().map(|r| r.expected).sum();
+        let shares: f32 = c.repeats.iter().map(|r| r.expected.unwrap()).sum();
         assert!((c.reward - (shares / 2.0 - 0.2)).abs() < 1e-6, "{c:?}");
     }
     let asked = |key: &str| memory.recall(key).unwrap().unwrap()[0]["expected"].clone();

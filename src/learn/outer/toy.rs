@@ -81,7 +81,7 @@ impl Domain for Toy {
         adapter: Option<&Adapter>,
         context: &String,
         _: Queries,
-        sampled: bool,
+        samples: Option<u64>,
     ) -> Result<Vec<Answer>, ModelError> {
         let worth = adapter.map_or(2, |a| a.0.config.alpha as usize);
         let asked = if context == "dumb" { 0 } else { 10 };
@@ -89,7 +89,7 @@ impl Domain for Toy {
             answer: String::new(),
             correct: i < worth,
             logprob: worth as f32 - 20.0,
-            expected: sampled.then_some(worth as f32 / 10.0),
+            expected: samples.map(|_| worth as f32 / 10.0),
         };
         Ok((0..asked).map(answer).collect())
     }

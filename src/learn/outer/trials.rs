@@ -3,6 +3,7 @@
 
 use super::Run;
 use super::report::Trial;
+use super::seeds::{Draw, seed};
 use crate::learn::company;
 use crate::learn::domain::{Domain, Queries};
 use crate::learn::journal::{Stop, recalled, step};
@@ -85,8 +86,8 @@ impl<D: Domain> Run<'_, D> {
                 None => Ok(t.before.to_vec()),
                 adapter => {
                     let domain = self.start.domain;
-                    let sampled = self.sampled(t.queries);
-                    Ok(domain.ask(model, adapter, t.context, t.queries, sampled)?)
+                    let samples = self.samples(t.queries, || seed(t.seed, Draw::Answers));
+                    Ok(domain.ask(model, adapter, t.context, t.queries, samples)?)
                 }
             }
         })?;
