@@ -3,7 +3,7 @@
 //! words with goes to none of them, so that the base stays the base.
 
 use super::grading::words;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 /// A document as the router reads it.
 #[derive(Debug, Clone)]
@@ -67,7 +67,8 @@ impl Router {
 
     /// The document that the question is most likely about; `None` if it is about none of them.
     pub fn choose(&self, question: &str) -> Option<usize> {
-        let asked: HashSet<String> = content_words(question).collect();
+        // Ordered: sums of floats differ in their last bits by the order.
+        let asked: BTreeSet<String> = content_words(question).collect();
         let unknown = idf(counted(self.documents.len()), 0.0);
         let rarity = |word: &String| self.rarity.get(word).copied().unwrap_or(unknown);
         let all: f32 = asked.iter().map(rarity).sum();
@@ -92,7 +93,7 @@ impl Router {
     /// The document most like another one.
     pub fn most_like(&self, document: Routable<'_>) -> Option<usize> {
         let text = format!("{} {}", document.title, document.text);
-        let asked: HashSet<String> = content_words(&text).collect();
+        let asked: BTreeSet<String> = content_words(&text).collect();
         let likeness = |d: &Indexed| -> f32 {
             let shared = asked.iter().filter(|w| d.counts.contains_key(*w));
             shared.map(|w| self.rarity[w]).sum()

@@ -4,7 +4,7 @@
 //! it, in the transaction that inserts the version it moves to.
 
 use super::error::{Error, Result};
-use super::sql::{Json, page_limit};
+use super::sql::{Figures, Json, page_limit};
 use super::{JobState, Page, Store, now};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
@@ -180,7 +180,7 @@ impl Aliases<'_> {
                     new.weights_blob,
                     new.bytes as i64,
                     live.flatten().map(|n| n as i64),
-                    Json(&new.lineage),
+                    Figures(&new.lineage),
                     at
                 ],
             )?;

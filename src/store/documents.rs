@@ -1,7 +1,7 @@
 //! Documents: what a client asked an alias to learn, and what became of each.
 
 use super::error::Result;
-use super::sql::{Json, page_limit, text_enum};
+use super::sql::{Figures, Json, page_limit, text_enum};
 use super::{Page, Store, events, new_id, now};
 use crate::question::Question;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -197,7 +197,7 @@ impl Documents<'_> {
         self.0.write("set the report of a document", |tx| {
             tx.execute(
                 "UPDATE documents SET report = ?2, updated_at = ?3 WHERE id = ?1",
-                params![id, Json(report), now()],
+                params![id, Figures(report), now()],
             )?;
             Ok(())
         })

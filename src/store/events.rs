@@ -6,7 +6,7 @@
 
 use super::Store;
 use super::error::Result;
-use super::sql::Json;
+use super::sql::{Figures, Json};
 use super::{Progress, now, time};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
@@ -37,7 +37,7 @@ impl Events<'_> {
         self.0.write("store the progress of a job", |tx| {
             tx.execute(
                 "UPDATE jobs SET progress = ?2, heartbeat_at = ?3 WHERE id = ?1",
-                params![job_id, Json(progress), now()],
+                params![job_id, Figures(progress), now()],
             )?;
             append(tx, job_id, "progress", progress)
         })
@@ -66,7 +66,7 @@ impl Events<'_> {
         self.0.write("store a step", |tx| {
             tx.execute(
                 "INSERT OR REPLACE INTO steps (job_id, key, value) VALUES (?1, ?2, ?3)",
-                params![job_id, key, Json(value)],
+                params![job_id, key, Figures(value)],
             )?;
             Ok(())
         })
@@ -85,7 +85,7 @@ impl Events<'_> {
         self.0.write("store a step", |tx| {
             let new = tx.execute(
                 "INSERT OR IGNORE INTO steps (job_id, key, value) VALUES (?1, ?2, ?3)",
-                params![job_id, key, Json(value)],
+                params![job_id, key, Figures(value)],
             )?;
             if new == 1 {
                 append(tx, job_id, kind, data)?;
@@ -124,7 +124,7 @@ pub(super) fn append(
          VALUES (?1, 1 + coalesce((SELECT max(seq) FROM events WHERE job_id = ?1), 0), ?2, ?3, ?4)
          RETURNING seq",
     )?
-    .query_row(params![job_id, kind, Json(data), now()], |row| {
+    .query_row(params![job_id, kind, Figures(data), now()], |row| {
         Ok(row.get::<_, i64>(0)? as u64)
     })
 }

@@ -14,7 +14,7 @@
 use super::documents::{self, DocumentState};
 use super::error::Result;
 use super::jobs::{Job, JobError, JobKind, JobState, Jobs, Progress, get};
-use super::sql::Json;
+use super::sql::{Figures, Json};
 use super::{events, now};
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::{Value, json};
@@ -192,7 +192,7 @@ fn heeding<'a>(job: &Job, outcome: &'a Outcome) -> &'a Outcome {
 /// Leaves the running (or waiting) state for the one `outcome` names, with all that belongs to it.
 fn end_run(tx: &Transaction, id: &str, outcome: &Outcome) -> rusqlite::Result<()> {
     let (state, result, error) = match outcome {
-        Outcome::Succeeded(value) => (JobState::Succeeded, Some(Json(value)), None),
+        Outcome::Succeeded(value) => (JobState::Succeeded, Some(Figures(value)), None),
         Outcome::Failed(error) => (JobState::Failed, None, Some(Json(error))),
         Outcome::Cancelled => (JobState::Cancelled, None, None),
         Outcome::Paused => (JobState::Paused, None, None),
@@ -224,7 +224,7 @@ fn complete_progress(tx: &Transaction, id: &str) -> rusqlite::Result<()> {
     };
     tx.execute(
         "UPDATE jobs SET progress = ?2 WHERE id = ?1",
-        params![id, Json(&progress)],
+        params![id, Figures(&progress)],
     )?;
     Ok(())
 }

@@ -3,6 +3,8 @@
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::ser::{CompactFormatter, Formatter, Serializer};
+use std::io::{self, Write};
 
 /// A column that holds JSON text.
 pub(super) struct Json<T>(pub T);
@@ -12,6 +14,35 @@ impl<T: Serialize> ToSql for Json<T> {
         serde_json::to_string(&self.0)
             .map(ToSqlOutput::from)
             .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
+    }
+}
+
+/// The same for what we measured and chose: nearly all of it was an f32, which a JSON value holds as an f64 with a
+/// tail of meaningless digits (0.3 as 0.30000001192092896). It is written in the digits that it has.
+pub(super) struct Figures<T>(pub T);
+
+impl<T: Serialize> ToSql for Figures<T> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let mut text = Vec::new();
+        let mut to = Serializer::with_formatter(&mut text, ShortFloats);
+        self.0
+            .serialize(&mut to)
+            .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+        let text = String::from_utf8(text);
+        text.map(ToSqlOutput::from)
+            .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
+    }
+}
+
+struct ShortFloats;
+
+impl Formatter for ShortFloats {
+    fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        let short = value as f32;
+        match f64::from(short) == value {
+            true => self.write_f32(writer, short),
+            false => CompactFormatter.write_f64(writer, value),
+        }
     }
 }
 
@@ -84,3 +115,33 @@ macro_rules! text_enum {
 }
 
 pub(super) use text_enum;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn written(value: &impl ToSql) -> String {
+        match value.to_sql().unwrap() {
+            ToSqlOutput::Owned(rusqlite::types::Value::Text(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_figure_has_no_tail_and_reads_back_as_it_was() {
+        let figures = json!({"rate": 1e-3_f32, "share": 0.3_f32, "seconds": 0.1_f64, "count": 3, "none": f32::NAN});
+        let text = written(&Figures(&figures));
+        let want = r#"{"count":3,"none":null,"rate":0.001,"seconds":0.1,"share":0.3}"#;
+        assert_eq!(text, want);
+        let back: Value = serde_json::from_str(&text).unwrap();
+        for (key, figure) in [("rate", 1e-3_f32), ("share", 0.3)] {
+            assert_eq!(back[key].as_f64().map(|x| x as f32), Some(figure));
+        }
+        // What is not ours comes back to the last digit.
+        assert_eq!(
+            written(&Json(json!(f64::from(0.3_f32)))),
+            "0.30000001192092896"
+        );
+    }
+}

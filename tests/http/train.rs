@@ -121,6 +121,50 @@ async fn the_same_seed_gives_the_same_numbers() {
 }
 
 #[tokio::test]
+async fn an_expected_reward_counts_sampled_answers() {
+    let mut contexts = contexts(3);
+    for context in &mut contexts {
+        // What a random model says now and then.
+        context["questions"] = json!([{"question": "Say something.", "answer": "e"}]);
+    }
+    let body = with(
+        json!({"reward": "expected", "rounds": 1, "grader": "contains",
+        "contexts": contexts}),
+    );
+    let run = async |body: &Value| {
+        let server = Server::start().await;
+        let job = finished(&server, body).await;
+        assert_eq!(job["state"], "succeeded", "{job}");
+        job["result"]["report"]["rounds"][0]["candidates"].clone()
+    };
+    let candidates = run(&body).await;
+    let of_repeats = |c: &Value| -> Vec<f64> {
+        let repeats = c["repeats"].as_array().unwrap();
+        let shares = repeats.iter().map(|r| r["expected"].as_f64().unwrap());
+        shares.collect()
+    };
+    let all = candidates.as_array().unwrap();
+    let shares: Vec<f64> = all.iter().flat_map(of_repeats).collect();
+    assert_eq!(shares.len(), 2 * 2 * 2);
+    // Of eight answers to one question.
+    assert!(
+        shares.iter().all(|s| (s * 8.0).fract() == 0.0),
+        "{shares:?}"
+    );
+    assert!(shares.iter().any(|s| *s > 0.0 && *s < 1.0), "{shares:?}");
+    for candidate in all {
+        assert_eq!(candidate["reward"], candidate["expected_gain"]);
+    }
+    let mut packed = body.clone();
+    merge(&mut packed, json!({"pack": 1}));
+    let rewards = |candidates: &Value| -> Vec<Value> {
+        let all = candidates.as_array().unwrap().iter();
+        all.map(|c| json!([c["reward"], c["repeats"]])).collect()
+    };
+    assert_eq!(rewards(&candidates), rewards(&run(&packed).await));
+}
+
+#[tokio::test]
 async fn a_dataset_is_named_and_read_as_published() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("squad.json");

@@ -1,15 +1,17 @@
 //! `bench memory`: how much this process keeps resident, and whether that grows.
 //!
 //! A mixed run: sixteen streams, half of them under adapters, each with a new prompt as soon as it
-//! ends; and round after round, eight fresh adapters in training (8 × 128 tokens each), whose results
-//! the streams use next. The resident set is read every ten milliseconds. The prefix cache fills in the first
-//! minutes: a growth that means something needs a long run (`--seconds 600`). It is the last fifth's mean over that
-//! of the fifth around the middle.
+//! ends; and round after round, eight fresh adapters in training (two steps of 128 tokens each), whose results
+//! the streams use next. The resident set is read every ten milliseconds.
+//!
+//! The prefix cache fills in the first minutes, and gradients and moments are resident from the first step that
+//! writes them: a growth that means something needs a run of several rounds (`--seconds 600`, and `rounds` in the
+//! table). It is the last fifth's mean over that of the fifth around the middle.
 
 use super::Common;
 use super::machine::Machine;
 use super::report::{Figure, median, print, progress};
-use super::workload::{RANK, adapter, tokens, training};
+use super::workload::{RANK, adapter, example, tokens, train_config};
 use crate::cli::open::OpenedEngine;
 use autodidact_engine::{
     CompleteRequest, Engine, Error, Lora, Priority, Result, SamplingParams, TrainRequest,
@@ -34,8 +36,9 @@ const CANDIDATES: usize = 8;
 const PROMPT: usize = 64;
 const ANSWER: usize = 64;
 const TICK: Duration = Duration::from_millis(10);
-/// Optimizer steps of one round.
-const STEPS: usize = 4;
+/// Optimizer steps of one round, and the tokens of each: few, so that rounds follow each other on a small machine.
+const STEPS: usize = 2;
+const TRAINED: usize = 128;
 
 const TENTHS: usize = 10;
 
@@ -44,6 +47,8 @@ struct Resident {
     peak: f64,
     /// The mean over every tenth of the run: training comes and goes, a single reading tells its phase.
     tenths: [f64; TENTHS],
+    /// Trainings that ended.
+    rounds: f64,
 }
 
 impl MemoryBench {
@@ -76,6 +81,7 @@ impl MemoryBench {
         );
         let figure = Figure::new("memory", shape)
             .measured("peak_mib", &column(|r| r.peak))
+            .with("rounds", median(&column(|r| r.rounds)))
             .with("idle_mib", idle)
             .with("mean_mib_of_each_tenth", means)
             .with("growth_percent", growth)
@@ -97,6 +103,7 @@ fn mixed(engine: &Engine, length: Duration) -> std::result::Result<Resident, Str
         engine,
         stop: Arc::default(),
         requests: AtomicUsize::new(0),
+        rounds: AtomicUsize::new(0),
         adapters: Mutex::default(),
     };
     work.renew_adapters((0..CANDIDATES).map(|i| adapter(&engine.files().config, RANK, i as u64)));
@@ -116,12 +123,18 @@ fn mixed(engine: &Engine, length: Duration) -> std::result::Result<Resident, Str
             let result = thread.join().unwrap_or(Err(Error::Stopped));
             result.map_err(|e| e.to_string())?;
         }
-        watched
+        let (peak, tenths) = watched?;
+        Ok(Resident {
+            peak,
+            tenths,
+            rounds: work.rounds.load(Ordering::Relaxed) as f64,
+        })
     })
 }
 
-/// Reads the resident set until `length` has passed, or somebody stops earlier because he failed.
-fn watch(length: Duration, stop: &AtomicBool) -> std::result::Result<Resident, String> {
+/// Reads the resident set until `length` has passed, or somebody stops earlier because he failed: its peak, and
+/// the mean of every tenth.
+fn watch(length: Duration, stop: &AtomicBool) -> std::result::Result<(f64, [f64; TENTHS]), String> {
     let start = Instant::now();
     let mut peak = 0.0_f64;
     let mut tenths = [(0.0, 0); TENTHS];
@@ -142,7 +155,7 @@ fn watch(length: Duration, stop: &AtomicBool) -> std::result::Result<Resident, S
         }
         before
     });
-    Ok(Resident { peak, tenths })
+    Ok((peak, tenths))
 }
 
 /// What the threads share.
@@ -151,6 +164,7 @@ struct Work<'a> {
     stop: Arc<AtomicBool>,
     /// Numbers the prompts, so that no two are alike.
     requests: AtomicUsize,
+    rounds: AtomicUsize,
     adapters: Mutex<Vec<Arc<Lora>>>,
 }
 
@@ -181,7 +195,7 @@ impl Work<'_> {
         self.until_stopped(|| {
             round += 1;
             let seed = |i: usize| (round * CANDIDATES + i) as u64;
-            let request = |i| training(&self.engine.files().config, STEPS, seed(i));
+            let request = |i| self.training(seed(i));
             let requests: Vec<TrainRequest> = (0..CANDIDATES).map(request).collect();
             let stop = self.stop.clone();
             let progress = Box::new(move |_: &[_]| !stop.load(Ordering::Relaxed));
@@ -191,10 +205,19 @@ impl Work<'_> {
                 Err(error) => Err(error),
                 Ok(trained) => {
                     self.renew_adapters(trained.into_iter().map(|t| t.lora));
+                    self.rounds.fetch_add(1, Ordering::Relaxed);
                     Ok(())
                 }
             }
         })
+    }
+
+    fn training(&self, seed: u64) -> TrainRequest {
+        TrainRequest {
+            config: train_config(1, RANK, STEPS, seed),
+            examples: [example(&self.engine.files().config, TRAINED, 0)].into(),
+            init: None,
+        }
     }
 
     /// Whoever fails stops all.

@@ -41,7 +41,9 @@ impl RewardStudy {
             pack: self.pack,
             seed: self.data.seeds.first().copied().unwrap_or(0),
         };
-        let bench = self.data.open(json!({"kind": kind, "size": size, "rewards": Reward::ALL}))?;
+        let bench = self
+            .data
+            .open(json!({"kind": kind, "size": size, "rewards": Reward::ALL}))?;
         let mut domain = KnowledgeOptions::preset(Preset::Default, &bench.options);
         domain.self_edit.kind = kind;
         domain.validate().map_err(|e| e.to_string())?;
