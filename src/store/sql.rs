@@ -132,7 +132,7 @@ mod tests {
     fn a_figure_has_no_tail_and_reads_back_as_it_was() {
         let figures = json!({"rate": 1e-3_f32, "share": 0.3_f32, "seconds": 0.1_f64, "count": 3, "none": f32::NAN});
         let text = written(&Figures(&figures));
-        let want = r#"{"count":3,"none":null,"rate":0.001,"seconds":0.1,"share":0.3}"#;
+        let want = r#"{"rate":0.001,"share":0.3,"seconds":0.1,"count":3,"none":null}"#;
         assert_eq!(text, want);
         let back: Value = serde_json::from_str(&text).unwrap();
         for (key, figure) in [("rate", 1e-3_f32), ("share", 0.3)] {

@@ -1,7 +1,7 @@
 //! `bench memory`: how much this process keeps resident, and whether that grows.
 //!
 //! A mixed run: sixteen streams, half of them under adapters, each with a new prompt as soon as it
-//! ends; and round after round, eight fresh adapters in training (two steps of 128 tokens each), whose results
+//! ends; and round after round, eight fresh adapters in training (one step of 128 tokens each), whose results
 //! the streams use next. The resident set is read every ten milliseconds.
 //!
 //! The prefix cache fills in the first minutes, and gradients and moments are resident from the first step that
@@ -36,8 +36,7 @@ const CANDIDATES: usize = 8;
 const PROMPT: usize = 64;
 const ANSWER: usize = 64;
 const TICK: Duration = Duration::from_millis(10);
-/// Optimizer steps of one round, and the tokens of each: few, so that rounds follow each other on a small machine.
-const STEPS: usize = 2;
+/// Tokens of a round's one optimizer step: few, so that many rounds follow each other on a small machine.
 const TRAINED: usize = 128;
 
 const TENTHS: usize = 10;
@@ -214,7 +213,7 @@ impl Work<'_> {
 
     fn training(&self, seed: u64) -> TrainRequest {
         TrainRequest {
-            config: train_config(1, RANK, STEPS, seed),
+            config: train_config(1, RANK, 1, seed),
             examples: [example(&self.engine.files().config, TRAINED, 0)].into(),
             init: None,
         }
