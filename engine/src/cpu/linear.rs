@@ -22,14 +22,10 @@ pub struct Linear {
 enum Form {
     /// `[outputs, inputs]`
     F32(Vec<f32>),
-    Bf16 {
-        forward: bf16::Weights,
-        /// The transposed weight, made when the first gradient asks for it: serving never pays.
-        backward: OnceLock<bf16::Weights>,
-    },
+    Bf16(bf16::Weights),
     Int8 {
         forward: int8::Panels,
-        /// As above.
+        /// The transposed weight, made when the first gradient asks for it: serving never pays.
         backward: OnceLock<int8::Panels>,
     },
 }
@@ -59,13 +55,10 @@ impl Linear {
         let outputs = parts.iter().map(|p| p.count() / inputs).sum();
         let form = match (format, Parts::new(parts)) {
             (Format::F32, parts) => Form::F32(parts.into_floats().concat()),
-            (Format::Bf16, parts) => Form::Bf16 {
-                forward: match &parts {
-                    Parts::Blocks(parts) => bf16::Weights::coded(parts, inputs),
-                    Parts::Floats(parts) => bf16::Weights::pack(parts, inputs),
-                },
-                backward: OnceLock::new(),
-            },
+            (Format::Bf16, parts) => Form::Bf16(match &parts {
+                Parts::Blocks(parts) => bf16::Weights::coded(parts, inputs),
+                Parts::Floats(parts) => bf16::Weights::pack(parts, inputs),
+            }),
             (Format::Int8, parts) => Form::Int8 {
                 forward: match &parts {
                     Parts::Blocks(parts) => int8::Panels::of_blocks(parts, inputs),
@@ -87,9 +80,9 @@ impl Linear {
         let rows = x.len() / self.inputs;
         let start = self.start(into);
         match &self.form {
-            Form::Bf16 { forward, .. } => {
+            Form::Bf16(w) => {
                 packed.pack(x, self.inputs);
-                bf16::multiply(packed, forward, y, start);
+                bf16::multiply(packed, w.straight(), y, start);
             }
             Form::Int8 { forward, .. } => int8::multiply(x, forward, y, start),
             Form::F32(w) => {
@@ -115,19 +108,18 @@ impl Linear {
     /// # Panics
     /// If the weights are not in bf16; likewise below.
     pub fn forward_beside(&self, x: &Rows, y: &mut [f32], into: Into, beside: &Beside) {
-        let Form::Bf16 { forward, .. } = &self.form else {
+        let Form::Bf16(w) = &self.form else {
             unreachable!("only bf16 weights have a product beside them");
         };
-        bf16::multiply_beside(x, forward, y, self.start(into), Some(beside));
+        bf16::multiply_beside(x, w.straight(), y, self.start(into), Some(beside));
     }
 
     /// [`Linear::input_grad`] of packed rows, with a product beside it.
     pub fn input_grad_beside(&self, dy: &Rows, dx: &mut [f32], beside: &Beside) {
-        let Form::Bf16 { forward, backward } = &self.form else {
+        let Form::Bf16(w) = &self.form else {
             unreachable!("only bf16 weights have a product beside them");
         };
-        let w = backward.get_or_init(|| forward.transpose());
-        bf16::multiply_beside(dy, w, dx, Start::Zero, Some(beside));
+        bf16::multiply_beside(dy, w.transposed(), dx, Start::Zero, Some(beside));
     }
 
     fn start(&self, into: Into) -> Start<'_> {
@@ -142,10 +134,9 @@ impl Linear {
     pub fn input_grad(&self, dy: &[f32], dx: &mut [f32], packed: &mut Rows) {
         let rows = dy.len() / self.outputs;
         match &self.form {
-            Form::Bf16 { forward, backward } => {
+            Form::Bf16(w) => {
                 packed.pack(dy, self.outputs);
-                let w = backward.get_or_init(|| forward.transpose());
-                bf16::multiply(packed, w, dx, Start::Zero);
+                bf16::multiply(packed, w.transposed(), dx, Start::Zero);
             }
             Form::Int8 { forward, backward } => {
                 let w = backward.get_or_init(|| forward.transpose());
@@ -163,7 +154,7 @@ impl Linear {
     /// Row `n` of the weight: the embedding of token n, where the matrix is the embedding.
     pub fn row(&self, n: usize, out: &mut [f32]) {
         match &self.form {
-            Form::Bf16 { forward, .. } => forward.row(n, out),
+            Form::Bf16(w) => w.row(n, out),
             Form::Int8 { forward, .. } => forward.row(n, out),
             Form::F32(w) => out.copy_from_slice(&w[n * self.inputs..(n + 1) * self.inputs]),
         }

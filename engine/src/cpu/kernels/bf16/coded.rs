@@ -1,10 +1,10 @@
 //! Frozen weights that a quantised file holds in few bits, kept as its codes and widened to bf16 on their
 //! way into the product: a decoding step costs the reading of all weights, and codes are a third of it.
 //!
-//! A weight is widened to the same bits wherever it is needed: for few rows or many, and for the transposed.
+//! A weight is widened to the same bits wherever it is needed: for few rows or many, and for the transpose.
 
 use super::available;
-use super::panels::{Line, PANEL, Panels, ZERO};
+use super::panels::{Line, PANEL, ZERO};
 use super::tile::Place;
 use crate::cpu::kernels::int8::bits_for;
 use crate::weights::{BLOCK, BlockRow, Blocks};
@@ -107,15 +107,6 @@ impl Coded {
             panels,
             data,
         }
-    }
-
-    /// The matrix as bf16.
-    pub fn panels(&self) -> Panels {
-        let mut panels = Panels::zeros(self.outputs, self.inputs);
-        let per_panel = panels.panel_lines();
-        let lines = panels.lines.par_chunks_mut(per_panel).enumerate();
-        lines.for_each(|(panel, lines)| self.widen(panel, 0, lines));
-        panels
     }
 
     /// Row `n` of the matrix, rounded to bf16.
@@ -279,7 +270,8 @@ fn rounded(value: f32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Rows, Start, Weights, multiply};
+    use super::super::panels::Panels;
+    use super::super::{Rows, Start, View, Weights, multiply};
     use super::*;
     use crate::cpu::kernels::numbers;
 
@@ -308,6 +300,15 @@ mod tests {
         }
     }
 
+    /// The matrix as bf16.
+    fn widened(coded: &Coded) -> Panels {
+        let mut panels = Panels::zeros(coded.outputs, coded.inputs);
+        let per_panel = panels.panel_lines();
+        let lines = panels.lines.chunks_exact_mut(per_panel).enumerate();
+        lines.for_each(|(panel, lines)| coded.widen(panel, 0, lines));
+        panels
+    }
+
     #[test]
     fn few_rows_and_many_have_the_bits_of_the_widened_matrix() {
         for (n, k) in [(5, 32), (33, 96), (70, 1120), (64, 544)] {
@@ -315,17 +316,23 @@ mod tests {
                 let w = of_a_file(n * k / BLOCK, levels, short);
                 let coded = Coded::pack(std::slice::from_ref(&w), k);
                 assert!(coded.panels.iter().all(|p| p.form.short == short));
-                let widened = Weights::Panels(coded.panels());
+                let widened = Weights::Panels(widened(&coded));
                 let coded = Weights::Coded(coded);
                 for rows in [1, 2, 3, 4, 5, 6, 7, 13, 40] {
                     let mut x = Rows::default();
                     x.pack(&numbers(rows * k, 1), k);
-                    let run = |w: &Weights| {
-                        let mut y = vec![f32::NAN; rows * n];
-                        multiply(&x, w, &mut y, Start::Zero);
+                    let mut dy = Rows::default();
+                    dy.pack(&numbers(rows * n, 2), n);
+                    let run = |x: &Rows, w: View, outputs: usize| {
+                        let mut y = vec![f32::NAN; rows * outputs];
+                        multiply(x, w, &mut y, Start::Zero);
                         y
                     };
-                    let (got, want) = (run(&coded), run(&widened));
+                    let both = |w: &Weights| {
+                        let dx = run(&dy, w.transposed(), k);
+                        (run(&x, w.straight(), n), dx)
+                    };
+                    let (got, want) = (both(&coded), both(&widened));
                     assert_eq!(got, want, "{n}x{k}, {levels} levels, {rows} rows");
                 }
                 let (mut a, mut b) = (vec![0.0; k], vec![0.0; k]);

@@ -5,7 +5,8 @@
 //! most 12 rows, `[rows/12][K/2][12][2]`, so that the broadcasts of a block stream from one place; even blocks, or
 //! as the caller cuts them.
 //! A tile of 12 rows × 32 outputs lives in 24 registers. Where a file holds weights in fewer bits, its codes
-//! are kept instead ([`coded`]), and a stretch of a panel is made of them when its turn comes.
+//! are kept instead ([`coded`]), and a stretch of a panel is made of them when its turn comes; so is one of the
+//! transposed matrix ([`turned`]), which is not stored a second time.
 //!
 //! K is cut into stretches whose panel slice stays in the first-level cache while a chunk of rows
 //! runs over it. The cuts depend on K alone, and a row's sums on nothing but the row, so a row's
@@ -18,20 +19,22 @@ mod rows;
 pub mod side;
 pub mod slim;
 mod tile;
+mod turned;
+mod weights;
 #[cfg(target_arch = "x86_64")]
 mod widen;
 
 use super::{Shared, Start};
-use crate::weights::Blocks;
-use coded::{Coded, GROUP_PAIRS};
+use coded::GROUP_PAIRS;
+use panels::PANEL;
 pub(super) use panels::{Line, ZERO, pair};
-use panels::{PANEL, Panels};
 use rayon::prelude::*;
 pub use rows::{Rows, blocks};
 use side::Beside;
 use std::cell::RefCell;
 use std::ops::Range;
 use tile::{Place, Tile};
+pub use weights::{View, Weights};
 
 /// Rows that run over one panel slice before the next is fetched.
 const CHUNK_BLOCKS: usize = 16;
@@ -50,94 +53,18 @@ pub fn available() -> bool {
     false
 }
 
-/// A frozen matrix `[outputs, inputs]`.
-pub enum Weights {
-    Panels(Panels),
-    Coded(Coded),
-}
-
 thread_local! {
     /// A stretch of a panel, widened from its codes.
     static WIDENED: RefCell<Vec<Line>> = RefCell::default();
 }
 
-impl Weights {
-    /// Packs matrices `[n_i, inputs]` stacked on top of each other.
-    pub fn pack(parts: &[Vec<f32>], inputs: usize) -> Self {
-        let parts: Vec<&[f32]> = parts.iter().map(Vec::as_slice).collect();
-        Weights::Panels(Panels::pack(&parts, inputs))
-    }
-
-    /// Likewise, of a file's codes.
-    pub fn coded(parts: &[Blocks], inputs: usize) -> Self {
-        Weights::Coded(Coded::pack(parts, inputs))
-    }
-
-    /// The same matrix in bf16, packed for the product with its transpose.
-    pub fn transpose(&self) -> Self {
-        Weights::Panels(match self {
-            Weights::Panels(panels) => panels.transpose(),
-            Weights::Coded(coded) => coded.panels().transpose(),
-        })
-    }
-
-    /// Row `n` of the matrix, as f32.
-    pub fn row(&self, n: usize, out: &mut [f32]) {
-        match self {
-            Weights::Panels(panels) => panels.row(n, out),
-            Weights::Coded(coded) => coded.row(n, out),
-        }
-    }
-
-    fn outputs(&self) -> usize {
-        match self {
-            Weights::Panels(panels) => panels.outputs,
-            Weights::Coded(coded) => coded.outputs,
-        }
-    }
-
-    fn inputs(&self) -> usize {
-        match self {
-            Weights::Panels(panels) => panels.inputs,
-            Weights::Coded(coded) => coded.inputs,
-        }
-    }
-
-    /// The lines of `length` pairs of a panel from `first` on: where they lie, or widened into the buffer.
-    fn lines<'a>(
-        &'a self,
-        panel: usize,
-        first: usize,
-        length: usize,
-        buffer: &'a mut Vec<Line>,
-    ) -> &'a [Line] {
-        match self {
-            Weights::Panels(w) => {
-                let from = panel * w.panel_lines() + 2 * first;
-                &w.lines[from..from + 2 * length]
-            }
-            Weights::Coded(w) => {
-                buffer.resize(2 * length, ZERO);
-                w.widen(panel, first, buffer);
-                buffer
-            }
-        }
-    }
-}
-
 /// `y[T, N] = start + x · Wᵀ`, over the threads of the current pool.
-pub fn multiply(x: &Rows, w: &Weights, y: &mut [f32], start: Start) {
+pub fn multiply(x: &Rows, w: View, y: &mut [f32], start: Start) {
     multiply_beside(x, w, y, start, None);
 }
 
 /// [`multiply`] with a further product added to every tile while it is near.
-pub fn multiply_beside(
-    x: &Rows,
-    w: &Weights,
-    y: &mut [f32],
-    start: Start,
-    beside: Option<&Beside>,
-) {
+pub fn multiply_beside(x: &Rows, w: View, y: &mut [f32], start: Start, beside: Option<&Beside>) {
     let (outputs, inputs) = (w.outputs(), w.inputs());
     assert!(x.inputs == inputs && y.len() == x.rows * outputs);
     if let Start::Bias(bias) = start {
@@ -170,7 +97,7 @@ pub fn multiply_beside(
 /// One chunk of row blocks against a group of panels.
 fn multiply_chunk(
     x: &Rows,
-    w: &Weights,
+    w: View,
     y: Shared,
     start: Start,
     chunk: Range<usize>,
@@ -208,7 +135,7 @@ fn multiply_chunk(
             let from = row * pairs + first * rows;
             &x.pairs[from..from + length * rows]
         };
-        if let (Weights::Coded(w), &[(row, rows)]) = (w, blocks)
+        if let (Some(w), &[(row, rows)]) = (w.codes(), blocks)
             && w.takes(rows)
         {
             // SAFETY: the place is `rows` rows of `width` outputs (checked by `at`), and these outputs
@@ -276,8 +203,8 @@ mod tests {
             let mut packed = Rows::default();
             packed.pack(&x, k);
             let mut y = vec![f32::NAN; rows * n];
-            multiply(&packed, &panels, &mut y, Start::Bias(&bias));
-            multiply(&packed, &panels, &mut y, Start::Keep);
+            multiply(&packed, panels.straight(), &mut y, Start::Bias(&bias));
+            multiply(&packed, panels.straight(), &mut y, Start::Keep);
             for t in 0..rows {
                 for o in 0..n {
                     let dot = (0..k).map(|i| round(x[t * k + i]) * round(w[o * k + i]));
@@ -301,7 +228,7 @@ mod tests {
             let mut packed = Rows::default();
             packed.pack(x, k);
             let mut y = vec![0.0; x.len() / k * n];
-            multiply(&packed, &panels, &mut y, Start::Zero);
+            multiply(&packed, panels.straight(), &mut y, Start::Zero);
             y
         };
         let all = run(&x);

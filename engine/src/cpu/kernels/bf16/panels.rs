@@ -41,38 +41,6 @@ impl Panels {
         panels
     }
 
-    /// The same matrix, packed for the product with its transpose.
-    pub fn transpose(&self) -> Self {
-        let mut turned = Self::zeros(self.inputs, self.outputs);
-        let (from, to) = (self.panel_lines(), turned.panel_lines());
-        turned
-            .lines
-            .par_chunks_mut(to)
-            .enumerate()
-            .for_each(|(p, lines)| {
-                // 32 new outputs are 16 pairs of the old inputs: 32 lines of every old panel.
-                for (old, panel) in self.lines.chunks_exact(from).enumerate() {
-                    let source = &panel[PANEL * p..(PANEL * p + PANEL).min(from)];
-                    let target = &mut lines[PANEL * old..(PANEL * old + PANEL).min(to)];
-                    for (i, line) in target.iter_mut().enumerate() {
-                        // Line i holds new inputs 2·(i/2), +1 (old outputs) for 16 new outputs.
-                        let (n, first) = (i / 2 * 2, i % 2 * 16);
-                        for (lane, value) in line.0.iter_mut().enumerate() {
-                            let k = first + lane;
-                            if let Some(low) = source.get(k / 2 * 2 + n / 16) {
-                                let high = &source[k / 2 * 2 + (n + 1) / 16];
-                                let shift = 16 * (k % 2);
-                                let low = (low.0[n % 16] >> shift) & 0xffff;
-                                let high = (high.0[(n + 1) % 16] >> shift) & 0xffff;
-                                *value = low | (high << 16);
-                            }
-                        }
-                    }
-                }
-            });
-        turned
-    }
-
     /// Row `n` of the matrix, widened.
     pub fn row(&self, n: usize, out: &mut [f32]) {
         let panel = &self.lines[n / PANEL * self.panel_lines()..];
@@ -101,29 +69,4 @@ impl Panels {
 
 pub(in super::super) fn pair(low: f32, high: f32) -> u32 {
     u32::from(bf16::from_f32(low).to_bits()) | (u32::from(bf16::from_f32(high).to_bits()) << 16)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cpu::kernels::numbers;
-
-    fn round(x: f32) -> f64 {
-        f64::from(bf16::from_f32(x).to_f32())
-    }
-
-    #[test]
-    fn transposing_keeps_every_element() {
-        for (n, k) in [(5, 7), (64, 32), (70, 33), (33, 130)] {
-            let w = numbers(n * k, 4);
-            let turned = Panels::pack(&[&w], k).transpose();
-            let mut row = vec![0.0; n];
-            for i in 0..k {
-                turned.row(i, &mut row);
-                for (o, value) in row.iter().enumerate() {
-                    assert_eq!(f64::from(*value), round(w[o * k + i]), "{n}x{k} at {o},{i}");
-                }
-            }
-        }
-    }
 }

@@ -246,7 +246,13 @@ mod tests {
                 sides: &sides,
             };
             let mut y = vec![f32::NAN; 31 * outputs];
-            multiply_beside(&packed, &weights, &mut y, Start::Zero, Some(&beside));
+            multiply_beside(
+                &packed,
+                weights.straight(),
+                &mut y,
+                Start::Zero,
+                Some(&beside),
+            );
             for (row, y) in y.chunks_exact(outputs).enumerate() {
                 for (o, y) in y.iter().enumerate() {
                     let dot =

@@ -1,0 +1,79 @@
+//! A block of a matrix turned for the product with the matrix itself (and not its transpose): 32 outputs × 32
+//! inputs, which lie one group of codes wide in one panel, become 32 inputs × 32 outputs.
+
+use super::available;
+use super::panels::{Line, PANEL};
+
+/// The first lines of a block's transpose.
+pub fn turn(block: &[Line; PANEL], out: &mut [Line]) {
+    assert!(out.len() <= PANEL);
+    #[cfg(target_arch = "x86_64")]
+    if available() {
+        // SAFETY: the processor has the features.
+        return unsafe { x86::turn(block, out) };
+    }
+    for (l, line) in out.iter_mut().enumerate() {
+        // Line l holds rows n, n + 1 of the block for 16 of its columns.
+        let (n, first) = (l / 2 * 2, l % 2 * 16);
+        for (i, both) in line.0.iter_mut().enumerate() {
+            let value =
+                |n: usize, k: usize| block[k / 2 * 2 + n / 16].0[n % 16] >> (16 * (k % 2)) & 0xffff;
+            *both = value(n, first + i) | value(n + 1, first + i) << 16;
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::super::rows::x86::transposed;
+    use super::{Line, PANEL};
+    use std::arch::x86_64::*;
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub fn turn(block: &[Line; PANEL], out: &mut [Line]) {
+        for (half, out) in out.chunks_mut(PANEL / 2).enumerate() {
+            // In this order of pairs, quarter q of a row's register has its columns 4 q to 4 q + 3 and 16 more, so
+            // that two rows unpacked are the first 16 columns of both, and the other 16.
+            let pairs: [__m512i; 16] = std::array::from_fn(|i| {
+                let pair = i / 4 * 2 + i % 4 / 2 * 8 + i % 2;
+                // SAFETY: a line is one register, and aligned.
+                unsafe { _mm512_load_si512(std::ptr::from_ref(&block[2 * pair + half]).cast()) }
+            });
+            let rows = transposed(&pairs);
+            for (two, lines) in rows.chunks_exact(2).zip(out.chunks_mut(2)) {
+                let columns = [
+                    _mm512_unpacklo_epi16(two[0], two[1]),
+                    _mm512_unpackhi_epi16(two[0], two[1]),
+                ];
+                for (line, columns) in lines.iter_mut().zip(columns) {
+                    // SAFETY: as above.
+                    unsafe { _mm512_store_si512(std::ptr::from_mut(line).cast(), columns) }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Rows, Start, Weights, multiply};
+    use crate::cpu::kernels::numbers;
+
+    #[test]
+    fn a_product_with_the_transpose_has_the_bits_of_the_transposed_matrix() {
+        for (n, k) in [(5, 7), (64, 32), (70, 33), (33, 130), (1100, 96)] {
+            let w = numbers(n * k, 4);
+            let transpose: Vec<f32> = (0..n * k).map(|i| w[i % n * k + i / n]).collect();
+            let w = Weights::pack(&[w], k);
+            let transpose = Weights::pack(&[transpose], n);
+            for rows in [1, 13, 40] {
+                let mut x = Rows::default();
+                x.pack(&numbers(rows * n, 1), n);
+                let (mut got, mut want) = (vec![f32::NAN; rows * k], vec![f32::NAN; rows * k]);
+                multiply(&x, w.transposed(), &mut got, Start::Zero);
+                multiply(&x, transpose.straight(), &mut want, Start::Zero);
+                assert_eq!(got, want, "{n}x{k}, {rows} rows");
+            }
+        }
+    }
+}
