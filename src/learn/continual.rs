@@ -47,9 +47,29 @@ pub struct Cost {
     pub accepted: bool,
 }
 
-/// Study notes do not depend on the strategy: those of one document and seed are written once.
+/// What runs of one model have in common, whatever their strategy: it is made once.
 #[derive(Default)]
-pub struct Notes(Mutex<HashMap<String, (Value, f32)>>);
+pub struct Shared {
+    /// The study notes of a document and seed, and the seconds that they took.
+    notes: Mutex<HashMap<String, (Value, f32)>>,
+    /// What the base answers of some questions.
+    base: Mutex<HashMap<String, Row>>,
+}
+
+/// A row of the matrix, and the general probes that were answered right in it.
+type Row = (Vec<Vec<bool>>, usize);
+
+impl Shared {
+    fn base(&self, asked: String, ask: impl FnOnce() -> Result<Row, Stop>) -> Result<Row, Stop> {
+        let mut base = self.base.lock().expect("nobody panics with it");
+        if let Some(row) = base.get(&asked) {
+            return Ok(row.clone());
+        }
+        let row = ask()?;
+        base.insert(asked, row.clone());
+        Ok(row)
+    }
+}
 
 /// Learns `documents` in their order with `options` (strategy and seed included). `tell` hears of every
 /// finished update.
@@ -58,7 +78,7 @@ pub fn run(
     documents: &[(Passage, Vec<Question>)],
     options: &IngestOptions,
     general_probes: usize,
-    notes: &Notes,
+    shared: &Shared,
     tell: &mut dyn FnMut(usize, &Cost),
 ) -> Result<Run, Stop> {
     let mut alias = Alias {
@@ -73,14 +93,18 @@ pub fn run(
         .iter()
         .map(general::item)
         .collect();
+    let asked = format!("{:?} {items:?} {general:?}", options.gate.grader);
+    let (answers, generally) = shared.base(asked, || {
+        Ok((alias.ask(&items)?, alias.ask_general(&general)?))
+    })?;
     let mut run = Run {
-        answers: vec![alias.ask(&items)?],
-        general: vec![alias.ask_general(&general)?],
+        answers: vec![answers],
+        general: vec![generally],
         general_asked: general.len(),
         updates: Vec::new(),
     };
     for (nth, (passage, questions)) in documents.iter().enumerate() {
-        let cost = alias.learn(passage, questions, notes)?;
+        let cost = alias.learn(passage, questions, shared)?;
         tell(nth, &cost);
         run.updates.push(cost);
         run.answers.push(alias.ask(&items[..=nth])?);
@@ -105,14 +129,14 @@ impl Alias<'_> {
         &mut self,
         passage: &Passage,
         questions: &[Question],
-        notes: &Notes,
+        shared: &Shared,
     ) -> Result<Cost, Stop> {
         let clock = Instant::now();
         let routes = self.options.training.strategy == Strategy::Route;
         let number = self.versions.len() as u64;
         let live = self.versions.last().and_then(Option::as_ref);
         let journal = NotesOnly {
-            notes,
+            shared,
             key: format!("{} {}", self.options.seed, passage.text),
             written: Mutex::default(),
         };
@@ -255,7 +279,7 @@ fn questions(passage: &Passage, questions: &[Question]) -> Vec<Item> {
 
 /// A journal that remembers nothing but the study notes.
 struct NotesOnly<'a> {
-    notes: &'a Notes,
+    shared: &'a Shared,
     key: String,
     /// Seconds that the recalled notes once took.
     written: Mutex<Option<f32>>,
@@ -270,7 +294,7 @@ impl NotesOnly<'_> {
             return seconds;
         }
         let spent = report.seconds.get("self_edit").copied().unwrap_or(0.0);
-        let mut notes = self.notes.0.lock().expect("nobody panics with it");
+        let mut notes = self.shared.notes.lock().expect("nobody panics with it");
         if let Some((_, seconds)) = notes.get_mut(&self.key) {
             *seconds = spent;
         }
@@ -280,7 +304,7 @@ impl NotesOnly<'_> {
 
 impl Journal for NotesOnly<'_> {
     fn recall(&self, key: &str) -> Result<Option<Value>, Stop> {
-        let notes = self.notes.0.lock().expect("nobody panics with it");
+        let notes = self.shared.notes.lock().expect("nobody panics with it");
         let found = notes.get(&self.key).filter(|_| key == NOTES);
         if let Some((_, seconds)) = found {
             *self.written.lock().expect("nobody panics with it") = Some(*seconds);
@@ -290,7 +314,7 @@ impl Journal for NotesOnly<'_> {
 
     fn remember(&self, key: &str, value: &Value) -> Result<(), Stop> {
         if key == NOTES {
-            let mut notes = self.notes.0.lock().expect("nobody panics with it");
+            let mut notes = self.shared.notes.lock().expect("nobody panics with it");
             notes.insert(self.key.clone(), (value.clone(), 0.0));
         }
         Ok(())

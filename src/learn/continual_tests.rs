@@ -1,7 +1,7 @@
 //! The continual run with a model that knows what its adapter was trained on: under `route` everything,
 //! under `sequential` the last document alone.
 
-use super::continual::{Notes, run};
+use super::continual::{Shared, run};
 use super::continual_table::row;
 use super::knowledge::{Passage, Question};
 use super::model::{
@@ -112,7 +112,7 @@ fn final_row(strategy: Strategy) -> (f32, f32, Vec<Vec<f32>>) {
         &documents(),
         &options,
         5,
-        &Notes::default(),
+        &Shared::default(),
         &mut |nth, cost| told.push((nth, cost.tokens)),
     );
     let run = run.unwrap();
@@ -149,8 +149,8 @@ fn routes_keep_everything_and_replay_what_it_replays() {
 #[test]
 fn what_a_router_leaves_as_it_was_is_not_asked_again() {
     let (model, options) = (Forgetful::default(), options(Strategy::Route));
-    let notes = Notes::default();
-    run(&model, &documents(), &options, 5, &notes, &mut |_, _| ()).unwrap();
+    let shared = Shared::default();
+    run(&model, &documents(), &options, 5, &shared, &mut |_, _| ()).unwrap();
     // Of the base three questions and five general ones; of each new adapter its document's. An update asks
     // its document's before and after of itself.
     assert_eq!(*model.0.lock().unwrap(), 3 + 5 + 3 + 2 * 3);
@@ -163,8 +163,8 @@ fn a_question_of_two_documents_is_graded_by_the_answer_of_each() {
     same.0.title = first.0.title.clone();
     same.1[0].answer = "dross".into();
     let (model, options) = (Forgetful::default(), options(Strategy::Route));
-    let notes = Notes::default();
-    let run = run(&model, &[first, same], &options, 0, &notes, &mut |_, _| ()).unwrap();
+    let shared = Shared::default();
+    let run = run(&model, &[first, same], &options, 0, &shared, &mut |_, _| ()).unwrap();
     // The base says dross to both.
     assert_eq!(run.answers[0], [[false], [true]]);
 }

@@ -6,7 +6,7 @@
 
 use super::data::no_policy;
 use crate::cli::open::{ModelArgs, Opened};
-use autodidact::learn::continual::{Notes, Run, run};
+use autodidact::learn::continual::{Run, Shared, run};
 use autodidact::learn::continual_table::{Row, row};
 use autodidact::learn::heatmap;
 use autodidact::learn::knowledge::{Passage, Question};
@@ -89,7 +89,7 @@ impl Continual {
             ..
         } = self.model.clone().open()?;
         let ungated = json!({"gate": {"mode": "off", "general_probes": 0}});
-        let notes = Notes::default();
+        let shared = Shared::default();
         let mut rows = Vec::new();
         for (strategy, method) in arms {
             let mut runs: Vec<Vec<Run>> = Vec::new();
@@ -103,7 +103,7 @@ impl Continual {
                     no_policy(&options)?;
                     let (strategy, method) = (strategy.name(), method.name());
                     let name = format!("{strategy}-{method}-{nth}-{seed}");
-                    of_sequence.push(self.one(&id, &model, documents, &options, &notes, &name)?);
+                    of_sequence.push(self.one(&id, &model, documents, &options, &shared, &name)?);
                 }
                 runs.push(of_sequence);
             }
@@ -137,7 +137,7 @@ impl Continual {
         model: &LocalModel,
         documents: &[Document],
         options: &IngestOptions,
-        notes: &Notes,
+        shared: &Shared,
         name: &str,
     ) -> Result<Run, String> {
         let titles: Vec<&str> = documents.iter().map(|(p, _)| p.title.as_str()).collect();
@@ -155,7 +155,7 @@ impl Continual {
         let mut tell = |nth: usize, cost: &autodidact::learn::continual::Cost| {
             eprintln!("{name}: {}/{of}, {:.0} s", nth + 1, cost.seconds);
         };
-        let run = run(model, documents, options, self.general, notes, &mut tell);
+        let run = run(model, documents, options, self.general, shared, &mut tell);
         let run = run.map_err(|e| format!("{name}: {e}"))?;
         if let Some(path) = path {
             let kept = Kept { settings, run };
