@@ -27,7 +27,7 @@ pub struct AdapterBody {
     digest: Option<String>,
     /// How many versions there are
     versions: u64,
-    /// How many documents it has learned
+    /// How many documents the live version and those that it continues have learned
     documents: u64,
     created_at: String,
     updated_at: String,

@@ -16,13 +16,10 @@ use crate::learn::report::{Decision, Origin, Report};
 use crate::learn::strategy::Strategy;
 use crate::learn::text_model::Helpers;
 use crate::learn::update::{Live, Policy, Start, learn};
-use crate::store::{self, Document, DocumentState, GateVerdict, NewProbe, ProbeOrigin};
+use crate::store::{self, Document, DocumentState, GateVerdict, LEARNED, NewProbe, ProbeOrigin};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
-
-/// The source that the lineage of a learned version names.
-const LEARNED: &str = "ingest";
 
 pub struct IngestHandler {
     model: Arc<dyn Model>,
@@ -391,11 +388,14 @@ fn earlier(
     live: Option<u64>,
     routes: Option<&Routes>,
 ) -> Result<(Vec<String>, Vec<Earlier>), JobFailure> {
-    let ancestors = ancestors(store, alias, live)?;
+    let line = match live {
+        Some(number) => store.aliases().line(alias.as_str(), number)?,
+        None => HashSet::new(),
+    };
     let documents = store.documents().learned(alias.as_str())?;
     let pairs: Result<Vec<(String, Earlier)>, JobFailure> = documents
         .into_iter()
-        .filter(|document| document.version.is_some_and(|v| ancestors.contains(&v)))
+        .filter(|document| document.version.is_some_and(|v| line.contains(&v)))
         .map(|document| {
             let probes = store.probes().for_document(&document.id)?;
             let report = document.report.unwrap_or_default();
@@ -420,25 +420,6 @@ fn earlier(
         })
         .collect();
     Ok(pairs?.into_iter().unzip())
-}
-
-/// The version and those that it continues. After a rollback that is not every version, and an adapter
-/// that was uploaded continues none.
-fn ancestors(
-    store: &store::Store,
-    alias: &AliasName,
-    live: Option<u64>,
-) -> Result<HashSet<u64>, JobFailure> {
-    let mut ancestors = HashSet::new();
-    let mut next = live;
-    while let Some(number) = next {
-        ancestors.insert(number);
-        let version = store.aliases().version(alias.as_str(), number)?;
-        next = version
-            .filter(|v| v.lineage["source"] == LEARNED)
-            .and_then(|v| v.parent);
-    }
-    Ok(ancestors)
 }
 
 /// What made the version: kept with it for ever.

@@ -9,6 +9,7 @@ use super::{JobState, Page, Store, now};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::HashSet;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Alias {
@@ -19,7 +20,7 @@ pub struct Alias {
     pub digest: Option<String>,
     /// How many versions there are.
     pub versions: u64,
-    /// How many documents it has learned.
+    /// How many documents the live version and those that it continues have learned.
     pub documents: u64,
     pub created_at: String,
     pub updated_at: String,
@@ -74,16 +75,36 @@ impl From<Option<u64>> for Expected {
 
 pub struct Aliases<'a>(pub(super) &'a Store);
 
-const SELECT: &str = "SELECT aliases.*, (SELECT digest FROM versions
-           WHERE alias = name AND number = live) AS digest,
-       (SELECT count(*) FROM versions WHERE alias = name) AS versions,
-       (SELECT count(*) FROM documents WHERE alias = name AND state = 'learned') AS documents
-     FROM aliases";
+/// What a version's lineage calls its source if it went on from its parent: one that was uploaded did not.
+pub const LEARNED: &str = "ingest";
+
+/// The common table `line(number)`: a version and those that it continues. After a rollback that is not every
+/// version.
+fn line(number: &str, alias: &str) -> String {
+    format!(
+        "WITH RECURSIVE line(number) AS (
+             SELECT {number}
+             UNION SELECT parent FROM versions JOIN line USING (number)
+             WHERE alias = {alias} AND parent IS NOT NULL AND lineage ->> 'source' = '{LEARNED}')"
+    )
+}
+
+fn select() -> String {
+    format!(
+        "SELECT aliases.*, (SELECT digest FROM versions
+               WHERE alias = name AND number = live) AS digest,
+           (SELECT count(*) FROM versions WHERE alias = name) AS versions,
+           ({} SELECT count(*) FROM documents WHERE alias = name AND state = 'learned'
+               AND version IN line) AS documents
+         FROM aliases",
+        line("live", "name")
+    )
+}
 
 impl Aliases<'_> {
     pub fn get(&self, name: &str) -> Result<Option<Alias>> {
         self.0.read("read an adapter", |c| {
-            c.prepare_cached(&format!("{SELECT} WHERE name = ?1"))?
+            c.prepare_cached(&format!("{} WHERE name = ?1", select()))?
                 .query_row([name], alias)
                 .optional()
         })
@@ -94,7 +115,8 @@ impl Aliases<'_> {
         let limit = page_limit(limit);
         let rows = self.0.read("list adapters", |c| {
             c.prepare_cached(&format!(
-                "{SELECT} WHERE ?1 IS NULL OR name > ?1 ORDER BY name LIMIT ?2"
+                "{} WHERE ?1 IS NULL OR name > ?1 ORDER BY name LIMIT ?2",
+                select()
             ))?
             .query_map(params![after, limit as i64 + 1], alias)?
             .collect::<rusqlite::Result<Vec<_>>>()
@@ -134,6 +156,18 @@ impl Aliases<'_> {
             .collect::<rusqlite::Result<Vec<_>>>()
         })?;
         Ok(Page::cut(rows, limit, |v| v.number.to_string()))
+    }
+
+    /// The version and those that it continues.
+    pub fn line(&self, alias: &str, number: u64) -> Result<HashSet<u64>> {
+        self.0.read("read what a version continues", |c| {
+            let line = line("?2", "?1");
+            c.prepare_cached(&format!("{line} SELECT number FROM line"))?
+                .query_map(params![alias, number as i64], |row| {
+                    Ok(row.get::<_, i64>(0)? as u64)
+                })?
+                .collect()
+        })
     }
 
     /// The versions whose digest starts with `prefix`, newest first.

@@ -28,7 +28,7 @@ mod schema;
 mod sql;
 mod tasks;
 
-pub use aliases::{Alias, Aliases, Expected, NewVersion, Version};
+pub use aliases::{Alias, Aliases, Expected, LEARNED, NewVersion, Version};
 pub use blobs::{BlobGuard, Blobs, digest};
 pub use documents::{
     Document, DocumentFilter, DocumentState, DocumentSummary, Documents, GateVerdict, NewDocument,

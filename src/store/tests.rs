@@ -207,6 +207,39 @@ fn numbers_go_on_after_a_rollback() {
 }
 
 #[test]
+fn an_alias_counts_the_documents_that_its_live_version_builds_on() {
+    let (_dir, store) = open();
+    let aliases = store.aliases();
+    let documents: Vec<_> = (0..4)
+        .map(|n| NewDocument::new(format!("{n}"), "Text"))
+        .collect();
+    submit(&store, "kb", &documents);
+    let publish = |tag: &str, source: &str, learned: &[NewDocument]| {
+        let mut new = new_version(&store, tag);
+        new.lineage = json!({"source": source});
+        new.documents = learned.iter().map(|d| d.id.clone()).collect();
+        aliases.publish("kb", Expected::Anything, new).unwrap();
+    };
+    let go_back = |to: Option<u64>| aliases.move_live("kb", Expected::Anything, to).unwrap();
+    let counted = || aliases.get("kb").unwrap().unwrap().documents;
+    for (n, document) in documents[..3].chunks(1).enumerate() {
+        publish(&n.to_string(), LEARNED, document);
+    }
+    assert_eq!(counted(), 3);
+    go_back(Some(1));
+    assert_eq!(counted(), 1);
+    publish("other", LEARNED, &documents[3..]);
+    assert_eq!(counted(), 2);
+    assert_eq!(aliases.line("kb", 4).unwrap(), [1, 4].into());
+    go_back(Some(3));
+    assert_eq!(counted(), 3);
+    go_back(None);
+    assert_eq!(counted(), 0);
+    publish("foreign", "upload", &[]);
+    assert_eq!(counted(), 0);
+}
+
+#[test]
 fn versions_page_newest_first() {
     let (_dir, store) = open();
     let aliases = store.aliases();
