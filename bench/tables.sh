@@ -33,4 +33,6 @@ table demo $demo
 table reward reward --passages "$squad/train.json" --limit 10 --candidates 4 --repeats 3 --set "{$half}"
 table practice knowledge --passages "$squad/eval.json" --limit 30 --seeds 0,1,2 --rounds 2 \
     --practise-on "$squad/train.json" --arms passage,implications --set "{$half}"
-table continual continual --passages "$squad/eval.json" --documents 8 --sequences 2 --seeds 0,1,2
+eight="continual --passages $squad/eval.json --documents 8"
+table continual $eight --sequences 2 --seeds 0,1,2 --methods text --set '{"self_edit":{"kind":"rewrite"}}'
+table distill $eight --sequences 1 --seeds 0,1,2 --methods text,distill --strategies route
