@@ -119,7 +119,7 @@ fn interference_compares_idle_with_busy() {
 
 #[test]
 fn memory_sees_growth_and_peak() {
-    let list = bench("memory", &["--seconds", "1"]);
+    let list = bench("memory", &["--seconds", "1", "--warm-up", "1"]);
     let memory = named(&list, "memory")[0];
     let means = memory["mean_mib_of_each_tenth"].as_array().unwrap();
     let means: Vec<f64> = means.iter().map(|m| m.as_f64().unwrap()).collect();

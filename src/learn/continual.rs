@@ -21,7 +21,7 @@ use super::update::{Live, Start, learn};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 /// What one run came to. Row 0 is the base, row i the state after the ith document.
@@ -61,13 +61,17 @@ type Row = (Vec<Vec<bool>>, usize);
 
 impl Shared {
     fn base(&self, asked: String, ask: impl FnOnce() -> Result<Row, Stop>) -> Result<Row, Stop> {
-        let mut base = self.base.lock().expect("nobody panics with it");
-        if let Some(row) = base.get(&asked) {
-            return Ok(row.clone());
+        let known = self.rows().get(&asked).cloned();
+        if let Some(row) = known {
+            return Ok(row);
         }
         let row = ask()?;
-        base.insert(asked, row.clone());
+        self.rows().insert(asked, row.clone());
         Ok(row)
+    }
+
+    fn rows(&self) -> MutexGuard<'_, HashMap<String, Row>> {
+        self.base.lock().expect("nobody panics with it")
     }
 }
 

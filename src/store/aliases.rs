@@ -78,35 +78,26 @@ pub struct Aliases<'a>(pub(super) &'a Store);
 /// What a version's lineage calls its source if it went on from its parent: one that was uploaded did not.
 pub const LEARNED: &str = "ingest";
 
-/// The common table `line(number)`: a version and those that it continues. After a rollback that is not every
-/// version.
-fn line(number: &str, alias: &str) -> String {
-    format!(
-        "WITH RECURSIVE line(number) AS (
-             SELECT {number}
-             UNION SELECT parent FROM versions JOIN line USING (number)
-             WHERE alias = {alias} AND parent IS NOT NULL AND lineage ->> 'source' = '{LEARNED}')"
-    )
-}
+const SELECT: &str = "SELECT aliases.*, (SELECT digest FROM versions
+           WHERE alias = name AND number = live) AS digest,
+       (SELECT count(*) FROM versions WHERE alias = name) AS versions
+     FROM aliases";
 
-fn select() -> String {
-    format!(
-        "SELECT aliases.*, (SELECT digest FROM versions
-               WHERE alias = name AND number = live) AS digest,
-           (SELECT count(*) FROM versions WHERE alias = name) AS versions,
-           ({} SELECT count(*) FROM documents WHERE alias = name AND state = 'learned'
-               AND version IN line) AS documents
-         FROM aliases",
-        line("live", "name")
-    )
-}
+/// The common table `line(number)`: version ?2 of the alias ?1 and those that it continues. After a rollback that
+/// is not every version.
+const LINE: &str = "WITH RECURSIVE line(number) AS (
+         SELECT ?2
+         UNION SELECT parent FROM versions JOIN line USING (number)
+         WHERE alias = ?1 AND parent IS NOT NULL AND lineage ->> 'source' = ?3)";
 
 impl Aliases<'_> {
     pub fn get(&self, name: &str) -> Result<Option<Alias>> {
         self.0.read("read an adapter", |c| {
-            c.prepare_cached(&format!("{} WHERE name = ?1", select()))?
+            c.prepare_cached(&format!("{SELECT} WHERE name = ?1"))?
                 .query_row([name], alias)
-                .optional()
+                .optional()?
+                .map(|alias| counted(c, alias))
+                .transpose()
         })
     }
 
@@ -115,10 +106,10 @@ impl Aliases<'_> {
         let limit = page_limit(limit);
         let rows = self.0.read("list adapters", |c| {
             c.prepare_cached(&format!(
-                "{} WHERE ?1 IS NULL OR name > ?1 ORDER BY name LIMIT ?2",
-                select()
+                "{SELECT} WHERE ?1 IS NULL OR name > ?1 ORDER BY name LIMIT ?2"
             ))?
             .query_map(params![after, limit as i64 + 1], alias)?
+            .map(|alias| counted(c, alias?))
             .collect::<rusqlite::Result<Vec<_>>>()
         })?;
         Ok(Page::cut(rows, limit, |a| a.name.clone()))
@@ -161,9 +152,8 @@ impl Aliases<'_> {
     /// The version and those that it continues.
     pub fn line(&self, alias: &str, number: u64) -> Result<HashSet<u64>> {
         self.0.read("read what a version continues", |c| {
-            let line = line("?2", "?1");
-            c.prepare_cached(&format!("{line} SELECT number FROM line"))?
-                .query_map(params![alias, number as i64], |row| {
+            c.prepare_cached(&format!("{LINE} SELECT number FROM line"))?
+                .query_map(params![alias, number as i64, LEARNED], |row| {
                     Ok(row.get::<_, i64>(0)? as u64)
                 })?
                 .collect()
@@ -350,13 +340,28 @@ fn get_version(c: &Connection, alias: &str, number: u64) -> rusqlite::Result<Opt
         .optional()
 }
 
+/// With its documents. A query of its own: inside the others the line would be walked again for every document.
+fn counted(c: &Connection, mut alias: Alias) -> rusqlite::Result<Alias> {
+    if let Some(live) = alias.live {
+        let mut count = c.prepare_cached(&format!(
+            "{LINE} SELECT count(*) FROM documents
+             WHERE alias = ?1 AND state = 'learned' AND version IN line"
+        ))?;
+        let documents: i64 =
+            count.query_row(params![alias.name, live as i64, LEARNED], |row| row.get(0))?;
+        alias.documents = documents as u64;
+    }
+    Ok(alias)
+}
+
+/// All but its documents.
 fn alias(row: &Row) -> rusqlite::Result<Alias> {
     Ok(Alias {
         name: row.get("name")?,
         live: row.get::<_, Option<i64>>("live")?.map(|n| n as u64),
         digest: row.get("digest")?,
         versions: row.get::<_, i64>("versions")? as u64,
-        documents: row.get::<_, i64>("documents")? as u64,
+        documents: 0,
         created_at: row.get("created_at")?,
         updated_at: row.get("updated_at")?,
     })

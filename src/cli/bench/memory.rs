@@ -4,9 +4,10 @@
 //! ends; and round after round, eight fresh adapters in training (one step of 128 tokens each), whose results
 //! the streams use next. The resident set is read every ten milliseconds.
 //!
-//! The prefix cache fills in the first minutes, and gradients and moments are resident from the first step that
-//! writes them: a growth that means something needs a run of several rounds (`--seconds 600`, and `rounds` in the
-//! table). It is the last fifth's mean over that of the fifth around the middle.
+//! The prefix cache fills in the first minutes, gradients and moments are resident from the first step that
+//! writes them, and a heap finds its places in the first rounds: a growth that means something needs some of them
+//! before (`--warm-up 4`) and several in the time that is measured (`--seconds 600`, and `rounds` in the table). It is
+//! the last fifth's mean over that of the fifth around the middle. The tokens are of both.
 
 use super::Common;
 use super::machine::Machine;
@@ -26,9 +27,12 @@ use std::time::{Duration, Instant};
 pub struct MemoryBench {
     #[command(flatten)]
     common: Common,
-    /// How long each mixed run lasts
+    /// How long each mixed run is measured
     #[arg(long, value_name = "N", default_value = "60")]
     seconds: NonZeroU64,
+    /// Rounds of training before that
+    #[arg(long, value_name = "ROUNDS", default_value = "0")]
+    warm_up: usize,
 }
 
 const STREAMS: usize = 16;
@@ -46,7 +50,7 @@ struct Resident {
     peak: f64,
     /// The mean over every tenth of the run: training comes and goes, a single reading tells its phase.
     tenths: [f64; TENTHS],
-    /// Trainings that ended.
+    /// Trainings that ended in it.
     rounds: f64,
 }
 
@@ -63,7 +67,8 @@ impl MemoryBench {
                 "{} s of mixed work, {nth} of {repeats}",
                 self.seconds
             ));
-            runs.push(mixed(&engine, Duration::from_secs(self.seconds.get()))?);
+            let length = Duration::from_secs(self.seconds.get());
+            runs.push(mixed(&engine, self.warm_up, length)?);
         }
         let after = engine.stats();
         let column = |of: fn(&Resident) -> f64| runs.iter().map(of).collect::<Vec<f64>>();
@@ -81,6 +86,7 @@ impl MemoryBench {
         let figure = Figure::new("memory", shape)
             .measured("peak_mib", &column(|r| r.peak))
             .with("rounds", median(&column(|r| r.rounds)))
+            .with("warm_up_rounds", self.warm_up)
             .with("idle_mib", idle)
             .with("mean_mib_of_each_tenth", means)
             .with("growth_percent", growth)
@@ -97,7 +103,11 @@ impl MemoryBench {
     }
 }
 
-fn mixed(engine: &Engine, length: Duration) -> std::result::Result<Resident, String> {
+fn mixed(
+    engine: &Engine,
+    warm_up: usize,
+    length: Duration,
+) -> std::result::Result<Resident, String> {
     let work = Work {
         engine,
         stop: Arc::default(),
@@ -115,7 +125,11 @@ fn mixed(engine: &Engine, length: Duration) -> std::result::Result<Resident, Str
                 })
             })
             .collect();
-        working.push(scope.spawn(|| work.train()));
+        let training = scope.spawn(|| work.train());
+        while work.rounds.load(Ordering::Relaxed) < warm_up && !training.is_finished() {
+            std::thread::sleep(TICK);
+        }
+        working.push(training);
         let watched = watch(length, &work.stop);
         work.stop.store(true, Ordering::Relaxed);
         for thread in working {
@@ -126,7 +140,7 @@ fn mixed(engine: &Engine, length: Duration) -> std::result::Result<Resident, Str
         Ok(Resident {
             peak,
             tenths,
-            rounds: work.rounds.load(Ordering::Relaxed) as f64,
+            rounds: work.rounds.load(Ordering::Relaxed).saturating_sub(warm_up) as f64,
         })
     })
 }

@@ -236,7 +236,7 @@ impl Run<'_> {
             epochs: 1,
             ..self.update(&SelfEdit::default(), 1)
         };
-        // A process's first training step turns all weights, once: seconds that no later step takes.
+        // A process's first training step makes what all later ones find made (without AVX512_BF16 the weights, turned).
         self.train_all(vec![(vec![text.clone()], update.clone())], 0.1, 0.11)?;
         let clock = Instant::now();
         self.train_all(vec![(vec![text.clone(); TIMED], update)], 0.11, 0.12)?;

@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn few_rows_and_many_have_the_bits_of_the_widened_matrix() {
-        for (n, k) in [(5, 32), (33, 96), (70, 1120), (64, 544)] {
+        for (n, k) in [(5, 32), (33, 96), (70, 1120), (64, 544), (1100, 96)] {
             for (levels, short) in [(16.0, true), (32.0, true), (256.0, true), (16.0, false)] {
                 let w = of_a_file(n * k / BLOCK, levels, short);
                 let coded = Coded::pack(std::slice::from_ref(&w), k);

@@ -54,8 +54,8 @@ pub fn available() -> bool {
 }
 
 thread_local! {
-    /// A stretch of a panel, widened from its codes.
-    static WIDENED: RefCell<Vec<Line>> = RefCell::default();
+    /// A stretch of a panel, widened from its codes, or turned.
+    static LINES: RefCell<Vec<Line>> = RefCell::default();
 }
 
 /// `y[T, N] = start + x · Wᵀ`, over the threads of the current pool.
@@ -105,11 +105,11 @@ fn multiply_chunk(
     beside: Option<&Beside>,
 ) {
     let blocks = &x.blocks[chunk.clone()];
-    let mut buffer = WIDENED.take();
+    let mut buffer = LINES.take();
     let (outputs, pairs) = (w.outputs(), w.inputs().div_ceil(2));
     let stretch = stretch(pairs);
     let stretches = pairs.div_ceil(stretch);
-    // A panel is read to its end, as it lies, if all that the chunk needs of x stays near; else x by stretches.
+    // A panel is read to its end if all that the chunk needs of x stays near; else x by stretches.
     let rows: usize = blocks.iter().map(|(_, rows)| rows).sum();
     let near = 4 * rows * pairs <= NEAR_BYTES;
     let order = |i: usize| match near {
@@ -168,7 +168,7 @@ fn multiply_chunk(
             }
         }
     }
-    WIDENED.set(buffer);
+    LINES.set(buffer);
 }
 
 /// Where K is cut: as evenly as groups of codes allow.

@@ -1,5 +1,5 @@
-//! A block of a matrix turned for the product with the matrix itself (and not its transpose): 32 outputs × 32
-//! inputs, which lie one group of codes wide in one panel, become 32 inputs × 32 outputs.
+//! A block of a matrix turned for `dy · W`: 32 outputs × 32 inputs, which lie one group of codes wide in one
+//! panel, become 32 inputs × 32 outputs.
 
 use super::available;
 use super::panels::{Line, PANEL};
@@ -12,6 +12,10 @@ pub fn turn(block: &[Line; PANEL], out: &mut [Line]) {
         // SAFETY: the processor has the features.
         return unsafe { x86::turn(block, out) };
     }
+    plain(block, out);
+}
+
+fn plain(block: &[Line; PANEL], out: &mut [Line]) {
     for (l, line) in out.iter_mut().enumerate() {
         // Line l holds rows n, n + 1 of the block for 16 of its columns.
         let (n, first) = (l / 2 * 2, l % 2 * 16);
@@ -56,8 +60,22 @@ mod x86 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Rows, Start, Weights, multiply};
+    use super::super::{Rows, Start, Weights, ZERO, multiply};
+    use super::*;
     use crate::cpu::kernels::numbers;
+
+    #[test]
+    fn a_block_is_turned_alike_on_every_processor() {
+        let both = |n: u32| n | (n + 1000) << 16;
+        let line = |l: usize| Line(std::array::from_fn(|i| both((16 * l + i) as u32)));
+        let block = std::array::from_fn(line);
+        for lines in [32, 18, 2] {
+            let (mut wide, mut narrow) = ([ZERO; PANEL], [ZERO; PANEL]);
+            turn(&block, &mut wide[..lines]);
+            plain(&block, &mut narrow[..lines]);
+            assert_eq!(wide.map(|l| l.0), narrow.map(|l| l.0), "{lines} lines");
+        }
+    }
 
     #[test]
     fn a_product_with_the_transpose_has_the_bits_of_the_transposed_matrix() {

@@ -1,9 +1,12 @@
 //! A frozen matrix, and how a product sees it: as it lies, or transposed.
 
-use super::coded::Coded;
+use super::coded::{Coded, GROUP_LINES};
 use super::panels::{Line, PANEL, Panels, ZERO};
 use super::turned;
 use crate::weights::Blocks;
+
+// What is turned of a panel at once is one group of codes.
+const _: () = assert!(GROUP_LINES == PANEL);
 
 /// A frozen matrix `[outputs, inputs]`.
 pub enum Weights {
@@ -31,7 +34,7 @@ impl Weights {
         }
     }
 
-    /// For the product with its transpose, as the forward pass takes it.
+    /// For `x · Wᵀ`: the forward pass.
     pub fn straight(&self) -> View<'_> {
         View {
             weights: self,
@@ -39,8 +42,7 @@ impl Weights {
         }
     }
 
-    /// For the product with itself, as the gradient of the input takes it. It is not stored: what a product
-    /// needs of it is turned when its turn comes.
+    /// For `dy · W`: the gradient of the input. The transpose is not stored: a stretch of it is made when its turn comes.
     pub fn transposed(&self) -> View<'_> {
         View {
             weights: self,
