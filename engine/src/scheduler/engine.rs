@@ -12,6 +12,7 @@ use crate::executor::{Executor, Score};
 use crate::lora::Lora;
 use crate::trainer::Candidate;
 use crate::weights::ModelFiles;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::time::{Duration, Instant};
@@ -26,6 +27,9 @@ pub struct Engine {
     page: usize,
     shared: Arc<Shared>,
     commands: Sender<Command>,
+    /// One thread that makes all candidates. An allocator such as glibc's keeps what is freed for the thread that it
+    /// came from: made by whoever asks, every training's gradients and moments would be new memory.
+    maker: Arc<ThreadPool>,
 }
 
 impl Engine {
@@ -50,6 +54,9 @@ impl Engine {
             .name("engine".into())
             .spawn(move || worker.run(receiver))
             .expect("the system can start a thread");
+        let maker = ThreadPoolBuilder::new().num_threads(1);
+        let maker = maker.thread_name(|_| "maker".into()).build();
+        let maker = Arc::new(maker.expect("the system can start a thread"));
         Engine {
             files,
             options,
@@ -57,6 +64,7 @@ impl Engine {
             page,
             shared,
             commands,
+            maker,
         }
     }
 
@@ -171,13 +179,13 @@ impl Engine {
         priority: Priority,
         progress: Progress,
     ) -> Result<Vec<Trained>> {
-        let candidates = requests
-            .into_iter()
-            .map(|r| {
+        let candidates = self.maker.install(|| {
+            let candidates = requests.into_iter().map(|r| {
                 let init = r.init.as_deref();
                 Candidate::new(r.config, r.examples, init, &self.files.config, self.window)
-            })
-            .collect::<Result<Vec<_>>>()?;
+            });
+            candidates.collect::<Result<Vec<_>>>()
+        })?;
         let (reply, result) = sync_channel(1);
         let training = Training::new(candidates, priority, progress, reply);
         self.send(Command::Train(training))?;
