@@ -15,6 +15,7 @@ use autodidact::store::{JobKind, Store};
 use autodidact_engine::scheduler::{Engine, EngineOptions, Priority};
 use clap::Args;
 use serde_json::Value;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -40,6 +41,7 @@ impl Serve {
                 EnvFilter::try_from_env("AUTODIDACT_LOG").unwrap_or_else(|_| "info".into()),
             )
             .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
             .init();
         let runtime = tokio::runtime::Runtime::new()
             .map_err(|e| format!("cannot start the server's threads: {e}"))?;

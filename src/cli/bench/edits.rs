@@ -53,7 +53,7 @@ impl EditsBench {
         let machine = Machine::measure(&id, &config);
         let model = LocalModel::new(engine, Priority::Outer);
         let figures = self.candidates.iter().map(|together| {
-            progress(&format!("{together} candidates"));
+            progress(&format!("{together} candidates, once more to warm up"));
             measure(&model, document, *together, repeats)
         });
         let figures = figures.collect::<Result<Vec<_>, _>>();

@@ -27,7 +27,8 @@ use std::time::{Duration, Instant};
 pub struct MemoryBench {
     #[command(flatten)]
     common: Common,
-    /// How long each mixed run is measured
+    /// How long each mixed run is measured: its growth (the last fifth over the fifth around the middle) means
+    /// something if several rounds of training fit in
     #[arg(long, value_name = "N", default_value = "60")]
     seconds: NonZeroU64,
     /// Rounds of training before that
@@ -64,8 +65,8 @@ impl MemoryBench {
         let mut runs = Vec::new();
         for nth in 1..=repeats {
             progress(&format!(
-                "{} s of mixed work, {nth} of {repeats}",
-                self.seconds
+                "{} rounds to warm up, then {} s of mixed work, {nth} of {repeats}",
+                self.warm_up, self.seconds
             ));
             let length = Duration::from_secs(self.seconds.get());
             runs.push(mixed(&engine, self.warm_up, length)?);
