@@ -94,10 +94,8 @@ impl Aliases<'_> {
     pub fn get(&self, name: &str) -> Result<Option<Alias>> {
         self.0.read("read an adapter", |c| {
             c.prepare_cached(&format!("{SELECT} WHERE name = ?1"))?
-                .query_row([name], alias)
-                .optional()?
-                .map(|alias| counted(c, alias))
-                .transpose()
+                .query_row([name], |row| alias(c, row))
+                .optional()
         })
     }
 
@@ -108,8 +106,7 @@ impl Aliases<'_> {
             c.prepare_cached(&format!(
                 "{SELECT} WHERE ?1 IS NULL OR name > ?1 ORDER BY name LIMIT ?2"
             ))?
-            .query_map(params![after, limit as i64 + 1], alias)?
-            .map(|alias| counted(c, alias?))
+            .query_map(params![after, limit as i64 + 1], |row| alias(c, row))?
             .collect::<rusqlite::Result<Vec<_>>>()
         })?;
         Ok(Page::cut(rows, limit, |a| a.name.clone()))
@@ -340,31 +337,28 @@ fn get_version(c: &Connection, alias: &str, number: u64) -> rusqlite::Result<Opt
         .optional()
 }
 
-/// With its documents. A query of its own: inside the others the line would be walked again for every document.
-fn counted(c: &Connection, mut alias: Alias) -> rusqlite::Result<Alias> {
-    if let Some(live) = alias.live {
-        let mut count = c.prepare_cached(&format!(
-            "{LINE} SELECT count(*) FROM documents
-             WHERE alias = ?1 AND state = 'learned' AND version IN line"
-        ))?;
-        let documents: i64 =
-            count.query_row(params![alias.name, live as i64, LEARNED], |row| row.get(0))?;
-        alias.documents = documents as u64;
-    }
-    Ok(alias)
-}
-
-/// All but its documents.
-fn alias(row: &Row) -> rusqlite::Result<Alias> {
+fn alias(c: &Connection, row: &Row) -> rusqlite::Result<Alias> {
+    let name: String = row.get("name")?;
+    let live: Option<i64> = row.get("live")?;
     Ok(Alias {
-        name: row.get("name")?,
-        live: row.get::<_, Option<i64>>("live")?.map(|n| n as u64),
+        documents: live.map_or(Ok(0), |live| count_documents(c, &name, live))?,
+        name,
+        live: live.map(|n| n as u64),
         digest: row.get("digest")?,
         versions: row.get::<_, i64>("versions")? as u64,
-        documents: 0,
         created_at: row.get("created_at")?,
         updated_at: row.get("updated_at")?,
     })
+}
+
+/// A query of its own: inside the alias's the line would be walked again for every document.
+fn count_documents(c: &Connection, alias: &str, live: i64) -> rusqlite::Result<u64> {
+    let mut count = c.prepare_cached(&format!(
+        "{LINE} SELECT count(*) FROM documents
+         WHERE alias = ?1 AND state = 'learned' AND version IN line"
+    ))?;
+    let documents = count.query_row(params![alias, live, LEARNED], |row| row.get::<_, i64>(0))?;
+    Ok(documents as u64)
 }
 
 fn version(row: &Row) -> rusqlite::Result<Version> {

@@ -57,40 +57,11 @@ impl Weights {
         }
     }
 
-    /// The lines of `length` pairs of a panel from `first` on: where they lie, or widened into the buffer.
-    fn lines<'a>(
-        &'a self,
-        panel: usize,
-        first: usize,
-        length: usize,
-        buffer: &'a mut Vec<Line>,
-    ) -> &'a [Line] {
-        match self {
-            Weights::Panels(w) => {
-                let from = panel * w.panel_lines() + 2 * first;
-                &w.lines[from..from + 2 * length]
-            }
-            Weights::Coded(w) => {
-                buffer.resize(2 * length, ZERO);
-                w.widen(panel, first, buffer);
-                buffer
-            }
-        }
-    }
-
-    /// The same lines of the transpose: its panel is a block of every panel of the matrix.
-    fn turned_lines<'a>(
-        &'a self,
-        panel: usize,
-        first: usize,
-        length: usize,
-        buffer: &'a mut Vec<Line>,
-    ) -> &'a [Line] {
+    /// Fills the lines of a panel of the transpose, from pair `first` on: a block of every panel of the matrix.
+    fn turn(&self, panel: usize, first: usize, lines: &mut [Line]) {
         assert!((2 * first).is_multiple_of(PANEL));
-        buffer.resize(2 * length, ZERO);
-        let of_panels = (2 * first / PANEL..).zip(buffer.chunks_mut(PANEL));
         let mut block = [ZERO; PANEL];
-        for (own, lines) in of_panels {
+        for (own, lines) in (2 * first / PANEL..).zip(lines.chunks_mut(PANEL)) {
             match self {
                 Weights::Panels(w) => {
                     let lines = &w.lines[own * w.panel_lines()..(own + 1) * w.panel_lines()];
@@ -102,7 +73,6 @@ impl Weights {
             }
             turned::turn(&block, lines);
         }
-        buffer
     }
 }
 
@@ -142,9 +112,15 @@ impl<'a> View<'a> {
     where
         'a: 'b,
     {
-        match self.turned {
-            false => self.weights.lines(panel, first, length, buffer),
-            true => self.weights.turned_lines(panel, first, length, buffer),
+        if let (Weights::Panels(w), false) = (self.weights, self.turned) {
+            let from = panel * w.panel_lines() + 2 * first;
+            return &w.lines[from..from + 2 * length];
         }
+        buffer.resize(2 * length, ZERO);
+        match self.codes() {
+            Some(coded) => coded.widen(panel, first, buffer),
+            None => self.weights.turn(panel, first, buffer),
+        }
+        buffer
     }
 }
