@@ -230,4 +230,6 @@ fn lock(data_dir: &Path) -> Result<File> {
 }
 
 #[cfg(test)]
+mod alias_tests;
+#[cfg(test)]
 pub(crate) mod tests;
