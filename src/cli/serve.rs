@@ -4,7 +4,7 @@ use super::settings::{Settings, env};
 use super::text_models::TextModels;
 use autodidact::adapters::Registry;
 use autodidact::config::{Config, ExecutorKind, Overrides};
-use autodidact::http::{self, AppState};
+use autodidact::http::{self, AppState, Door};
 use autodidact::jobs::{
     AdaptHandler, Handlers, IngestHandler, Jobs, Runner, TrainHandler, expire_adapters, prune_daily,
 };
@@ -15,12 +15,13 @@ use autodidact::store::{JobKind, Store};
 use autodidact_engine::scheduler::{Engine, EngineOptions, Priority};
 use clap::Args;
 use serde_json::Value;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinError;
 use tracing_subscriber::EnvFilter;
 
 #[derive(Debug, Args)]
@@ -45,25 +46,62 @@ impl Serve {
             .init();
         let runtime = tokio::runtime::Runtime::new()
             .map_err(|e| format!("cannot start the server's threads: {e}"))?;
-        runtime.block_on(serve(config, clock))
+        let served = runtime.block_on(serve(config, clock));
+        // A download that is under way does not hold up the end.
+        runtime.shutdown_background();
+        served
     }
 }
 
 async fn serve(config: Config, clock: Instant) -> Result<(), String> {
-    // First what can fail at once: the address, then the data directory; the model takes seconds.
+    // First what can fail at once: the address, then the data directory; the model takes seconds, or the
+    // minutes of a download.
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let store = Store::open(&config.data).map_err(|e| e.to_string())?;
     let models = Models::open(&config, env).map_err(|e| e.to_string())?;
-    let engine = open(&config, &models)?;
-
     let base_id = models.id(&config.model);
+
+    let door = Door::default();
+    let mut serving = tokio::spawn(http::serve(listener, door.clone(), stop_signal()));
+    tracing::info!("listening on http://{address}; {base_id} is fetched or loaded first");
+    let opening = tokio::task::spawn_blocking(move || rooms(config, store, models));
+    let (state, runner) = tokio::select! {
+        opened = opening => opened.map_err(|e| e.to_string())??,
+        // Stopped before it was ready; what it did until now is left as a kill leaves it.
+        served = &mut serving => return ended(served),
+    };
+    tokio::spawn(prune_daily(state.jobs.clone(), state.config.jobs.keep_days));
+    tokio::spawn(expire_adapters(state.registry.clone()));
+    door.open(state);
+    println!(
+        "autodidact serves {base_id} on http://{address} (ready in {:.1} s; console at /, API at /docs)",
+        clock.elapsed().as_secs_f32()
+    );
+
+    let served = serving.await;
+    // Running jobs stop at their next check and go on at the next start.
+    tokio::task::spawn_blocking(move || runner.shutdown())
+        .await
+        .map_err(|e| e.to_string())?;
+    ended(served)
+}
+
+fn ended(served: Result<io::Result<()>, JoinError>) -> Result<(), String> {
+    let served = served.map_err(|e| e.to_string())?;
+    served.map_err(|e| format!("the server stopped: {e}"))
+}
+
+/// The rooms behind the door, with the workers at work. Blocks while the model is fetched and loaded.
+fn rooms(config: Config, store: Store, models: Models) -> Result<(AppState, Runner), String> {
+    let engine = open(&config, &models)?;
     let jobs = Jobs::new(store.clone(), config.limits.queue);
     let model = engine.files().config.clone();
     let digest = engine.files().digest.clone();
-    let registry = Arc::new(Registry::new(store, model, base_id.clone(), digest));
+    let base_id = models.id(&config.model);
+    let registry = Arc::new(Registry::new(store, model, base_id, digest));
     let layers = vec![
         Value::Object(models.learning(&config.model)),
         Value::Object(config.learning.clone()),
@@ -83,21 +121,9 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
         (JobKind::Adapt, Arc::new(adapt) as _),
     ]);
     let workers = config.jobs.workers;
-    let runner = Runner::start(&jobs, handlers, workers).map_err(|e| e.to_string())?;
-    tokio::spawn(prune_daily(jobs.clone(), config.jobs.keep_days));
-    tokio::spawn(expire_adapters(registry.clone()));
     let state = AppState::new(Arc::new(config), engine, jobs, registry)?;
-
-    println!(
-        "autodidact serves {base_id} on http://{address} (ready in {:.1} s; console at /, API at /docs)",
-        clock.elapsed().as_secs_f32()
-    );
-    let served = http::serve(listener, state, stop_signal()).await;
-    // Running jobs stop at their next check and go on at the next start.
-    tokio::task::spawn_blocking(move || runner.shutdown())
-        .await
-        .map_err(|e| e.to_string())?;
-    served.map_err(|e| format!("the server stopped: {e}"))
+    let runner = Runner::start(&state.jobs, handlers, workers).map_err(|e| e.to_string())?;
+    Ok((state, runner))
 }
 
 /// Who practises in the background: the devices of the pool, or else the engine that serves.
@@ -144,12 +170,15 @@ pub fn locate(config: &Config, models: &Models) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// Ready when the process is asked to stop.
-async fn stop_signal() {
-    let mut terminate = signal(SignalKind::terminate()).expect("the system takes signal handlers");
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+/// Ready when the process is asked to stop; from this call on it no longer dies of that.
+fn stop_signal() -> impl Future<Output = ()> {
+    let on = |kind| signal(kind).expect("the system takes signal handlers");
+    let (mut interrupt, mut terminate) = (on(SignalKind::interrupt()), on(SignalKind::terminate()));
+    async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping; unfinished jobs go on at the next start");
     }
-    tracing::info!("stopping; unfinished jobs go on at the next start");
 }

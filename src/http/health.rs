@@ -25,7 +25,7 @@ pub async fn livez() -> Json<Health> {
 
 /// The server can do its work
 ///
-/// The engine's thread runs and the database answers.
+/// The engine's thread runs and the database answers. 503 while the model is still fetched or loaded.
 #[utoipa::path(get, path = "/readyz", tag = "operation",
     responses((status = 200, description = "It can", body = Health)))]
 pub async fn readyz(State(state): State<AppState>) -> Result<Json<Health>, Problem> {

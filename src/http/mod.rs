@@ -1,6 +1,7 @@
 //! The front door: the only room that knows HTTP, JSON shapes and status codes.
 //!
 //! ```text
+//! door         what answers until the model is here
 //! router       the table of routes, and the layers every request passes
 //! ├ auth       keys; loopback names where there are none
 //! ├ extract    bodies and queries, refused with the field's name
@@ -27,6 +28,7 @@ mod completions;
 mod console;
 mod docs;
 mod documents;
+mod door;
 mod error;
 mod events;
 mod extract;
@@ -53,6 +55,6 @@ mod vllm;
 
 pub use auth::Access;
 pub use docs::openapi;
-pub use router::router;
+pub use door::Door;
 pub use serve::serve;
 pub use state::AppState;

@@ -1,7 +1,6 @@
 //! Serving a listener until told to stop.
 
-use super::router::router;
-use super::state::AppState;
+use super::door::Door;
 use std::future::Future;
 use std::io;
 use std::time::Duration;
@@ -14,7 +13,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Serves until `shutdown` is ready, then finishes open answers for a few seconds.
 pub async fn serve(
     listener: TcpListener,
-    state: AppState,
+    door: Door,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (told, stopping) = oneshot::channel();
@@ -23,7 +22,7 @@ pub async fn serve(
         // Nobody listens only if serving has ended already.
         let _ = told.send(());
     };
-    let serving = axum::serve(listener, router(state)).with_graceful_shutdown(signal);
+    let serving = axum::serve(listener, door.router()).with_graceful_shutdown(signal);
     let patience = async {
         match stopping.await {
             Ok(()) => tokio::time::sleep(GRACE).await,

@@ -138,7 +138,11 @@ impl Server {
         ]);
         let runner = Runner::start(&jobs, handlers, config.jobs.workers).unwrap();
         let state = AppState::new(Arc::new(config), engine, jobs, registry).unwrap();
-        tokio::spawn(serve(listener, state.clone(), std::future::pending()));
+        tokio::spawn(serve(
+            listener,
+            state.clone().into(),
+            std::future::pending(),
+        ));
         Server {
             url: format!("http://{address}"),
             client: Client::new(),

@@ -63,6 +63,11 @@ impl Hub {
         self.state().token = Some(format!("Bearer {token}"));
     }
 
+    /// Nothing is answered until what this returns is dropped.
+    pub fn hold(&self) -> impl Sized + '_ {
+        self.state()
+    }
+
     pub fn requests(&self) -> Vec<Request> {
         self.state().requests.clone()
     }

@@ -296,7 +296,7 @@ impl Server {
         let (model, digest) = (engine.files().config.clone(), engine.files().digest.clone());
         let registry = Arc::new(Registry::new(store, model, id, digest));
         let state = AppState::new(Arc::new(config), engine, jobs, registry)?;
-        runtime.spawn(http::serve(listener, state, std::future::pending()));
+        runtime.spawn(http::serve(listener, state.into(), std::future::pending()));
         Ok(Server {
             client: Client::new(format!("http://{address}")),
             _runtime: runtime,
