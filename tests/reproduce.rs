@@ -149,6 +149,34 @@ fn the_knowledge_table_has_a_row_for_every_round_and_goes_on_where_it_was() {
 }
 
 #[test]
+fn more_arms_and_seeds_add_to_what_was_measured() {
+    let study = Study::new();
+    let steps = || {
+        let text = std::fs::read_to_string(study.path("out/steps.jsonl")).unwrap();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    study.measured("knowledge", &["--arms", "passage", "--out", "out"]);
+    let first = steps();
+    assert_eq!(first.len(), 2, "a step a passage");
+    let more = ["--arms", "base,passage", "--seeds", "0,1"];
+    study.measured("knowledge", &[&more[..], &["--out", "out"]].concat());
+    let all = steps();
+    assert_eq!((all.len(), &all[..2]), (8, &first[..]));
+    let table = json_file(&study.path("out/knowledge.json"));
+
+    study.measured("knowledge", &[&more[..], &["--out", "at-once"]].concat());
+    let at_once = json_file(&study.path("at-once/knowledge.json"));
+    for (row, same) in [0, 1].map(|i| (&table["rows"][i], &at_once["rows"][i])) {
+        assert_eq!(
+            (&row["answers"], &row["logprob"]),
+            (&same["answers"], &same["logprob"])
+        );
+    }
+    let other = study.refused("knowledge", &["--seeds", "1", "--out", "out"]);
+    assert!(other.contains("under other settings"), "{other}");
+}
+
+#[test]
 fn continued_pretraining_learns_all_passages_in_one_adapter() {
     let study = Study::new();
     let printed = study.measured("cpt", &["--json", "--seeds", "0,1"]);

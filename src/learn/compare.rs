@@ -143,14 +143,27 @@ pub fn run(
             })
         })
         .collect();
-    let mut learned = Vec::new();
-    for pack in runs.chunks(PACK) {
-        let share = learned.len() as f32 / runs.len() as f32;
-        let message = format!("{} of {}", learned.len(), runs.len());
+    let known = runs.iter().map(|p| recalled(journal, &p.key));
+    let mut learned: Vec<Option<Learned>> = known.collect::<Result<_, _>>()?;
+    let missing: Vec<usize> = (0..runs.len()).filter(|&i| learned[i].is_none()).collect();
+    let mut done = runs.len() - missing.len();
+    for pack in missing.chunks(PACK) {
+        let share = done as f32 / runs.len() as f32;
+        let message = format!("{done} of {}", runs.len());
         journal.progress(&way.name, share, &message);
-        learned.extend(run_pack(model, pack, way, options, journal)?);
+        let places: Vec<&Place<'_>> = pack.iter().map(|&i| &runs[i]).collect();
+        let measured = run_pack(model, &places, way, options, journal)?;
+        for (&i, measured) in pack.iter().zip(measured) {
+            learned[i] = Some(measured);
+        }
+        done += pack.len();
     }
-    Ok(row(cases, way, seeds, learned))
+    Ok(row(
+        cases,
+        way,
+        seeds,
+        learned.into_iter().flatten().collect(),
+    ))
 }
 
 struct Place<'a> {
@@ -161,18 +174,11 @@ struct Place<'a> {
 
 fn run_pack(
     model: &dyn Model,
-    pack: &[Place<'_>],
+    pack: &[&Place<'_>],
     way: &Way<'_>,
     options: &IngestOptions,
     journal: &dyn Journal,
 ) -> Result<Vec<Learned>, Stop> {
-    let known: Vec<Option<Learned>> = pack
-        .iter()
-        .map(|p| recalled(journal, &p.key))
-        .collect::<Result<_, _>>()?;
-    if known.iter().all(Option::is_some) {
-        return Ok(known.into_iter().flatten().collect());
-    }
     journal.check()?;
     let clock = Instant::now();
     let stop = || journal.check().is_err();

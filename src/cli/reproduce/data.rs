@@ -5,12 +5,13 @@ use super::notebook::Notebook;
 use crate::cli::open::{ModelArgs, Opened};
 use autodidact::learn::compare::{Arm, Case};
 use autodidact::learn::datasets::{self, Entry};
+use autodidact::learn::knowledge::Passage;
 use autodidact::learn::knowledge::self_edit::from_text;
 use autodidact::learn::options::{IngestOptions, SelfEditKind};
 use autodidact::pool::LocalModel;
 use clap::Args;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -33,7 +34,7 @@ pub struct Data {
     #[arg(long, default_value = "{}")]
     set: String,
     /// Write the table here as Markdown, JSON and plots, and what was measured as soon as it is: an
-    /// interrupted command, given again, goes on.
+    /// interrupted command, given again, goes on, and one with more seeds or arms adds to it.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     #[command(flatten)]
@@ -70,7 +71,22 @@ pub struct About {
     pub options: IngestOptions,
     /// Who wrote the teacher's self-edits and who judged, where models did.
     pub helpers: Value,
+    /// Digest of the teacher's self-edits, where a file brought them.
+    pub teacher: Option<String>,
     pub more: Value,
+}
+
+impl About {
+    /// What a measurement may be remembered under: all but how many rows and seeds are asked for, so that more
+    /// of them add to what was measured. The first seed stays: a teacher model writes from it.
+    pub fn setting(&self) -> Value {
+        let mut setting = json!(self);
+        setting["seeds"] = json!(self.seeds.first());
+        if let Some(more) = setting["more"].as_object_mut() {
+            more.remove("arms");
+        }
+        setting
+    }
 }
 
 /// A policy is an adapter of a server.
@@ -86,10 +102,12 @@ pub fn no_policy(options: &IngestOptions) -> Result<(), String> {
 }
 
 impl Data {
-    /// `more`: the table's own settings. Another setting is another table, and needs another `--out`.
+    /// `more`: the table's own settings, of which `arms` may grow. Another setting is another table, and needs
+    /// another `--out`.
     pub fn open(self, more: Value) -> Result<Bench, String> {
         let set = serde_json::from_str(&self.set).map_err(|e| format!("--set: {e}"))?;
         let mut cases = self.cases()?;
+        let teacher = self.teacher.as_ref().map(|_| teacher_digest(&cases));
         let Opened {
             id,
             model,
@@ -109,6 +127,7 @@ impl Data {
             seeds: self.seeds.clone(),
             options: options.clone(),
             helpers: helpers.names(),
+            teacher,
             more,
         };
         let notebook = Notebook::open(self.out.as_deref(), &about, model.shape())?;
@@ -153,6 +172,20 @@ impl Data {
         });
         Ok(cases.collect())
     }
+}
+
+/// Names the teacher's self-edits of these cases, as `datasets::digest` names passages.
+fn teacher_digest(cases: &[Case]) -> String {
+    let edits = cases
+        .iter()
+        .flat_map(|c| c.teacher.iter().map(move |e| (c, e)));
+    let edits: Vec<Passage> = edits
+        .map(|(case, edit)| Passage {
+            title: case.passage.title.clone(),
+            text: edit.text.clone(),
+        })
+        .collect();
+    datasets::digest(edits.iter().map(|p| (p, [].as_slice())))
 }
 
 pub fn read(path: &Path) -> Result<Vec<Entry>, String> {

@@ -40,7 +40,7 @@ impl Notebook {
         model: &ModelConfig,
     ) -> Result<Self, String> {
         let inner = match directory {
-            Some(directory) => Inner::open(directory, &json!(about))?,
+            Some(directory) => Inner::open(directory, &about.setting())?,
             None => Inner::default(),
         };
         Ok(Notebook {
@@ -66,11 +66,11 @@ impl Notebook {
 }
 
 impl Inner {
-    fn open(directory: &Path, about: &Value) -> Result<Self, String> {
+    fn open(directory: &Path, setting: &Value) -> Result<Self, String> {
         let failed = |path: &Path, e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
         std::fs::create_dir_all(directory).map_err(|e| failed(directory, &e))?;
         let settings = directory.join(SETTINGS);
-        let wanted = serde_json::to_string_pretty(about).map_err(|e| e.to_string())?;
+        let wanted = serde_json::to_string_pretty(setting).map_err(|e| e.to_string())?;
         match std::fs::read_to_string(&settings) {
             Ok(found) if found != wanted => {
                 return Err(format!(
