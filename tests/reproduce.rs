@@ -67,7 +67,7 @@ fn json_file(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-const PRACTICE: [&str; 12] = [
+const PRACTICE: [&str; 14] = [
     "--arms",
     "base,passage",
     "--rounds",
@@ -79,6 +79,8 @@ const PRACTICE: [&str; 12] = [
     "--outer",
     r#"{"contexts_per_round": 2, "candidates": 2, "held_out": 1, "reward": "likelihood",
         "policy_training": {"rank": 2, "epochs": 1}}"#,
+    "--practise-set",
+    r#"{"self_edit": {"temperature": 1.5}}"#,
     "--out",
     "out",
 ];
@@ -116,6 +118,11 @@ fn the_knowledge_table_has_a_row_for_every_round_and_goes_on_where_it_was() {
             .unwrap()
             .len(),
         2
+    );
+    let practised = &table["practice"][0]["domain"]["self_edit"];
+    assert_eq!(
+        (&practised["kind"], &practised["temperature"]),
+        (&json!("implications"), &json!(1.5))
     );
     assert_eq!(
         std::fs::read_to_string(study.path("out/knowledge.md"))

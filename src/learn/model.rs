@@ -66,6 +66,8 @@ pub struct Sampling {
     pub seed: u64,
     /// Completions for each prompt.
     pub n: usize,
+    /// What `max_tokens` cuts off ends with its last whole line: half a line would be learned as a whole one.
+    pub whole_lines: bool,
 }
 
 impl Sampling {
@@ -78,7 +80,19 @@ impl Sampling {
             stop: Vec::new(),
             seed: 0,
             n: 1,
+            whole_lines: false,
         }
+    }
+
+    /// The completion, of which `cut_off` says that `max_tokens` ended it.
+    pub fn completed(&self, mut text: String, cut_off: bool) -> String {
+        if self.whole_lines
+            && cut_off
+            && let Some(end) = text.rfind('\n')
+        {
+            text.truncate(end);
+        }
+        text
     }
 }
 
@@ -364,5 +378,23 @@ impl<'a> Interruptible<'a> {
     ) -> Result<Trained, ModelError> {
         self.model
             .train_toward(training, toward, on_step, self.stop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_limit_cut_loses_its_last_line() {
+        let whole = Sampling {
+            whole_lines: true,
+            ..Sampling::greedy(8)
+        };
+        let text = || "One is.\nTwo is.\nThree".to_owned();
+        assert_eq!(whole.completed(text(), true), "One is.\nTwo is.");
+        assert_eq!(whole.completed(text(), false), text());
+        assert_eq!(Sampling::greedy(8).completed(text(), true), text());
+        assert_eq!(whole.completed("Three".into(), true), "Three");
     }
 }

@@ -8,7 +8,8 @@ use crate::learn::model::{
 use autodidact_engine::chat::Message;
 use autodidact_engine::sampler::SamplingParams;
 use autodidact_engine::scheduler::{
-    CompleteRequest, Engine, Priority, ScoreRequest, TrainRequest, Trained as EngineTrained,
+    CompleteRequest, Completion, Engine, FinishReason, Priority, ScoreRequest, TrainRequest,
+    Trained as EngineTrained,
 };
 use autodidact_engine::trainer::{Example, Schedule, TrainConfig};
 use autodidact_engine::{Error, Grammar, Grammars, Lora, LoraConfig, ModelConfig};
@@ -206,8 +207,12 @@ impl Model for LocalModel {
         let requests = requests.collect::<Result<Vec<_>, Error>>()?;
         let completions = self.engine.complete_until(requests, stop);
         let completions = completions.map_err(stopped)?;
-        let texts = |n: Vec<autodidact_engine::scheduler::Completion>| {
-            n.into_iter().map(|c| c.text).collect()
+        let texts = |n: Vec<Completion>| {
+            let completed = |c: Completion| {
+                let cut_off = c.reason == FinishReason::Length;
+                sampling.completed(c.text, cut_off)
+            };
+            n.into_iter().map(completed).collect()
         };
         Ok(completions.into_iter().map(texts).collect())
     }

@@ -63,9 +63,12 @@ impl MistralModel {
         let answer = self.model.send_chat_request(request).await;
         let answer = answer.map_err(|e| e.to_string())?;
         let choice = answer.choices.into_iter().next();
-        let text = choice.and_then(|choice| choice.message.content);
+        let choice = choice.ok_or("it answered without a choice")?;
+        let cut_off = choice.finish_reason == "length";
+        let text = choice.message.content;
         let text = text.ok_or("it answered without text")?;
-        Ok(prefill::taken_off(&text, &prompt.prefill))
+        let text = prefill::taken_off(&text, &prompt.prefill);
+        Ok(sampling.completed(text, cut_off))
     }
 }
 

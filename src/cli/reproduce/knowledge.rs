@@ -15,6 +15,7 @@ use autodidact::learn::stats::Estimate;
 use autodidact::pool::tasks::MemoryTasks;
 use clap::Args;
 use serde_json::{Value, json};
+use std::fmt::Display;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -53,6 +54,10 @@ struct Practice {
     /// Settings of the practice laid over the preset, as JSON: {"contexts_per_round": 5}.
     #[arg(long, default_value = "{}")]
     outer: String,
+    /// How the practice writes and learns, laid over the preset, as JSON: {"self_edit": {"temperature": 1.0}}.
+    /// The rows of its kind are written alike.
+    #[arg(long, default_value = "{}", value_name = "JSON")]
+    practise_set: String,
 }
 
 /// A practice with its settings read.
@@ -60,9 +65,19 @@ struct Planned {
     rounds: usize,
     kind: SelfEditKind,
     source: QuestionSource,
+    preset: Preset,
     options: OuterOptions,
+    /// Laid over the preset's [`KnowledgeOptions`].
+    set: Value,
     /// Between its rows' names and its steps.
     suffix: &'static str,
+}
+
+/// A practice that has ended.
+struct Practised<'a> {
+    plan: &'a Planned,
+    domain: &'a KnowledgeOptions,
+    report: Report,
 }
 
 impl Knowledge {
@@ -79,29 +94,39 @@ impl Knowledge {
         let names: Vec<&str> = arms.iter().map(|a| a.name()).collect();
         let plan = plans
             .iter()
-            .map(|p| json!([p.rounds, p.kind, p.source, p.options]));
+            .map(|p| json!([p.rounds, p.kind, p.source, p.preset, p.options, p.set]));
         let practised = self.practice.contexts()?;
         let named = practised.iter().map(|c| (&c.passage, c.gold.as_slice()));
         let more = json!({"arms": names, "practice": plan.collect::<Vec<_>>(),
             "practised_on": practised.len(), "practised_on_digest": datasets::digest(named)});
         let bench = self.data.open(more)?;
         apart(&practised, &bench.cases)?;
+        let practices = plans.iter().filter(|p| p.rounds > 0);
+        let practices = practices.map(|plan| Ok((plan, plan.domain(&bench.options)?)));
+        let practices = practices.collect::<Result<Vec<_>, String>>()?;
         let mut rows = Vec::new();
         for arm in arms {
-            rows.push(measure(&bench, arm.name().to_owned(), arm, None)?);
+            let practised = practices.iter().find(|(p, _)| arm == Arm::Learn(p.kind));
+            let options = practised.map_or(bench.options.clone(), |(_, d)| written_by(&bench, d));
+            rows.push(measure(&bench, arm.name().to_owned(), arm, None, &options)?);
         }
         let mut reports = Vec::new();
-        for plan in plans.iter().filter(|p| p.rounds > 0) {
-            let (report, policies) = practise(&bench, plan, &practised)?;
-            let untrained = plan.kind.name();
+        for (plan, domain) in &practices {
+            let (report, policies) = practise(&bench, plan, domain, &practised)?;
+            let (untrained, options) = (plan.kind.name(), written_by(&bench, domain));
             for (nth, policy) in policies.iter().enumerate() {
                 let name = format!("{untrained}, round {}{}", nth + 1, plan.suffix);
-                let mut row = measure(&bench, name, Arm::Learn(plan.kind), policy.as_ref())?;
+                let (arm, policy) = (Arm::Learn(plan.kind), policy.as_ref());
+                let mut row = measure(&bench, name, arm, policy, &options)?;
                 let before = rows.iter().find(|r: &&Row| r.arm == untrained);
                 row.difference = before.map(|before| difference(&row, before));
                 rows.push(row);
             }
-            reports.push((plan, report));
+            reports.push(Practised {
+                plan,
+                domain,
+                report,
+            });
         }
         finish(&bench, &rows, &reports)
     }
@@ -120,13 +145,16 @@ impl Practice {
         let mut options: OuterOptions = serde_json::from_value(outer).map_err(wrong("outer"))?;
         options.rounds = self.rounds.max(1);
         options.validate().map_err(|e| format!("--outer: {e}"))?;
+        let set = named("practise-set", &self.practise_set)?;
         let plan = |source: &String| {
             let source = serde_json::from_value(word(source)).map_err(wrong("questions"))?;
             Ok(Planned {
                 rounds: self.rounds,
                 kind,
                 source,
+                preset,
                 options: options.clone(),
+                set: set.clone(),
                 suffix: match source {
                     QuestionSource::Given => "",
                     QuestionSource::Written => " (own questions)",
@@ -146,6 +174,29 @@ impl Practice {
     }
 }
 
+impl Planned {
+    /// The preset over the table's own options: trained and graded as the table is, unless the preset or the command
+    /// says otherwise.
+    fn domain(&self, options: &IngestOptions) -> Result<KnowledgeOptions, String> {
+        let wrong = |e: &dyn Display| format!("--practise-set: {e}");
+        let merged = KnowledgeOptions::merged(self.preset, options, &self.set);
+        let mut domain: KnowledgeOptions = serde_json::from_value(merged).map_err(|e| wrong(&e))?;
+        domain.self_edit.kind = self.kind;
+        domain.questions = self.source;
+        domain.validate().map_err(|e| wrong(&e))?;
+        Ok(domain)
+    }
+}
+
+/// The table's options, with notes drawn as the practice draws them: a policy is judged by what it practised, and so
+/// is what it is compared with.
+fn written_by(bench: &Bench, domain: &KnowledgeOptions) -> IngestOptions {
+    let mut options = bench.options.clone();
+    options.self_edit.temperature = domain.self_edit.temperature;
+    options.self_edit.top_p = domain.self_edit.top_p;
+    options
+}
+
 /// No passage is practised on and in the table.
 fn apart(practised: &[Case], table: &[compare::Case]) -> Result<(), String> {
     let in_both = practised
@@ -163,6 +214,7 @@ fn apart(practised: &[Case], table: &[compare::Case]) -> Result<(), String> {
 fn practise(
     bench: &Bench,
     plan: &Planned,
+    domain: &KnowledgeOptions,
     cases: &[Case],
 ) -> Result<(Report, Vec<Option<Adapter>>), String> {
     eprintln!("practising on {} passages{}", cases.len(), plan.suffix);
@@ -173,14 +225,12 @@ fn practise(
             cases.len()
         ));
     }
-    let domain = domain(&bench.options, plan);
-    domain.validate().map_err(|e| e.to_string())?;
     let page = bench.notebook.page(plan.suffix);
     let start = outer::Start {
         model: &bench.model,
         others: &[],
         tasks: &MemoryTasks::default(),
-        domain: &domain,
+        domain,
         contexts: cases,
         options: &plan.options,
         policy: None,
@@ -198,21 +248,19 @@ fn practise(
     Ok((report, policies))
 }
 
-/// The table's own training and grading; what is explored is written as the preset says.
-fn domain(options: &IngestOptions, plan: &Planned) -> KnowledgeOptions {
-    let mut domain = KnowledgeOptions::preset(Preset::Default, options);
-    domain.self_edit.kind = plan.kind;
-    domain.questions = plan.source;
-    domain
-}
-
-fn measure(bench: &Bench, name: String, arm: Arm, policy: Option<&Adapter>) -> Result<Row, String> {
+fn measure(
+    bench: &Bench,
+    name: String,
+    arm: Arm,
+    policy: Option<&Adapter>,
+    options: &IngestOptions,
+) -> Result<Row, String> {
     let way = Way { name, arm, policy };
     let row = run(
         &bench.model,
         &bench.cases,
         &way,
-        &bench.options,
+        options,
         &bench.seeds,
         &bench.notebook,
     );
@@ -221,7 +269,7 @@ fn measure(bench: &Bench, name: String, arm: Arm, policy: Option<&Adapter>) -> R
     Ok(row)
 }
 
-fn finish(bench: &Bench, rows: &[Row], reports: &[(&Planned, Report)]) -> Result<(), String> {
+fn finish(bench: &Bench, rows: &[Row], practised: &[Practised<'_>]) -> Result<(), String> {
     let head = [
         "trained on",
         "accuracy [95 % interval]",
@@ -255,15 +303,22 @@ fn finish(bench: &Bench, rows: &[Row], reports: &[(&Planned, Report)]) -> Result
         &cells,
     );
     text += &bench.helpers.note(&judged);
-    let practice: Vec<Value> = reports
+    let practice: Vec<Value> = practised
         .iter()
-        .map(|(plan, report)| json!({"questions": plan.source, "outer": plan.options, "report": report}))
+        .map(|p| json!({"domain": p.domain, "outer": p.plan.options, "report": p.report}))
         .collect();
     let value = json!({"model": bench.id, "options": bench.options, "passages": bench.cases.len(),
         "seeds": bench.seeds, "about": bench.about, "rows": rows, "practice": practice,
         "teacher_seconds_per_passage": bench.helpers.teacher_seconds(), "judged": judged});
     let out = bench.out.as_deref();
-    give("knowledge", out, bench.json, &text, &value, &plots(reports))
+    give(
+        "knowledge",
+        out,
+        bench.json,
+        &text,
+        &value,
+        &plots(practised),
+    )
 }
 
 /// Each row's accuracy as the judge sees it, where there is one.
@@ -279,10 +334,10 @@ fn judged(bench: &Bench, rows: &[Row]) -> Result<Vec<(String, Estimate)>, String
 }
 
 /// Reward and held-out gain, round by round.
-fn plots(reports: &[(&Planned, Report)]) -> Vec<(String, String)> {
+fn plots(practised: &[Practised<'_>]) -> Vec<(String, String)> {
     let flat = |x: usize, y: f32| (x as f32, y, y, y);
     let (mut rewards, mut gains) = (Vec::new(), Vec::new());
-    for (plan, report) in reports {
+    for Practised { plan, report, .. } in practised {
         let curve = |name: &str, of: fn(&outer::report::Round) -> f32| Curve {
             name: format!("{name}{}", plan.suffix),
             points: report.rounds.iter().map(|r| flat(r.round, of(r))).collect(),

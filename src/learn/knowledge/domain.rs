@@ -8,7 +8,7 @@ use super::self_edit::{self, SelfEdit};
 use super::sequences::training_texts;
 use super::{Passage, Question, questions};
 use crate::learn::domain::{Domain, Queries};
-use crate::learn::grading::Grader;
+use crate::learn::grading::{Grader, words};
 use crate::learn::model::{Adapter, Interruptible, ModelError, Prompt, Training, TrainingText};
 use crate::learn::options::{
     IngestOptions, InnerOptions, OptionError, SelfEditKind, SelfEditOptions, merge, within,
@@ -16,6 +16,7 @@ use crate::learn::options::{
 use crate::learn::outer::options::Preset;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::HashSet;
 use utoipa::ToSchema;
 
 /// A passage with what it is tested by.
@@ -197,8 +198,14 @@ impl Domain for KnowledgeOptions {
     }
 
     fn training(&self, case: &Case, edit: &SelfEdit, seed: u64) -> Option<Training> {
+        let mut edit = edit.clone();
+        if case.probes != case.gold {
+            // Written as the probes are, a pair may be worded as one: it would be rewarded for that.
+            let probes: HashSet<_> = case.probes.iter().map(|p| words(&p.question)).collect();
+            edit.pairs.retain(|p| !probes.contains(&words(&p.question)));
+        }
         Some(Training {
-            texts: training_texts(&case.passage, std::slice::from_ref(edit)),
+            texts: training_texts(&case.passage, &[edit]),
             update: self.training.update(seed),
             init: None,
         })
@@ -229,10 +236,10 @@ impl Domain for KnowledgeOptions {
 
     fn lesson(&self, case: &Case, edit: &SelfEdit) -> Vec<TrainingText> {
         if edit.kind != SelfEditKind::SelfQa {
-            return vec![TrainingText::Completion {
-                prompt: self_edit::statement_prompt(edit.kind, &case.passage),
-                completion: edit.text.clone(),
-            }];
+            return match edit.statements.is_empty() {
+                true => Vec::new(),
+                false => vec![self_edit::statement_lesson(edit, &case.passage)],
+            };
         }
         // Evenly spaced, so that they come from all parts of the passage.
         let pairs: Vec<_> = edit.pairs.iter().zip(&edit.phrases).collect();
@@ -282,17 +289,6 @@ mod tests {
     }
 
     #[test]
-    fn a_lesson_asks_as_the_writer_was_asked() {
-        let text = "Orr built Vell.\n2. Vell is tall.".to_owned();
-        let edit = self_edit::from_text(SelfEditKind::Implications, text.clone(), 0);
-        let expected = TrainingText::Completion {
-            prompt: self_edit::statement_prompt(SelfEditKind::Implications, &case().passage),
-            completion: text,
-        };
-        assert_eq!(domain().lesson(&case(), &edit), [expected]);
-    }
-
-    #[test]
     fn a_self_qa_lesson_gives_each_phrase_and_is_bounded() {
         let pair = |i: usize| Question {
             question: format!("Question {i}?"),
@@ -319,6 +315,27 @@ mod tests {
                 .user
                 .contains("Sentence: Sentence 10.\nAnswer: phrase 10")
         );
+    }
+
+    #[test]
+    fn no_pair_is_trained_on_that_is_worded_as_a_written_probe() {
+        let question = |text: &str| Question {
+            question: text.into(),
+            answer: "Orr built Vell in 1911.".into(),
+        };
+        let mut edit = self_edit::from_text(SelfEditKind::SelfQa, String::new(), 0);
+        edit.pairs = vec![
+            question("Who built Vell?"),
+            question("When was Vell built?"),
+        ];
+        let mut case = case();
+        case.probes = vec![question("who built Vell")];
+        let texts = domain().training(&case, &edit, 0).unwrap().texts;
+        let asked = texts.iter().filter_map(|text| match text {
+            TrainingText::Chat { user, .. } => Some(user.as_str()),
+            _ => None,
+        });
+        assert_eq!(asked.collect::<Vec<_>>(), ["When was Vell built?"]);
     }
 
     #[test]

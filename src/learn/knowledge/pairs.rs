@@ -35,6 +35,7 @@ pub fn write<'a>(
         stop: vec!["\n".into()],
         seed,
         n: options.samples,
+        whole_lines: false,
     };
     let written = model.write(options.writer, &prompts, policy, &sampling)?;
     let sample = |nth: usize| {

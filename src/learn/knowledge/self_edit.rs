@@ -9,7 +9,7 @@ use super::phrases::phrases;
 use super::sentences::sentences;
 use super::{Passage, Question};
 use crate::learn::grading::words;
-use crate::learn::model::{Adapter, Interruptible, ModelError, Prompt, Sampling};
+use crate::learn::model::{Adapter, Interruptible, ModelError, Prompt, Sampling, TrainingText};
 use crate::learn::options::{SelfEditKind, SelfEditOptions};
 use std::collections::HashSet;
 
@@ -59,6 +59,7 @@ pub fn write(
                 stop: Vec::new(),
                 seed,
                 n: options.samples,
+                whole_lines: true,
             };
             let texts = model.write(options.writer, &[prompt], policy, &sampling)?;
             let texts = texts.into_iter().flatten();
@@ -92,7 +93,7 @@ pub fn from_text(kind: SelfEditKind, text: String, seed: u64) -> SelfEdit {
 }
 
 /// What asks for a self-edit that is written whole (all kinds but self-qa).
-pub(super) fn statement_prompt(kind: SelfEditKind, passage: &Passage) -> Prompt {
+fn statement_prompt(kind: SelfEditKind, passage: &Passage) -> Prompt {
     let Passage { title, text } = passage;
     let (task, prefill) = match kind {
         SelfEditKind::Rewrite => (
@@ -121,6 +122,22 @@ pub(super) fn statement_prompt(kind: SelfEditKind, passage: &Passage) -> Prompt 
         ),
     };
     Prompt::user(format!("{task}\n\nPassage: {title}\n{text}")).prefill(prefill)
+}
+
+/// What a policy is taught to write: the statements alone, in the form that the prompt begins. What was written
+/// may repeat itself, and a repetition costs its candidate nothing.
+pub(super) fn statement_lesson(edit: &SelfEdit, passage: &Passage) -> TrainingText {
+    let prompt = statement_prompt(edit.kind, passage);
+    let numbered = !prompt.prefill.is_empty();
+    let line = |(nth, statement): (usize, &String)| match numbered && nth > 0 {
+        true => format!("{}. {statement}", nth + 1),
+        false => statement.clone(),
+    };
+    let lines: Vec<String> = edit.statements.iter().enumerate().map(line).collect();
+    TrainingText::Completion {
+        prompt,
+        completion: lines.join("\n"),
+    }
 }
 
 /// The lines of a completion: numbering, bullets and headings taken off, repeats dropped.
@@ -220,6 +237,29 @@ mod tests {
                 "3.5 metres is its height."
             ]
         );
+    }
+
+    #[test]
+    fn a_lesson_asks_as_the_writer_was_asked_and_repeats_nothing() {
+        let passage = Passage {
+            title: "Vell".into(),
+            text: "Orr built Vell in 1911.".into(),
+        };
+        let text = "Orr built Vell.\n2) Vell is quite tall.\n3. Orr built Vell.";
+        let lesson = |kind| {
+            let edit = from_text(kind, text.into(), 0);
+            let TrainingText::Completion { prompt, completion } = statement_lesson(&edit, &passage)
+            else {
+                panic!("not a completion");
+            };
+            assert_eq!(prompt, statement_prompt(kind, &passage));
+            completion
+        };
+        // The prompt ends with "1. ".
+        let numbered = "Orr built Vell.\n2. Vell is quite tall.";
+        assert_eq!(lesson(SelfEditKind::Implications), numbered);
+        let plain = "Orr built Vell.\nVell is quite tall.";
+        assert_eq!(lesson(SelfEditKind::Rewrite), plain);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::{Prepared, Run, WRITING, edits_key};
 use crate::learn::domain::Domain;
 use crate::learn::journal::{Stop, step};
 use crate::learn::model::{Adapter, Training, TrainingText};
+use std::collections::HashSet;
 use std::time::Instant;
 
 impl<D: Domain> Run<'_, D> {
@@ -65,18 +66,34 @@ impl<D: Domain> Run<'_, D> {
     ) -> Result<Vec<TrainingText>, Stop> {
         let mut texts = Vec::new();
         for context in contexts {
-            let of_it = kept.iter().filter(|(c, _)| *c == context.index);
-            let written = || Err(Stop::Journal("kept self-edits were never written".into()));
-            let edits: Vec<D::Edit> = step(
-                self.start.journal,
-                &edits_key(round, context.index),
-                written,
-            )?;
-            for (_, candidate) in of_it {
+            let edits = self.written(round, context)?;
+            for (_, candidate) in kept.iter().filter(|(c, _)| *c == context.index) {
                 let edit = &edits[*candidate];
                 texts.extend(self.start.domain.lesson(&context.context, edit));
             }
         }
         Ok(texts)
+    }
+
+    /// (context, candidate) of the self-edits that have something to teach.
+    pub(super) fn teaching(
+        &self,
+        round: usize,
+        contexts: &[Prepared<D::Context>],
+    ) -> Result<HashSet<(usize, usize)>, Stop> {
+        let mut teaching = HashSet::new();
+        for context in contexts {
+            let edits = self.written(round, context)?.into_iter().enumerate();
+            let domain = self.start.domain;
+            let some = edits.filter(|(_, e)| !domain.lesson(&context.context, e).is_empty());
+            teaching.extend(some.map(|(candidate, _)| (context.index, candidate)));
+        }
+        Ok(teaching)
+    }
+
+    fn written(&self, round: usize, context: &Prepared<D::Context>) -> Result<Vec<D::Edit>, Stop> {
+        let never = || Err(Stop::Journal("self-edits were never written".into()));
+        let key = edits_key(round, context.index);
+        step(self.start.journal, &key, never)
     }
 }

@@ -102,7 +102,9 @@ pub fn run<D: Domain>(start: &Start<'_, D>) -> Result<Outcome, Stop> {
         let clock = Instant::now();
         let contexts = run.contexts_of(nth, &practised, &mut report.unusable_contexts)?;
         let candidates = run.expectation(nth, policy.as_ref(), &contexts)?;
-        let kept = keep(&candidates, start.options.keep);
+        let teaching = run.teaching(nth, &contexts)?;
+        let teaches = |c: &Candidate| teaching.contains(&(c.context, c.candidate));
+        let kept = keep(&candidates, start.options.keep, teaches);
         let taught = run.maximisation(nth, policy.as_ref(), &contexts, &kept)?;
         if let Some((taught, _)) = &taught {
             policy = Some(taught.clone());
@@ -302,13 +304,18 @@ impl<'a, D: Domain> Run<'a, D> {
     }
 }
 
-/// (context, candidate) of those whose reward is positive: the best of each context, or all.
-fn keep(candidates: &[Candidate], rule: Keep) -> Vec<(usize, usize)> {
+/// (context, candidate) of those whose reward is positive and that have something to teach: the best of each context,
+/// or all.
+fn keep(
+    candidates: &[Candidate],
+    rule: Keep,
+    teaches: impl Fn(&Candidate) -> bool,
+) -> Vec<(usize, usize)> {
     let mut kept = Vec::new();
     for of_context in by_context(candidates) {
         let mut positive: Vec<&Candidate> = of_context
             .into_iter()
-            .filter(|c| c.reward > 0.0 && !c.dropped)
+            .filter(|c| c.reward > 0.0 && !c.dropped && teaches(c))
             .collect();
         if rule == Keep::Best {
             // The first of equals.

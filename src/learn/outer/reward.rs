@@ -58,13 +58,14 @@ pub fn rubric(model: Interruptible<'_>, prompt: &Prompt) -> Result<f32, ModelErr
     Ok(marks.sum::<f32>() / sum)
 }
 
-/// How much of what is measured belongs to the candidate: a one-way analysis of variance with random
-/// effects within contexts, pooled over them (Shrout and Fleiss 1979, case 1).
+/// How much of what is measured belongs to the candidate: a two-way analysis of variance within contexts, pooled over
+/// them (Shrout and Fleiss 1979, case 3). Two-way because a repeat trains all candidates of a context from one seed:
+/// what that seed does to all of them alike misleads no choice between them.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Reliability {
-    /// ICC(1,1): share of the variance between candidates of one context, of a single measurement.
+    /// ICC(3,1): share of the variance between candidates of one context, of a single measurement.
     pub single: f32,
-    /// ICC(1,k): the same of the mean over the repeats.
+    /// ICC(3,k): the same of the mean over the repeats.
     pub mean: f32,
     pub contexts: usize,
     pub candidates: usize,
@@ -76,28 +77,29 @@ pub struct Reliability {
 pub fn reliability(rewards: &[Vec<Vec<f32>>]) -> Option<Reliability> {
     let repeats = rewards.iter().flatten().map(Vec::len).min()?;
     let mean = |v: &[f32]| v.iter().sum::<f32>() / v.len() as f32;
-    let (mut between, mut within) = ((0.0, 0), (0.0, 0));
+    let (mut between, mut rest) = ((0.0, 0), (0.0, 0));
     for context in rewards {
         let means: Vec<f32> = context.iter().map(|c| mean(&c[..repeats])).collect();
         let middle = mean(&means);
+        let of_repeat = |r: usize| context.iter().map(|c| c[r]).sum::<f32>() / context.len() as f32;
         for (candidate, own) in context.iter().zip(&means) {
             between.0 += repeats as f32 * (own - middle).powi(2);
-            within.0 += candidate[..repeats]
-                .iter()
-                .map(|x| (x - own).powi(2))
+            rest.0 += (0..repeats)
+                .map(|r| (candidate[r] - own - of_repeat(r) + middle).powi(2))
                 .sum::<f32>();
         }
-        between.1 += context.len().saturating_sub(1);
-        within.1 += context.len() * repeats.saturating_sub(1);
+        let free = context.len().saturating_sub(1);
+        between.1 += free;
+        rest.1 += free * repeats.saturating_sub(1);
     }
-    if between.1 == 0 || within.1 == 0 {
+    if between.1 == 0 || rest.1 == 0 {
         return None;
     }
-    let (msb, msw) = (between.0 / between.1 as f32, within.0 / within.1 as f32);
-    let total = msb + (repeats - 1) as f32 * msw;
+    let (msb, mse) = (between.0 / between.1 as f32, rest.0 / rest.1 as f32);
+    let total = msb + (repeats - 1) as f32 * mse;
     (total > 0.0 && msb > 0.0).then(|| Reliability {
-        single: (msb - msw) / total,
-        mean: (msb - msw) / msb,
+        single: (msb - mse) / total,
+        mean: (msb - mse) / msb,
         contexts: rewards.len(),
         candidates: rewards.iter().map(Vec::len).sum(),
         repeats,
@@ -144,18 +146,18 @@ mod tests {
 
     #[test]
     fn reliability_by_hand() {
-        // Candidates 1 and 3 apart by 2, each measured at ±1: MSB = 4, MSW = 2.
-        let rewards = vec![vec![vec![0.0, 2.0], vec![2.0, 4.0]]];
+        // Candidates 1 and 4, each measured at ±1, against each other: MSB = 9, MSE = 4.
+        let rewards = vec![vec![vec![0.0, 2.0], vec![5.0, 3.0]]];
         let r = reliability(&rewards).unwrap();
-        assert!((r.single - 2.0 / 6.0).abs() < 1e-6, "{r:?}");
-        assert!((r.mean - 0.5).abs() < 1e-6);
-        // A difference between contexts is none between candidates.
-        let apart = vec![
-            vec![vec![0.0, 2.0], vec![2.0, 4.0]],
-            vec![vec![100.0, 102.0], vec![102.0, 104.0]],
+        assert!((r.single - 5.0 / 13.0).abs() < 1e-6, "{r:?}");
+        assert!((r.mean - 5.0 / 9.0).abs() < 1e-6);
+        // What a repeat does to both alike decides nothing between them, nor does what a context does.
+        let alike = vec![
+            vec![vec![0.0, 2.0], vec![5.0, 3.0]],
+            vec![vec![100.0, 112.0], vec![105.0, 113.0]],
         ];
-        assert!((reliability(&apart).unwrap().single - 2.0 / 6.0).abs() < 1e-4);
-        let certain = vec![vec![vec![1.0, 1.0], vec![2.0, 2.0]]];
+        assert!((reliability(&alike).unwrap().single - 5.0 / 13.0).abs() < 1e-4);
+        let certain = vec![vec![vec![1.0, 2.0], vec![2.0, 3.0]]];
         assert_eq!(reliability(&certain).unwrap().single, 1.0);
     }
 

@@ -2,7 +2,7 @@
 
 use super::options::Reward;
 use super::report::{Candidate, HeldOut, HeldOutScore, Repeat, Trial};
-use super::reward::reliability;
+use super::reward::{Gain, reliability};
 use super::seeds::{Draw, seed};
 use super::trials::{Part, Trying};
 use super::{Prepared, Run, WRITING};
@@ -103,8 +103,12 @@ impl<D: Domain> Run<'_, D> {
                 }
             })
             .collect();
-        let mean =
-            |of: fn(&Row) -> f32| rows.iter().map(of).sum::<f32>() / rows.len().max(1) as f32;
+        // Every question counts alike, as in the gain.
+        let queries = rows.iter().map(|r| r.score.queries).sum::<usize>().max(1) as f32;
+        let mean = |of: fn(&Row) -> f32| {
+            let weighted = rows.iter().map(|r| of(r) * r.score.queries as f32);
+            weighted.sum::<f32>() / queries
+        };
         let clusters: Vec<Vec<f32>> = rows.iter().map(|r| r.gains.clone()).collect();
         Ok(HeldOut {
             gain: estimate(&clusters),
@@ -141,25 +145,33 @@ pub(super) fn repeat(trial: &Trial) -> Repeat {
 
 /// Of the whole candidates' rewards, repeat by repeat.
 pub(super) fn reliability_of(by_context: &[Vec<&Candidate>], kind: Reward) -> Option<f32> {
-    let of_repeat = |r: &Repeat| {
-        let accuracy = r.right as f32 / r.queries.max(1) as f32;
-        match kind {
-            Reward::Likelihood => r.logprob,
-            Reward::Combined => accuracy + 0.49 * r.logprob.tanh() / r.queries.max(1) as f32,
-            Reward::Expected => r.expected.unwrap_or(accuracy),
-            Reward::Accuracy | Reward::Rubric => accuracy,
-        }
-    };
     let rewards: Vec<Vec<Vec<f32>>> = by_context
         .iter()
         .map(|of| {
             let whole = of.iter().filter(|c| !c.dropped && !c.repeats.is_empty());
-            whole
-                .map(|c| c.repeats.iter().map(of_repeat).collect())
-                .collect()
+            whole.map(|c| rewards_of(c, kind)).collect()
         })
         .collect();
     reliability(&rewards).map(|r| r.single)
+}
+
+/// What each repeat alone would have been rewarded with, up to a constant of the context.
+fn rewards_of(candidate: &Candidate, kind: Reward) -> Vec<f32> {
+    let repeats = &candidate.repeats;
+    let mean = repeats.iter().map(|r| r.logprob).sum::<f32>() / repeats.len() as f32;
+    let before = mean - candidate.likelihood_gain.unwrap_or_default();
+    let of_repeat = |r: &Repeat| {
+        let step = 1.0 / r.queries.max(1) as f32;
+        let accuracy = r.right as f32 * step;
+        let gain = Gain {
+            accuracy,
+            likelihood: r.logprob - before,
+            expected: r.expected.unwrap_or(accuracy),
+            step,
+        };
+        gain.reward(kind)
+    };
+    repeats.iter().map(of_repeat).collect()
 }
 
 fn right(answers: &[Answer]) -> usize {

@@ -366,11 +366,14 @@ fn the_first_of_the_best_is_kept_or_all_that_gained() {
         candidate(9, 1, -0.1),
         candidate(2, 0, 0.1),
     ];
-    assert_eq!(keep(&all, Keep::Best), [(5, 1), (2, 0)]);
+    assert_eq!(keep(&all, Keep::Best, |_| true), [(5, 1), (2, 0)]);
     assert_eq!(
-        keep(&all, Keep::AllPositive),
+        keep(&all, Keep::AllPositive, |_| true),
         [(5, 0), (5, 1), (5, 2), (2, 0)]
     );
+    // What teaches nothing makes room for the next.
+    let teaches = |c: &Candidate| (c.context, c.candidate) != (5, 1);
+    assert_eq!(keep(&all, Keep::Best, teaches), [(5, 2), (2, 0)]);
 }
 
 #[test]

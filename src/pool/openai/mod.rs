@@ -10,7 +10,7 @@ use super::prefill;
 use crate::config::{KEY_ENV, UrlModel};
 use crate::learn::model::{ModelError, Prompt, Sampling, ShouldStop};
 use crate::learn::text_model::TextModel;
-use request::Caller;
+use request::{Caller, Said};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -77,7 +77,8 @@ impl TextModel for OpenAiModel {
                 }
             })
         });
-        let mut texts = self.ask_all(asks.collect(), stop)?.into_iter();
+        let all = self.ask_all(asks.collect(), stop)?.into_iter();
+        let mut texts = all.map(|said| sampling.completed(said.text, said.cut_off));
         let of_prompt = |_: &Prompt| texts.by_ref().take(n).collect();
         Ok(prompts.iter().map(of_prompt).collect())
     }
@@ -85,7 +86,7 @@ impl TextModel for OpenAiModel {
 
 impl OpenAiModel {
     /// The answers in the order of `asks`; the first that fails ends it.
-    fn ask_all(&self, asks: Vec<Ask>, stop: &ShouldStop<'_>) -> Result<Vec<String>, ModelError> {
+    fn ask_all(&self, asks: Vec<Ask>, stop: &ShouldStop<'_>) -> Result<Vec<Said>, ModelError> {
         let total = asks.len();
         let (asks, next) = (Arc::new(asks), Arc::new(AtomicUsize::new(0)));
         let over = SetOnDrop::default();
@@ -100,18 +101,20 @@ impl OpenAiModel {
                     let Some(ask) = asks.get(nth).filter(|_| !is_over()) else {
                         return;
                     };
-                    let text = caller.ask(&ask.body, &is_over);
-                    let text = text.map(|text| prefill::taken_off(&text, &ask.prefill));
-                    if sender.send((nth, text)).is_err() {
+                    let said = caller.ask(&ask.body, &is_over).map(|said| Said {
+                        text: prefill::taken_off(&said.text, &ask.prefill),
+                        ..said
+                    });
+                    if sender.send((nth, said)).is_err() {
                         return;
                     }
                 }
             });
         }
         drop(sender);
-        let mut texts = vec![String::new(); total];
+        let mut all: Vec<Option<Said>> = (0..total).map(|_| None).collect();
         for _ in 0..total {
-            let (nth, text) = loop {
+            let (nth, said) = loop {
                 if stop() {
                     return Err(ModelError::Stopped);
                 }
@@ -123,9 +126,9 @@ impl OpenAiModel {
                     }
                 }
             };
-            texts[nth] = text.map_err(|reason| self.failed(reason))?;
+            all[nth] = Some(said.map_err(|reason| self.failed(reason))?);
         }
-        Ok(texts)
+        Ok(all.into_iter().flatten().collect())
     }
 
     fn body(&self, prompt: &Prompt, sampling: &Sampling, seed: u64) -> Value {

@@ -51,7 +51,7 @@ impl Caller {
     }
 
     /// The text of the first choice. `is_over` ends the waiting between attempts.
-    pub(super) fn ask(&self, body: &Value, is_over: &dyn Fn() -> bool) -> Result<String, String> {
+    pub(super) fn ask(&self, body: &Value, is_over: &dyn Fn() -> bool) -> Result<Said, String> {
         let body = body.to_string();
         let mut wait = FIRST_WAIT;
         for attempt in 1.. {
@@ -77,7 +77,7 @@ impl Caller {
         unreachable!("the last attempt returns")
     }
 
-    fn attempt(&self, body: &str) -> Result<String, Trouble> {
+    fn attempt(&self, body: &str) -> Result<Said, Trouble> {
         let url = format!("{}/chat/completions", self.settings.url);
         let mut request = self
             .agent
@@ -105,7 +105,7 @@ impl Caller {
         let text = response.body_mut().read_to_string().map_err(lost)?;
         let told = || format!("it answered {status}: {}", words_of(&text));
         match status {
-            200 => text_of(&text).map_err(|reason| Trouble {
+            200 => said(&text).map_err(|reason| Trouble {
                 reason,
                 again: None,
             }),
@@ -133,13 +133,24 @@ impl Caller {
     }
 }
 
-/// `choices[0].message.content`.
-fn text_of(body: &str) -> Result<String, String> {
+/// What a model answered.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub text: String,
+    /// It would have gone on: `finish_reason` is `length`.
+    pub cut_off: bool,
+}
+
+/// `choices[0]`.
+fn said(body: &str) -> Result<Said, String> {
     let answer: Value = serde_json::from_str(body)
         .map_err(|e| format!("what it answered is not JSON ({e}): {}", cut(body)))?;
-    let message = &answer["choices"][0]["message"];
-    match message["content"].as_str() {
-        Some(text) => Ok(text.to_owned()),
+    let choice = &answer["choices"][0];
+    match choice["message"]["content"].as_str() {
+        Some(text) => Ok(Said {
+            text: text.to_owned(),
+            cut_off: choice["finish_reason"] == "length",
+        }),
         None => Err(format!(
             "its answer holds no choices[0].message.content: {}",
             cut(body)
