@@ -10,7 +10,7 @@ export async function retentionCard(path, signal) {
   const general = new Map(found.general.map((row) => [row.version, row]));
   const head = el("tr", {},
     el("th", { scope: "col" }, "Version"),
-    found.documents.map((document, index) => el("th", { scope: "col", title: document.title },
+    found.documents.map((document, index) => el("th", { scope: "col", title: document.live ? document.title : `${document.title}: not known to the live version` },
       el("a", { href: `#/documents/${encodeURIComponent(document.id)}`, "aria-label": document.title }, String(index + 1)))),
     el("th", { scope: "col", title: "Mean over the documents known by then" }, "Mean"),
     el("th", { scope: "col", title: "General knowledge, as a share of what the base knows" }, "General"));

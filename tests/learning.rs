@@ -457,3 +457,32 @@ fn a_routed_alias_answers_each_question_by_its_document() {
     assert_eq!(job["result"]["live_version"], 5, "{job}");
     assert_eq!(server.versions("kb")[4]["lineage"]["routes"], Value::Null);
 }
+
+#[test]
+fn an_alias_begun_again_routes_by_what_it_has_learned_since() {
+    let place = Place::tiny();
+    let server = place.serve();
+    let by = |question: &str| server.chat("kb", question)["system_fingerprint"].clone();
+    let teach = |documents: &[Value]| {
+        let (job, _) = server.learn(&ungated("kb", documents, 2));
+        assert_eq!(job["result"]["live_version"], 2, "{job}");
+        server.versions("kb")
+    };
+    let digest = |version: &Value| {
+        let digest = version["digest"].as_str().unwrap();
+        format!("lora-{}", &digest["sha256:".len()..][..12])
+    };
+    let first = teach(&[lighthouse(), nth_document(2)]);
+    assert_eq!(by("Who built the lighthouse?"), digest(&first[0]));
+    server.delete("/adapters/kb");
+    let bell = document(
+        "The fog bell",
+        "The fog bell of Senn was cast by Ida Korr.",
+        &[("Who cast the fog bell?", "Ida Korr")],
+    );
+    // Its second version has the old number and the old bytes, but not the old first document.
+    let second = teach(&[bell, nth_document(2)]);
+    assert_eq!(digest(&second[1]), digest(&first[1]));
+    assert_eq!(by("Who cast the fog bell?"), digest(&second[0]));
+    assert_eq!(by("Who moored buoy 2?"), digest(&second[1]));
+}

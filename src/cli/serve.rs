@@ -9,6 +9,7 @@ use autodidact::jobs::{
     AdaptHandler, Handlers, IngestHandler, Jobs, Runner, TrainHandler, expire_adapters, prune_daily,
 };
 use autodidact::learn::Model;
+use autodidact::learn::layers::Layers;
 use autodidact::models::Models;
 use autodidact::pool::{LocalModel, open_engine};
 use autodidact::store::{JobKind, Store};
@@ -102,26 +103,27 @@ fn rooms(config: Config, store: Store, models: Models) -> Result<(AppState, Runn
     let digest = engine.files().digest.clone();
     let base_id = models.id(&config.model);
     let registry = Arc::new(Registry::new(store, model, base_id, digest));
-    let layers = vec![
+    let layers = Layers::new(vec![
         Value::Object(models.learning(&config.model)),
         Value::Object(config.learning.clone()),
-    ];
+    ])
+    .map_err(|e| e.to_string())?;
     let learner = Arc::new(LocalModel::new(engine.clone(), Priority::Ingest));
     let mut practice = practice(&config, &models, &engine)?.into_iter();
     let first = practice.next().ok_or("nothing practises")?;
     let adapt = AdaptHandler::new(learner.clone(), registry.clone(), engine.window());
     let helpers = TextModels::new(config.clone(), models, Some(engine.clone())).helpers()?;
     let ingest = IngestHandler::new(learner, registry.clone(), layers.clone())
-        .and_then(|handler| handler.with_helpers(helpers))
+        .with_helpers(helpers)
         .map_err(|e| e.to_string())?;
-    let train = TrainHandler::new(first, practice.collect(), registry.clone(), layers);
+    let train = TrainHandler::new(first, practice.collect(), registry.clone(), layers.clone());
     let handlers = Handlers::from([
         (JobKind::Ingest, Arc::new(ingest) as _),
         (JobKind::Train, Arc::new(train) as _),
         (JobKind::Adapt, Arc::new(adapt) as _),
     ]);
     let workers = config.jobs.workers;
-    let state = AppState::new(Arc::new(config), engine, jobs, registry)?;
+    let state = AppState::new(Arc::new(config), engine, jobs, registry, layers)?;
     let runner = Runner::start(&state.jobs, handlers, workers).map_err(|e| e.to_string())?;
     Ok((state, runner))
 }

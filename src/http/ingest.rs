@@ -9,7 +9,8 @@ use super::ingest_body::{self, Ingest, IngestQuery, IngestRequest};
 use super::jobs::{JobBody, located};
 use super::state::AppState;
 use crate::adapters;
-use crate::learn::options::{IngestOptions, OptionError};
+use crate::jobs::made_by;
+use crate::learn::options::OptionError;
 use crate::store::{DocumentState, IdempotencyKey, Job, JobKind, NewDocument, digest};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -98,7 +99,7 @@ pub(super) fn submit(
 ) -> Result<Job, Problem> {
     state.registry.check_name(&ingest.alias)?;
     state.registry.check_continues(&ingest.alias)?;
-    check_writers(state, ingest)?;
+    check_options(state, ingest)?;
     check_lengths(state, &ingest.documents, "documents")?;
     let ids: Vec<&str> = ingest.documents.iter().map(|d| d.id.as_str()).collect();
     let mut input = ingest.options.clone();
@@ -110,12 +111,15 @@ pub(super) fn submit(
         .submit(JobKind::Ingest, alias, &input, documents, key)?)
 }
 
-/// A teacher, a judge or a policy that is asked for must be there.
-fn check_writers(state: &AppState, ingest: &Ingest) -> Result<(), Problem> {
+/// The options must go together, over those of this server and of the alias; a teacher, a judge or a policy that is
+/// asked for must be there.
+fn check_options(state: &AppState, ingest: &Ingest) -> Result<(), Problem> {
     let (teacher, judge) = (&state.config.teacher, &state.config.judge);
-    let options = Value::Object(ingest.options.clone());
     let refused = |e: OptionError| Problem::invalid(e.field.clone(), format!("{e}."));
-    let options = IngestOptions::layered(&[&options]).map_err(refused)?;
+    let live = state.store.aliases().get(ingest.alias.as_str())?;
+    let made_by = made_by(&state.store, &ingest.alias, live.and_then(|a| a.live))?;
+    let request = Value::Object(ingest.options.clone());
+    let options = state.layers.under(&request, made_by).map_err(refused)?;
     let helped = options.check_helpers(teacher.is_some(), judge.is_some());
     helped.map_err(refused)?;
     let Some(policy) = &options.self_edit.policy else {

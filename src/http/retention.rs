@@ -10,19 +10,22 @@ use crate::store::{Document, GeneralScore};
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use utoipa::{IntoParams, ToSchema};
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct RetentionQuery {
-    /// So many of the newest versions, 1 to 500, default 50
+    /// So many of the newest versions as rows, 1 to 500, default 50; the summary is of all
     limit: Option<usize>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct RetentionBody {
     adapter: String,
+    /// The summary is of this version
+    live_version: Option<u64>,
     /// The columns: everything that was learned, oldest first
     documents: Vec<RetentionDocument>,
     /// The rows: 0 is the base, which was asked about a document before anything was learned
@@ -39,6 +42,8 @@ struct RetentionDocument {
     title: String,
     /// The version that learned it
     version: u64,
+    /// Whether the live version builds on that one; after a rollback it may not
+    live: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -75,10 +80,16 @@ fn read(state: &AppState, alias: &AliasName, limit: usize) -> Result<RetentionBo
     let mut versions: Vec<u64> = page.items.iter().map(|v| v.number).collect();
     versions.reverse();
     let first = versions.first().copied().unwrap_or(0);
+    let live = state.registry.get(alias)?.live;
+    let line = match live {
+        Some(live) => state.store.aliases().line(alias.as_str(), live)?,
+        None => HashSet::new(),
+    };
     let learned = state.store.documents().learned(alias.as_str())?;
-    let documents: Vec<RetentionDocument> = learned.into_iter().filter_map(column).collect();
+    let columns = learned.into_iter().filter_map(|d| column(d, &line));
+    let documents: Vec<RetentionDocument> = columns.collect();
 
-    let scores = state.store.probes().scores_since(alias.as_str(), first)?;
+    let scores = state.store.probes().scores(alias.as_str())?;
     if scores.iter().any(|s| s.version == 0) {
         versions.insert(0, 0);
     }
@@ -95,18 +106,21 @@ fn read(state: &AppState, alias: &AliasName, limit: usize) -> Result<RetentionBo
     let general = state.store.probes().general_since(alias.as_str(), first)?;
     Ok(RetentionBody {
         adapter: alias.to_string(),
-        matrix: matrix(&asked, &columns, &versions),
+        live_version: live,
+        matrix: matrix(&asked, &columns, &versions, &line),
         documents,
         versions,
         general: general.into_iter().map(General::from).collect(),
     })
 }
 
-fn column(document: Document) -> Option<RetentionDocument> {
+fn column(document: Document, line: &HashSet<u64>) -> Option<RetentionDocument> {
+    let version = document.version?;
     Some(RetentionDocument {
         id: document.id,
         title: document.title,
-        version: document.version?,
+        version,
+        live: line.contains(&version),
     })
 }
 

@@ -14,13 +14,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Routers kept for requests to come.
 const KEPT: usize = 16;
+/// Of one alias: each holds all of its documents.
+const KEPT_OF_ALIAS: usize = 2;
 
-/// The routers of the versions asked last. A version never changes, so neither does its router; it is
-/// named by its digest too, because an alias may be deleted and begun again.
+/// The routers of the versions asked last, by what they were built from: an alias may be deleted and begun again, and
+/// its versions then have the old numbers and, where a document was taught again, the old bytes.
 #[derive(Default)]
-pub struct Routers(Mutex<VecDeque<(Key, Arc<Router>)>>);
+pub struct Routers(Mutex<VecDeque<Kept>>);
 
-type Key = (AliasName, u64, String);
+struct Kept {
+    alias: AliasName,
+    routes: Routes,
+    router: Arc<Router>,
+}
 
 /// Resolves `model`; `question` chooses where its version routes.
 pub fn resolve(state: &AppState, model: &str, question: &str) -> Result<Resolved, Problem> {
@@ -28,9 +34,7 @@ pub fn resolve(state: &AppState, model: &str, question: &str) -> Result<Resolved
     let (Some(routes), Some((alias, number))) = (&resolved.routes, &resolved.version) else {
         return Ok(resolved);
     };
-    let digest = resolved.adapter.as_ref().map(|a| a.digest.clone());
-    let key = (alias.clone(), *number, digest.unwrap_or_default());
-    let router = state.routers.get(key, &state.store, routes)?;
+    let router = state.routers.get(alias, &state.store, routes)?;
     let chosen = match router.choose(question) {
         Some(document) => Some(routes.documents[document].1),
         None => routes.otherwise,
@@ -47,14 +51,29 @@ pub fn resolve(state: &AppState, model: &str, question: &str) -> Result<Resolved
 }
 
 impl Routers {
-    fn get(&self, key: Key, store: &Store, routes: &Routes) -> Result<Arc<Router>, Problem> {
+    fn get(
+        &self,
+        alias: &AliasName,
+        store: &Store,
+        routes: &Routes,
+    ) -> Result<Arc<Router>, Problem> {
         let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, router)) = kept().iter().find(|(k, _)| *k == key) {
-            return Ok(router.clone());
+        let fits = |k: &&Kept| k.alias == *alias && k.routes.documents == routes.documents;
+        if let Some(found) = kept().iter().find(fits) {
+            return Ok(found.router.clone());
         }
         let router = Arc::new(build(store, routes)?);
         let mut kept = kept();
-        kept.push_back((key, router.clone()));
+        // Older versions answer only who names them.
+        if kept.iter().filter(|k| k.alias == *alias).count() >= KEPT_OF_ALIAS {
+            let oldest = kept.iter().position(|k| k.alias == *alias);
+            oldest.and_then(|at| kept.remove(at));
+        }
+        kept.push_back(Kept {
+            alias: alias.clone(),
+            routes: routes.clone(),
+            router: router.clone(),
+        });
         if kept.len() > KEPT {
             kept.pop_front();
         }

@@ -6,6 +6,7 @@ use super::routing::Routers;
 use crate::adapters::Registry;
 use crate::config::Config;
 use crate::jobs::Jobs;
+use crate::learn::layers::Layers;
 use crate::store::Store;
 use autodidact_engine::Engine;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub struct AppState {
     pub registry: Arc<Registry>,
     pub engine: Engine,
     pub config: Arc<Config>,
+    /// The learning settings under a request's.
+    pub layers: Layers,
     pub access: Arc<Access>,
     pub(super) routers: Arc<Routers>,
     /// Unix seconds: the base model's `created`.
@@ -31,6 +34,7 @@ impl AppState {
         engine: Engine,
         jobs: Jobs,
         registry: Arc<Registry>,
+        layers: Layers,
     ) -> Result<Self, String> {
         Ok(AppState {
             store: jobs.store().clone(),
@@ -40,6 +44,7 @@ impl AppState {
             access: Arc::new(Access::from_config(&config.auth.keys)?),
             routers: Arc::default(),
             config,
+            layers,
             started: jiff::Timestamp::now().as_second(),
         })
     }

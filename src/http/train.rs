@@ -15,7 +15,7 @@ use crate::learn::fewshot::domain::FewShotOptions;
 use crate::learn::grading::Grader;
 use crate::learn::knowledge::Passage;
 use crate::learn::knowledge::domain::{KnowledgeOptions, QuestionSource, WritingOptions};
-use crate::learn::options::{IngestOptions, InnerOptions};
+use crate::learn::options::InnerOptions;
 use crate::learn::outer::options::{Keep, OuterOptions, Preset, Reward};
 use crate::question::Question;
 use crate::store::{IdempotencyKey, Job, JobKind, NewDocument, digest};
@@ -155,7 +155,7 @@ fn submit(
         TrainDomain::Knowledge => passages(state, request, &mut input)?,
         TrainDomain::Fewshot => tasks(state, request, &mut input)?,
     };
-    check(&input)?;
+    check(state, &input)?;
     // The blob is named by the job before anybody may sweep it.
     let blobs = state.store.blobs().guard();
     input.contexts = blobs.put(&bytes)?;
@@ -278,7 +278,7 @@ fn given(request: &TrainRequest) -> (Map<String, Value>, Map<String, Value>) {
 }
 
 /// Unknown names and wrong types by the types of the learning room, ranges by its own check.
-fn check(input: &TrainInput) -> Result<(), Problem> {
+fn check(state: &AppState, input: &TrainInput) -> Result<(), Problem> {
     for options in [&input.outer, &input.knowledge] {
         for name in ["policy_training", "self_edit", "training"] {
             // Serde would take a list for the fields in their order.
@@ -289,7 +289,7 @@ fn check(input: &TrainInput) -> Result<(), Problem> {
     }
     from_value::<OuterOptions>(Settings::outer(input))?;
     let knowledge = input.knowledge.clone().into();
-    let tuned = IngestOptions::default();
+    let tuned = state.layers.tuned();
     from_value::<KnowledgeOptions>(KnowledgeOptions::merged(input.preset, &tuned, &knowledge))?;
     let fewshot = FewShotOptions::merged(input.preset, &input.fewshot.clone().into());
     from_value::<FewShotOptions>(fewshot).map_err(|p| {

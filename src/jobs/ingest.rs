@@ -9,6 +9,7 @@ use super::{Handler, JobContext, JobFailure};
 use crate::adapters::{self, AliasName, Registry, Routes};
 use crate::learn::journal::{self, Journal};
 use crate::learn::knowledge::{Passage, Question};
+use crate::learn::layers::Layers;
 use crate::learn::model::{Adapter, Model};
 use crate::learn::options::{IngestOptions, OptionError};
 use crate::learn::replay::{Earlier, Probe};
@@ -24,53 +25,39 @@ use std::sync::Arc;
 pub struct IngestHandler {
     model: Arc<dyn Model>,
     registry: Arc<Registry>,
-    /// Learning settings under the request's: the model's own, then the configuration's.
-    layers: Vec<Value>,
+    layers: Layers,
     helpers: Helpers,
 }
 
 impl IngestHandler {
-    /// Fails if a layer asks for what cannot be.
-    pub fn new(
-        model: Arc<dyn Model>,
-        registry: Arc<Registry>,
-        layers: Vec<Value>,
-    ) -> Result<Self, OptionError> {
-        IngestOptions::layered(&layers.iter().collect::<Vec<_>>())?;
-        Ok(IngestHandler {
+    pub fn new(model: Arc<dyn Model>, registry: Arc<Registry>, layers: Layers) -> Self {
+        IngestHandler {
             model,
             registry,
             layers,
             helpers: Helpers::default(),
-        })
+        }
     }
 
     /// With a teacher and a judge; fails if a layer asks for one that is not there.
     pub fn with_helpers(mut self, helpers: Helpers) -> Result<Self, OptionError> {
-        let options = IngestOptions::layered(&self.layers.iter().collect::<Vec<_>>())?;
+        let options = self.layers.tuned();
         options.check_helpers(helpers.teacher.is_some(), helpers.judge.is_some())?;
         self.helpers = helpers;
         Ok(self)
     }
 
-    /// `made_by`: the strategy of the live version, if there is one. The alias goes on as it is unless the
-    /// request says otherwise: what one adapter has learned is not left to chance by routing around it.
     fn options(
         &self,
-        mut input: Value,
+        input: &Value,
         made_by: Option<Strategy>,
     ) -> Result<IngestOptions, JobFailure> {
-        if let Some(fields) = input.as_object_mut() {
+        let mut request = input.clone();
+        if let Some(fields) = request.as_object_mut() {
             fields.remove("documents");
         }
-        let layered = |over: &[&Value]| {
-            let layers: Vec<&Value> = self.layers.iter().chain(over.iter().copied()).collect();
-            IngestOptions::layered(&layers)
-                .map_err(|e| JobFailure::new("invalid_options", e.to_string()))
-        };
-        let configured = layered(&[])?.training.strategy;
-        let going_on = made_by.unwrap_or(configured);
-        layered(&[&json!({"training": {"strategy": going_on}}), &input])
+        let options = self.layers.under(&request, made_by);
+        options.map_err(|e| JobFailure::new("invalid_options", e.to_string()))
     }
 }
 
@@ -128,8 +115,7 @@ impl IngestHandler {
             let live = self.live(alias)?;
             let number = live.as_ref().map(|live| live.number);
             let routes = live.as_ref().and_then(|live| live.routes.as_ref());
-            let made_by = live.as_ref().map(|live| made_by(store, alias, live));
-            let options = &self.options(input.clone(), made_by.transpose()?)?;
+            let options = &self.options(input, made_by(store, alias, number)?)?;
             let tale = &Tale::new(cx, document, place, number);
             tale.tell_state(DocumentState::Learning);
             let policy = match self.policy(options.self_edit.policy.as_deref()) {
@@ -341,19 +327,23 @@ struct LiveVersion {
     routes: Option<Routes>,
 }
 
-/// The strategy that the version was learned by; one that was uploaded or adapted goes on with replay.
-fn made_by(
+/// The strategy that the alias goes on by from this version: the one it was learned by, and for one that was uploaded
+/// or adapted replay.
+pub fn made_by(
     store: &store::Store,
     alias: &AliasName,
-    live: &LiveVersion,
-) -> Result<Strategy, JobFailure> {
-    if live.routes.is_some() {
-        return Ok(Strategy::Route);
+    live: Option<u64>,
+) -> store::Result<Option<Strategy>> {
+    let Some(live) = live else {
+        return Ok(None);
+    };
+    let version = store.aliases().version(alias.as_str(), live)?;
+    if version.as_ref().is_some_and(|v| Routes::of(v).is_some()) {
+        return Ok(Some(Strategy::Route));
     }
-    let version = store.aliases().version(alias.as_str(), live.number)?;
     let said = version.map(|v| v.lineage["strategy"].clone());
     let said = said.and_then(|strategy| serde_json::from_value(strategy).ok());
-    Ok(said.unwrap_or(Strategy::Replay))
+    Ok(Some(said.unwrap_or(Strategy::Replay)))
 }
 
 /// Fails with the first document's reason if the model failed and nothing came to a decision.

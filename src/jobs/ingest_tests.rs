@@ -2,6 +2,7 @@
 
 use super::{Handler, IngestHandler, JobContext, JobFailure, Jobs};
 use crate::adapters::{AliasName, Registry};
+use crate::learn::layers::Layers;
 use crate::learn::model::{
     Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
     TrainingText,
@@ -95,7 +96,11 @@ fn place() -> Place {
     Place {
         _directory: directory,
         jobs: Jobs::new(store, 10),
-        handler: IngestHandler::new(Arc::new(Picky), registry.clone(), vec![options]).unwrap(),
+        handler: IngestHandler::new(
+            Arc::new(Picky),
+            registry.clone(),
+            Layers::new(vec![options]).unwrap(),
+        ),
         registry,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{IngestHandler, Jobs, Runner};
 use crate::adapters::{AliasName, Registry};
+use crate::learn::layers::Layers;
 use crate::pool::LocalModel;
 use crate::store::{JobKind, JobState, NewDocument, Store};
 use autodidact_engine::{
@@ -95,7 +96,11 @@ fn writing() -> Place {
     let registry = Registry::new(store.clone(), config, "tiny", digest);
     let model = LocalModel::new(engine, Priority::Ingest);
     let options = json!({"self_edit": {"kind": "rewrite"}});
-    let handler = IngestHandler::new(Arc::new(model), Arc::new(registry), vec![options]).unwrap();
+    let handler = IngestHandler::new(
+        Arc::new(model),
+        Arc::new(registry),
+        Layers::new(vec![options]).unwrap(),
+    );
     let jobs = Jobs::new(store, 10);
     let runner =
         Runner::start(&jobs, [(JobKind::Ingest, Arc::new(handler) as _)].into(), 1).unwrap();

@@ -11,7 +11,7 @@
 //! nothing: at the next start its running jobs are queued again, and a handler that remembers its
 //! finished steps ([`crate::learn::journal::step`]) repeats none of them.
 //!
-//! Deliberately absent: HTTP; and, but for [`IngestHandler`], [`AdaptHandler`] and [`TrainHandler`], what
+//! Deliberately absent: HTTP; and, but for [`IngestHandler, made_by`], [`AdaptHandler`] and [`TrainHandler`], what
 //! a job does.
 
 mod adapt;
@@ -34,7 +34,7 @@ pub use context::{JobContext, JobFailure, Stop};
 pub use error::{Error, Result};
 pub use expiry::expire_adapters;
 pub use facade::Jobs;
-pub use ingest::IngestHandler;
+pub use ingest::{IngestHandler, made_by};
 pub use prune::prune_daily;
 pub use runner::{Handler, Handlers, Runner};
 pub use subscription::Subscription;

@@ -10,6 +10,7 @@ use crate::learn::fewshot::practice::Solved;
 use crate::learn::journal::{self, Journal, step};
 use crate::learn::knowledge::domain::{Case, KnowledgeOptions};
 use crate::learn::knowledge::{Passage, Question};
+use crate::learn::layers::Layers;
 use crate::learn::model::{Adapter, Model};
 use crate::learn::options::{IngestOptions, OptionError};
 use crate::learn::outer::options::{OuterOptions, Preset};
@@ -126,8 +127,7 @@ pub struct TrainHandler {
     /// Engines that measure candidates beside it.
     others: Vec<Arc<dyn Model>>,
     registry: Arc<Registry>,
-    /// Learning settings under the request's: the model's own, then the configuration's.
-    layers: Vec<Value>,
+    layers: Layers,
 }
 
 impl TrainHandler {
@@ -136,7 +136,7 @@ impl TrainHandler {
         model: Arc<dyn Model>,
         others: Vec<Arc<dyn Model>>,
         registry: Arc<Registry>,
-        layers: Vec<Value>,
+        layers: Layers,
     ) -> Self {
         TrainHandler {
             model,
@@ -147,8 +147,7 @@ impl TrainHandler {
     }
 
     fn settings(&self, input: &TrainInput) -> Result<Settings, OptionError> {
-        let tuned = IngestOptions::layered(&self.layers.iter().collect::<Vec<_>>())?;
-        Settings::of(input, &tuned)
+        Settings::of(input, &self.layers.tuned())
     }
 
     fn adapter(&self, alias: &AliasName, version: u64) -> Result<Adapter, JobFailure> {

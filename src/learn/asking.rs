@@ -7,7 +7,7 @@ use super::knowledge::Question;
 use super::knowledge::closed_book::{ANSWER_TOKENS, Answer, ask};
 use super::mind::{Choice, Item, Mind, Routed};
 use super::model::{Adapter, Interruptible};
-use super::replay::{self, Probe};
+use super::replay::{self, Earlier, Probe};
 use super::report::Report;
 use super::route::{Routable, Router};
 use super::strategy::Strategy;
@@ -31,9 +31,19 @@ impl<'a> Asking<'a> {
             model,
             start,
             report,
-            earlier_probes: replay::probes(start.earlier),
+            earlier_probes: replay::probes(in_danger(start, report)),
             general_questions: general::some(gate.general_probes, seed),
         }
+    }
+
+    /// Which of these the alias answers right now, without the document.
+    pub fn known(&self, questions: &[Question]) -> Result<Vec<bool>, Stop> {
+        let title = &self.start.passage.title;
+        let items = questions.iter();
+        let items: Vec<Item> = items.map(|q| item(title, &q.question, &q.answer)).collect();
+        let grader = self.start.options.gate.grader;
+        let mind = self.mind(None);
+        mind.right(self.model, &items, grader, ANSWER_TOKENS)
     }
 
     /// The new document's probes. `new`: the adapter under evaluation; without it the live one answers.
@@ -128,6 +138,15 @@ impl<'a> Asking<'a> {
         let all = earlier.iter().map(|e| (&e.passage, e.texts.as_slice()));
         replay::router(all.chain(own))
     }
+}
+
+/// The earlier documents that the update may erase: those in the adapter that it trains further. Where it trains one
+/// of its own, all: the router may send their questions there.
+fn in_danger<'a>(start: &'a Start<'_>, report: &Report) -> Vec<&'a Earlier> {
+    let routes = start.options.training.strategy == Strategy::Route;
+    let shared = report.continued.filter(|_| routes);
+    let of_it = |e: &&Earlier| shared.is_none_or(|version| e.version == version);
+    start.earlier.iter().filter(of_it).collect()
 }
 
 fn item(title: &str, question: &str, gold: &str) -> Item {

@@ -20,11 +20,13 @@ pub struct Row {
     pub kept: Estimate,
     /// Final row minus just learned, over all documents but the last; below 0 is forgetting.
     pub backward_transfer: Estimate,
-    /// General probes right after the last document, as a share of those the base has right.
-    pub general: f32,
+    /// General probes right after the last document, as a share of those the base has right; the interval by
+    /// resampling runs.
+    pub general: Estimate,
     /// The lowest such share after any update.
     pub general_least: f32,
-    pub seconds: f32,
+    /// Wall-clock seconds an update; the interval by resampling runs.
+    pub seconds: Estimate,
     pub seconds_first: f32,
     pub seconds_last: f32,
     pub tokens: f32,
@@ -58,7 +60,8 @@ pub fn row(strategy: &'static str, method: &'static str, runs: &[Vec<Run>]) -> R
     };
     let updates = || all.iter().flat_map(|r| &r.updates);
     let of_base = |r: &Run, right: usize| right as f32 / r.general[0].max(1) as f32;
-    let last_general = |r: &&Run| of_base(r, *r.general.last().expect("row 0"));
+    let of_runs = |pick: &dyn Fn(&Run) -> Vec<f32>| all.iter().map(|r| pick(r)).collect::<Vec<_>>();
+    let last_general = |r: &Run| of_base(r, *r.general.last().expect("row 0"));
     let least_general = |r: &&Run| {
         let learned = r.general.iter().skip(1).copied().min();
         of_base(r, learned.unwrap_or(r.general[0]))
@@ -72,9 +75,9 @@ pub fn row(strategy: &'static str, method: &'static str, runs: &[Vec<Run>]) -> R
         final_row: estimate(&last),
         kept: estimate_ratio(&last, &learned),
         backward_transfer: estimate(&clusters(&change, 1)),
-        general: mean(all.iter().map(last_general)),
+        general: estimate(&of_runs(&|r| vec![last_general(r)])),
         general_least: mean(all.iter().map(least_general)),
-        seconds: mean(updates().map(|u| u.seconds)),
+        seconds: estimate(&of_runs(&|r| r.updates.iter().map(|u| u.seconds).collect())),
         seconds_first: mean(all.iter().filter_map(|r| Some(r.updates.first()?.seconds))),
         seconds_last: mean(all.iter().filter_map(|r| Some(r.updates.last()?.seconds))),
         tokens: mean(updates().map(|u| u.tokens as f32)),
@@ -152,9 +155,9 @@ mod tests {
             (row.backward_transfer.mean, row.backward_transfer.n),
             (-0.5, 4)
         );
-        assert!((row.general - 0.9).abs() < 1e-6 && (row.general_least - 0.8).abs() < 1e-6);
+        assert!((row.general.mean - 0.9).abs() < 1e-6 && (row.general_least - 0.8).abs() < 1e-6);
         assert_eq!(
-            (row.seconds, row.seconds_first, row.seconds_last),
+            (row.seconds.mean, row.seconds_first, row.seconds_last),
             (3.0, 2.0, 4.0)
         );
         assert_eq!(row.refused, 2);

@@ -35,11 +35,12 @@ pub fn train(
     let mut student = training.init.clone();
     let (mut losses, mut tokens) = (Vec::new(), 0);
     for round in 0..rounds {
-        let lessons = lessons(model, passage, &questions, student.as_ref(), round as u64)?;
+        let drawn = training.update.seed.wrapping_add(round as u64);
+        let lessons = lessons(model, passage, &questions, student.as_ref(), drawn)?;
         let mut part = training.clone();
         part.init = student.clone();
         part.update.epochs = epochs * (round + 1) / rounds - epochs * round / rounds;
-        part.update.seed = training.update.seed.wrapping_add(round as u64);
+        part.update.seed = drawn;
         let toward = Toward::Teacher {
             adapter: teacher.clone(),
             lessons,

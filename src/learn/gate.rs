@@ -122,7 +122,8 @@ fn learned(before: &[Answer], after: &[Answer], options: &GateOptions) -> Verdic
         count(old, n),
         count(new, n)
     );
-    if new - old >= options.min_gain.max(f32::EPSILON) {
+    // A gain of just that much is enough: 9 of 10 after 8 is 0.1, which the difference of floats is not.
+    if new > old && new - old + f32::EPSILON >= options.min_gain {
         Verdict::Accept(scores)
     } else if n > 0 && old + options.min_gain > 1.0 && new >= old {
         Verdict::Accept(format!("{scores}: nearly all was known already"))
@@ -233,6 +234,24 @@ mod tests {
         assert!(matches!(verdict(2, 2, None), Verdict::Weak(_)));
         assert!(matches!(verdict(3, 1, None), Verdict::Weak(_)));
         assert!(matches!(verdict(5, 5, None), Verdict::Accept(_)));
+    }
+
+    #[test]
+    fn a_gain_of_just_the_least_is_enough() {
+        for of in [5, 10, 20] {
+            let step = GateOptions {
+                min_gain: 1.0 / of as f32,
+                ..GateOptions::default()
+            };
+            for before in 0..of {
+                let (old, new) = (answers(before, of), answers(before + 1, of));
+                let verdict = learned(&old, &new, &step);
+                assert!(
+                    matches!(verdict, Verdict::Accept(_)),
+                    "{before} of {of}: {verdict:?}"
+                );
+            }
+        }
     }
 
     #[test]

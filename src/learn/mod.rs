@@ -47,6 +47,7 @@ mod helper_tests;
 pub mod journal;
 pub mod judge;
 pub mod knowledge;
+pub mod layers;
 pub mod mind;
 pub mod model;
 pub mod options;

@@ -55,9 +55,9 @@ pub fn sequences<'a>(
 }
 
 /// The probes that stand for all earlier ones (at most [`RETENTION_PROBES`]), with their document's title.
-pub fn probes(earlier: &[Earlier]) -> Vec<(String, Probe)> {
+pub fn probes<'a>(earlier: impl IntoIterator<Item = &'a Earlier>) -> Vec<(String, Probe)> {
     let titled: Vec<Vec<(String, Probe)>> = earlier
-        .iter()
+        .into_iter()
         .map(|e| {
             let title = &e.passage.title;
             let probes = e.probes.iter();
@@ -71,16 +71,18 @@ pub fn probes(earlier: &[Earlier]) -> Vec<(String, Probe)> {
     )
 }
 
+/// The first of each list, then the second, … Newest list first; where there are more lists than `wanted`, from where
+/// the update before ended.
 fn round_robin<T: Clone>(mut lists: Vec<&[T]>, wanted: usize, from_end: bool) -> Vec<T> {
-    // Every document was an update: each update goes on about where the one before it ended.
-    if lists.len() > wanted {
-        let turned = (lists.len() - wanted) * wanted % lists.len();
-        lists.rotate_right(turned);
+    let of = lists.len();
+    match of > wanted {
+        true => lists.rotate_left(next(of, wanted)),
+        false => lists.reverse(),
     }
     let longest = lists.iter().map(|l| l.len()).max().unwrap_or(0);
     (0..longest)
         .flat_map(|i| {
-            lists.iter().rev().filter_map(move |list| {
+            lists.iter().filter_map(move |list| {
                 let at = if from_end {
                     list.len().checked_sub(i + 1)?
                 } else {
@@ -92,6 +94,12 @@ fn round_robin<T: Clone>(mut lists: Vec<&[T]>, wanted: usize, from_end: bool) ->
         .take(wanted)
         .cloned()
         .collect()
+}
+
+/// Where the turn of `of` documents begins, counted from the oldest, if each of them was an update that took `wanted`
+/// of those before it and the next goes on from there.
+fn next(of: usize, wanted: usize) -> usize {
+    (wanted + 1..=of).fold(0, |at, documents| (at + wanted) % documents)
 }
 
 #[cfg(test)]
@@ -151,5 +159,19 @@ mod tests {
         for document in 0..100 {
             assert!(asked.contains(&format!("d{document}-0")), "{document}");
         }
+    }
+
+    #[test]
+    fn however_many_there_are_the_turn_goes_on() {
+        let all: Vec<Earlier> = (0..120).map(|i| earlier(&format!("d{i}-"), 1)).collect();
+        let mut replayed = HashSet::new();
+        for learned in 60..all.len() {
+            replayed.extend(sequences(&all[..learned], 2));
+        }
+        let text = |i: usize| TrainingText::Text {
+            text: format!("d{i}-0"),
+        };
+        let missing: Vec<usize> = (0..100).filter(|i| !replayed.contains(&text(*i))).collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 }

@@ -8,12 +8,13 @@
 //! ```
 //!
 //! The diagonal is what was just learned. Backward transfer (Lopez-Paz & Ranzato, arXiv 1706.08840) is the
-//! mean of last row minus diagonal over all documents but the last: below 0 is forgetting. A cell holds
+//! mean of last row minus diagonal over all documents but the last: below 0 is forgetting. The last row is the live
+//! version's, which after a rollback is not the newest, and the documents are those that it builds on. A cell holds
 //! the share of the document's *asked* probes, which are fewer than all once an alias has many documents,
 //! so differences are taken over the probes that both versions were asked.
 
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use utoipa::ToSchema;
 
 /// One probe, asked of one version. Version 0 is the base.
@@ -44,30 +45,38 @@ pub struct Matrix {
     pub cells: Vec<Vec<Option<Cell>>>,
     /// For each version the mean over the documents that it or an earlier version had learned
     pub mean: Vec<Option<f64>>,
-    /// Mean of the diagonal: each document's score in the version that learned it
+    #[serde(flatten)]
+    pub summary: Summary,
+}
+
+/// Over the documents that the live version builds on.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+pub struct Summary {
+    /// Mean score of each document in the version that learned it
     pub just_learned: Option<f64>,
-    /// Mean of the last version's scores over the documents learned by then
+    /// Mean score of each document now: in the live version, or if that was not asked about it, in the last one
+    /// before it that was
     pub final_row: Option<f64>,
-    /// Mean change between having been learned and the last version, over all documents but the last one
-    /// learned, on the probes asked both times; below 0 is forgetting
+    /// Mean change between the two, over all documents but the last one learned, on the probes asked both times;
+    /// below 0 is forgetting
     pub backward_transfer: Option<f64>,
 }
 
-/// From single answers to the matrix. `learned`: each document, in order, with the version that learned it.
-pub fn matrix(asked: &[Asked], learned: &[(String, u64)], versions: &[u64]) -> Matrix {
-    let mut table: BTreeMap<(&str, u64), Vec<&Asked>> = BTreeMap::new();
-    for one in asked {
-        let key = (one.document.as_str(), one.version);
-        table.entry(key).or_default().push(one);
-    }
-    let asked_of = |id: &String, version: u64| -> Vec<&Asked> {
-        let of_cell = table.get(&(id.as_str(), version));
-        of_cell.cloned().unwrap_or_default()
-    };
+/// From single answers to the matrix. `learned`: each document, in order, with the version that learned it;
+/// `line`: the live version and those that it continues.
+pub fn matrix(
+    asked: &[Asked],
+    learned: &[(String, u64)],
+    versions: &[u64],
+    line: &HashSet<u64>,
+) -> Matrix {
+    let table = Table::of(asked);
     let cells: Vec<Vec<Option<Cell>>> = versions
         .iter()
         .map(|version| {
-            let row = learned.iter().map(|(id, _)| cell(&asked_of(id, *version)));
+            let row = learned
+                .iter()
+                .map(|(id, _)| cell(table.of_cell(id, *version)));
             row.collect()
         })
         .collect();
@@ -75,18 +84,55 @@ pub fn matrix(asked: &[Asked], learned: &[(String, u64)], versions: &[u64]) -> M
         let known = row.iter().zip(learned).filter(|(_, (_, by))| by <= version);
         mean(known.filter_map(|(cell, _)| Some(cell.as_ref()?.score)))
     };
-    let mean_of_rows: Vec<Option<f64>> = versions.iter().zip(&cells).map(mean_of_row).collect();
-    let diagonal = learned.iter().map(|(id, by)| cell(&asked_of(id, *by)));
-    let last = versions.iter().copied().max().unwrap_or(0);
-    let newest = learned.iter().map(|(_, by)| *by).max();
-    let older = learned.iter().filter(|(_, by)| Some(*by) != newest);
-    let change = |(id, by): &(String, u64)| change(&asked_of(id, *by), &asked_of(id, last));
     Matrix {
-        just_learned: mean(diagonal.flatten().map(|c| c.score)),
-        final_row: mean_of_rows.last().copied().flatten(),
-        backward_transfer: mean(older.filter_map(change)),
-        mean: mean_of_rows,
+        mean: versions.iter().zip(&cells).map(mean_of_row).collect(),
         cells,
+        summary: summary(&table, learned, line),
+    }
+}
+
+fn summary(table: &Table<'_>, learned: &[(String, u64)], line: &HashSet<u64>) -> Summary {
+    let known: Vec<&(String, u64)> = learned.iter().filter(|(_, by)| line.contains(by)).collect();
+    let first = |(id, by): &(String, u64)| table.of_cell(id, *by).to_vec();
+    let last = |(id, by): &(String, u64)| {
+        let asked = table
+            .versions_of(id)
+            .filter(|v| v >= by && line.contains(v));
+        let newest = asked.max();
+        newest.map_or(Vec::new(), |version| table.of_cell(id, version).to_vec())
+    };
+    let score = |asked: Vec<&Asked>| Some(cell(&asked)?.score);
+    let newest = known.iter().map(|(_, by)| *by).max();
+    let older = known.iter().filter(|(_, by)| Some(*by) != newest);
+    Summary {
+        just_learned: mean(known.iter().filter_map(|of| score(first(of)))),
+        final_row: mean(known.iter().filter_map(|of| score(last(of)))),
+        backward_transfer: mean(older.filter_map(|of| change(&first(of), &last(of)))),
+    }
+}
+
+/// Answers by document and version.
+struct Table<'a>(BTreeMap<&'a str, BTreeMap<u64, Vec<&'a Asked>>>);
+
+impl<'a> Table<'a> {
+    fn of(asked: &'a [Asked]) -> Self {
+        let mut table: BTreeMap<&str, BTreeMap<u64, Vec<&Asked>>> = BTreeMap::new();
+        for one in asked {
+            let of_document = table.entry(&one.document).or_default();
+            of_document.entry(one.version).or_default().push(one);
+        }
+        Table(table)
+    }
+
+    fn of_cell(&self, document: &str, version: u64) -> &[&'a Asked] {
+        let found = self.0.get(document).and_then(|d| d.get(&version));
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// Those that were asked about it.
+    fn versions_of(&self, document: &str) -> impl Iterator<Item = u64> {
+        let of_it = self.0.get(document).into_iter();
+        of_it.flat_map(|d| d.keys().copied())
     }
 }
 
@@ -147,7 +193,8 @@ mod tests {
             asked("c", "1", 3, true),
         ];
         let learned = [("a", 1), ("b", 2), ("c", 3)].map(|(d, v)| (d.to_owned(), v));
-        let m = matrix(&cells, &learned, &[0, 1, 2, 3]);
+        let line = HashSet::from([1, 2, 3]);
+        let m = matrix(&cells, &learned, &[0, 1, 2, 3], &line);
         let scores: Vec<Vec<Option<f64>>> = m
             .cells
             .iter()
@@ -160,17 +207,28 @@ mod tests {
         assert_eq!(m.cells[2][0].unwrap().logprob, Some(-1.5));
         // What was not learned yet is no part of a row's mean.
         assert_eq!(m.mean, [None, Some(1.0), Some(0.75), Some(2.0 / 3.0)]);
-        assert_eq!(m.just_learned, Some(1.0));
-        assert_eq!(m.final_row, Some(2.0 / 3.0));
+        assert_eq!(m.summary.just_learned, Some(1.0));
+        assert_eq!(m.summary.final_row, Some(2.0 / 3.0));
         // a: its second probe stays right, 0; b: lost, -1; c is the last.
-        assert_eq!(m.backward_transfer, Some(-0.5));
+        assert_eq!(m.summary.backward_transfer, Some(-0.5));
+
+        // The rows that are shown change nothing of that.
+        assert_eq!(matrix(&cells, &learned, &[3], &line).summary, m.summary);
+        // Rolled back to version 2: what was learned since is not known now.
+        let back = matrix(&cells, &learned, &[0, 1, 2, 3], &HashSet::from([1, 2])).summary;
+        assert_eq!((back.just_learned, back.final_row), (Some(1.0), Some(0.75)));
+        assert_eq!(back.backward_transfer, Some(-0.5));
+        // A version that was not asked about a document leaves it at what the one before it knew.
+        let unasked = matrix(&cells[..7], &learned[..2], &[], &line).summary;
+        assert_eq!(unasked.final_row, Some(0.75));
     }
 
     #[test]
     fn nothing_asked_says_nothing() {
-        let m = matrix(&[], &[], &[]);
+        let m = matrix(&[], &[], &[], &HashSet::new());
+        let s = m.summary;
         assert_eq!(
-            (m.final_row, m.just_learned, m.backward_transfer),
+            (s.final_row, s.just_learned, s.backward_transfer),
             (None, None, None)
         );
         assert!(m.cells.is_empty());

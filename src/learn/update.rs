@@ -85,6 +85,7 @@ pub fn learn(model: &dyn Model, start: &Start<'_>, journal: &dyn Journal) -> Res
     };
     run.write_notes()?;
     run.fix_probes()?;
+    run.report.continued = run.continues();
     run.ask_before()?;
     run.train_until_accepted()
 }
@@ -143,15 +144,17 @@ impl Run<'_> {
         };
         let written: questions::Written =
             step(self.journal, "probes", || match self.start.given {
-                [] => Ok(questions::write(
-                    self.model,
-                    self.start.live.map(|live| live.adapter),
-                    passage,
-                    &self.report.training_sequences,
-                    options.gate.probes,
-                    options.gate.grader,
-                    options.seed.wrapping_add(1),
-                )?),
+                [] => {
+                    let asking = self.asking();
+                    questions::write(
+                        self.model,
+                        |questions| asking.known(questions),
+                        passage,
+                        &self.report.training_sequences,
+                        options.gate.probes,
+                        options.seed.wrapping_add(1),
+                    )
+                }
                 given => Ok(questions::Written {
                     kept: given.to_vec(),
                     dropped: Vec::new(),
@@ -275,37 +278,46 @@ impl Run<'_> {
         unreachable!("the last attempt returns")
     }
 
-    /// The adapter that is trained further; `None`: a fresh one.
-    fn beginning(&mut self) -> Result<Option<Adapter>, Stop> {
+    /// The version whose adapter is trained further; `None`: a fresh one is.
+    fn continues(&self) -> Option<u64> {
         let Start {
             live,
             earlier,
             options,
             ..
         } = self.start;
-        let training = &options.training;
-        self.report.continued = None;
-        if training.strategy != Strategy::Route {
-            self.report.continued = live.map(|l| l.version);
-            return Ok(live.map(|live| match training.strategy {
-                Strategy::Orthogonal => {
-                    // What is drawn must differ from what earlier versions drew, or nothing of it is outside.
-                    let seed = options
-                        .seed
-                        .wrapping_add(live.version.wrapping_mul(1_000_003));
-                    live.adapter.with_room(training.rank, MOST_RANKS, seed)
-                }
-                _ => live.adapter.clone(),
-            }));
+        if options.training.strategy != Strategy::Route {
+            return live.map(|l| l.version);
         }
         let versions: BTreeSet<u64> = earlier.iter().map(|e| e.version).collect();
         if versions.len() < MAX_ROUTES {
-            return Ok(None);
+            return None;
         }
         let nearest = self.asking().most_like();
-        let version = nearest.map(|i| earlier[i].version);
-        self.report.continued = version;
-        version.map(|v| (self.start.load)(v)).transpose()
+        nearest.map(|i| earlier[i].version)
+    }
+
+    /// Its adapter.
+    fn beginning(&self) -> Result<Option<Adapter>, Stop> {
+        let Start { live, options, .. } = self.start;
+        let training = &options.training;
+        if training.strategy == Strategy::Route {
+            return self
+                .report
+                .continued
+                .map(|v| (self.start.load)(v))
+                .transpose();
+        }
+        Ok(live.map(|live| match training.strategy {
+            Strategy::Orthogonal => {
+                // What is drawn must differ from what earlier versions drew, or nothing of it is outside.
+                let seed = options
+                    .seed
+                    .wrapping_add(live.version.wrapping_mul(1_000_003));
+                live.adapter.with_room(training.rank, MOST_RANKS, seed)
+            }
+            _ => live.adapter.clone(),
+        }))
     }
 
     /// One training, from where it begins.

@@ -153,9 +153,12 @@ impl Documents<'_> {
     /// How many documents are in each state; states without any are left out.
     pub fn counts(&self) -> Result<Vec<(DocumentState, u64)>> {
         self.0.read("count documents", |c| {
-            c.prepare_cached("SELECT state, count(*) FROM documents GROUP BY state")?
-                .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?
-                .collect()
+            c.prepare_cached(
+                "SELECT state, sum(n) FROM (SELECT state, count(*) AS n FROM documents GROUP BY state
+                     UNION ALL SELECT state, count FROM gone_documents) GROUP BY state",
+            )?
+            .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?
+            .collect()
         })
     }
 
@@ -186,7 +189,10 @@ impl Documents<'_> {
     pub fn verdicts(&self) -> Result<Vec<(GateVerdict, u64)>> {
         self.0.read("count verdicts", |c| {
             c.prepare_cached(
-                "SELECT verdict, count(*) FROM documents WHERE verdict IS NOT NULL GROUP BY verdict",
+                "SELECT verdict, sum(n) FROM (SELECT verdict, count(*) AS n FROM documents
+                     WHERE verdict IS NOT NULL GROUP BY verdict
+                     UNION ALL SELECT verdict, count FROM gone_documents WHERE verdict != '')
+                 GROUP BY verdict",
             )?
             .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?
             .collect()

@@ -139,16 +139,16 @@ impl Probes<'_> {
         })
     }
 
-    /// What the versions from `first` on were asked, and the base; for the forgetting matrix.
-    pub fn scores_since(&self, alias: &str, first: u64) -> Result<Vec<DocumentScore>> {
+    /// What every version was asked, and the base (version 0); for the forgetting matrix.
+    pub fn scores(&self, alias: &str) -> Result<Vec<DocumentScore>> {
         self.0.read("read probe scores", |c| {
             c.prepare_cached(
                 "SELECT document_id, probe_id, version, correct, logprob
                  FROM scores JOIN probes ON probes.id = probe_id
-                 WHERE scores.alias = ?1 AND (version = 0 OR version >= ?2)
+                 WHERE scores.alias = ?1
                  ORDER BY version, probe_id",
             )?
-            .query_map(params![alias, first as i64], |row| {
+            .query_map([alias], |row| {
                 Ok(DocumentScore {
                     document_id: row.get(0)?,
                     probe_id: row.get(1)?,

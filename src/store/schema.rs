@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
 
-const MIGRATIONS: &[&str] = &[INITIAL, TASKS, RETENTION];
+const MIGRATIONS: &[&str] = &[INITIAL, TASKS, RETENTION, GONE];
 
 const INITIAL: &str = "
 CREATE TABLE jobs (
@@ -147,6 +147,20 @@ CREATE TABLE general_scores (
     correct INTEGER NOT NULL,
     PRIMARY KEY (alias, version)
 ) STRICT;
+";
+
+/// Deleted documents, counted by how they ended: a count of what has happened never falls.
+const GONE: &str = "
+CREATE TABLE gone_documents (
+    state TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (state, verdict)
+) STRICT;
+CREATE TRIGGER count_gone_documents AFTER DELETE ON documents BEGIN
+    INSERT INTO gone_documents VALUES (old.state, coalesce(old.verdict, ''), 1)
+        ON CONFLICT DO UPDATE SET count = count + 1;
+END;
 ";
 
 /// A connection whose commits are on the disk when they return.

@@ -7,6 +7,7 @@ use autodidact::http::{AppState, serve};
 use autodidact::jobs::{
     AdaptHandler, Handler, Handlers, JobContext, JobFailure, Jobs, Runner, TrainHandler,
 };
+use autodidact::learn::layers::Layers;
 use autodidact::pool::LocalModel;
 use autodidact::store::{DocumentState, JobKind, Store};
 use autodidact_engine::cpu::{Cpu, CpuOptions, Precision};
@@ -130,14 +131,16 @@ impl Server {
         let learner = Arc::new(LocalModel::new(engine.clone(), Priority::Ingest));
         let adapt = AdaptHandler::new(learner, registry.clone(), engine.window());
         let practice = LocalModel::new(engine.clone(), Priority::Outer);
-        let train = TrainHandler::new(Arc::new(practice), Vec::new(), registry.clone(), Vec::new());
+        let layers = Layers::new(vec![Value::Object(config.learning.clone())]).unwrap();
+        let practice = Arc::new(practice);
+        let train = TrainHandler::new(practice, Vec::new(), registry.clone(), layers.clone());
         let handlers = Handlers::from([
             (JobKind::Ingest, handler),
             (JobKind::Train, Arc::new(train) as Arc<dyn Handler>),
             (JobKind::Adapt, Arc::new(adapt) as Arc<dyn Handler>),
         ]);
         let runner = Runner::start(&jobs, handlers, config.jobs.workers).unwrap();
-        let state = AppState::new(Arc::new(config), engine, jobs, registry).unwrap();
+        let state = AppState::new(Arc::new(config), engine, jobs, registry, layers).unwrap();
         tokio::spawn(serve(
             listener,
             state.clone().into(),

@@ -458,3 +458,22 @@ async fn a_bad_chat_names_its_parameter() {
         "nothing was generated"
     );
 }
+
+#[tokio::test]
+async fn options_must_go_together_with_those_of_the_server() {
+    let rewrites = json!({"self_edit": {"kind": "rewrite"}});
+    let server = Server::with(|config| {
+        config.learning = rewrites.as_object().unwrap().clone();
+    })
+    .await;
+    let mut body = json!({"adapter": "kb", "documents": [{"title": "A", "text": "Text."}],
+        "training": {"method": "distill"}});
+    let (status, problem) = json_of(server.post("/ingest").json(&body)).await;
+    assert_eq!(
+        (status, &problem["field"]),
+        (422, &json!("training.method")),
+        "{problem}"
+    );
+    body["self_edit"] = json!({"kind": "self-qa"});
+    assert_eq!(json_of(server.post("/ingest").json(&body)).await.0, 202);
+}

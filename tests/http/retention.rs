@@ -1,8 +1,9 @@
 //! The forgetting matrix over HTTP, and the budgets that an ingest may bring.
 
 use crate::common::{Server, json_of};
+use autodidact::adapters::AliasName;
 use autodidact::store::{
-    DocumentState, GateVerdict, GeneralScore, NewProbe, ProbeOrigin, ProbeScore,
+    DocumentState, GateVerdict, GeneralScore, LEARNED, NewProbe, ProbeOrigin, ProbeScore,
 };
 use serde_json::{Value, json};
 
@@ -10,7 +11,13 @@ use serde_json::{Value, json};
 async fn taught() -> Server {
     let server = Server::start().await;
     server.upload("kb", 1).await;
-    server.upload("kb", 2).await;
+    // The second continues the first, as an ingest's does.
+    let registry = &server.state.registry;
+    let first = registry.resolve("kb@1").unwrap().adapter.unwrap();
+    let alias = AliasName::parse("kb").unwrap();
+    let lineage = json!({"source": LEARNED});
+    let second = registry.publish(&alias, Some(1), &first.lora, lineage);
+    assert_eq!(second.unwrap().number, 2);
     let request = server
         .ingest("kb", &["One", "Two"])
         .query(&[("wait", "30s")]);
@@ -90,6 +97,28 @@ async fn the_matrix_is_served_with_what_it_says() {
 
     let (_, newest) = json_of(server.get("/adapters/kb/retention?limit=1")).await;
     assert_eq!(newest["versions"], json!([0, 2]));
+    // Fewer rows, but the same summary.
+    for of_all in [
+        "just_learned",
+        "final_row",
+        "backward_transfer",
+        "live_version",
+    ] {
+        assert_eq!(newest[of_all], body[of_all], "{of_all}");
+    }
+
+    let back = server
+        .post("/adapters/kb/rollback")
+        .json(&json!({"version": 1}));
+    assert_eq!(json_of(back).await.0, 200);
+    let (_, back) = json_of(server.get("/adapters/kb/retention")).await;
+    let live = |i: usize| back["documents"][i]["live"].clone();
+    assert_eq!((live(0), live(1)), (json!(true), json!(false)));
+    assert_eq!(
+        (&back["live_version"], &back["final_row"]),
+        (&json!(1), &json!(1.0))
+    );
+    assert_eq!(back["backward_transfer"], Value::Null);
 }
 
 #[tokio::test]
@@ -152,24 +181,33 @@ async fn an_unknown_strategy_or_a_budget_out_of_range_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn verdicts_are_counted() {
+async fn verdicts_are_counted_and_stay_counted() {
     let server = taught().await;
-    let text = server
-        .get("/metrics")
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
-    for (verdict, count) in [("accepted", 0), ("gentler", 2), ("refused", 0)] {
-        let line = format!("autodidact_updates_total{{verdict=\"{verdict}\"}} ");
-        let found = text.lines().find_map(|l| l.strip_prefix(&line));
+    let counted = async || {
+        let answer = server.get("/metrics").send().await.unwrap();
+        let text = answer.text().await.unwrap();
+        let of = |verdict: &str| -> u64 {
+            let line = format!("autodidact_updates_total{{verdict=\"{verdict}\"}} ");
+            let found = text.lines().find_map(|l| l.strip_prefix(&line));
+            found
+                .unwrap_or_else(|| panic!("no {line} in {text}"))
+                .parse()
+                .unwrap()
+        };
         // Another test's server counts into the same process.
-        let found: u64 = found
-            .unwrap_or_else(|| panic!("no {line} in {text}"))
-            .parse()
-            .unwrap();
-        assert!(found >= count, "{verdict}: {found}");
-    }
+        assert!(of("gentler") >= 2);
+        of("accepted");
+        of("refused");
+    };
+    counted().await;
+    let of_store = || {
+        let documents = server.state.store.documents();
+        (documents.verdicts().unwrap(), documents.counts().unwrap())
+    };
+    let before = of_store();
+    assert_eq!(before.0, [(GateVerdict::Gentler, 2)]);
+    let deleted = server.delete("/adapters/kb").send().await.unwrap();
+    assert!(deleted.status().is_success());
+    assert_eq!(of_store(), before);
+    counted().await;
 }

@@ -57,6 +57,12 @@ impl Client {
         json_of(request.send(body.to_string()).unwrap())
     }
 
+    pub fn delete(&self, path: &str) {
+        let answer = self.agent.delete(format!("{}{path}", self.url)).call();
+        let status = answer.unwrap().status();
+        assert!(status.is_success(), "{path}: {status}");
+    }
+
     /// Hands in an ingest: the job's id and its documents'.
     pub fn ingest(&self, body: &Value) -> (String, Vec<String>) {
         ids_of(self.try_post("/ingest", body))

@@ -17,6 +17,7 @@ use autodidact::adapters::Registry;
 use autodidact::config::{Auth, Config};
 use autodidact::http::{self, AppState};
 use autodidact::jobs::Jobs;
+use autodidact::learn::layers::Layers;
 use autodidact::store::Store;
 use autodidact_engine::lora::peft::{self, CONFIG_FILE, WEIGHTS_FILE};
 use autodidact_engine::{Engine, ModelConfig};
@@ -295,7 +296,7 @@ impl Server {
         let jobs = Jobs::new(store.clone(), config.limits.queue);
         let (model, digest) = (engine.files().config.clone(), engine.files().digest.clone());
         let registry = Arc::new(Registry::new(store, model, id, digest));
-        let state = AppState::new(Arc::new(config), engine, jobs, registry)?;
+        let state = AppState::new(Arc::new(config), engine, jobs, registry, Layers::default())?;
         runtime.spawn(http::serve(listener, state.into(), std::future::pending()));
         Ok(Server {
             client: Client::new(format!("http://{address}")),

@@ -8,6 +8,7 @@ use super::data::no_policy;
 use crate::cli::open::{ModelArgs, Opened};
 use autodidact::learn::continual::{Run, Shared, run};
 use autodidact::learn::continual_table::{Row, row};
+use autodidact::learn::datasets;
 use autodidact::learn::heatmap;
 use autodidact::learn::knowledge::{Passage, Question};
 use autodidact::learn::options::IngestOptions;
@@ -140,9 +141,9 @@ impl Continual {
         shared: &Shared,
         name: &str,
     ) -> Result<Run, String> {
-        let titles: Vec<&str> = documents.iter().map(|(p, _)| p.title.as_str()).collect();
+        let digest = datasets::digest(documents.iter().map(|(p, q)| (p, q.as_slice())));
         let settings = json!({"model": id, "options": options, "general": self.general,
-            "documents": titles});
+            "documents": digest});
         let path = self
             .out
             .as_ref()
@@ -258,7 +259,7 @@ fn markdown(rows: &[Row]) -> String {
     for r in rows {
         let _ = writeln!(
             table,
-            "| {} | {} | {} | {} | {} | {} | {} | {:.0} % ({:.0} %) | {:.0} ({:.0}, {:.0}) | {:.0} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} ({:.0} %) | {:.0} [{:.0}, {:.0}] ({:.0}, {:.0}) | {:.0} | {} | {} |",
             r.strategy,
             r.method,
             r.base,
@@ -266,9 +267,11 @@ fn markdown(rows: &[Row]) -> String {
             r.final_row,
             r.kept,
             r.backward_transfer,
-            100.0 * r.general,
+            r.general,
             100.0 * r.general_least,
-            r.seconds,
+            r.seconds.mean,
+            r.seconds.low,
+            r.seconds.high,
             r.seconds_first,
             r.seconds_last,
             r.adapter_bytes_last / 1e6,

@@ -100,7 +100,11 @@ impl KnowledgeOptions {
             training,
             questions: QuestionSource::Given,
             probes: ingest.gate.probes,
-            grader: ingest.gate.grader,
+            // A judge would be asked thousands of times, so practice does not take one over.
+            grader: match ingest.gate.grader {
+                Grader::Judge => Grader::Recall,
+                by_words => by_words,
+            },
         }
     }
 
@@ -168,8 +172,13 @@ impl Domain for KnowledgeOptions {
         let probes = match self.questions {
             QuestionSource::Given if !case.gold.is_empty() => case.gold.clone(),
             _ => {
-                let (passage, wanted, grader) = (&case.passage, self.probes, self.grader);
-                questions::write(model, None, passage, &[], wanted, grader, seed)?.kept
+                let passage = &case.passage;
+                let knows = |pairs: &[Question]| {
+                    let closed = closed_book(&passage.title, pairs);
+                    let answers = answer_all(model, None, &closed, self.grader)?;
+                    Ok::<_, ModelError>(answers.iter().map(|a| a.correct).collect())
+                };
+                questions::write(model, knows, passage, &[], self.probes, seed)?.kept
             }
         };
         Ok(Case {

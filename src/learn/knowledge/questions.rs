@@ -1,11 +1,10 @@
 //! Probes without labels: the model writes questions about the passage, and a pair is kept only if it
 //! passes the round trip: answered right with the passage in sight and wrong without it.
 
-use super::closed_book::{answer_all, closed_book};
 use super::phrases::phrases;
 use super::{Passage, Question, pairs};
-use crate::learn::grading::{Grader, words};
-use crate::learn::model::{Adapter, Interruptible, ModelError, TrainingText};
+use crate::learn::grading::words;
+use crate::learn::model::{Interruptible, ModelError, TrainingText};
 use crate::learn::options::SelfEditOptions;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -27,17 +26,16 @@ pub struct Dropped {
 /// Phrases asked about for every probe wanted: about half of the questions fail the round trip.
 const PHRASES_A_PROBE: usize = 2;
 
-/// Writes at most `wanted` probes. The base writes and reads the passage; `live` is who must not know
-/// the answer yet. A question in `trained` is trained on and proves nothing.
-pub fn write(
+/// Writes at most `wanted` probes. The base writes and reads the passage; `knows` says which questions are answered
+/// right without it already. A question in `trained` is trained on and proves nothing.
+pub fn write<E: From<ModelError>>(
     model: Interruptible<'_>,
-    live: Option<&Adapter>,
+    knows: impl FnOnce(&[Question]) -> Result<Vec<bool>, E>,
     passage: &Passage,
     trained: &[TrainingText],
     wanted: usize,
-    grader: Grader,
     seed: u64,
-) -> Result<Written, ModelError> {
+) -> Result<Written, E> {
     let phrases = phrases(passage, wanted * PHRASES_A_PROBE);
     // Warmer than study notes, and two of each: other wordings than those trained on are wanted.
     let options = SelfEditOptions {
@@ -50,12 +48,11 @@ pub fn write(
     let mut fresh = samples.concat();
     fresh.retain(|p| seen.insert(words(&p.question)));
     let pairs = pairs::answerable(model, passage, fresh)?;
-    let closed = closed_book(&passage.title, &pairs);
-    let closed = answer_all(model, live, &closed, grader)?;
+    let known = knows(&pairs)?;
 
     let mut written = Written::default();
-    for (pair, closed) in pairs.into_iter().zip(closed) {
-        let reason = match closed.correct {
+    for (pair, known) in pairs.into_iter().zip(known) {
+        let reason = match known {
             true => "it is known already",
             false if written.kept.len() == wanted => "enough others were kept",
             false => {
