@@ -223,7 +223,7 @@ fn the_rewards_are_compared_on_the_same_candidates() {
 #[test]
 fn what_cannot_be_measured_is_told_in_a_sentence() {
     let study = Study::new();
-    let cases: [(&str, &[&str], &str); 7] = [
+    let cases: [(&str, &[&str], &str); 9] = [
         (
             "knowledge",
             &["--arms", "magic"],
@@ -250,6 +250,12 @@ fn what_cannot_be_measured_is_told_in_a_sentence() {
         ("knowledge", &["--kind", "poem"], "--kind: unknown variant"),
         ("cpt", &["--arms", "open-book"], "open-book learns nothing"),
         ("reward", &["--repeats", "1"], "there is no variance of one"),
+        (
+            "reward",
+            &["--teacher-model", "tiny"],
+            "no row for a teacher",
+        ),
+        ("cpt", &["--judge", "tiny"], "no column for a judge"),
     ];
     for (table, more, expected) in cases {
         let told = study.refused(table, more);

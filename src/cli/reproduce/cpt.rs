@@ -28,6 +28,7 @@ const ARMS: [Arm; 5] = [
 
 impl Cpt {
     pub fn run(self) -> Result<(), String> {
+        self.data.refuse_judge()?;
         let names: Vec<String> = match self.arms.is_empty() {
             true => ARMS.iter().map(|a| a.name().to_owned()).collect(),
             false => self.arms,

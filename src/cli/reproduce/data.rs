@@ -5,9 +5,10 @@ use super::notebook::Notebook;
 use crate::cli::open::{ModelArgs, Opened};
 use autodidact::learn::compare::{Arm, Case};
 use autodidact::learn::datasets::{self, Entry};
+use autodidact::learn::grading::Grader;
 use autodidact::learn::knowledge::Passage;
 use autodidact::learn::knowledge::self_edit::from_text;
-use autodidact::learn::options::{IngestOptions, SelfEditKind};
+use autodidact::learn::options::{IngestOptions, SelfEditKind, Writer};
 use autodidact::pool::LocalModel;
 use clap::Args;
 use serde::Serialize;
@@ -71,7 +72,7 @@ pub struct About {
     pub options: IngestOptions,
     /// Who wrote the teacher's self-edits and who judged, where models did.
     pub helpers: Value,
-    /// Digest of the teacher's self-edits, where a file brought them.
+    /// Digest of the teacher's self-edits, where there are any.
     pub teacher: Option<String>,
     pub more: Value,
 }
@@ -101,12 +102,46 @@ pub fn no_policy(options: &IngestOptions) -> Result<(), String> {
     }
 }
 
+/// A teacher and a judge have a row and a column of their own.
+fn not_by_a_helper(options: &IngestOptions) -> Result<(), String> {
+    if options.self_edit.writer == Writer::Teacher {
+        return Err(
+            "self_edit.writer: a teacher's notes are a row of their own: leave this out and give \
+                    --teacher FILE or --teacher-model MODEL"
+                .into(),
+        );
+    }
+    if options.gate.grader == Grader::Judge {
+        return Err("gate.grader: a table is graded by words: name one of exact, contains, recall, token_f1 here; \
+                    --judge MODEL adds a column"
+            .into());
+    }
+    Ok(())
+}
+
 impl Data {
+    /// For a table that has no column for one.
+    pub fn refuse_judge(&self) -> Result<(), String> {
+        match self.helpers.judge {
+            Some(_) => Err("--judge: this table has no column for a judge".into()),
+            None => Ok(()),
+        }
+    }
+
+    /// For a table that has no row for one.
+    pub fn refuse_teacher(&self) -> Result<(), String> {
+        match self.has_teacher() {
+            true => Err("--teacher, --teacher-model: this table has no row for a teacher".into()),
+            false => Ok(()),
+        }
+    }
+
     /// `more`: the table's own settings, of which `arms` may grow. Another setting is another table, and needs
     /// another `--out`.
     pub fn open(self, more: Value) -> Result<Bench, String> {
         let set = serde_json::from_str(&self.set).map_err(|e| format!("--set: {e}"))?;
         let mut cases = self.cases()?;
+        let taught = self.has_teacher();
         let teacher = self.teacher.as_ref().map(|_| teacher_digest(&cases));
         let Opened {
             id,
@@ -119,7 +154,8 @@ impl Data {
         no_policy(&options)?;
         let mut helpers = self.helpers.open(&text_models)?;
         let named = cases.iter().map(|c| (&c.passage, c.questions.as_slice()));
-        let about = About {
+        not_by_a_helper(&options)?;
+        let mut about = About {
             model: id.clone(),
             passages: cases.len(),
             questions: cases.iter().map(|c| c.questions.len()).sum(),
@@ -132,7 +168,8 @@ impl Data {
         };
         let notebook = Notebook::open(self.out.as_deref(), &about, model.shape())?;
         let seed = self.seeds.first().copied().unwrap_or_default();
-        helpers.write_edits(&model, &mut cases, &options.self_edit, seed)?;
+        helpers.write_edits(&model, &mut cases, &options.self_edit, seed, &notebook)?;
+        about.teacher = taught.then(|| teacher_digest(&cases));
         Ok(Bench {
             id,
             model,

@@ -4,8 +4,9 @@
 use crate::cli::text_models::TextModels;
 use autodidact::config::TextModelConfig;
 use autodidact::learn::compare::{Case, Row};
+use autodidact::learn::journal::{Journal, step};
 use autodidact::learn::judge::{Given, Verdict, judge};
-use autodidact::learn::knowledge::self_edit;
+use autodidact::learn::knowledge::self_edit::{self, SelfEdit};
 use autodidact::learn::model::{Interruptible, Model};
 use autodidact::learn::options::{SelfEditOptions, Writer};
 use autodidact::learn::stats::{Estimate, estimate};
@@ -52,13 +53,14 @@ impl HelperArgs {
 
 impl Opened {
     /// Puts the teacher's self-edits into the cases, if there is a teacher. They are the same for every
-    /// seed, as a file's would be.
+    /// seed, as a file's would be, and are written once.
     pub fn write_edits(
         &mut self,
         model: &dyn Model,
         cases: &mut [Case],
         options: &SelfEditOptions,
         seed: u64,
+        journal: &dyn Journal,
     ) -> Result<(), String> {
         let Some(name) = name(&self.helpers.teacher) else {
             return Ok(());
@@ -67,16 +69,22 @@ impl Opened {
             writer: Writer::Teacher,
             ..options.clone()
         };
-        let clock = Instant::now();
-        let count = cases.len();
+        let (count, mut all_seconds) = (cases.len(), 0.0);
         let model = Interruptible::new(model, &|| false).helped_by(&self.helpers);
         for (case, nth) in cases.iter_mut().zip(1..) {
-            let edits = self_edit::write(model, None, &case.passage, &options, seed);
-            case.teacher = edits.map_err(|e| format!("--teacher-model: {e}"))?;
+            let written = step(journal, &format!("teacher:{nth}"), || {
+                let clock = Instant::now();
+                let edits = self_edit::write(model, None, &case.passage, &options, seed)?;
+                Ok((edits, clock.elapsed().as_secs_f32()))
+            });
+            let (edits, seconds): (Vec<SelfEdit>, f32) =
+                written.map_err(|e| format!("--teacher-model: {e}"))?;
+            case.teacher = edits;
+            all_seconds += seconds;
             eprint!("\r{name} writes {nth}/{count} ");
         }
         eprintln!();
-        self.teacher_seconds = Some(clock.elapsed().as_secs_f32() / count.max(1) as f32);
+        self.teacher_seconds = Some(all_seconds / count.max(1) as f32);
         Ok(())
     }
 

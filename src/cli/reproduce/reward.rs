@@ -28,6 +28,8 @@ pub struct RewardStudy {
 
 impl RewardStudy {
     pub fn run(self) -> Result<(), String> {
+        self.data.refuse_judge()?;
+        self.data.refuse_teacher()?;
         let kind = serde_json::from_value(Value::String(self.kind.clone()));
         let kind = kind.map_err(|e| format!("--kind: {e}"))?;
         if !(2..=16).contains(&self.candidates) || !(2..=16).contains(&self.repeats) {

@@ -149,8 +149,11 @@ impl<D: Domain> Run<'_, D> {
         let longer: Vec<usize> = order.iter().copied().filter(more).collect();
         let adapter = |c: usize, r: usize| Part::Rest(first[c][r].adapter.clone());
         let rest = self.trials(round, context, &longer, adapter, "")?;
-        for (c, tried) in longer.into_iter().zip(rest) {
-            first[c] = tried;
+        for (c, mut whole) in longer.into_iter().zip(rest) {
+            for (whole, first) in whole.iter_mut().zip(&first[c]) {
+                whole.trial.goes_on_from(&first.trial);
+            }
+            first[c] = whole;
         }
         let whole = first.into_iter().enumerate();
         Ok(whole.map(|(c, t)| (t, !order.contains(&c))).collect())

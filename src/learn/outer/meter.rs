@@ -26,8 +26,8 @@ impl Meter {
     }
 
     /// Trials that an earlier life made: done, but no measure of this one's pace, so nothing is told.
-    pub fn skip(&self, trials: usize) {
-        self.done(trials as f32);
+    pub fn skip(&self, trials: f32) {
+        self.done(trials);
     }
 
     /// `underway`: units of work that is not done yet.

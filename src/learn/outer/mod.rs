@@ -46,6 +46,7 @@ use seeds::{Draw, seed};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
+use trials::HALVED;
 use workers::Held;
 
 /// Where the policy is kept between rounds.
@@ -148,10 +149,7 @@ impl<'a, D: Domain> Run<'a, D> {
     fn new(start: &'a Start<'a, D>) -> Self {
         let o = start.options;
         let practised = o.contexts_per_round.min(start.contexts.len()) as f32;
-        let trained = match o.reward {
-            Reward::Rubric => 0.0,
-            _ => (o.candidates * o.repeats) as f32,
-        };
+        let trained = trials_of_context(o);
         let rounds = o.rounds as f32;
         let scored = (rounds + 1.0) * o.held_out as f32 * (1.0 + WRITING);
         Run {
@@ -301,6 +299,16 @@ impl<'a, D: Domain> Run<'a, D> {
             let version = policy.map(publish).transpose()?;
             Ok((round, version))
         })
+    }
+}
+
+/// What the candidates of a context cost, in trials.
+fn trials_of_context(o: &OuterOptions) -> f32 {
+    let all = (o.candidates * o.repeats) as f32;
+    match o.reward {
+        Reward::Rubric => 0.0,
+        _ if o.halving => HALVED * all,
+        _ => all,
     }
 }
 

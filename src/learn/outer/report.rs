@@ -19,6 +19,15 @@ pub struct Trial {
     pub loss: Option<f32>,
 }
 
+impl Trial {
+    /// This one was the second part of a training: together they are the whole.
+    pub fn goes_on_from(&mut self, first: &Trial) {
+        self.epochs += first.epochs;
+        self.tokens += first.tokens;
+        self.seconds += first.seconds;
+    }
+}
+
 /// One sampled self-edit with all that its reward is computed from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {

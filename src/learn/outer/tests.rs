@@ -255,6 +255,11 @@ fn halving_finishes_only_the_better_half() {
     assert!(of(3).all(|t| t.init.is_some()));
     assert!(of(2).all(|t| t.init.is_none()));
     assert_eq!(of(5).count(), 0);
+    // Both parts together are what the candidate was trained and what it is told to have cost.
+    let finished = round.candidates.iter().filter(|c| !c.dropped);
+    for c in finished.filter(trainable) {
+        assert!(c.repeats.iter().all(|r| r.epochs == 5), "{c:?}");
+    }
 }
 
 #[test]

@@ -34,6 +34,17 @@ pub(super) enum Part {
     Rest(Option<Adapter>),
 }
 
+impl Part {
+    /// Of a whole trial's work.
+    fn share(&self) -> f32 {
+        match self {
+            Part::Whole => 1.0,
+            Part::First => FIRST_SHARE,
+            Part::Rest(_) => 1.0 - FIRST_SHARE,
+        }
+    }
+}
+
 /// A finished trial; of a first part its adapter too, unless it was recalled.
 pub(super) struct Tried {
     pub trial: Trial,
@@ -42,6 +53,8 @@ pub(super) struct Tried {
 
 /// The share of the epochs by which a halving judges.
 const FIRST_SHARE: f32 = 0.4;
+/// What a halving costs of all trials: the first part of each, the rest of every other one.
+pub(super) const HALVED: f32 = FIRST_SHARE + (1.0 - FIRST_SHARE) / 2.0;
 
 impl<D: Domain> Run<'_, D> {
     /// All of them, in their order.
@@ -55,7 +68,8 @@ impl<D: Domain> Run<'_, D> {
             }));
         }
         let open: Vec<usize> = (0..trying.len()).filter(|i| tried[*i].is_none()).collect();
-        self.meter.skip(trying.len() - open.len());
+        let known = tried.iter().zip(&trying).filter(|(t, _)| t.is_some());
+        self.meter.skip(known.map(|(_, t)| t.part.share()).sum());
         for pack in open.chunks(self.start.options.pack) {
             let packed: Vec<&Trying<D>> = pack.iter().map(|i| &trying[*i]).collect();
             for (i, done) in pack.iter().zip(self.try_pack(&packed)?) {
@@ -109,7 +123,7 @@ impl<D: Domain> Run<'_, D> {
                 adapter: adapter.filter(|_| matches!(t.part, Part::First)),
             });
         }
-        self.meter.done(pack.len() as f32);
+        self.meter.done(pack.iter().map(|t| t.part.share()).sum());
         Ok(tried)
     }
 

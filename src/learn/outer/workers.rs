@@ -38,7 +38,8 @@ impl<'a, D: Domain> Run<'a, D> {
         let keys: Vec<String> = practised.iter().map(key).collect();
         tasks.offer(group, &keys).map_err(refused)?;
         let done = keys.len() - tasks.open(group).map_err(refused)?.min(keys.len());
-        self.meter.skip(done * options.candidates * options.repeats);
+        self.meter
+            .skip(done as f32 * super::trials_of_context(options));
         let models = std::iter::once(self.start.model).chain(self.start.others.iter().copied());
         let ends: Vec<Result<(), Stop>> = std::thread::scope(|scope| {
             let spawn = |(nth, model): (usize, &'a dyn Model)| {
