@@ -43,7 +43,7 @@ test-mistralrs: ## Build with mistralrs and let it run the default model
 	$(CARGO) test --features mistralrs --test mistralrs
 
 docs-check: ## Broken links and bad markup in the API documentation
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --workspace --no-deps --document-private-items
 
 models: ## The models the tests use (600 MB, fetched once)
 	for model in $(MODELS); do $(CARGO) run --quiet -- model fetch $$model || exit 1; done

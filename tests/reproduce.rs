@@ -223,7 +223,7 @@ fn the_rewards_are_compared_on_the_same_candidates() {
 #[test]
 fn what_cannot_be_measured_is_told_in_a_sentence() {
     let study = Study::new();
-    let cases: [(&str, &[&str], &str); 9] = [
+    let cases: [(&str, &[&str], &str); 10] = [
         (
             "knowledge",
             &["--arms", "magic"],
@@ -249,6 +249,11 @@ fn what_cannot_be_measured_is_told_in_a_sentence() {
         ),
         ("knowledge", &["--kind", "poem"], "--kind: unknown variant"),
         ("cpt", &["--arms", "open-book"], "open-book learns nothing"),
+        (
+            "knowledge",
+            &["--arms", "teacher"],
+            "the teacher's row needs --teacher FILE",
+        ),
         ("reward", &["--repeats", "1"], "there is no variance of one"),
         (
             "reward",

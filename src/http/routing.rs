@@ -10,7 +10,7 @@ use crate::learn::replay;
 use crate::learn::route::Router;
 use crate::store::Store;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Routers kept for requests to come.
 const KEPT: usize = 16;
@@ -57,13 +57,15 @@ impl Routers {
         store: &Store,
         routes: &Routes,
     ) -> Result<Arc<Router>, Problem> {
-        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |k: &&Kept| k.alias == *alias && k.routes.documents == routes.documents;
-        if let Some(found) = kept().iter().find(fits) {
-            return Ok(found.router.clone());
+        if let Some(found) = self.find(alias, routes) {
+            return Ok(found);
         }
         let router = Arc::new(build(store, routes)?);
-        let mut kept = kept();
+        // Another request may have built it meanwhile.
+        if let Some(found) = self.find(alias, routes) {
+            return Ok(found);
+        }
+        let mut kept = self.kept();
         // Older versions answer only who names them.
         if kept.iter().filter(|k| k.alias == *alias).count() >= KEPT_OF_ALIAS {
             let oldest = kept.iter().position(|k| k.alias == *alias);
@@ -78,6 +80,23 @@ impl Routers {
             kept.pop_front();
         }
         Ok(router)
+    }
+}
+
+impl Routers {
+    /// What is asked for stays longest.
+    fn find(&self, alias: &AliasName, routes: &Routes) -> Option<Arc<Router>> {
+        let mut kept = self.kept();
+        let fits = |k: &Kept| k.alias == *alias && k.routes.documents == routes.documents;
+        let at = kept.iter().position(fits)?;
+        let found = kept.remove(at)?;
+        let router = found.router.clone();
+        kept.push_back(found);
+        Some(router)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, VecDeque<Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,7 +11,7 @@
 //! nothing: at the next start its running jobs are queued again, and a handler that remembers its
 //! finished steps ([`crate::learn::journal::step`]) repeats none of them.
 //!
-//! Deliberately absent: HTTP; and, but for [`IngestHandler, made_by`], [`AdaptHandler`] and [`TrainHandler`], what
+//! Deliberately absent: HTTP; and, but for [`IngestHandler`], [`AdaptHandler`] and [`TrainHandler`], what
 //! a job does.
 
 mod adapt;

@@ -31,7 +31,7 @@ impl<'a> Asking<'a> {
             model,
             start,
             report,
-            earlier_probes: replay::probes(in_danger(start, report)),
+            earlier_probes: in_danger(start, report),
             general_questions: general::some(gate.general_probes, seed),
         }
     }
@@ -86,7 +86,7 @@ impl<'a> Asking<'a> {
             text: &passage.text,
             questions: Vec::new(),
         };
-        self.router(false).most_like(new)
+        router(self.start, self.report, false).most_like(new)
     }
 
     fn general_items(&self) -> Vec<Item> {
@@ -122,31 +122,41 @@ impl<'a> Asking<'a> {
             _ => Choice::Version(e.version),
         });
         Mind::Routed(Routed {
-            router: self.router(new.is_some()),
+            router: router(self.start, self.report, new.is_some()),
             choices: choices.chain(new.map(|_| Choice::New)).collect(),
             otherwise,
             new,
             load: *load,
         })
     }
-
-    fn router(&self, with_new: bool) -> Router {
-        let Start {
-            passage, earlier, ..
-        } = self.start;
-        let own = with_new.then_some((*passage, self.report.training_sequences.as_slice()));
-        let all = earlier.iter().map(|e| (&e.passage, e.texts.as_slice()));
-        replay::router(all.chain(own))
-    }
 }
 
-/// The earlier documents that the update may erase: those in the adapter that it trains further. Where it trains one
-/// of its own, all: the router may send their questions there.
-fn in_danger<'a>(start: &'a Start<'_>, report: &Report) -> Vec<&'a Earlier> {
+/// The probes of earlier documents that stand for what the update may lose. Where it joins an adapter that others have
+/// too, those of the documents in there, and such of the others as the router would send to the new document: what is
+/// out of danger would only thin the loss out. Else those of all.
+fn in_danger(start: &Start<'_>, report: &Report) -> Vec<(String, Probe)> {
     let routes = start.options.training.strategy == Strategy::Route;
-    let shared = report.continued.filter(|_| routes);
-    let of_it = |e: &&Earlier| shared.is_none_or(|version| e.version == version);
-    start.earlier.iter().filter(of_it).collect()
+    let Some(shared) = report.continued.filter(|_| routes) else {
+        return replay::probes(start.earlier);
+    };
+    let (in_it, others): (Vec<&Earlier>, Vec<&Earlier>) =
+        start.earlier.iter().partition(|e| e.version == shared);
+    let router = router(start, report, true);
+    let new = start.earlier.len();
+    let moves = |(_, probe): &(String, Probe)| router.choose(&probe.question.question) == Some(new);
+    let moved = replay::probes(others).into_iter().filter(moves);
+    let probes = replay::probes(in_it).into_iter().chain(moved);
+    probes.take(replay::RETENTION_PROBES).collect()
+}
+
+/// Between the earlier documents, and with `with_new` the new one, which is the last.
+fn router(start: &Start<'_>, report: &Report, with_new: bool) -> Router {
+    let own = with_new.then_some((start.passage, report.training_sequences.as_slice()));
+    let all = start
+        .earlier
+        .iter()
+        .map(|e| (&e.passage, e.texts.as_slice()));
+    replay::router(all.chain(own))
 }
 
 fn item(title: &str, question: &str, gold: &str) -> Item {

@@ -85,6 +85,8 @@ pub struct Row {
     pub seconds_per_passage: f32,
     pub tokens_per_passage: f32,
     pub seeds: usize,
+    /// That notes were drawn at.
+    pub temperature: f32,
     /// Against an earlier row, question by question; the interval by resampling passages.
     pub difference: Option<Difference>,
     /// What was trained on, run by run.
@@ -161,6 +163,7 @@ pub fn run(
     Ok(row(
         cases,
         way,
+        options,
         seeds,
         learned.into_iter().flatten().collect(),
     ))
@@ -277,7 +280,13 @@ pub(super) fn edits(
 }
 
 /// `learned`: case by case, seed by seed.
-fn row(cases: &[Case], way: &Way<'_>, seeds: &[u64], learned: Vec<Learned>) -> Row {
+fn row(
+    cases: &[Case],
+    way: &Way<'_>,
+    options: &IngestOptions,
+    seeds: &[u64],
+    learned: Vec<Learned>,
+) -> Row {
     let mut clusters = vec![Vec::new(); cases.len()];
     let (mut asked, mut texts, mut logprobs) = (Vec::new(), Vec::new(), 0.0);
     let runs = learned.len().max(1) as f32;
@@ -307,6 +316,7 @@ fn row(cases: &[Case], way: &Way<'_>, seeds: &[u64], learned: Vec<Learned>) -> R
         seconds_per_passage: seconds / runs,
         tokens_per_passage: tokens as f32 / runs,
         seeds: seeds.len(),
+        temperature: options.self_edit.temperature,
         difference: None,
         texts,
         answers: asked,
@@ -350,6 +360,7 @@ mod tests {
             seconds_per_passage: 0.0,
             tokens_per_passage: 0.0,
             seeds: 1,
+            temperature: 0.0,
             difference: None,
             texts: Vec::new(),
             answers: correct.iter().map(asked).collect(),

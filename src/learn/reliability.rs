@@ -1,6 +1,6 @@
 //! How far each reward can be trusted, and what it costs: the same candidates are measured again and
-//! again from new seeds. What differs between candidates of a context is signal, what differs between
-//! repeats of one is noise.
+//! again from new seeds. What differs between candidates of a context is signal; what a repeat does to all of them alike
+//! is neither, and what is left is noise.
 
 use super::company;
 use super::domain::{Domain, Queries};

@@ -183,7 +183,8 @@ impl Run<'_> {
             .progress("before", 0.35, "asking before learning");
         let asking = self.asking();
         let answers: Vec<Answer> = step(self.journal, "before_own", || asking.own(None))?;
-        let retained: Vec<Answer> = step(self.journal, "before_earlier", || asking.earlier(None))?;
+        let retained: Vec<Answer> =
+            step(self.journal, "before_in_danger", || asking.earlier(None))?;
         let general: Vec<Answer> = step(self.journal, "before_general", || asking.base_general())?;
         let (earlier, questions) = (asking.earlier_probes, asking.general_questions);
         self.tell_score("before", &answers);

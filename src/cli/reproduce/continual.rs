@@ -4,7 +4,7 @@
 //! With `--out DIR` every finished run is kept there, and a run that is there already with the same settings
 //! is not done again: a long measurement survives an interruption.
 
-use super::data::no_policy;
+use super::data::{no_policy, not_by_a_helper};
 use crate::cli::open::{ModelArgs, Opened};
 use autodidact::learn::continual::{Run, Shared, run};
 use autodidact::learn::continual_table::{Row, row};
@@ -102,6 +102,7 @@ impl Continual {
                     let layers = [&tuned, &configured, &ungated, &set, &arm];
                     let options = IngestOptions::layered(&layers).map_err(|e| e.to_string())?;
                     no_policy(&options)?;
+                    not_by_a_helper(&options)?;
                     let (strategy, method) = (strategy.name(), method.name());
                     let name = format!("{strategy}-{method}-{nth}-{seed}");
                     of_sequence.push(self.one(&id, &model, documents, &options, &shared, &name)?);

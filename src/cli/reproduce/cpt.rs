@@ -30,7 +30,11 @@ impl Cpt {
     pub fn run(self) -> Result<(), String> {
         self.data.refuse_judge()?;
         let names: Vec<String> = match self.arms.is_empty() {
-            true => ARMS.iter().map(|a| a.name().to_owned()).collect(),
+            true => {
+                let taught = self.data.has_teacher();
+                let arms = ARMS.iter().filter(|a| taught || **a != Arm::Teacher);
+                arms.map(|a| a.name().to_owned()).collect()
+            }
             false => self.arms,
         };
         let arms = arms(&names, self.data.has_teacher())?;

@@ -78,13 +78,16 @@ pub struct About {
 }
 
 impl About {
-    /// What a measurement may be remembered under: all but how many rows and seeds are asked for, so that more
-    /// of them add to what was measured. The first seed stays: a teacher model writes from it.
+    /// What a measurement may be remembered under: all but how many rows and seeds are asked for, and who judges, so
+    /// that more of them add to what was measured. The first seed stays: a teacher model writes from it.
     pub fn setting(&self) -> Value {
         let mut setting = json!(self);
         setting["seeds"] = json!(self.seeds.first());
         if let Some(more) = setting["more"].as_object_mut() {
             more.remove("arms");
+        }
+        if let Some(helpers) = setting["helpers"].as_object_mut() {
+            helpers.remove("judge");
         }
         setting
     }
@@ -103,7 +106,7 @@ pub fn no_policy(options: &IngestOptions) -> Result<(), String> {
 }
 
 /// A teacher and a judge have a row and a column of their own.
-fn not_by_a_helper(options: &IngestOptions) -> Result<(), String> {
+pub fn not_by_a_helper(options: &IngestOptions) -> Result<(), String> {
     if options.self_edit.writer == Writer::Teacher {
         return Err(
             "self_edit.writer: a teacher's notes are a row of their own: leave this out and give \
@@ -237,6 +240,11 @@ pub fn arms(names: &[String], teacher: bool) -> Result<Vec<Arm>, String> {
         [] => Arm::ALL.to_vec(),
         names => names.iter().map(known).collect::<Result<_, _>>()?,
     };
+    if !teacher && !names.is_empty() && arms.contains(&Arm::Teacher) {
+        return Err(
+            "--arms: the teacher's row needs --teacher FILE or --teacher-model MODEL".into(),
+        );
+    }
     arms.retain(|arm| teacher || *arm != Arm::Teacher);
     Ok(arms)
 }

@@ -179,6 +179,12 @@ impl Planned {
     /// says otherwise.
     fn domain(&self, options: &IngestOptions) -> Result<KnowledgeOptions, String> {
         let wrong = |e: &dyn Display| format!("--practise-set: {e}");
+        for (field, flag) in [("/self_edit/kind", "--kind"), ("/questions", "--questions")] {
+            if self.set.pointer(field).is_some() {
+                let field = field[1..].replace('/', ".");
+                return Err(format!("--practise-set: {field} is said by {flag}"));
+            }
+        }
         let merged = KnowledgeOptions::merged(self.preset, options, &self.set);
         let mut domain: KnowledgeOptions = serde_json::from_value(merged).map_err(|e| wrong(&e))?;
         domain.self_edit.kind = self.kind;
@@ -303,6 +309,13 @@ fn finish(bench: &Bench, rows: &[Row], practised: &[Practised<'_>]) -> Result<()
         &cells,
     );
     text += &bench.helpers.note(&judged);
+    for p in practised {
+        let (kind, drawn) = (p.plan.kind.name(), p.domain.self_edit.temperature);
+        let others = bench.options.self_edit.temperature;
+        text += &format!(
+            "\nNotes of the `{kind}` rows were drawn at temperature {drawn}, as in practice; all others at {others}.\n"
+        );
+    }
     let practice: Vec<Value> = practised
         .iter()
         .map(|p| json!({"domain": p.domain, "outer": p.plan.options, "report": p.report}))

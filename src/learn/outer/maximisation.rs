@@ -43,9 +43,10 @@ impl<D: Domain> Run<'_, D> {
             update,
             init: policy.cloned(),
         };
-        let trained = self.train(vec![training])?.pop();
+        let work = WRITING * contexts.len() as f32;
+        let trained = self.train(vec![training], work)?.pop();
         let trained = trained.expect("one adapter for one training");
-        self.meter.done(WRITING * contexts.len() as f32);
+        self.meter.done(work);
         let about = PolicyUpdate {
             seed: drawn,
             sequences,

@@ -89,7 +89,8 @@ impl<D: Domain> Run<'_, D> {
             .iter()
             .map(|t| t.as_ref().map_or(0, |t| t.update.epochs))
             .collect();
-        let trained = self.train_some(trainings)?;
+        let work = pack.iter().map(|t| t.part.share()).sum();
+        let trained = self.train_some(trainings, work)?;
         let adapters: Vec<Option<&Adapter>> = trained
             .iter()
             .map(|t| t.as_ref().map(|t| &t.adapter))
@@ -123,7 +124,7 @@ impl<D: Domain> Run<'_, D> {
                 adapter: adapter.filter(|_| matches!(t.part, Part::First)),
             });
         }
-        self.meter.done(pack.iter().map(|t| t.part.share()).sum());
+        self.meter.done(work);
         Ok(tried)
     }
 
@@ -142,7 +143,7 @@ impl<D: Domain> Run<'_, D> {
                 .then(|| first(t))
                 .flatten()
         });
-        let found = self.train_some(lost.collect())?;
+        let found = self.train_some(lost.collect(), 0.0)?;
         let part = |(t, found): (&&Trying<D>, Option<Trained>)| match &t.part {
             Part::Whole => whole(t),
             Part::First => first(t),
@@ -156,12 +157,16 @@ impl<D: Domain> Run<'_, D> {
     }
 
     /// Trains those that are there in one batch.
-    fn train_some(&self, trainings: Vec<Option<Training>>) -> Result<Vec<Option<Trained>>, Stop> {
+    fn train_some(
+        &self,
+        trainings: Vec<Option<Training>>,
+        work: f32,
+    ) -> Result<Vec<Option<Trained>>, Stop> {
         let there: Vec<bool> = trainings.iter().map(Option::is_some).collect();
         let trainings: Vec<Training> = trainings.into_iter().flatten().collect();
         let mut trained = match trainings.is_empty() {
             true => Vec::new().into_iter(),
-            false => self.train(trainings)?.into_iter(),
+            false => self.train(trainings, work)?.into_iter(),
         };
         let each = there.into_iter();
         Ok(each
@@ -169,13 +174,14 @@ impl<D: Domain> Run<'_, D> {
             .collect())
     }
 
-    pub(super) fn train(&self, trainings: Vec<Training>) -> Result<Vec<Trained>, Stop> {
+    /// `work`: what they count for, in trials.
+    pub(super) fn train(&self, trainings: Vec<Training>, work: f32) -> Result<Vec<Trained>, Stop> {
         let journal = self.start.journal;
         journal.check()?;
         let count = trainings.len();
         let mut stop = Ok(());
         let trained = self.model.train(trainings, &mut |done, steps, loss| {
-            let share = count as f32 * done as f32 / steps as f32;
+            let share = work * done as f32 / steps as f32;
             let message = format!("training {count}: step {done} of {steps}, loss {loss:.3}");
             self.meter.tell(journal, "training", share, &message);
             stop = journal.check().and_then(|()| self.beat());

@@ -9,7 +9,7 @@
 //!
 //! A worker that was silent for longer than its term may still be at work: its task is handed to another,
 //! and what it says later carries an old fence and is refused. Implementations are proven by one
-//! [suite](conformance).
+//! suite (`conformance`).
 
 #[cfg(test)]
 mod conformance;
