@@ -122,6 +122,7 @@ fn until_the_model_is_here_it_lives_and_is_not_ready() {
     let page = server.get("/");
     assert_eq!(page.status(), 503);
     assert!(page.headers().contains_key("refresh"), "a browser waits");
+    assert!(page.headers().contains_key("retry-after"));
 
     drop(held);
     let ready = server.out.next().unwrap().unwrap();

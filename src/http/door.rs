@@ -68,7 +68,9 @@ async fn loading() -> Problem {
 async fn console_later() -> Response {
     let text = "The model is being fetched or loaded; this page reloads until it is here.\n";
     let mut response = (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
-    let seconds = HeaderValue::from(RETRY_AFTER_SECONDS);
-    response.headers_mut().insert(header::REFRESH, seconds);
+    for name in [header::REFRESH, header::RETRY_AFTER] {
+        let seconds = HeaderValue::from(RETRY_AFTER_SECONDS);
+        response.headers_mut().insert(name, seconds);
+    }
     response
 }

@@ -236,7 +236,9 @@ fn check_options(options: &Map<String, Value>) -> Result<(), Problem> {
                 Some(inner) => format!("{name}.{inner}"),
                 None => name.to_owned(),
             };
-            let detail = format!("{name}: {}", problem.detail);
+            // `method: …` within `training` is `training.method: …`.
+            let within = if problem.field.is_some() { "." } else { ": " };
+            let detail = format!("{name}{within}{}", problem.detail);
             Problem { detail, ..problem }.field(field)
         })
     }

@@ -1,7 +1,7 @@
 //! Background jobs: how far they are, and stopping or resuming them.
 
 use super::error::Problem;
-use super::extract::Query;
+use super::extract::{Query, wait};
 use super::state::AppState;
 use crate::adapters::AliasName;
 use crate::store::{Job, JobError, JobFilter, JobKind, JobState, Page, Progress};
@@ -57,6 +57,14 @@ pub struct JobQuery {
     limit: Option<usize>,
 }
 
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WaitQuery {
+    /// Wait so long (`500ms`, `30s`, `2m`; ten minutes at most) for the job's end
+    wait: Option<String>,
+}
+
 /// A job that was asked for: 202, or 200 where the client waited and it has `ended`.
 pub fn located(id: &str, ended: bool, body: impl Serialize) -> Response {
     let status = match ended {
@@ -89,13 +97,17 @@ pub async fn list_jobs(
 }
 
 /// One job
-#[utoipa::path(get, path = "/jobs/{id}", tag = "learning", params(("id" = String, Path)),
-    responses((status = 200, description = "The job", body = JobBody)))]
+#[utoipa::path(get, path = "/jobs/{id}", tag = "learning", params(("id" = String, Path), WaitQuery),
+    responses((status = 200, description = "The job, ended or as far as it is", body = JobBody)))]
 pub async fn get_job(
     State(state): State<AppState>,
     Path(id): Path<String>,
+    Query(query): Query<WaitQuery>,
 ) -> Result<Json<JobBody>, Problem> {
-    let job = state.blocking(move |state| state.jobs.get(&id)).await?;
+    let job = match query.wait.as_deref().map(wait).transpose()? {
+        Some(patience) => state.jobs.wait(&id, patience).await?,
+        None => state.blocking(move |state| state.jobs.get(&id)).await?,
+    };
     Ok(Json(job.into()))
 }
 

@@ -149,7 +149,7 @@ impl Worker {
 
     /// Tries until the store takes it: a job that stayed `running` would keep its alias locked.
     fn finish(&self, id: &str, outcome: &Outcome) {
-        tracing::info!(job = id, ?outcome, "job ends");
+        tracing::info!(job = id, %outcome, "job ends");
         while let Err(error) = self.jobs.store().jobs().finish(id, outcome) {
             tracing::error!(job = id, %error, "cannot store the end of a job");
             if self.shutting_down.load(Ordering::Relaxed) {

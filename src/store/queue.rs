@@ -18,6 +18,7 @@ use super::sql::{Figures, Json};
 use super::{events, now};
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::{Value, json};
+use std::fmt;
 
 /// A job whose process died this often while it ran is taken for the cause of it.
 const MAX_ATTEMPTS: u32 = 16;
@@ -32,6 +33,19 @@ pub enum Outcome {
     Paused,
     /// The process is about to end: back to the queue.
     GivenBack,
+}
+
+/// How it ended, without what came of it.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Succeeded(_) => write!(f, "succeeded"),
+            Outcome::Failed(error) => write!(f, "failed ({}): {}", error.code, error.message),
+            Outcome::Cancelled => write!(f, "cancelled"),
+            Outcome::Paused => write!(f, "paused"),
+            Outcome::GivenBack => write!(f, "given back to the queue"),
+        }
+    }
 }
 
 /// The answer to a client's wish to move a job.

@@ -164,3 +164,18 @@ async fn a_strange_last_event_id_is_refused() {
     let (status, problem) = json_of(request).await;
     assert_eq!((status, &problem["field"]), (422, &json!("Last-Event-ID")));
 }
+
+#[tokio::test]
+async fn a_job_can_be_waited_for() {
+    let server = Server::start().await;
+    server.gate.close();
+    let id = submit(&server, "kb").await;
+    let wait = |wait: &str| json_of(server.get(&format!("/jobs/{id}?{wait}")));
+    let (status, job) = wait("wait=1ms").await;
+    assert_eq!((status, &job["finished_at"]), (200, &Value::Null));
+    server.gate.open();
+    assert_eq!(wait("wait=5m").await.1["state"], "succeeded");
+    for wrong in ["wait=soon", "wat=1s"] {
+        assert_eq!(wait(wrong).await.0, 422, "{wrong}");
+    }
+}
