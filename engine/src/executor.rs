@@ -16,9 +16,16 @@ pub struct KvSlot(pub usize);
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Target {
     pub row: usize,
+    /// Or [`Target::OTHERS`], in [`Executor::backward`] alone.
     pub token: u32,
     /// Weight of this row's negative log-likelihood in the loss (ignored by [`Executor::score`]).
     pub weight: f32,
+}
+
+impl Target {
+    /// Any token that no other target of the row names: what is known of a distribution beside its likeliest tokens is
+    /// how likely all the others are together. Its likelihood is the sum of theirs.
+    pub const OTHERS: u32 = u32::MAX;
 }
 
 /// What [`Executor::score`] says of one target.

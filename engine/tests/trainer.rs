@@ -214,7 +214,7 @@ fn wrong_examples_are_named() {
     };
     let short = refuse(soft(vec![vec![(1, 1.0)]])).to_string();
     assert!(short.contains("2 tokens but 1 distributions"), "{short}");
-    for wrong in [vec![(1, 0.4), (2, 0.4)], vec![(1, 1.5), (2, -0.5)]] {
+    for wrong in [vec![(1, 0.6), (2, 0.6)], vec![(1, 1.5), (2, -0.5)]] {
         let message = refuse(soft(vec![vec![], wrong])).to_string();
         assert!(message.contains("distribution"), "{message}");
     }

@@ -73,19 +73,9 @@ impl Head<'_> {
             self.linear
                 .forward(x, logits, Into::Set, &mut temp.packed.x);
             let of_rows = logits.par_chunks_exact_mut(vocab).zip(rows);
-            nll.par_extend(of_rows.flat_map_iter(|(logits, targets)| {
-                let chosen: Vec<f32> = targets.iter().map(|t| logits[t.token as usize]).collect();
-                let weight: f32 = targets.iter().map(|t| t.weight).sum();
-                let top = math::max(logits);
-                let sum = math::exp_sum(logits, 1.0, top);
-                math::scale(logits, weight / sum);
-                for target in *targets {
-                    logits[target.token as usize] -= target.weight;
-                }
-                chosen
-                    .into_iter()
-                    .map(move |chosen| top + sum.ln() - chosen)
-            }));
+            nll.par_extend(
+                of_rows.flat_map_iter(|(logits, targets)| row_gradient(logits, targets)),
+            );
             let d_x = temp.d_x.of(rows.len() * hidden);
             self.linear.input_grad(logits, d_x, &mut temp.packed.x);
             for (targets, d_x) in rows.iter().zip(d_x.chunks_exact(hidden)) {
@@ -106,4 +96,42 @@ impl Head<'_> {
     fn block(&self) -> usize {
         (LOGITS / self.linear.outputs / 12 * 12).max(1)
     }
+}
+
+/// Of one row: its logits become the gradient of `Σ weight · nll`; the nll of each target.
+fn row_gradient(logits: &mut [f32], targets: &[Target]) -> Vec<f32> {
+    let named = || targets.iter().filter(|t| t.token != Target::OTHERS);
+    let chosen: Vec<f32> = named().map(|t| logits[t.token as usize]).collect();
+    let weight: f32 = targets.iter().map(|t| t.weight).sum();
+    let top = math::max(logits);
+    let sum = math::exp_sum(logits, 1.0, top);
+    let mut nll = chosen.into_iter().map(|chosen| top + sum.ln() - chosen);
+    if named().count() == targets.len() {
+        math::scale(logits, weight / sum);
+        for target in targets {
+            logits[target.token as usize] -= target.weight;
+        }
+        return nll.collect();
+    }
+    // The others' own sum: what is left of the whole one would be all rounding where they are unlikely.
+    let mut taken: Vec<(usize, f32)> = Vec::with_capacity(targets.len());
+    for target in named() {
+        let token = target.token as usize;
+        taken.push((token, std::mem::take(&mut logits[token])));
+    }
+    let others = targets.iter().filter(|t| t.token == Target::OTHERS);
+    let others: f32 = others.map(|t| t.weight).sum();
+    let rest = math::sum(logits).max(f32::MIN_POSITIVE);
+    math::scale(logits, weight / sum - others / rest);
+    for (token, exp) in taken {
+        logits[token] += exp * weight / sum;
+    }
+    for target in named() {
+        logits[target.token as usize] -= target.weight;
+    }
+    let each = targets.iter().map(|t| match t.token {
+        Target::OTHERS => sum.ln() - rest.ln(),
+        _ => nll.next().expect("one for each token named"),
+    });
+    each.collect()
 }

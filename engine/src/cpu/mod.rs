@@ -208,7 +208,7 @@ impl Inner {
 
     fn score(&mut self, batch: &PackedBatch, targets: &[Target]) -> Result<Vec<Score>> {
         let plan = self.plan(batch)?;
-        plan.check_targets(targets, self.config.vocab_size)?;
+        plan.check_targets(targets, self.config.vocab_size, false)?;
         if plan.rows == 0 {
             return Ok(Vec::new());
         }

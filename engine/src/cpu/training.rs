@@ -91,7 +91,7 @@ impl Inner {
     }
 
     fn check(&self, plan: &Plan, targets: &[Target], grads: &[Option<LoraGrads>]) -> Result<()> {
-        plan.check_targets(targets, self.config.vocab_size)?;
+        plan.check_targets(targets, self.config.vocab_size, true)?;
         plan.check_grads(&self.config, grads)
     }
 

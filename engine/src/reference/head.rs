@@ -18,8 +18,8 @@ pub fn score(decoder: &Decoder, normed: &Tensor, targets: &[Target]) -> Result<V
         let rows = normed.narrow(0, index * SLICE, slice.len())?;
         let logits = decoder.logits(&rows)?;
         let best = logits.max(D::Minus1)?.to_vec1::<f32>()?;
-        let own = own_logits(&logits, slice)?.to_vec1::<f32>()?;
-        let nll = nll(&logits, slice)?.to_vec1::<f32>()?;
+        let own = own_logits(&logits, slice, targets)?.to_vec1::<f32>()?;
+        let nll = nll(&logits, slice, targets)?.to_vec1::<f32>()?;
         scores.extend((0..slice.len()).map(|i| Score {
             logprob: -nll[i],
             is_argmax: own[i] >= best[i],
@@ -39,7 +39,7 @@ pub fn loss_gradient(
     for (index, slice) in targets.chunks(SLICE).enumerate() {
         let rows = normed.detach().narrow(0, index * SLICE, slice.len())?;
         let rows = Var::from_tensor(&rows)?;
-        let nll = nll(&decoder.logits(&rows)?, slice)?;
+        let nll = nll(&decoder.logits(&rows)?, slice, targets)?;
         let weights: Vec<f32> = slice.iter().map(|t| t.weight).collect();
         let weights = Tensor::new(weights.as_slice(), decoder.device())?;
         nlls.extend(nll.to_vec1::<f32>()?);
@@ -50,16 +50,39 @@ pub fn loss_gradient(
     Ok((nlls, Tensor::cat(&gradients, 0)?))
 }
 
-/// `[n]`: log Σ exp(logits) minus the target's logit.
-fn nll(logits: &Tensor, targets: &[Target]) -> Result<Tensor> {
-    let max = logits.max_keepdim(D::Minus1)?.detach();
-    let sum = logits.broadcast_sub(&max)?.exp()?.sum(D::Minus1)?;
-    let normaliser = (sum.log()? + max.squeeze(1)?)?;
-    Ok((normaliser - own_logits(logits, targets)?)?)
+/// `[n]`: log Σ exp(logits) minus the target's logit. `all`: the targets that these are of.
+fn nll(logits: &Tensor, targets: &[Target], all: &[Target]) -> Result<Tensor> {
+    Ok((log_sum_exp(logits)? - own_logits(logits, targets, all)?)?)
 }
 
-fn own_logits(logits: &Tensor, targets: &[Target]) -> Result<Tensor> {
-    let tokens: Vec<u32> = targets.iter().map(|t| t.token).collect();
+fn log_sum_exp(logits: &Tensor) -> Result<Tensor> {
+    let max = logits.max_keepdim(D::Minus1)?.detach();
+    let sum = logits.broadcast_sub(&max)?.exp()?.sum(D::Minus1)?;
+    Ok((sum.log()? + max.squeeze(1)?)?)
+}
+
+/// Of [`Target::OTHERS`] the logarithm of their summed exponentials.
+fn own_logits(logits: &Tensor, targets: &[Target], all: &[Target]) -> Result<Tensor> {
+    let others = |t: &Target| t.token == Target::OTHERS;
+    let named = |t: &Target| if others(t) { 0 } else { t.token };
+    let tokens: Vec<u32> = targets.iter().map(named).collect();
     let tokens = Tensor::from_vec(tokens, (targets.len(), 1), logits.device())?;
-    Ok(logits.gather(&tokens, 1)?.squeeze(1)?)
+    let own = logits.gather(&tokens, 1)?.squeeze(1)?;
+    if !targets.iter().any(others) {
+        return Ok(own);
+    }
+    // What the row's other targets name is masked.
+    let vocab = logits.dim(1)?;
+    let mut mask = vec![0.0f32; targets.len() * vocab];
+    for (target, mask) in targets.iter().zip(mask.chunks_exact_mut(vocab)) {
+        let of_row = all.iter().filter(|t| t.row == target.row && !others(t));
+        for token in of_row.filter(|_| others(target)).map(|t| t.token) {
+            mask[token as usize] = -1e9;
+        }
+    }
+    let mask = Tensor::from_vec(mask, logits.shape(), logits.device())?;
+    let rest = log_sum_exp(&(logits + mask)?)?;
+    let is_others = targets.iter().map(|t| u8::from(others(t)));
+    let is_others = Tensor::from_vec(is_others.collect(), targets.len(), logits.device())?;
+    Ok(is_others.where_cond(&rest, &own)?)
 }

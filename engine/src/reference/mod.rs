@@ -104,10 +104,13 @@ impl Reference {
         Ok(())
     }
 
-    fn check_targets(&self, batch: &PackedBatch, targets: &[Target]) -> Result<()> {
+    /// `others`: whether [`Target::OTHERS`] means something.
+    fn check_targets(&self, batch: &PackedBatch, targets: &[Target], others: bool) -> Result<()> {
         self.check(batch, targets.iter().map(|t| t.row))?;
         let vocab = self.decoder.config.vocab_size;
-        match targets.iter().find(|t| t.token as usize >= vocab) {
+        let unknown =
+            |t: &&Target| t.token as usize >= vocab && !(others && t.token == Target::OTHERS);
+        match targets.iter().find(unknown) {
             Some(t) => Err(Error::Input(format!(
                 "target token {} is outside the vocabulary of {vocab}",
                 t.token
@@ -158,7 +161,7 @@ impl Executor for Reference {
     }
 
     fn score(&mut self, batch: &PackedBatch, targets: &[Target]) -> Result<Vec<Score>> {
-        self.check_targets(batch, targets)?;
+        self.check_targets(batch, targets, false)?;
         if batch.tokens.is_empty() {
             return Ok(Vec::new());
         }
@@ -180,7 +183,7 @@ impl Executor for Reference {
         targets: &[Target],
         grads: &mut [Option<LoraGrads>],
     ) -> Result<Vec<f32>> {
-        self.check_targets(batch, targets)?;
+        self.check_targets(batch, targets, true)?;
         if batch.sequences.iter().any(|s| s.kv.is_some()) {
             return Err(Error::Input(
                 "a sequence to train on must have no KV slot".into(),

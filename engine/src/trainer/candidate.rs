@@ -7,6 +7,7 @@ use super::outside::Outside;
 use super::step::{StepReport, clip_scale};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
+use crate::executor::Target;
 use crate::lora::{Lora, LoraGrads};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -21,7 +22,8 @@ pub struct Example {
     /// has none before it and cannot be one.
     pub supervised: Vec<bool>,
     /// `soft[i]`: what a target is to be predicted as, tokens with their probabilities, instead of the one
-    /// token that stands there; empty where it is that token after all. No list at all: so everywhere.
+    /// token that stands there; what they lack to 1 is for all other tokens together. Empty where it is that token
+    /// after all. No list at all: so everywhere.
     pub soft: Vec<Vec<(u32, f32)>>,
 }
 
@@ -51,7 +53,11 @@ impl Example {
     /// What token `i` is to be predicted as.
     pub(super) fn target(&self, i: usize) -> Vec<(u32, f32)> {
         match self.soft.get(i) {
-            Some(soft) if !soft.is_empty() => soft.clone(),
+            Some(soft) if !soft.is_empty() => {
+                let rest = 1.0 - soft.iter().map(|(_, p)| p).sum::<f32>();
+                let others = (rest > LEAST_OTHERS).then_some((Target::OTHERS, rest));
+                soft.iter().copied().chain(others).collect()
+            }
             _ => vec![(self.tokens[i], 1.0)],
         }
     }
@@ -110,10 +116,10 @@ impl Example {
                 .iter()
                 .all(|(t, p)| (*t as usize) < vocab_size && *p >= 0.0);
             let sum: f32 = soft.iter().map(|(_, p)| p).sum();
-            if !known || soft.len() > MAX_SOFT || (sum - 1.0).abs() > 1e-3 {
+            if !known || soft.len() > MAX_SOFT || sum > 1.0 + 1e-3 {
                 return Some(format!(
                     "has a distribution of {} tokens that sums to {sum}; it needs at most {MAX_SOFT} \
-                     known tokens, probabilities from 0, and the sum 1",
+                     known tokens, probabilities from 0, and a sum of at most 1",
                     soft.len()
                 ));
             }
@@ -121,6 +127,9 @@ impl Example {
         None
     }
 }
+
+/// What all other tokens together must be worth to count.
+const LEAST_OTHERS: f32 = 1e-4;
 
 /// Most tokens of one soft target.
 pub const MAX_SOFT: usize = 32;

@@ -73,6 +73,20 @@ vectorised! {
 }
 
 vectorised! {
+    pub fn sum(x: &[f32]) -> f32 {
+        let mut sums = [0.0f32; LANES];
+        let blocks = x.chunks_exact(LANES);
+        let rest: f32 = blocks.remainder().iter().sum();
+        for block in blocks {
+            for i in 0..LANES {
+                sums[i] += block[i];
+            }
+        }
+        lanes_sum(sums) + rest
+    }
+}
+
+vectorised! {
     pub fn scale(x: &mut [f32], factor: f32) {
         for value in x {
             *value *= factor;
@@ -190,5 +204,6 @@ mod tests {
         let want: f64 = (0..37).map(|i| (f64::from(i) / 10.0 - 3.6).exp()).sum();
         let got = f64::from(exp_sum(&mut x, 1.0, 3.6));
         assert!((got - want).abs() < 1e-5);
+        assert!((f64::from(sum(&x)) - want).abs() < 1e-5);
     }
 }
