@@ -113,7 +113,8 @@ fn row_gradient(logits: &mut [f32], targets: &[Target]) -> Vec<f32> {
         }
         return nll.collect();
     }
-    // The others' own sum: what is left of the whole one would be all rounding where they are unlikely.
+    // The nll of the others is ln Σ exp − ln Σ exp over the others, so each of them gets less by its share of their sum.
+    // That sum by itself: what is left of the whole one would be all rounding where they are unlikely.
     let mut taken: Vec<(usize, f32)> = Vec::with_capacity(targets.len());
     for target in named() {
         let token = target.token as usize;
