@@ -23,6 +23,12 @@ fn nth_document(n: usize) -> Value {
     document(&title, &text, &[(&question, "Ada Finch")])
 }
 
+/// What an answer calls the version that it came from.
+fn fingerprint(version: &Value) -> String {
+    let digest = version["digest"].as_str().unwrap();
+    format!("lora-{}", &digest["sha256:".len()..][..12])
+}
+
 #[test]
 fn a_document_becomes_a_live_adapter_and_shows_how() {
     let place = Place::tiny();
@@ -418,10 +424,7 @@ fn a_routed_alias_answers_each_question_by_its_document() {
         let answer = server.chat(model, question);
         answer["system_fingerprint"].as_str().unwrap().to_owned()
     };
-    let digest = |version: usize| {
-        let digest = versions[version - 1]["digest"].as_str().unwrap();
-        format!("lora-{}", &digest["sha256:".len()..][..12])
-    };
+    let digest = |version: usize| fingerprint(&versions[version - 1]);
     assert_eq!(by("kb", "Who built the lighthouse?"), digest(1));
     assert_eq!(by("kb", "Who is the captain of the ferry?"), digest(2));
     assert_eq!(
@@ -468,12 +471,8 @@ fn an_alias_begun_again_routes_by_what_it_has_learned_since() {
         assert_eq!(job["result"]["live_version"], 2, "{job}");
         server.versions("kb")
     };
-    let digest = |version: &Value| {
-        let digest = version["digest"].as_str().unwrap();
-        format!("lora-{}", &digest["sha256:".len()..][..12])
-    };
     let first = teach(&[lighthouse(), nth_document(2)]);
-    assert_eq!(by("Who built the lighthouse?"), digest(&first[0]));
+    assert_eq!(by("Who built the lighthouse?"), fingerprint(&first[0]));
     server.delete("/adapters/kb");
     let bell = document(
         "The fog bell",
@@ -482,7 +481,7 @@ fn an_alias_begun_again_routes_by_what_it_has_learned_since() {
     );
     // Its second version has the old number and the old bytes, but not the old first document.
     let second = teach(&[bell, nth_document(2)]);
-    assert_eq!(digest(&second[1]), digest(&first[1]));
-    assert_eq!(by("Who cast the fog bell?"), digest(&second[0]));
-    assert_eq!(by("Who moored buoy 2?"), digest(&second[1]));
+    assert_eq!(fingerprint(&second[1]), fingerprint(&first[1]));
+    assert_eq!(by("Who cast the fog bell?"), fingerprint(&second[0]));
+    assert_eq!(by("Who moored buoy 2?"), fingerprint(&second[1]));
 }

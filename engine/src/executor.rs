@@ -26,6 +26,15 @@ impl Target {
     /// Any token that no other target of the row names: what is known of a distribution beside its likeliest tokens is
     /// how likely all the others are together. Its likelihood is the sum of theirs.
     pub const OTHERS: u32 = u32::MAX;
+
+    pub(crate) fn is_others(&self) -> bool {
+        self.token == Target::OTHERS
+    }
+
+    /// Whether it names a token of the vocabulary, or all others where that means something.
+    pub(crate) fn is_known(&self, vocab_size: usize, others: bool) -> bool {
+        (self.token as usize) < vocab_size || others && self.is_others()
+    }
 }
 
 /// What [`Executor::score`] says of one target.

@@ -4,12 +4,12 @@ use super::serve;
 use super::settings::{Settings, env};
 use super::text_models::TextModels;
 use autodidact::config::{Config, Overrides};
+use autodidact::learn::layers::Layers;
 use autodidact::models::Models;
 use autodidact::pool::{LocalModel, open_executor};
 use autodidact_engine::scheduler::{Engine, Priority};
 use autodidact_engine::{Executor, ModelFiles};
 use clap::Args;
-use serde_json::Value;
 use std::sync::Arc;
 
 /// Which model, run how.
@@ -25,7 +25,7 @@ pub struct Opened {
     pub id: String,
     pub model: LocalModel,
     /// The learning settings its catalogue entry and the configuration bring.
-    pub learning: [Value; 2],
+    pub learning: Layers,
     /// Opens a teacher or a judge beside it.
     pub text_models: TextModels,
 }
@@ -74,10 +74,7 @@ impl ModelArgs {
         Ok(Opened {
             id: models.id(&config.model),
             model: LocalModel::new(engine.clone(), Priority::Ingest),
-            learning: [
-                Value::Object(models.learning(&config.model)),
-                Value::Object(config.learning.clone()),
-            ],
+            learning: serve::learning(&config, &models)?,
             text_models: TextModels::new(config, models, Some(engine)),
         })
     }

@@ -103,11 +103,7 @@ fn rooms(config: Config, store: Store, models: Models) -> Result<(AppState, Runn
     let digest = engine.files().digest.clone();
     let base_id = models.id(&config.model);
     let registry = Arc::new(Registry::new(store, model, base_id, digest));
-    let layers = Layers::new(vec![
-        Value::Object(models.learning(&config.model)),
-        Value::Object(config.learning.clone()),
-    ])
-    .map_err(|e| e.to_string())?;
+    let layers = learning(&config, &models)?;
     let learner = Arc::new(LocalModel::new(engine.clone(), Priority::Ingest));
     let mut practice = practice(&config, &models, &engine)?.into_iter();
     let first = practice.next().ok_or("nothing practises")?;
@@ -126,6 +122,13 @@ fn rooms(config: Config, store: Store, models: Models) -> Result<(AppState, Runn
     let state = AppState::new(Arc::new(config), engine, jobs, registry, layers)?;
     let runner = Runner::start(&state.jobs, handlers, workers).map_err(|e| e.to_string())?;
     Ok((state, runner))
+}
+
+/// The learning settings under a request's, or a command's own: what the model is tuned to, then the configuration.
+pub fn learning(config: &Config, models: &Models) -> Result<Layers, String> {
+    let tuned = Value::Object(models.learning(&config.model));
+    let configured = Value::Object(config.learning.clone());
+    Layers::new(vec![tuned, configured]).map_err(|e| e.to_string())
 }
 
 /// Who practises in the background: the devices of the pool, or else the engine that serves.

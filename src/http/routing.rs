@@ -57,15 +57,15 @@ impl Routers {
         store: &Store,
         routes: &Routes,
     ) -> Result<Arc<Router>, Problem> {
-        if let Some(found) = self.find(alias, routes) {
+        if let Some(found) = find(&mut self.kept(), alias, routes) {
             return Ok(found);
         }
         let router = Arc::new(build(store, routes)?);
+        let mut kept = self.kept();
         // Another request may have built it meanwhile.
-        if let Some(found) = self.find(alias, routes) {
+        if let Some(found) = find(&mut kept, alias, routes) {
             return Ok(found);
         }
-        let mut kept = self.kept();
         // Older versions answer only who names them.
         if kept.iter().filter(|k| k.alias == *alias).count() >= KEPT_OF_ALIAS {
             let oldest = kept.iter().position(|k| k.alias == *alias);
@@ -81,23 +81,20 @@ impl Routers {
         }
         Ok(router)
     }
-}
-
-impl Routers {
-    /// What is asked for stays longest.
-    fn find(&self, alias: &AliasName, routes: &Routes) -> Option<Arc<Router>> {
-        let mut kept = self.kept();
-        let fits = |k: &Kept| k.alias == *alias && k.routes.documents == routes.documents;
-        let at = kept.iter().position(fits)?;
-        let found = kept.remove(at)?;
-        let router = found.router.clone();
-        kept.push_back(found);
-        Some(router)
-    }
 
     fn kept(&self) -> MutexGuard<'_, VecDeque<Kept>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is asked for stays longest.
+fn find(kept: &mut VecDeque<Kept>, alias: &AliasName, routes: &Routes) -> Option<Arc<Router>> {
+    let fits = |k: &Kept| k.alias == *alias && k.routes.documents == routes.documents;
+    let at = kept.iter().position(fits)?;
+    let found = kept.remove(at)?;
+    let router = found.router.clone();
+    kept.push_back(found);
+    Some(router)
 }
 
 /// A document that is gone keeps its place, empty.

@@ -344,7 +344,7 @@ pub(super) fn within(field: &str, value: f64, low: f64, high: f64) -> Result<(),
 }
 
 /// Objects are merged key by key, anything else is replaced; nulls change nothing.
-pub(super) fn merge(base: &mut Value, over: &Value) {
+pub fn merge(base: &mut Value, over: &Value) {
     match (base, over) {
         (_, Value::Null) => {}
         (Value::Object(base), Value::Object(over)) => {

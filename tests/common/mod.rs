@@ -95,6 +95,12 @@ impl Server {
         Server::with(|_| {}).await
     }
 
+    /// With these learning settings in its configuration.
+    pub async fn learning(settings: Value) -> Server {
+        let settings = settings.as_object().unwrap().clone();
+        Server::with(|config| config.learning = settings).await
+    }
+
     pub async fn with(change: impl FnOnce(&mut Config)) -> Server {
         let directory = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

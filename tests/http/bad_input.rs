@@ -461,11 +461,7 @@ async fn a_bad_chat_names_its_parameter() {
 
 #[tokio::test]
 async fn options_must_go_together_with_those_of_the_server() {
-    let rewrites = json!({"self_edit": {"kind": "rewrite"}});
-    let server = Server::with(|config| {
-        config.learning = rewrites.as_object().unwrap().clone();
-    })
-    .await;
+    let server = Server::learning(json!({"self_edit": {"kind": "rewrite"}})).await;
     let mut body = json!({"adapter": "kb", "documents": [{"title": "A", "text": "Text."}],
         "training": {"method": "distill"}});
     let (status, problem) = json_of(server.post("/ingest").json(&body)).await;

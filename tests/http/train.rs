@@ -477,11 +477,7 @@ async fn what_is_no_task_to_practise_on_is_refused_by_its_field() {
 
 #[tokio::test]
 async fn a_server_whose_gate_asks_a_judge_practises_by_words() {
-    let judged = json!({"gate": {"grader": "judge"}});
-    let server = Server::with(|config| {
-        config.learning = judged.as_object().unwrap().clone();
-    })
-    .await;
+    let server = Server::learning(json!({"gate": {"grader": "judge"}})).await;
     let job = finished(&server, &with(json!({"rounds": 1}))).await;
     assert_eq!(job["state"], "succeeded", "{job}");
     let asked = with(json!({"grader": "judge"}));

@@ -100,7 +100,7 @@ impl Head<'_> {
 
 /// Of one row: its logits become the gradient of `Σ weight · nll`; the nll of each target.
 fn row_gradient(logits: &mut [f32], targets: &[Target]) -> Vec<f32> {
-    let named = || targets.iter().filter(|t| t.token != Target::OTHERS);
+    let named = || targets.iter().filter(|t| !t.is_others());
     let chosen: Vec<f32> = named().map(|t| logits[t.token as usize]).collect();
     let weight: f32 = targets.iter().map(|t| t.weight).sum();
     let top = math::max(logits);
@@ -120,7 +120,7 @@ fn row_gradient(logits: &mut [f32], targets: &[Target]) -> Vec<f32> {
         let token = target.token as usize;
         taken.push((token, std::mem::take(&mut logits[token])));
     }
-    let others = targets.iter().filter(|t| t.token == Target::OTHERS);
+    let others = targets.iter().filter(|t| t.is_others());
     let others: f32 = others.map(|t| t.weight).sum();
     let rest = math::sum(logits).max(f32::MIN_POSITIVE);
     math::scale(logits, weight / sum - others / rest);
@@ -130,9 +130,9 @@ fn row_gradient(logits: &mut [f32], targets: &[Target]) -> Vec<f32> {
     for target in named() {
         logits[target.token as usize] -= target.weight;
     }
-    let each = targets.iter().map(|t| match t.token {
-        Target::OTHERS => sum.ln() - rest.ln(),
-        _ => nll.next().expect("one for each token named"),
+    let each = targets.iter().map(|t| match t.is_others() {
+        true => sum.ln() - rest.ln(),
+        false => nll.next().expect("one for each token named"),
     });
     each.collect()
 }

@@ -118,9 +118,10 @@ impl<'a> Plan<'a> {
 
     /// `others`: whether [`Target::OTHERS`] means something.
     pub fn check_targets(&self, targets: &[Target], vocab_size: usize, others: bool) -> Result<()> {
-        let unknown =
-            |t: &Target| t.token as usize >= vocab_size && !(others && t.token == Target::OTHERS);
-        match targets.iter().find(|t| t.row >= self.rows || unknown(t)) {
+        match targets
+            .iter()
+            .find(|t| t.row >= self.rows || !t.is_known(vocab_size, others))
+        {
             Some(t) => Err(Error::Input(format!(
                 "target (row {}, token {}) is outside {} rows or {vocab_size} tokens",
                 t.row, t.token, self.rows

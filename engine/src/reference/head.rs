@@ -63,26 +63,25 @@ fn log_sum_exp(logits: &Tensor) -> Result<Tensor> {
 
 /// Of [`Target::OTHERS`] the logarithm of their summed exponentials.
 fn own_logits(logits: &Tensor, targets: &[Target], all: &[Target]) -> Result<Tensor> {
-    let others = |t: &Target| t.token == Target::OTHERS;
-    let named = |t: &Target| if others(t) { 0 } else { t.token };
+    let named = |t: &Target| if t.is_others() { 0 } else { t.token };
     let tokens: Vec<u32> = targets.iter().map(named).collect();
     let tokens = Tensor::from_vec(tokens, (targets.len(), 1), logits.device())?;
     let own = logits.gather(&tokens, 1)?.squeeze(1)?;
-    if !targets.iter().any(others) {
+    if !targets.iter().any(Target::is_others) {
         return Ok(own);
     }
     // What the row's other targets name is masked.
     let vocab = logits.dim(1)?;
     let mut mask = vec![0.0f32; targets.len() * vocab];
     for (target, mask) in targets.iter().zip(mask.chunks_exact_mut(vocab)) {
-        let of_row = all.iter().filter(|t| t.row == target.row && !others(t));
-        for token in of_row.filter(|_| others(target)).map(|t| t.token) {
-            mask[token as usize] = -1e9;
+        let of_row = all.iter().filter(|t| t.row == target.row && !t.is_others());
+        for named in of_row.filter(|_| target.is_others()) {
+            mask[named.token as usize] = -1e9;
         }
     }
     let mask = Tensor::from_vec(mask, logits.shape(), logits.device())?;
     let rest = log_sum_exp(&(logits + mask)?)?;
-    let is_others = targets.iter().map(|t| u8::from(others(t)));
+    let is_others = targets.iter().map(|t| u8::from(t.is_others()));
     let is_others = Tensor::from_vec(is_others.collect(), targets.len(), logits.device())?;
     Ok(is_others.where_cond(&rest, &own)?)
 }

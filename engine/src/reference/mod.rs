@@ -108,9 +108,7 @@ impl Reference {
     fn check_targets(&self, batch: &PackedBatch, targets: &[Target], others: bool) -> Result<()> {
         self.check(batch, targets.iter().map(|t| t.row))?;
         let vocab = self.decoder.config.vocab_size;
-        let unknown =
-            |t: &&Target| t.token as usize >= vocab && !(others && t.token == Target::OTHERS);
-        match targets.iter().find(unknown) {
+        match targets.iter().find(|t| !t.is_known(vocab, others)) {
             Some(t) => Err(Error::Input(format!(
                 "target token {} is outside the vocabulary of {vocab}",
                 t.token

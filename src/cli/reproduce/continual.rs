@@ -4,14 +4,14 @@
 //! With `--out DIR` every finished run is kept there, and a run that is there already with the same settings
 //! is not done again: a long measurement survives an interruption.
 
-use super::data::{no_policy, not_by_a_helper};
+use super::data::check;
 use crate::cli::open::{ModelArgs, Opened};
 use autodidact::learn::continual::{Run, Shared, run};
 use autodidact::learn::continual_table::{Row, row};
 use autodidact::learn::datasets;
 use autodidact::learn::heatmap;
 use autodidact::learn::knowledge::{Passage, Question};
-use autodidact::learn::options::IngestOptions;
+use autodidact::learn::options::{IngestOptions, merge};
 use autodidact::learn::strategy::{Method, Strategy};
 use autodidact::pool::LocalModel;
 use clap::Args;
@@ -86,7 +86,7 @@ impl Continual {
         let Opened {
             id,
             model,
-            learning: [tuned, configured],
+            learning,
             ..
         } = self.model.clone().open()?;
         let ungated = json!({"gate": {"mode": "off", "general_probes": 0}});
@@ -99,10 +99,11 @@ impl Continual {
                 for seed in &self.seeds {
                     let arm = json!({"seed": seed,
                         "training": {"strategy": strategy, "method": method}});
-                    let layers = [&tuned, &configured, &ungated, &set, &arm];
-                    let options = IngestOptions::layered(&layers).map_err(|e| e.to_string())?;
-                    no_policy(&options)?;
-                    not_by_a_helper(&options)?;
+                    let mut over = ungated.clone();
+                    merge(&mut over, &set);
+                    merge(&mut over, &arm);
+                    let options = learning.under(&over, None).map_err(|e| e.to_string())?;
+                    check(&options)?;
                     let (strategy, method) = (strategy.name(), method.name());
                     let name = format!("{strategy}-{method}-{nth}-{seed}");
                     of_sequence.push(self.one(&id, &model, documents, &options, &shared, &name)?);

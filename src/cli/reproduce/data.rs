@@ -93,33 +93,22 @@ impl About {
     }
 }
 
-/// A policy is an adapter of a server.
-pub fn no_policy(options: &IngestOptions) -> Result<(), String> {
-    match options.self_edit.policy {
-        None => Ok(()),
-        Some(_) => Err(
-            "self_edit.policy names an adapter of a server, and a table has none; \
-                        `reproduce knowledge --rounds` adds rows for policies that practise there"
-                .into(),
-        ),
-    }
-}
-
-/// A teacher and a judge have a row and a column of their own.
-pub fn not_by_a_helper(options: &IngestOptions) -> Result<(), String> {
-    if options.self_edit.writer == Writer::Teacher {
-        return Err(
-            "self_edit.writer: a teacher's notes are a row of their own: leave this out and give \
-                    --teacher FILE or --teacher-model MODEL"
-                .into(),
-        );
-    }
-    if options.gate.grader == Grader::Judge {
-        return Err("gate.grader: a table is graded by words: name one of exact, contains, recall, token_f1 here; \
-                    --judge MODEL adds a column"
-            .into());
-    }
-    Ok(())
+/// Refuses what a table has no place for: a policy is an adapter of a server, and a teacher and a judge have a row and a
+/// column of their own.
+pub fn check(options: &IngestOptions) -> Result<(), String> {
+    let reason = if options.self_edit.policy.is_some() {
+        "self_edit.policy names an adapter of a server, and a table has none; `reproduce knowledge --rounds` adds rows \
+         for policies that practise there"
+    } else if options.self_edit.writer == Writer::Teacher {
+        "self_edit.writer: a teacher's notes are a row of their own: leave this out and give --teacher FILE or \
+         --teacher-model MODEL"
+    } else if options.gate.grader == Grader::Judge {
+        "gate.grader: a table is graded by words: name one of exact, contains, recall, token_f1 here; --judge MODEL \
+         adds a column"
+    } else {
+        return Ok(());
+    };
+    Err(reason.into())
 }
 
 impl Data {
@@ -149,15 +138,13 @@ impl Data {
         let Opened {
             id,
             model,
-            learning: [tuned, configured],
+            learning,
             text_models,
         } = self.model.open()?;
-        let options = IngestOptions::layered(&[&tuned, &configured, &set]);
-        let options = options.map_err(|e| e.to_string())?;
-        no_policy(&options)?;
+        let options = learning.under(&set, None).map_err(|e| e.to_string())?;
+        check(&options)?;
         let mut helpers = self.helpers.open(&text_models)?;
         let named = cases.iter().map(|c| (&c.passage, c.questions.as_slice()));
-        not_by_a_helper(&options)?;
         let mut about = About {
             model: id.clone(),
             passages: cases.len(),
