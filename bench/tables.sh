@@ -9,7 +9,7 @@
 set -eu
 [ $# -ge 2 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
 data=$1 out=$2 program=${3:-target/release/autodidact}
-squad=$data/squad small=smollm2-135m-instruct half='"training":{"upper_layers":12}'
+squad=$data/squad small=smollm2-135m-instruct
 mkdir -p "$out"
 
 # table NAME ARGUMENTS…: one table, its Markdown beside its directory.
@@ -30,9 +30,10 @@ table squad-teacher $eval30 $teacher --set "{$one}"
 demo="knowledge --passages demo/documents.json --skip 10 --arms $kinds"
 table demo-small $demo --model $small
 table demo $demo
-table reward reward --passages "$squad/train.json" --limit 10 --candidates 4 --repeats 3 --set "{$half}"
-table practice knowledge --passages "$squad/eval.json" --limit 30 --seeds 0,1,2 --rounds 2 \
-    --practise-on "$squad/train.json" --arms passage,implications --set "{$half}"
+table reward reward --passages "$squad/train.json" --limit 10 --candidates 4 --repeats 3
+table practice $eval30 --seeds 0,1,2 --rounds 2 --practices 3 --practise-on "$squad/train.json" --arms passage,implications
+table own-questions $eval30 --seeds 0,1,2 --rounds 2 --practise-on "$squad/train.json" --arms implications --questions given,written
+table cpt cpt --passages "$squad/eval.json" --limit 30 --seeds 0,1,2
 eight="continual --passages $squad/eval.json --documents 8"
 table continual $eight --sequences 2 --seeds 0,1,2 --methods text --set '{"self_edit":{"kind":"rewrite"}}'
 table distill $eight --sequences 1 --seeds 0,1,2 --methods text,distill --strategies route

@@ -155,6 +155,45 @@ fn the_knowledge_table_has_a_row_for_every_round_and_goes_on_where_it_was() {
     assert!(other.contains("under other settings"), "{other}");
 }
 
+/// A second practice does not change what the first one taught, and its rows are of both.
+#[test]
+fn every_seed_can_have_a_practice_of_its_own() {
+    let study = Study::new();
+    let rows = |seeds: &str, practices: &str| {
+        let mut more = PRACTICE.to_vec();
+        more[7] = seeds;
+        // So much that what a policy learned shows in what it writes.
+        let outer = PRACTICE[9].replace(r#""epochs": 1"#, r#""epochs": 4, "learning_rate": 0.1"#);
+        more[9] = &outer;
+        more.truncate(more.len() - 2);
+        more.extend(["--practices", practices, "--json"]);
+        let table: Value = serde_json::from_str(&study.measured("knowledge", &more)).unwrap();
+        let practices = table["practice"].as_array().unwrap().clone();
+        let last = table["rows"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!(last["arm"], "implications, round 2");
+        // Row by row: what each seed's notes were.
+        let texts = last["texts"].as_array().unwrap().clone();
+        (practices, texts)
+    };
+    let (both, of_both) = rows("0,1", "2");
+    assert_eq!(both.len(), 2);
+    assert_eq!(
+        (&both[0]["outer"]["seed"], &both[1]["outer"]["seed"]),
+        (&json!(0), &json!(1))
+    );
+    assert_ne!(both[0]["report"]["rounds"], both[1]["report"]["rounds"]);
+    let (one, of_one) = rows("0,1", "1");
+    assert_eq!(
+        one[0]["report"]["rounds"][0]["reward"],
+        both[0]["report"]["rounds"][0]["reward"]
+    );
+    // Passage by passage, seed 0 and seed 1.
+    assert_eq!(of_both.len(), 4);
+    for (nth, (both, one)) in of_both.iter().zip(&of_one).enumerate() {
+        assert_eq!(both == one, nth % 2 == 0, "run {nth}");
+    }
+}
+
 #[test]
 fn more_arms_and_seeds_add_to_what_was_measured() {
     let study = Study::new();

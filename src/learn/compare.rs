@@ -70,8 +70,16 @@ pub struct Way<'a> {
     /// What the table calls it, and what its steps are remembered by.
     pub name: String,
     pub arm: Arm,
-    /// Who writes the self-edits; the base, if `None`.
-    pub policy: Option<&'a Adapter>,
+    /// Who writes the self-edits, one practice's policy beside another's; the base, where there is none.
+    pub policies: &'a [Option<Adapter>],
+}
+
+impl Way<'_> {
+    /// Seed by seed another practice's policy, by the seed's number alone: more seeds change nobody's.
+    fn policy(&self, seed: u64) -> Option<&Adapter> {
+        let of = self.policies.len().max(1) as u64;
+        self.policies.get((seed % of) as usize)?.as_ref()
+    }
 }
 
 /// A row of the table.
@@ -249,21 +257,23 @@ fn trained_on(
     Ok(match way.arm {
         Arm::Base | Arm::OpenBook => Vec::new(),
         _ => {
-            let edits = edits(model, case, way, options, seed)?;
+            let policy = way.policy(seed);
+            let edits = edits(model, case, way.arm, policy, options, seed)?;
             training_texts(&case.passage, &edits)
         }
     })
 }
 
-/// The self-edits of one passage, as the way has them written.
+/// The self-edits of one passage, as the arm has them written; by the base without a policy.
 pub(super) fn edits(
     model: Interruptible<'_>,
     case: &Case,
-    way: &Way<'_>,
+    arm: Arm,
+    policy: Option<&Adapter>,
     options: &IngestOptions,
     seed: u64,
 ) -> Result<Vec<SelfEdit>, Stop> {
-    Ok(match way.arm {
+    Ok(match arm {
         Arm::Base | Arm::OpenBook => Vec::new(),
         Arm::Teacher => {
             let samples = options.self_edit.samples;
@@ -274,7 +284,7 @@ pub(super) fn edits(
                 kind,
                 ..options.self_edit.clone()
             };
-            self_edit::write(model, way.policy, &case.passage, &edit, seed)?
+            self_edit::write(model, policy, &case.passage, &edit, seed)?
         }
     })
 }

@@ -2,7 +2,7 @@
 //! adapter, then all questions.
 
 use super::company;
-use super::compare::{Arm, Case, Way, edits};
+use super::compare::{Arm, Case, edits};
 use super::journal::{Journal, Stop, step};
 use super::knowledge::closed_book::{Answer, answer_all, closed_book};
 use super::knowledge::sequences::training_texts;
@@ -39,19 +39,19 @@ const WRITERS: usize = 8;
 /// Questions asked at once.
 const QUESTIONS: usize = 64;
 
-/// One way over all seeds, an adapter a seed.
+/// One arm over all seeds, an adapter a seed.
 pub fn run(
     model: &dyn Model,
     cases: &[Case],
-    way: &Way<'_>,
+    arm: Arm,
     options: &IngestOptions,
     seeds: &[u64],
     journal: &dyn Journal,
 ) -> Result<CptRow, Stop> {
     let mut learned = Vec::new();
     for &seed in seeds {
-        let key = format!("cpt:{}:seed:{seed}", way.name);
-        let one = || learn_all(model, cases, way, options, seed, journal);
+        let key = format!("cpt:{}:seed:{seed}", arm.name());
+        let one = || learn_all(model, cases, arm, options, seed, journal);
         learned.push(step(journal, &key, one)?);
     }
     let mut clusters = vec![Vec::new(); cases.len()];
@@ -69,7 +69,7 @@ pub fn run(
     let mean =
         |of: fn(&Learned) -> f32| learned.iter().map(of).sum::<f32>() / learned.len().max(1) as f32;
     Ok(CptRow {
-        arm: way.name.clone(),
+        arm: arm.name().to_owned(),
         accuracy: estimate(&clusters),
         logprob: logprobs.iter().sum::<f32>() / logprobs.len().max(1) as f32,
         seeds: seeds.len(),
@@ -82,25 +82,25 @@ pub fn run(
 fn learn_all(
     model: &dyn Model,
     cases: &[Case],
-    way: &Way<'_>,
+    arm: Arm,
     options: &IngestOptions,
     seed: u64,
     journal: &dyn Journal,
 ) -> Result<Learned, Stop> {
     let clock = Instant::now();
     let stop = || journal.check().is_err();
-    journal.progress(&way.name, 0.0, "writing");
+    journal.progress(arm.name(), 0.0, "writing");
     let texts: Vec<Vec<TrainingText>> = company::each(cases.len(), WRITERS, |i| {
-        let key = format!("cpt:{}:seed:{seed}:passage:{i}", way.name);
+        let key = format!("cpt:{}:seed:{seed}:passage:{i}", arm.name());
         step(journal, &key, || {
             let model = Interruptible::new(model, &stop);
             // Passages do not share their luck.
             let own = seed.wrapping_mul(1_000_003).wrapping_add(i as u64);
-            let edits = edits(model, &cases[i], way, options, own)?;
+            let edits = edits(model, &cases[i], arm, None, options, own)?;
             Ok(training_texts(&cases[i].passage, &edits))
         })
     })?;
-    let texts = match way.arm {
+    let texts = match arm {
         Arm::Base | Arm::OpenBook => Vec::new(),
         _ => texts.concat(),
     };
@@ -115,13 +115,13 @@ fn learn_all(
             };
             let mut tell = |done: usize, of: usize, loss: f32| {
                 let message = format!("step {done} of {of}, loss {loss:.3}");
-                journal.progress(&way.name, 0.1 + 0.8 * done as f32 / of as f32, &message);
+                journal.progress(arm.name(), 0.1 + 0.8 * done as f32 / of as f32, &message);
                 journal.check().is_ok()
             };
             model.train(vec![training], &mut tell)?.pop()
         }
     };
-    journal.progress(&way.name, 0.9, "asking");
+    journal.progress(arm.name(), 0.9, "asking");
     let items: Vec<(Prompt, String)> = cases
         .iter()
         .flat_map(|c| closed_book(&c.passage.title, &c.questions))

@@ -2,7 +2,7 @@
 
 use super::data::{Data, arms};
 use super::output::{give, markdown};
-use autodidact::learn::compare::{Arm, Way};
+use autodidact::learn::compare::Arm;
 use autodidact::learn::cpt::run;
 use autodidact::learn::options::SelfEditKind;
 use clap::Args;
@@ -45,22 +45,17 @@ impl Cpt {
         let bench = self.data.open(json!({"arms": names}))?;
         let mut rows = Vec::new();
         for arm in arms {
-            let way = Way {
-                name: arm.name().to_owned(),
-                arm,
-                policy: None,
-            };
             let (options, seeds) = (&bench.options, &bench.seeds);
             let row = run(
                 &bench.model,
                 &bench.cases,
-                &way,
+                arm,
                 options,
                 seeds,
                 &bench.notebook,
             );
-            let row = row.map_err(|e| format!("{}: {e}", way.name))?;
-            eprintln!("\r{:<14} {}", way.name, row.accuracy);
+            let row = row.map_err(|e| format!("{}: {e}", arm.name()))?;
+            eprintln!("\r{:<14} {}", row.arm, row.accuracy);
             rows.push(row);
         }
         let head = [

@@ -8,6 +8,7 @@ mod helpers;
 mod knowledge;
 mod notebook;
 mod output;
+mod practice;
 mod reward;
 
 use clap::{Args, Subcommand};
