@@ -333,8 +333,10 @@ impl IngestOptions {
     }
 }
 
+/// Compared and told as f32, which the options are: 0.1 of them is more than an f64's 0.1.
 pub(super) fn within(field: &str, value: f64, low: f64, high: f64) -> Result<(), OptionError> {
-    if (low..=high).contains(&value) {
+    let value = value as f32;
+    if (low as f32..=high as f32).contains(&value) {
         return Ok(());
     }
     Err(OptionError {
@@ -384,6 +386,15 @@ mod tests {
                 .starts_with("training.rank: 65 is outside 1 to 64: "),
             "{e}"
         );
+    }
+
+    #[test]
+    fn a_range_holds_its_ends_and_numbers_are_told_as_written() {
+        let rate =
+            |rate: f64| IngestOptions::layered(&[&json!({"training": {"learning_rate": rate}})]);
+        assert!(rate(0.1).is_ok() && rate(1e-7).is_ok());
+        let e = rate(0.2).unwrap_err();
+        assert_eq!(e.reason, "0.2 is outside 0.0000001 to 0.1");
     }
 
     #[test]
