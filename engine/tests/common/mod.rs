@@ -16,6 +16,14 @@ use autodidact_engine::{
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Whether the processor multiplies bf16 itself.
+pub fn multiplies_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 pub const FAMILIES: [Family; 3] = [Family::Llama, Family::Qwen2, Family::Qwen3];
 
 /// A model's file: in `$AUTODIDACT_MODELS`, or else `~/.cache/autodidact/models`. A missing file fails the
