@@ -4,18 +4,24 @@ mod common;
 
 use autodidact_engine::{Executor, PackedBatch, Precision};
 use common::packing::*;
-use common::{FAMILIES, cpu, random_lora, reference, some_tokens, tiny};
+use common::{FAMILIES, cpu, multiplies_bf16, random_lora, reference, some_tokens, tiny};
 
 const TOLERANCE: f32 = 1e-4;
-/// Where a sum taken in another order falls on the other side of a rounding. Measured 0.034 where AVX2 takes the sums.
-const BF16_TOLERANCE: f32 = 5e-2;
+/// Where a sum taken in another order falls on the other side of a rounding.
+const BF16_TOLERANCE: f32 = 3e-2;
+/// The same where AVX2 takes the sums: 0.036 was measured, with both sides 0.099 from f32 at most.
+const EMULATED_TOLERANCE: f32 = 5e-2;
 
 fn on_every_family(check: impl Fn(&mut dyn Executor, f32)) {
+    let bf16 = match multiplies_bf16() {
+        true => BF16_TOLERANCE,
+        false => EMULATED_TOLERANCE,
+    };
     for family in FAMILIES {
         check(&mut reference(&tiny(family)), TOLERANCE);
         check(&mut cpu(&tiny(family), Precision::F32), TOLERANCE);
         check(&mut cpu(&tiny(family), Precision::Int8), TOLERANCE);
-        check(&mut cpu(&tiny(family), Precision::Bf16), BF16_TOLERANCE);
+        check(&mut cpu(&tiny(family), Precision::Bf16), bf16);
     }
 }
 
