@@ -58,7 +58,7 @@ impl Knowledge {
             let practised = practise(&bench, plan, domain, &contexts)?;
             let (untrained, options) = (plan.kind.name(), written_by(&bench, domain));
             for nth in 0..plan.rounds {
-                let name = format!("{untrained}, round {}{}", nth + 1, plan.suffix);
+                let name = format!("{untrained}, round {}{}", nth + 1, plan.suffix());
                 let policies: Vec<_> = practised.iter().map(|p| p.policies[nth].clone()).collect();
                 let mut row = measure(&bench, name, Arm::Learn(plan.kind), &policies, &options)?;
                 let before = rows.iter().find(|r: &&Row| r.arm == untrained);

@@ -59,8 +59,6 @@ pub struct Planned {
     options: OuterOptions,
     /// Laid over the preset's [`KnowledgeOptions`].
     set: Value,
-    /// Behind its rows' names.
-    pub suffix: &'static str,
 }
 
 /// A practice that has ended.
@@ -100,10 +98,6 @@ impl Practice {
                 preset,
                 options: options.clone(),
                 set: set.clone(),
-                suffix: match source {
-                    QuestionSource::Given => "",
-                    QuestionSource::Written => " (own questions)",
-                },
             })
         };
         self.questions.iter().map(plan).collect()
@@ -130,9 +124,16 @@ impl Planned {
             preset,
             options,
             set,
-            ..
         } = self;
         json!([rounds, practices, kind, source, preset, options, set])
+    }
+
+    /// Behind its rows' names.
+    pub fn suffix(&self) -> &'static str {
+        match self.source {
+            QuestionSource::Given => "",
+            QuestionSource::Written => " (own questions)",
+        }
     }
 
     /// The preset over the table's own options: trained and graded as the table is, unless the preset or the command
@@ -184,8 +185,8 @@ pub fn practise<'a>(
     (0..plan.practices)
         .map(|nth| {
             let label = match nth {
-                0 => plan.suffix.to_owned(),
-                _ => format!("{}, practice {}", plan.suffix, nth + 1),
+                0 => plan.suffix().to_owned(),
+                _ => format!("{}, practice {}", plan.suffix(), nth + 1),
             };
             let seed = plan.options.seed.wrapping_add(nth);
             let options = OuterOptions {
