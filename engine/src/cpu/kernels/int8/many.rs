@@ -11,6 +11,9 @@ use std::ops::Range;
 /// second-level cache.
 const CHUNK: usize = 192;
 
+/// Steps of K whose addresses differ by a constant alone.
+const UNROLL: usize = 4;
+
 /// A cache line: a register's load from the buffer never crosses two.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
@@ -179,6 +182,37 @@ struct Tile<'a> {
 }
 
 impl Tile<'_> {
+    /// Row `r` of x from `k` on. Three rows have one base, which the address itself can add one or two
+    /// strides to: a register for each would be more than there are.
+    #[inline(always)]
+    fn row(&self, r: usize, k: usize) -> *const f32 {
+        let base = self.x.wrapping_add(k).wrapping_add(r / 3 * 3 * self.stride);
+        base.wrapping_add(r % 3 * self.stride)
+    }
+
+    /// Adds the products of step `k` of K, of which `x` points at the rows' values.
+    ///
+    /// # Safety
+    /// As [`Tile::run`].
+    #[inline(always)]
+    unsafe fn add<S: Simd, const R: usize>(
+        &self,
+        sums: &mut [[S::Floats; 2]; R],
+        k: usize,
+        x: [*const f32; R],
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let w = self.w.add(k * 2 * S::LANES);
+            let (low, high) = (S::load(w), S::load(w.add(S::LANES)));
+            for r in 0..R {
+                let value = S::splat(*x[r]);
+                sums[r][0] = S::fma(value, low, sums[r][0]);
+                sums[r][1] = S::fma(value, high, sums[r][1]);
+            }
+        }
+    }
+
     /// `R` rows × two registers.
     ///
     /// # Safety
@@ -188,16 +222,17 @@ impl Tile<'_> {
         // SAFETY: inside the tile the caller vouches for.
         unsafe {
             let mut sums = [[S::splat(0.0); 2]; R];
-            let x: [*const f32; R] = std::array::from_fn(|r| self.x.wrapping_add(r * self.stride));
-            let mut w = self.w;
-            for k in 0..self.depth {
-                let (low, high) = (S::load(w), S::load(w.add(S::LANES)));
-                for r in 0..R {
-                    let value = S::splat(*x[r].add(k));
-                    sums[r][0] = S::fma(value, low, sums[r][0]);
-                    sums[r][1] = S::fma(value, high, sums[r][1]);
+            let mut k = 0;
+            while k + UNROLL <= self.depth {
+                let x: [*const f32; R] = std::array::from_fn(|r| self.row(r, k));
+                for u in 0..UNROLL {
+                    self.add::<S, R>(&mut sums, k + u, x.map(|x| x.wrapping_add(u)));
                 }
-                w = w.add(2 * S::LANES);
+                k += UNROLL;
+            }
+            while k < self.depth {
+                self.add::<S, R>(&mut sums, k, std::array::from_fn(|r| self.row(r, k)));
+                k += 1;
             }
             for (r, sums) in sums.iter().enumerate() {
                 for (z, sum) in sums.iter().enumerate() {
