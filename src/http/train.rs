@@ -44,6 +44,9 @@ pub struct TrainRequest {
     rounds: Option<usize>,
     /// Contexts practised on in a round
     contexts_per_round: Option<usize>,
+    /// The time to be done in, about: contexts are left out where the machine is too slow for all. 0: no limit. The
+    /// default preset has an hour, unless `contexts_per_round` is given
+    minutes: Option<u32>,
     /// Self-edits written for a context
     candidates: Option<usize>,
     /// Trainings of each candidate, from different seeds
@@ -257,6 +260,7 @@ fn given(request: &TrainRequest) -> (Map<String, Value>, Map<String, Value>) {
     let outer = filled([
         ("rounds", json!(r.rounds)),
         ("contexts_per_round", json!(r.contexts_per_round)),
+        ("minutes", json!(r.minutes)),
         ("candidates", json!(r.candidates)),
         ("repeats", json!(r.repeats)),
         ("keep", json!(r.keep)),

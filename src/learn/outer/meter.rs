@@ -4,25 +4,38 @@ use crate::learn::journal::Journal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(super) struct Meter {
+    state: Mutex<State>,
+}
+
+struct State {
     total: f32,
-    state: Mutex<(f32, String)>,
+    done: f32,
+    stage: String,
 }
 
 impl Meter {
     pub fn new(total: f32) -> Self {
         Meter {
-            total: total.max(1.0),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                total: total.max(1.0),
+                done: 0.0,
+                stage: String::new(),
+            }),
         }
+    }
+
+    /// The run's work turns out to be this much.
+    pub fn expect(&self, total: f32) {
+        self.state().total = total.max(1.0);
     }
 
     /// What the run is at now, told before every message.
     pub fn stage(&self, stage: String) {
-        self.state().1 = stage;
+        self.state().stage = stage;
     }
 
     pub fn done(&self, units: f32) {
-        self.state().0 += units;
+        self.state().done += units;
     }
 
     /// Trials that an earlier life made: done, but no measure of this one's pace, so nothing is told.
@@ -34,13 +47,13 @@ impl Meter {
     pub fn tell(&self, journal: &dyn Journal, stage: &str, underway: f32, message: &str) {
         let (fraction, message) = {
             let state = self.state();
-            let fraction = ((state.0 + underway) / self.total).clamp(0.0, 1.0);
-            (fraction, format!("{}: {message}", state.1))
+            let fraction = ((state.done + underway) / state.total).clamp(0.0, 1.0);
+            (fraction, format!("{}: {message}", state.stage))
         };
         journal.progress(stage, fraction, &message);
     }
 
-    fn state(&self) -> MutexGuard<'_, (f32, String)> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -24,6 +24,7 @@ pub mod report;
 pub mod reward;
 mod scoring;
 pub mod seeds;
+mod size;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -101,7 +102,8 @@ pub fn run<D: Domain>(start: &Start<'_, D>) -> Result<Outcome, Stop> {
     let mut versions = Vec::new();
     for nth in 1..=start.options.rounds {
         let clock = Instant::now();
-        let contexts = run.contexts_of(nth, &practised, &mut report.unusable_contexts)?;
+        let size = run.size(nth, &report)?;
+        let contexts = run.contexts_of(nth, size, &practised, &mut report.unusable_contexts)?;
         let candidates = run.expectation(nth, policy.as_ref(), &contexts)?;
         let teaching = run.teaching(nth, &contexts)?;
         let teaches = |c: &Candidate| teaching.contains(&(c.context, c.candidate));
@@ -148,18 +150,18 @@ const WRITING: f32 = 0.5;
 impl<'a, D: Domain> Run<'a, D> {
     fn new(start: &'a Start<'a, D>) -> Self {
         let o = start.options;
-        let practised = o.contexts_per_round.min(start.contexts.len()) as f32;
-        let trained = trials_of_context(o);
-        let rounds = o.rounds as f32;
-        let scored = (rounds + 1.0) * o.held_out as f32 * (1.0 + WRITING);
+        let practised = o.rounds * o.contexts_per_round.min(start.contexts.len());
         Run {
             start,
             model: start.model,
-            meter: Arc::new(Meter::new(
-                rounds * practised * (trained + 2.0 * WRITING) + scored,
-            )),
+            meter: Arc::new(Meter::new(work(o, practised))),
             held: None,
         }
+    }
+
+    /// All rounds together practise on this many contexts.
+    fn expect(&self, practised: usize) {
+        self.meter.expect(work(self.start.options, practised));
     }
 
     /// Which contexts are set aside, and the others in the order in which they are practised on.
@@ -187,15 +189,16 @@ impl<'a, D: Domain> Run<'a, D> {
         Ok(held_out)
     }
 
-    /// The round's contexts: the next ones in the order, from its start again when it ends.
+    /// The round's contexts: the next ones in the order, from its start again when it ends. Where a round
+    /// begins is not moved by how many the ones before had time for.
     fn contexts_of(
         &self,
         round: usize,
+        wanted: usize,
         order: &[usize],
         unusable: &mut Vec<usize>,
     ) -> Result<Vec<Prepared<D::Context>>, Stop> {
-        let wanted = self.start.options.contexts_per_round;
-        let first = (round - 1) * wanted;
+        let first = (round - 1) * self.start.options.contexts_per_round;
         let mut contexts = Vec::new();
         for nth in 0..order.len() {
             let index = order[(first + nth) % order.len()];
@@ -300,6 +303,12 @@ impl<'a, D: Domain> Run<'a, D> {
             Ok((round, version))
         })
     }
+}
+
+/// What the whole run costs, in trials, with this many contexts practised on.
+fn work(o: &OuterOptions, practised: usize) -> f32 {
+    let scored = (o.rounds + 1) * o.held_out;
+    practised as f32 * (trials_of_context(o) + 2.0 * WRITING) + scored as f32 * (1.0 + WRITING)
 }
 
 /// What the candidates of a context cost, in trials.

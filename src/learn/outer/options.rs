@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
-    /// Two rounds in about an hour on two cores with the default model.
+    /// Two rounds within about an hour, on as many contexts as the machine is fast enough for.
     #[default]
     Default,
     /// The paper's settings: 750 trainings a round.
@@ -68,6 +68,11 @@ pub struct OuterOptions {
     pub rounds: usize,
     /// Contexts practised on in a round; all, where there are fewer. 1 to 10,000.
     pub contexts_per_round: usize,
+    /// The time the run is to be done in: a round leaves out contexts where, by the pace of everything measured before
+    /// it, it would take longer. About: the first round has no pace to go by where nothing is held out. 0: no limit;
+    /// up to 10,080.
+    #[serde(default)]
+    pub minutes: u32,
     /// Self-edits written for a context. 1 to 16.
     pub candidates: usize,
     /// Trainings of each candidate, from different seeds; its reward is their mean. 1 to 16.
@@ -89,13 +94,10 @@ pub struct OuterOptions {
 impl OuterOptions {
     pub fn preset(preset: Preset) -> Self {
         match preset {
-            // The budget, with the default model at 100 trained tokens a second (two cores without
-            // AVX-512): a SQuAD passage with its notes has about 450 tokens, five epochs of it 2,250, so
-            // a candidate takes 28 s with its questions and their sampled answers. 2 rounds of 40 candidates:
-            // 37 min; three scorings of 8 held-out contexts: 11 min; writing and fine-tuning: 7 min.
             Preset::Default => OuterOptions {
                 rounds: 2,
                 contexts_per_round: 10,
+                minutes: 60,
                 candidates: 4,
                 repeats: 1,
                 keep: Keep::Best,
@@ -118,6 +120,7 @@ impl OuterOptions {
             Preset::Paper => OuterOptions {
                 rounds: 2,
                 contexts_per_round: 50,
+                minutes: 0,
                 candidates: 5,
                 repeats: 3,
                 keep: Keep::Best,
@@ -138,9 +141,13 @@ impl OuterOptions {
         }
     }
 
-    /// The preset with these fields laid over it, to be read as [`OuterOptions`].
+    /// The preset with these fields laid over it, to be read as [`OuterOptions`]. Who says how many contexts, and
+    /// nothing of a time, gets as many.
     pub fn merged(preset: Preset, over: &Value) -> Value {
         let mut merged = serde_json::to_value(Self::preset(preset)).expect("plain data");
+        if !over["contexts_per_round"].is_null() {
+            merged["minutes"] = 0.into();
+        }
         merge(&mut merged, over);
         merged
     }
@@ -153,6 +160,7 @@ impl OuterOptions {
             1.0,
             1e4,
         )?;
+        within("minutes", f64::from(self.minutes), 0.0, 10_080.0)?;
         within("candidates", self.candidates as f64, 1.0, 16.0)?;
         within("repeats", self.repeats as f64, 1.0, 16.0)?;
         within("held_out", self.held_out as f64, 0.0, 1e4)?;
@@ -181,6 +189,7 @@ impl OuterOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn presets_are_valid_and_the_papers_is_the_papers() {
@@ -196,8 +205,20 @@ mod tests {
             ),
             (2, 50, 5, 3)
         );
+        assert_eq!(paper.minutes, 0);
         let policy = &paper.policy_training;
         assert_eq!((policy.rank, policy.epochs, policy.batch_size), (64, 2, 10));
+    }
+
+    #[test]
+    fn a_number_of_contexts_that_was_asked_for_is_not_cut() {
+        let minutes = |over: Value| OuterOptions::merged(Preset::Default, &over)["minutes"].clone();
+        assert_eq!(minutes(json!({"rounds": 1})), 60);
+        assert_eq!(minutes(json!({"contexts_per_round": 30})), 0);
+        assert_eq!(
+            minutes(json!({"contexts_per_round": 30, "minutes": 90})),
+            90
+        );
     }
 
     #[test]

@@ -89,6 +89,9 @@ pub struct HeldOutScore {
     pub after: usize,
     pub queries: usize,
     pub likelihood_gain: f32,
+    /// Of its trial.
+    #[serde(default)]
+    pub seconds: f32,
 }
 
 /// One round.

@@ -92,6 +92,7 @@ impl<D: Domain> Run<'_, D> {
                     after: right(after),
                     queries: before.len(),
                     likelihood_gain: mean_logprob(after) - mean_logprob(before),
+                    seconds: tried.trial.seconds,
                 };
                 let gains = before.iter().zip(after);
                 let gains = gains.map(|(b, a)| a.correct as u8 as f32 - b.correct as u8 as f32);

@@ -346,9 +346,9 @@ fn contexts_that_nothing_can_be_asked_about_are_passed_over() {
     assert!(report.unusable_contexts.iter().all(|c| *c >= 8));
 }
 
-#[test]
-fn the_first_of_the_best_is_kept_or_all_that_gained() {
-    let candidate = |context: usize, candidate: usize, reward: f32| Candidate {
+/// A candidate of the first round, by what it was rewarded with.
+pub(super) fn candidate(context: usize, candidate: usize, reward: f32) -> Candidate {
+    Candidate {
         round: 1,
         context,
         title: String::new(),
@@ -362,7 +362,11 @@ fn the_first_of_the_best_is_kept_or_all_that_gained() {
         dropped: false,
         repeats: Vec::new(),
         seconds: 0.0,
-    };
+    }
+}
+
+#[test]
+fn the_first_of_the_best_is_kept_or_all_that_gained() {
     let all = [
         candidate(5, 0, 0.2),
         candidate(5, 1, 0.4),
