@@ -22,6 +22,7 @@ use autodidact_engine::lora::peft;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
@@ -167,7 +168,7 @@ impl TrainHandler {
         domain: &D,
         contexts: &[D::Context],
         options: &OuterOptions,
-        policy: Option<Adapter>,
+        start: Started,
     ) -> Result<outer::Outcome, JobFailure> {
         let others: Vec<&dyn Model> = self.others.iter().map(|m| &**m).collect();
         let start = outer::Start {
@@ -177,7 +178,8 @@ impl TrainHandler {
             domain,
             contexts,
             options,
-            policy,
+            policy: start.policy,
+            practised: &start.practised,
             journal: practice,
             shelf: practice,
         };
@@ -196,6 +198,7 @@ impl Handler for TrainHandler {
             alias: &alias,
             registry: &self.registry,
             input: &input,
+            keys: keys(contexts(cx, &input)?),
             reason: Reason::default(),
         };
         let settled = step(&practice, "settings", || {
@@ -204,28 +207,29 @@ impl Handler for TrainHandler {
             settings.map_err(|e| practice.reason.stop(e))
         });
         let settings: Settings = settled.map_err(|stop| practice.reason.failure(stop))?;
-        // A later life goes on from where the first began, wherever the alias is by then.
-        let started = step(&practice, "start", || {
-            let live = cx.store().aliases().get(alias.as_str());
-            let live = live.map_err(|e| practice.reason.stop(e.into()))?;
-            Ok(live.and_then(|a| a.live))
-        });
-        let started: Option<u64> = started.map_err(|stop| practice.reason.failure(stop))?;
-        let policy = started.map(|v| self.adapter(&alias, v)).transpose()?;
+        let version = practice.started().map_err(|s| practice.reason.failure(s))?;
+        let practised = practice.practised_before(version)?;
+        let all = 0..practice.keys.len();
+        let start = Started {
+            policy: version.map(|v| self.adapter(&alias, v)).transpose()?,
+            practised: all
+                .filter(|i| practised.contains(&practice.keys[*i]))
+                .collect(),
+        };
         let outer = &settings.outer;
         let outcome = match input.domain {
             TrainDomain::Knowledge => {
                 let cases = cases(contexts(cx, &input)?);
-                self.practise(&practice, &settings.knowledge, &cases, outer, policy)
+                self.practise(&practice, &settings.knowledge, &cases, outer, start)
             }
             TrainDomain::Fewshot => {
                 let tasks: Vec<Solved> = contexts(cx, &input)?;
-                self.practise(&practice, &settings.fewshot, &tasks, outer, policy)
+                self.practise(&practice, &settings.fewshot, &tasks, outer, start)
             }
         }?;
         Ok(json!({
             "policy": alias.as_str(),
-            "started_from": started,
+            "started_from": version,
             "versions": outcome.versions,
             "contexts": input.context_count,
             "contexts_digest": input.contexts_digest,
@@ -249,16 +253,60 @@ fn cases(contexts: Vec<TrainContext>) -> Vec<Case> {
     contexts.into_iter().map(case).collect()
 }
 
+/// What tells contexts apart over jobs, whatever is asked about them: the start of a digest.
+fn keys(contexts: Vec<Value>) -> Vec<String> {
+    let key = |mut context: Value| {
+        if let Some(fields) = context.as_object_mut() {
+            fields.remove("questions");
+        }
+        let digest = store::digest(context.to_string().as_bytes());
+        digest.trim_start_matches("sha256:")[..16].to_owned()
+    };
+    contexts.into_iter().map(key).collect()
+}
+
+/// Where a run begins: the policy, and which of the contexts it has practised on already.
+struct Started {
+    policy: Option<Adapter>,
+    practised: Vec<usize>,
+}
+
 /// The run's journal and shelf over the job's context.
 struct Practice<'a> {
     cx: &'a JobContext,
     alias: &'a AliasName,
     registry: &'a Registry,
     input: &'a TrainInput,
+    /// Of the contexts.
+    keys: Vec<String>,
     reason: Reason,
 }
 
 impl Practice<'_> {
+    /// The version that is practised from: a later life goes on from where the first began, wherever the alias is by
+    /// then.
+    fn started(&self) -> Result<Option<u64>, journal::Stop> {
+        step(self, "start", || {
+            let live = self.cx.store().aliases().get(self.alias.as_str());
+            let live = live.map_err(|e| self.reason.stop(e.into()))?;
+            Ok(live.and_then(|a| a.live))
+        })
+    }
+
+    /// Keys of all contexts that a version's policy practised on, in whatever job.
+    fn practised_before(&self, version: Option<u64>) -> Result<HashSet<String>, store::Error> {
+        let Some(version) = version else {
+            return Ok(HashSet::new());
+        };
+        let aliases = self.cx.store().aliases();
+        let lineage = aliases
+            .version(self.alias.as_str(), version)?
+            .map(|v| v.lineage);
+        let keys = lineage.as_ref().and_then(|l| l["practised"].as_array());
+        let keys = keys.into_iter().flatten().filter_map(Value::as_str);
+        Ok(keys.map(str::to_owned).collect())
+    }
+
     /// The version that an earlier life made of this round and died before it could remember.
     fn published(&self, live: Option<u64>, round: usize) -> Result<Option<u64>, store::Error> {
         let Some(live) = live else { return Ok(None) };
@@ -273,9 +321,14 @@ impl Practice<'_> {
         Ok(version.filter(ours).map(|v| v.number))
     }
 
-    fn lineage(&self, round: &Round) -> Value {
+    fn lineage(&self, round: &Round, practised: &[usize]) -> Result<Value, journal::Stop> {
+        let before = self.practised_before(self.started()?);
+        let mut keys = before.map_err(|e| self.reason.stop(e.into()))?;
+        keys.extend(practised.iter().map(|i| self.keys[*i].clone()));
+        let mut keys: Vec<String> = keys.into_iter().collect();
+        keys.sort();
         let held_out = round.held_out.as_ref();
-        json!({
+        Ok(json!({
             "source": TRAINED,
             "job": self.cx.id(),
             "domain": self.input.domain,
@@ -287,7 +340,8 @@ impl Practice<'_> {
             "held_out": held_out.map(|h| json!({"gain": h.gain, "accuracy_before": h.accuracy_before,
                 "accuracy_after": h.accuracy_after, "contexts": h.contexts})),
             "contexts_digest": self.input.contexts_digest,
-        })
+            "practised": keys,
+        }))
     }
 }
 
@@ -371,7 +425,12 @@ impl Shelf for Practice<'_> {
 
     /// Over whatever is live: versions are never lost, and a round is an hour of work. Who moved the
     /// alias meanwhile moves it back in one call.
-    fn publish(&self, policy: &Adapter, round: &Round) -> Result<u64, journal::Stop> {
+    fn publish(
+        &self,
+        policy: &Adapter,
+        round: &Round,
+        practised: &[usize],
+    ) -> Result<u64, journal::Stop> {
         loop {
             let alias = self.cx.store().aliases().get(self.alias.as_str());
             let live = alias
@@ -381,7 +440,7 @@ impl Shelf for Practice<'_> {
             if let Some(number) = before.map_err(|e| self.reason.stop(e.into()))? {
                 return Ok(number);
             }
-            let lineage = self.lineage(round);
+            let lineage = self.lineage(round, practised)?;
             match self.registry.publish(self.alias, live, &policy.0, lineage) {
                 Ok(version) => return Ok(version.number),
                 Err(adapters::Error::Store(store::Error::Conflict { .. })) => self.check()?,

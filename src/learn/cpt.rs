@@ -10,6 +10,7 @@ use super::model::{Interruptible, Model, Prompt, Training, TrainingText};
 use super::options::IngestOptions;
 use super::stats::{Estimate, estimate};
 use serde::{Deserialize, Serialize};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 #[derive(Debug, Clone, Serialize)]
@@ -31,6 +32,14 @@ struct Learned {
     answers: Vec<Answer>,
     sequences: usize,
     tokens: usize,
+    seconds: f32,
+}
+
+/// What a passage is learned from.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    texts: Vec<TrainingText>,
+    /// Since the passage before it was written, or the writing began: all together are the time it took, over crashes.
     seconds: f32,
 }
 
@@ -87,22 +96,29 @@ fn learn_all(
     seed: u64,
     journal: &dyn Journal,
 ) -> Result<Learned, Stop> {
-    let clock = Instant::now();
     let stop = || journal.check().is_err();
     journal.progress(arm.name(), 0.0, "writing");
-    let texts: Vec<Vec<TrainingText>> = company::each(cases.len(), WRITERS, |i| {
-        let key = format!("cpt:{}:seed:{seed}:passage:{i}", arm.name());
+    let last = Mutex::new(Instant::now());
+    let written: Vec<Written> = company::each(cases.len(), WRITERS, |i| {
+        let key = format!("cpt:{}:seed:{seed}:written:{i}", arm.name());
         step(journal, &key, || {
             let model = Interruptible::new(model, &stop);
             // Passages do not share their luck.
             let own = seed.wrapping_mul(1_000_003).wrapping_add(i as u64);
             let edits = edits(model, &cases[i], arm, None, options, own)?;
-            Ok(training_texts(&cases[i].passage, &edits))
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = std::mem::replace(&mut *last, Instant::now());
+            Ok(Written {
+                texts: training_texts(&cases[i].passage, &edits),
+                seconds: last.duration_since(before).as_secs_f32(),
+            })
         })
     })?;
-    let texts = match arm {
+    let writing: f32 = written.iter().map(|w| w.seconds).sum();
+    let clock = Instant::now();
+    let texts: Vec<TrainingText> = match arm {
         Arm::Base | Arm::OpenBook => Vec::new(),
-        _ => texts.concat(),
+        _ => written.into_iter().flat_map(|w| w.texts).collect(),
     };
     let sequences = texts.len();
     let trained = match texts.is_empty() {
@@ -136,6 +152,6 @@ fn learn_all(
         answers,
         sequences,
         tokens: trained.map_or(0, |t| t.tokens),
-        seconds: clock.elapsed().as_secs_f32(),
+        seconds: writing + clock.elapsed().as_secs_f32(),
     })
 }

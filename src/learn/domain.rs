@@ -53,9 +53,15 @@ pub trait Domain: Sync {
         seed: u64,
     ) -> Result<Vec<Self::Edit>, ModelError>;
 
-    /// One inner-loop update, from the base. `None`: nothing can be trained on this edit, it gains
-    /// nothing.
-    fn training(&self, context: &Self::Context, edit: &Self::Edit, seed: u64) -> Option<Training>;
+    /// One inner-loop update, from the base, of an adapter that these queries are to be asked of. `None`: nothing
+    /// can be trained on this edit, it gains nothing.
+    fn training(
+        &self,
+        context: &Self::Context,
+        edit: &Self::Edit,
+        queries: Queries,
+        seed: u64,
+    ) -> Option<Training>;
 
     /// The answers to the context's queries, the context itself out of sight. `samples`: with the expected
     /// accuracy of each, over answers drawn from that seed.

@@ -128,8 +128,9 @@ fn measure(
             };
             seed(size.seed, draw)
         };
-        let training =
-            |(c, repeat): &(usize, usize)| domain.training(&case, &edits[*c], seed_of(*repeat));
+        let training = |(c, repeat): &(usize, usize)| {
+            domain.training(&case, &edits[*c], Queries::Reward, seed_of(*repeat))
+        };
         let trainings: Vec<Training> = pack.iter().filter_map(training).collect();
         let trained = model.train(trainings, &mut |_, _, _| journal.check().is_ok())?;
         cost.training += clock.elapsed().as_secs_f32();

@@ -94,6 +94,17 @@ async fn a_policy_practises_and_each_round_is_a_version() {
     let job = finished(&server, &with(json!({"rounds": 1}))).await;
     assert_eq!(job["result"]["started_from"], 2);
     assert_eq!(job["result"]["versions"], json!([3]));
+
+    // Whatever is drawn, the policy is scored on what it has never practised on, though other questions are asked.
+    let held_out = &result["report"]["held_out_contexts"];
+    for seed in 4..7 {
+        let mut more = with(json!({"rounds": 1, "seed": seed}));
+        for context in more["contexts"].as_array_mut().unwrap() {
+            context["questions"][0]["answer"] = json!("Orr");
+        }
+        let job = finished(&server, &more).await;
+        assert_eq!(&job["result"]["report"]["held_out_contexts"], held_out);
+    }
 }
 
 #[tokio::test]

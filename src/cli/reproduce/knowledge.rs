@@ -139,6 +139,15 @@ fn finish(bench: &Bench, rows: &[Row], practised: &[Practised<'_>]) -> Result<()
         &cells,
     );
     text += &bench.helpers.note(&judged);
+    for p in practised {
+        let rounds = p.report.rounds.iter().map(|r| r.contexts.len().to_string());
+        let (rounds, held_out) = (rounds.collect::<Vec<_>>(), p.report.held_out_contexts.len());
+        text += &format!(
+            "\nPractice{} was on {} of the passages drawn for it, round by round; {held_out} others were held out.\n",
+            p.label,
+            rounds.join(" + ")
+        );
+    }
     // All practices of a command write the same kind alike.
     if let Some(p) = practised.first() {
         let (kind, drawn) = (p.plan.kind.name(), p.domain.self_edit.temperature);

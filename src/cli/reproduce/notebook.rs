@@ -149,8 +149,8 @@ impl Shelf for Page<'_> {
         self.notebook.kept(&self.key(key))
     }
 
-    fn publish(&self, policy: &Adapter, round: &Round) -> Result<u64, Stop> {
-        self.notebook.publish(policy, round)
+    fn publish(&self, policy: &Adapter, round: &Round, practised: &[usize]) -> Result<u64, Stop> {
+        self.notebook.publish(policy, round, practised)
     }
 }
 
@@ -224,7 +224,7 @@ impl Shelf for Notebook {
     }
 
     /// There is no alias here: the round's number names its policy.
-    fn publish(&self, _: &Adapter, round: &Round) -> Result<u64, Stop> {
+    fn publish(&self, _: &Adapter, round: &Round, _: &[usize]) -> Result<u64, Stop> {
         Ok(round.round as u64)
     }
 }

@@ -40,7 +40,8 @@ pub struct Practice {
     /// default or paper.
     #[arg(long, default_value = "default")]
     preset: String,
-    /// Settings of the practice laid over the preset, as JSON: {"contexts_per_round": 5}.
+    /// Settings of the practice laid over the preset, as JSON: {"contexts_per_round": 5}. The preset's `minutes` holds
+    /// only where it is said here.
     #[arg(long, default_value = "{}")]
     outer: String,
     /// How the practice writes and learns, laid over the preset, as JSON: {"self_edit": {"temperature": 1.0}}.
@@ -68,7 +69,7 @@ pub struct Practised<'a> {
     /// With its own seed.
     pub options: OuterOptions,
     /// Behind the names of its curves, and what its steps are kept under.
-    label: String,
+    pub label: String,
     pub report: Report,
     /// The policy after each round.
     pub policies: Vec<Option<Adapter>>,
@@ -83,8 +84,13 @@ impl Practice {
         let wrong = |name: &'static str| move |e: serde_json::Error| format!("--{name}: {e}");
         let kind = serde_json::from_value(word(&self.kind)).map_err(wrong("kind"))?;
         let preset: Preset = serde_json::from_value(word(&self.preset)).map_err(wrong("preset"))?;
-        let outer = OuterOptions::merged(preset, &named("outer", &self.outer)?);
+        let over = named("outer", &self.outer)?;
+        let outer = OuterOptions::merged(preset, &over);
         let mut options: OuterOptions = serde_json::from_value(outer).map_err(wrong("outer"))?;
+        if over["minutes"].is_null() {
+            // Practices side by side are alike, whatever else the machine did meanwhile.
+            options.minutes = 0;
+        }
         options.rounds = self.rounds.max(1);
         options.validate().map_err(|e| format!("--outer: {e}"))?;
         let set = named("practise-set", &self.practise_set)?;
@@ -193,7 +199,7 @@ pub fn practise<'a>(
                 seed,
                 ..plan.options.clone()
             };
-            eprintln!("practising on {} passages{label}", cases.len());
+            eprintln!("practising on passages drawn from {}{label}", cases.len());
             let (report, policies) = one(bench, &label, &options, domain, cases)?;
             Ok(Practised {
                 plan,
@@ -224,6 +230,7 @@ fn one(
         contexts: cases,
         options,
         policy: None,
+        practised: &[],
         journal: &page,
         shelf: &page,
     };

@@ -130,7 +130,13 @@ impl Domain for FewShotOptions {
         self_edit::sample(model, policy, &context.task, count, self.temperature, seed)
     }
 
-    fn training(&self, context: &Solved, edit: &SelfEdit, seed: u64) -> Option<Training> {
+    fn training(
+        &self,
+        context: &Solved,
+        edit: &SelfEdit,
+        _: Queries,
+        seed: u64,
+    ) -> Option<Training> {
         let training = training(&context.task, edit, None, &self.setting(seed));
         (!training.texts.is_empty()).then_some(training)
     }
@@ -243,7 +249,7 @@ mod tests {
             options.validate().unwrap();
             assert_eq!(options.views, 3);
             let training = options
-                .training(&solved(), &SelfEdit::default(), 7)
+                .training(&solved(), &SelfEdit::default(), Queries::Report, 7)
                 .unwrap();
             assert_eq!(
                 (training.update.rank, training.update.seed),

@@ -150,6 +150,13 @@ impl Case {
             probes: Vec::new(),
         }
     }
+
+    fn asked(&self, queries: Queries) -> &[Question] {
+        match queries {
+            Queries::Report if !self.gold.is_empty() => &self.gold,
+            _ => &self.probes,
+        }
+    }
 }
 
 /// Pairs of a kept self-qa edit that the policy is fine-tuned on: each repeats the whole prompt.
@@ -206,11 +213,18 @@ impl Domain for KnowledgeOptions {
         self_edit::write(model, policy, &case.passage, &options, seed)
     }
 
-    fn training(&self, case: &Case, edit: &SelfEdit, seed: u64) -> Option<Training> {
+    fn training(
+        &self,
+        case: &Case,
+        edit: &SelfEdit,
+        queries: Queries,
+        seed: u64,
+    ) -> Option<Training> {
         let mut edit = edit.clone();
-        if case.probes != case.gold {
+        let asked = case.asked(queries);
+        if *asked != case.gold {
             // Written as the probes are, a pair may be worded as one: it would be rewarded for that.
-            let probes: HashSet<_> = case.probes.iter().map(|p| words(&p.question)).collect();
+            let probes: HashSet<_> = asked.iter().map(|p| words(&p.question)).collect();
             edit.pairs.retain(|p| !probes.contains(&words(&p.question)));
         }
         Some(Training {
@@ -228,11 +242,7 @@ impl Domain for KnowledgeOptions {
         queries: Queries,
         samples: Option<u64>,
     ) -> Result<Vec<Answer>, ModelError> {
-        let questions = match queries {
-            Queries::Report if !case.gold.is_empty() => &case.gold,
-            _ => &case.probes,
-        };
-        let items = closed_book(&case.passage.title, questions);
+        let items = closed_book(&case.passage.title, case.asked(queries));
         let mut answers = answer_all(model, adapter, &items, self.grader)?;
         if let Some(seed) = samples {
             let shares = expected(model, adapter, &items, self.grader, seed)?;
@@ -339,12 +349,19 @@ mod tests {
         ];
         let mut case = case();
         case.probes = vec![question("who built Vell")];
-        let texts = domain().training(&case, &edit, 0).unwrap().texts;
-        let asked = texts.iter().filter_map(|text| match text {
-            TrainingText::Chat { user, .. } => Some(user.as_str()),
-            _ => None,
-        });
-        assert_eq!(asked.collect::<Vec<_>>(), ["When was Vell built?"]);
+        let asked = |case: &Case, queries: Queries| -> Vec<String> {
+            let texts = domain().training(case, &edit, queries, 0).unwrap().texts;
+            let asked = texts.into_iter().filter_map(|text| match text {
+                TrainingText::Chat { user, .. } => Some(user),
+                _ => None,
+            });
+            asked.collect()
+        };
+        assert_eq!(asked(&case, Queries::Reward), ["When was Vell built?"]);
+        // Where gold is asked, nothing is held back for the probes.
+        case.gold = vec![question("How tall is Vell?")];
+        assert_eq!(asked(&case, Queries::Reward), ["When was Vell built?"]);
+        assert_eq!(asked(&case, Queries::Report).len(), 2);
     }
 
     #[test]

@@ -143,7 +143,8 @@ impl<D: Domain> Run<'_, D> {
         order.sort();
         let domain = self.start.domain;
         let more = |c: &usize| {
-            let training = domain.training(context.context, &context.edits[*c], 0);
+            let edit = &context.edits[*c];
+            let training = domain.training(context.context, edit, Queries::Reward, 0);
             training.is_some_and(|t| halves(t.update.epochs).1 > 0)
         };
         let longer: Vec<usize> = order.iter().copied().filter(more).collect();

@@ -57,8 +57,8 @@ pub trait Shelf: Sync {
     /// What an earlier life kept.
     fn kept(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, Stop>;
     /// Makes it the next version; gives its number. Asked again for the same round it may give the
-    /// version that it made then.
-    fn publish(&self, policy: &Adapter, round: &Round) -> Result<u64, Stop>;
+    /// version that it made then. `practised`: the contexts of this run that it has seen so far.
+    fn publish(&self, policy: &Adapter, round: &Round, practised: &[usize]) -> Result<u64, Stop>;
 }
 
 /// What a run starts from.
@@ -74,6 +74,8 @@ pub struct Start<'a, D: Domain> {
     pub options: &'a OuterOptions,
     /// `None`: the base writes.
     pub policy: Option<Adapter>,
+    /// Contexts that it practised on before this run: none of them is held out, and they come last.
+    pub practised: &'a [usize],
     pub journal: &'a dyn Journal,
     pub shelf: &'a dyn Shelf,
 }
@@ -89,8 +91,8 @@ pub struct Outcome {
 pub fn run<D: Domain>(start: &Start<'_, D>) -> Result<Outcome, Stop> {
     let run = Run::new(start);
     let mut unusable = Vec::new();
-    let (order, practised) = run.draw();
-    let held_out = run.set_aside(order, &mut unusable)?;
+    let (set_aside, order) = run.draw();
+    let held_out = run.set_aside(set_aside, &mut unusable)?;
     let mut policy = start.policy.clone();
     let mut score = run.score(0, policy.as_ref(), &held_out)?;
     let mut report = Report {
@@ -100,10 +102,13 @@ pub fn run<D: Domain>(start: &Start<'_, D>) -> Result<Outcome, Stop> {
         rounds: Vec::new(),
     };
     let mut versions = Vec::new();
+    let mut next = 0;
     for nth in 1..=start.options.rounds {
         let clock = Instant::now();
         let size = run.size(nth, &report)?;
-        let contexts = run.contexts_of(nth, size, &practised, &mut report.unusable_contexts)?;
+        run.meter.stage(format!("round {nth}"));
+        let unusable = &mut report.unusable_contexts;
+        let contexts = run.next_contexts(size, &order, &mut next, unusable)?;
         let candidates = run.expectation(nth, policy.as_ref(), &contexts)?;
         let teaching = run.teaching(nth, &contexts)?;
         let teaches = |c: &Candidate| teaching.contains(&(c.context, c.candidate));
@@ -116,9 +121,8 @@ pub fn run<D: Domain>(start: &Start<'_, D>) -> Result<Outcome, Stop> {
         let told = taught.is_some();
         let update = taught.map(|(_, update)| update);
         let round = run.summary(nth, candidates, kept, update, score.clone(), clock);
-        let (round, version) = run.publish(policy.as_ref().filter(|_| told), round)?;
-        versions.push(version);
         report.rounds.push(round);
+        versions.push(run.publish(policy.as_ref().filter(|_| told), &mut report.rounds)?);
     }
     Ok(Outcome {
         report,
@@ -169,8 +173,11 @@ impl<'a, D: Domain> Run<'a, D> {
         let mut order: Vec<usize> = (0..self.start.contexts.len()).collect();
         let drawn = seed(self.start.options.seed, Draw::Order);
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(drawn));
-        let practised = order.split_off(self.start.options.held_out.min(order.len()));
-        (order, practised)
+        let seen = |context: &usize| self.start.practised.contains(context);
+        let unseen = order.iter().filter(|c| !seen(c)).count();
+        order.sort_by_key(seen);
+        let others = order.split_off(self.start.options.held_out.min(unseen));
+        (order, others)
     }
 
     fn set_aside(
@@ -189,23 +196,21 @@ impl<'a, D: Domain> Run<'a, D> {
         Ok(held_out)
     }
 
-    /// The round's contexts: the next ones in the order, from its start again when it ends. Where a round
-    /// begins is not moved by how many the ones before had time for.
-    fn contexts_of(
+    /// A round's contexts: those from `next` on in the order, from its start again when it ends.
+    fn next_contexts(
         &self,
-        round: usize,
         wanted: usize,
         order: &[usize],
+        next: &mut usize,
         unusable: &mut Vec<usize>,
     ) -> Result<Vec<Prepared<D::Context>>, Stop> {
-        let first = (round - 1) * self.start.options.contexts_per_round;
         let mut contexts = Vec::new();
-        for nth in 0..order.len() {
-            let index = order[(first + nth) % order.len()];
+        for _ in 0..order.len() {
             if contexts.len() == wanted {
                 break;
             }
-            self.meter.stage(format!("round {round}"));
+            let index = order[*next % order.len()];
+            *next += 1;
             let prepared = self.prepare(index)?;
             match self.before(&prepared, Queries::Reward)?.is_empty() {
                 false => contexts.push(prepared),
@@ -283,13 +288,11 @@ impl<'a, D: Domain> Run<'a, D> {
         }
     }
 
-    /// Publishes a policy that was taught, and tells how the round went: as it was in the life that
-    /// finished it.
-    fn publish(
-        &self,
-        policy: Option<&Adapter>,
-        round: Round,
-    ) -> Result<(Round, Option<u64>), Stop> {
+    /// Publishes a policy that was taught in the last of the rounds, and tells how that went: as it was in the life
+    /// that finished it.
+    fn publish(&self, policy: Option<&Adapter>, rounds: &mut [Round]) -> Result<Option<u64>, Stop> {
+        let practised: Vec<usize> = rounds.iter().flat_map(|r| r.contexts.clone()).collect();
+        let round = rounds.last_mut().expect("a round was made");
         let key = format!("round:{}:told", round.round);
         let tell = |(round, version): &(Round, Option<u64>)| {
             let mut data = json!(round);
@@ -297,11 +300,13 @@ impl<'a, D: Domain> Run<'a, D> {
             data["version"] = json!(version);
             data
         };
-        step_told(self.start.journal, &key, "round", tell, || {
-            let publish = |policy| self.start.shelf.publish(policy, &round);
+        let (told, version) = step_told(self.start.journal, &key, "round", tell, || {
+            let publish = |policy| self.start.shelf.publish(policy, round, &practised);
             let version = policy.map(publish).transpose()?;
-            Ok((round, version))
-        })
+            Ok((round.clone(), version))
+        })?;
+        *round = told;
+        Ok(version)
     }
 }
 

@@ -68,10 +68,10 @@ pub struct OuterOptions {
     pub rounds: usize,
     /// Contexts practised on in a round; all, where there are fewer. 1 to 10,000.
     pub contexts_per_round: usize,
-    /// The time the run is to be done in: a round leaves out contexts where, by the pace of everything measured before
-    /// it, it would take longer. About: the first round has no pace to go by where nothing is held out. 0: no limit;
-    /// up to 10,080.
-    #[serde(default)]
+    /// The time the run is to be done in, about: a round leaves out contexts where, by the pace of everything measured
+    /// before it, it would take longer, but for one; the first round has no pace to go by where nothing is held out. How
+    /// many they are then depends on the machine, which no seed says. 0: no limit; up to 10,080.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub minutes: u32,
     /// Self-edits written for a context. 1 to 16.
     pub candidates: usize,
@@ -89,6 +89,11 @@ pub struct OuterOptions {
     pub policy_training: InnerOptions,
     /// Everything that is drawn is drawn from this.
     pub seed: u64,
+}
+
+/// Runs of before there was a limit say nothing of it.
+fn is_zero(minutes: &u32) -> bool {
+    *minutes == 0
 }
 
 impl OuterOptions {

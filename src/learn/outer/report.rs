@@ -65,7 +65,7 @@ pub struct Repeat {
     pub expected: Option<f32>,
 }
 
-/// The policy on contexts it never practised on: what is gained by learning from what it writes.
+/// The policy on contexts it never practised on, in this run or an earlier one: what is gained by learning from what it writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeldOut {
     /// Mean gain in accuracy; the interval by resampling contexts.

@@ -43,6 +43,7 @@ fn practise(
         contexts,
         options,
         policy: None,
+        practised: &[],
         journal: memory,
         shelf: memory,
     })
@@ -333,6 +334,51 @@ fn a_round_without_gain_teaches_and_publishes_nothing() {
 }
 
 #[test]
+fn what_the_policy_has_practised_on_before_is_never_held_out_and_comes_last() {
+    let (model, contexts) = (Counting::default(), contexts());
+    let options = options(|o| o.rounds = 1);
+    for practised in [&[][..], &[0, 1, 2, 3, 5], &[0, 1, 2, 3, 4, 5, 6]] {
+        let memory = Memory::default();
+        let start = Start {
+            model: &model,
+            others: &[],
+            tasks: &MemoryTasks::default(),
+            domain: &Toy,
+            contexts: &contexts,
+            options: &options,
+            policy: None,
+            practised,
+            journal: &memory,
+            shelf: &memory,
+        };
+        let report = run(&start).unwrap().report;
+        let unseen = contexts.len() - practised.len();
+        assert_eq!(report.held_out_contexts.len(), unseen.min(2));
+        let seen = |c: &&usize| practised.contains(c);
+        assert_eq!(report.held_out_contexts.iter().filter(seen).count(), 0);
+        let again = report.rounds[0].contexts.iter().filter(seen).count();
+        assert_eq!(again, 3usize.saturating_sub(unseen.saturating_sub(2)));
+    }
+}
+
+#[test]
+fn a_round_goes_on_where_the_one_before_ended() {
+    let (model, memory) = (Counting::default(), Memory::default());
+    // Two rounds of four, and one context that is of no use: each of the others is practised on once.
+    let mut contexts = contexts();
+    contexts.push("dumb".to_owned());
+    let options = options(|o| {
+        o.contexts_per_round = 4;
+        o.held_out = 0;
+    });
+    let outcome = practise(&model, &memory, &contexts, &options).unwrap();
+    let rounds = outcome.report.rounds.iter();
+    let mut all: Vec<usize> = rounds.flat_map(|r| r.contexts.clone()).collect();
+    all.sort();
+    assert_eq!(all, (0..8).collect::<Vec<_>>());
+}
+
+#[test]
 fn contexts_that_nothing_can_be_asked_about_are_passed_over() {
     let mut contexts = contexts();
     contexts.extend(vec!["dumb".to_owned(); 20]);
@@ -402,6 +448,7 @@ fn several_workers_measure_what_one_does() {
         contexts: &contexts(),
         options: &options,
         policy: None,
+        practised: &[],
         journal: &memory,
         shelf: &memory,
     });
@@ -426,6 +473,7 @@ fn what_a_failing_worker_leaves_the_others_finish() {
         contexts: &contexts(),
         options: &options,
         policy: None,
+        practised: &[],
         journal: &memory,
         shelf: &memory,
     };
@@ -467,6 +515,7 @@ fn a_round_waits_for_no_task_of_another() {
         contexts: &contexts(),
         options: &options,
         policy: None,
+        practised: &[],
         journal: &memory,
         shelf: &memory,
     });

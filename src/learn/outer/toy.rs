@@ -56,7 +56,7 @@ impl Domain for Toy {
         Ok((seed..seed + count as u64).map(note).collect())
     }
 
-    fn training(&self, _: &String, note: &Note, seed: u64) -> Option<Training> {
+    fn training(&self, _: &String, note: &Note, _: Queries, seed: u64) -> Option<Training> {
         (note.worth > 0).then(|| Training {
             texts: vec![TrainingText::Text {
                 text: note.worth.to_string(),
@@ -283,7 +283,8 @@ impl Shelf for Memory {
         Ok(self.kept.lock().unwrap().get(key).cloned())
     }
 
-    fn publish(&self, _: &Adapter, round: &Round) -> Result<u64, Stop> {
+    fn publish(&self, _: &Adapter, round: &Round, practised: &[usize]) -> Result<u64, Stop> {
+        assert!(practised.ends_with(&round.contexts));
         self.published.lock().unwrap().push(round.clone());
         Ok(self.published.lock().unwrap().len() as u64)
     }

@@ -83,8 +83,9 @@ impl<D: Domain> Run<'_, D> {
     }
 
     fn try_pack(&self, pack: &[&Trying<D>]) -> Result<Vec<Tried>, Stop> {
-        let clock = Instant::now();
         let trainings = self.trainings(pack)?;
+        // What a kill took away and is trained again is no part of it.
+        let clock = Instant::now();
         let epochs: Vec<usize> = trainings
             .iter()
             .map(|t| t.as_ref().map_or(0, |t| t.update.epochs))
@@ -130,7 +131,10 @@ impl<D: Domain> Run<'_, D> {
 
     /// What each trains, `None` where nothing can be.
     fn trainings(&self, pack: &[&Trying<D>]) -> Result<Vec<Option<Training>>, Stop> {
-        let whole = |t: &Trying<D>| self.start.domain.training(t.context, t.edit, t.seed);
+        let whole = |t: &Trying<D>| {
+            let domain = self.start.domain;
+            domain.training(t.context, t.edit, t.queries, t.seed)
+        };
         let first = |t: &Trying<D>| {
             whole(t).map(|mut training| {
                 training.update.epochs = halves(training.update.epochs).0;
