@@ -108,18 +108,21 @@ impl Linear {
     /// # Panics
     /// If the weights are not in bf16; likewise below.
     pub fn forward_beside(&self, x: &Rows, y: &mut [f32], into: Into, beside: &Beside) {
-        let Form::Bf16(w) = &self.form else {
-            unreachable!("only bf16 weights have a product beside them");
-        };
-        bf16::multiply_beside(x, w.straight(), y, self.start(into), Some(beside));
+        let w = self.bf16().straight();
+        bf16::multiply_beside(x, w, y, self.start(into), Some(beside));
     }
 
     /// [`Linear::input_grad`] of packed rows, with a product beside it.
     pub fn input_grad_beside(&self, dy: &Rows, dx: &mut [f32], beside: &Beside) {
-        let Form::Bf16(w) = &self.form else {
-            unreachable!("only bf16 weights have a product beside them");
-        };
-        bf16::multiply_beside(dy, w.transposed(), dx, Start::Zero, Some(beside));
+        let w = self.bf16().transposed();
+        bf16::multiply_beside(dy, w, dx, Start::Zero, Some(beside));
+    }
+
+    fn bf16(&self) -> &bf16::Weights {
+        match &self.form {
+            Form::Bf16(w) => w,
+            _ => unreachable!("only bf16 weights have a product beside them"),
+        }
     }
 
     fn start(&self, into: Into) -> Start<'_> {
