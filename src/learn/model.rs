@@ -35,7 +35,7 @@ pub struct Prompt {
     /// Earlier turns that show how it is done: (user, assistant).
     pub examples: Vec<(String, String)>,
     pub user: String,
-    /// The beginning of the answer, which the model goes on from.
+    /// The beginning of the answer, which the model goes on from: ends where a token ends, so before a word not with a space.
     pub prefill: String,
     /// The JSON schema that the answer obeys.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -92,6 +92,10 @@ pub fn from_text(kind: SelfEditKind, text: String, seed: u64) -> SelfEdit {
     }
 }
 
+/// How a list of statements begins. Not with the space behind it: a word's first token has the space in it, and after a space
+/// alone there is hardly anything but a digit.
+const NUMBERED: &str = "1.";
+
 /// What asks for a self-edit that is written whole (all kinds but self-qa).
 fn statement_prompt(kind: SelfEditKind, passage: &Passage) -> Prompt {
     let Passage { title, text } = passage;
@@ -106,19 +110,19 @@ fn statement_prompt(kind: SelfEditKind, passage: &Passage) -> Prompt {
              and date, every cause and consequence, one complete sentence a line. Every sentence \
              names what it is about, keeps names and numbers exactly as they are, and makes sense \
              without the passage. Leave nothing out.",
-            "1. ",
+            NUMBERED,
         ),
         SelfEditKind::ChainOfThought => (
             "Think through the passage step by step, one complete sentence a line: take each fact in \
              turn, say it, and say what follows from it together with the others. Every sentence \
              names what it is about and keeps names and numbers exactly as they are.",
-            "1. ",
+            NUMBERED,
         ),
         _ => (
             "List the facts that the passage states or implies, one short and complete sentence a \
              line. Every sentence names what it is about, keeps names and numbers exactly as they \
              are, and makes sense without the passage.",
-            "1. ",
+            NUMBERED,
         ),
     };
     Prompt::user(format!("{task}\n\nPassage: {title}\n{text}")).prefill(prefill)
@@ -129,9 +133,10 @@ fn statement_prompt(kind: SelfEditKind, passage: &Passage) -> Prompt {
 pub(super) fn statement_lesson(edit: &SelfEdit, passage: &Passage) -> TrainingText {
     let prompt = statement_prompt(edit.kind, passage);
     let numbered = !prompt.prefill.is_empty();
-    let line = |(nth, statement): (usize, &String)| match numbered && nth > 0 {
-        true => format!("{}. {statement}", nth + 1),
-        false => statement.clone(),
+    let line = |(nth, statement): (usize, &String)| match (numbered, nth) {
+        (false, _) => statement.clone(),
+        (true, 0) => format!(" {statement}"),
+        (true, _) => format!("{}. {statement}", nth + 1),
     };
     let lines: Vec<String> = edit.statements.iter().enumerate().map(line).collect();
     TrainingText::Completion {
@@ -255,8 +260,8 @@ mod tests {
             assert_eq!(prompt, statement_prompt(kind, &passage));
             completion
         };
-        // The prompt ends with "1. ".
-        let numbered = "Orr built Vell.\n2. Vell is quite tall.";
+        // The prompt ends with "1.".
+        let numbered = " Orr built Vell.\n2. Vell is quite tall.";
         assert_eq!(lesson(SelfEditKind::Implications), numbered);
         let plain = "Orr built Vell.\nVell is quite tall.";
         assert_eq!(lesson(SelfEditKind::Rewrite), plain);
