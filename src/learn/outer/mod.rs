@@ -31,6 +31,8 @@ mod tests;
 mod toy;
 mod trials;
 mod workers;
+#[cfg(test)]
+mod workers_tests;
 
 use super::domain::{Domain, Queries};
 use super::journal::{Journal, Stop, step, step_told};

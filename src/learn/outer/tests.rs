@@ -2,15 +2,15 @@
 
 use super::options::{Keep, OuterOptions, Preset, Reward};
 use super::report::{Candidate, Report};
-use super::toy::{Broken, Counting, Memory, Toy, adapter};
+use super::toy::{Counting, Memory, Toy, adapter};
 use super::{Outcome, Start, keep, run};
 use crate::learn::domain::Domain;
 use crate::learn::journal::{Journal, Stop};
 use crate::learn::model::Interruptible;
-use crate::pool::tasks::{MemoryTasks, TaskQueue};
+use crate::pool::tasks::MemoryTasks;
 use serde_json::{Value, json};
 
-fn options(change: impl FnOnce(&mut OuterOptions)) -> OuterOptions {
+pub(super) fn options(change: impl FnOnce(&mut OuterOptions)) -> OuterOptions {
     let mut options = OuterOptions {
         contexts_per_round: 3,
         candidates: 4,
@@ -25,11 +25,11 @@ fn options(change: impl FnOnce(&mut OuterOptions)) -> OuterOptions {
     options
 }
 
-fn contexts() -> Vec<String> {
+pub(super) fn contexts() -> Vec<String> {
     (0..8).map(|i| format!("context {i}")).collect()
 }
 
-fn practise(
+pub(super) fn practise(
     model: &Counting,
     memory: &Memory,
     contexts: &[String],
@@ -50,7 +50,7 @@ fn practise(
 }
 
 /// Without what a clock says.
-fn timeless(report: &Report) -> Value {
+pub(super) fn timeless(report: &Report) -> Value {
     fn strip(value: &mut Value) {
         match value {
             Value::Object(fields) => {
@@ -429,95 +429,4 @@ fn the_first_of_the_best_is_kept_or_all_that_gained() {
     // What teaches nothing makes room for the next.
     let teaches = |c: &Candidate| (c.context, c.candidate) != (5, 1);
     assert_eq!(keep(&all, Keep::Best, teaches), [(5, 2), (2, 0)]);
-}
-
-#[test]
-fn several_workers_measure_what_one_does() {
-    let options = options(|o| o.halving = true);
-    let (model, memory) = (Counting::default(), Memory::default());
-    let alone = practise(&model, &memory, &contexts(), &options).unwrap();
-    let (workers, memory) = (
-        [Counting::default(), Counting::default()],
-        Memory::default(),
-    );
-    let outcome = run(&Start {
-        model: &Counting::default(),
-        others: &[&workers[0], &workers[1]],
-        tasks: &MemoryTasks::default(),
-        domain: &Toy,
-        contexts: &contexts(),
-        options: &options,
-        policy: None,
-        practised: &[],
-        journal: &memory,
-        shelf: &memory,
-    });
-    assert_eq!(timeless(&outcome.unwrap().report), timeless(&alone.report));
-    assert_eq!(memory.told("candidate").len(), 24);
-}
-
-#[test]
-fn what_a_failing_worker_leaves_the_others_finish() {
-    let options = options(|o| {
-        o.rounds = 1;
-        o.held_out = 0;
-    });
-    let (model, memory) = (Counting::default(), Memory::default());
-    let alone = practise(&model, &memory, &contexts(), &options).unwrap();
-    let (broken, memory) = (Broken, Memory::default());
-    let start = Start {
-        model: &Counting::default(),
-        others: &[&broken],
-        tasks: &MemoryTasks::default(),
-        domain: &Toy,
-        contexts: &contexts(),
-        options: &options,
-        policy: None,
-        practised: &[],
-        journal: &memory,
-        shelf: &memory,
-    };
-    let outcome = run(&start).unwrap();
-    assert_eq!(timeless(&outcome.report), timeless(&alone.report));
-
-    // With nobody else left its error is the run's.
-    let memory = Memory::default();
-    let start = Start {
-        model: &broken,
-        others: &[],
-        tasks: &MemoryTasks::default(),
-        journal: &memory,
-        shelf: &memory,
-        ..start
-    };
-    let stop = run(&start).map(|_| ()).unwrap_err();
-    assert!(stop.to_string().contains("the device is gone"), "{stop}");
-}
-
-#[test]
-fn a_round_waits_for_no_task_of_another() {
-    let options = options(|_| {});
-    let (model, memory) = (Counting::default(), Memory::default());
-    let alone = practise(&model, &memory, &contexts(), &options).unwrap();
-    // A life that was killed in its second round left its tasks leased.
-    let (tasks, term) = (MemoryTasks::default(), std::time::Duration::from_secs(3600));
-    let left: Vec<String> = (0..8).map(|i| format!("context:{i}")).collect();
-    let ours = &alone.report.rounds[1].contexts;
-    let left: Vec<String> = ours.iter().map(|c| left[*c].clone()).collect();
-    tasks.offer("round:2", &left).unwrap();
-    while tasks.lease("round:2", "killed", term).unwrap().is_some() {}
-    let memory = Memory::default();
-    let outcome = run(&Start {
-        model: &model,
-        others: &[],
-        tasks: &tasks,
-        domain: &Toy,
-        contexts: &contexts(),
-        options: &options,
-        policy: None,
-        practised: &[],
-        journal: &memory,
-        shelf: &memory,
-    });
-    assert_eq!(timeless(&outcome.unwrap().report), timeless(&alone.report));
 }

@@ -1,0 +1,97 @@
+//! The loop over several workers, on the toy domain.
+
+use super::tests::{contexts, options, practise, timeless};
+use super::toy::{Broken, Counting, Memory, Toy};
+use super::{Start, run};
+use crate::pool::tasks::{MemoryTasks, TaskQueue};
+
+#[test]
+fn several_workers_measure_what_one_does() {
+    let options = options(|o| o.halving = true);
+    let (model, memory) = (Counting::default(), Memory::default());
+    let alone = practise(&model, &memory, &contexts(), &options).unwrap();
+    let (workers, memory) = (
+        [Counting::default(), Counting::default()],
+        Memory::default(),
+    );
+    let outcome = run(&Start {
+        model: &Counting::default(),
+        others: &[&workers[0], &workers[1]],
+        tasks: &MemoryTasks::default(),
+        domain: &Toy,
+        contexts: &contexts(),
+        options: &options,
+        policy: None,
+        practised: &[],
+        journal: &memory,
+        shelf: &memory,
+    });
+    assert_eq!(timeless(&outcome.unwrap().report), timeless(&alone.report));
+    assert_eq!(memory.told("candidate").len(), 24);
+}
+
+#[test]
+fn what_a_failing_worker_leaves_the_others_finish() {
+    let options = options(|o| {
+        o.rounds = 1;
+        o.held_out = 0;
+    });
+    let (model, memory) = (Counting::default(), Memory::default());
+    let alone = practise(&model, &memory, &contexts(), &options).unwrap();
+    let (broken, memory) = (Broken, Memory::default());
+    let start = Start {
+        model: &Counting::default(),
+        others: &[&broken],
+        tasks: &MemoryTasks::default(),
+        domain: &Toy,
+        contexts: &contexts(),
+        options: &options,
+        policy: None,
+        practised: &[],
+        journal: &memory,
+        shelf: &memory,
+    };
+    let outcome = run(&start).unwrap();
+    assert_eq!(timeless(&outcome.report), timeless(&alone.report));
+
+    // With nobody else left its error is the run's.
+    let memory = Memory::default();
+    let start = Start {
+        model: &broken,
+        others: &[],
+        tasks: &MemoryTasks::default(),
+        journal: &memory,
+        shelf: &memory,
+        ..start
+    };
+    let stop = run(&start).map(|_| ()).unwrap_err();
+    assert!(stop.to_string().contains("the device is gone"), "{stop}");
+}
+
+#[test]
+fn a_round_waits_for_no_task_of_another() {
+    let options = options(|_| {});
+    let (model, memory) = (Counting::default(), Memory::default());
+    let alone = practise(&model, &memory, &contexts(), &options).unwrap();
+    // A life that was killed in its second round left its tasks leased.
+    let (tasks, term) = (MemoryTasks::default(), std::time::Duration::from_secs(3600));
+    let left: Vec<String> = (0..8).map(|i| format!("context:{i}")).collect();
+    let ours = &alone.report.rounds[1].contexts;
+    let left: Vec<String> = ours.iter().map(|c| left[*c].clone()).collect();
+    tasks.offer("round:2", &left).unwrap();
+    while tasks.lease("round:2", "killed", term).unwrap().is_some() {}
+    let memory = Memory::default();
+    let outcome = run(&Start {
+        model: &model,
+        others: &[],
+        tasks: &tasks,
+        domain: &Toy,
+        contexts: &contexts(),
+        options: &options,
+        policy: None,
+        practised: &[],
+        journal: &memory,
+        shelf: &memory,
+    });
+    assert_eq!(timeless(&outcome.unwrap().report), timeless(&alone.report));
+}
