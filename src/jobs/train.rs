@@ -193,12 +193,13 @@ impl Handler for TrainHandler {
             .map_err(|e| JobFailure::new("invalid_input", e.to_string()))?;
         let alias = AliasName::parse(&cx.job().alias)
             .map_err(|e| JobFailure::new("invalid_name", e.to_string()))?;
+        let blob = cx.store().blobs().get(&input.contexts)?;
         let practice = Practice {
             cx,
             alias: &alias,
             registry: &self.registry,
             input: &input,
-            keys: keys(contexts(cx, &input)?),
+            keys: keys(contexts(&blob)?),
             reason: Reason::default(),
         };
         let settled = step(&practice, "settings", || {
@@ -219,11 +220,11 @@ impl Handler for TrainHandler {
         let outer = &settings.outer;
         let outcome = match input.domain {
             TrainDomain::Knowledge => {
-                let cases = cases(contexts(cx, &input)?);
+                let cases = cases(contexts(&blob)?);
                 self.practise(&practice, &settings.knowledge, &cases, outer, start)
             }
             TrainDomain::Fewshot => {
-                let tasks: Vec<Solved> = contexts(cx, &input)?;
+                let tasks: Vec<Solved> = contexts(&blob)?;
                 self.practise(&practice, &settings.fewshot, &tasks, outer, start)
             }
         }?;
@@ -240,12 +241,8 @@ impl Handler for TrainHandler {
     }
 }
 
-fn contexts<T: DeserializeOwned>(
-    cx: &JobContext,
-    input: &TrainInput,
-) -> Result<Vec<T>, JobFailure> {
-    let bytes = cx.store().blobs().get(&input.contexts)?;
-    serde_json::from_slice(&bytes).map_err(|e| JobFailure::new("invalid_input", e.to_string()))
+fn contexts<T: DeserializeOwned>(blob: &[u8]) -> Result<Vec<T>, JobFailure> {
+    serde_json::from_slice(blob).map_err(|e| JobFailure::new("invalid_input", e.to_string()))
 }
 
 fn cases(contexts: Vec<TrainContext>) -> Vec<Case> {

@@ -29,7 +29,6 @@ impl<D: Domain> Run<'_, D> {
         policy: Option<&Adapter>,
         contexts: &[Prepared<D::Context>],
     ) -> Result<Vec<Candidate>, Stop> {
-        self.meter.stage(format!("round {round}"));
         let practised = self.write(round, policy, contexts)?;
         self.share_out(round, &practised)?;
         let mut candidates = Vec::new();

@@ -1,7 +1,7 @@
 //! How many contexts a round practises on, where the run is to be done in a given time.
 
 use super::options::{OuterOptions, Reward};
-use super::report::{HeldOut, Report};
+use super::report::Report;
 use super::{Run, WRITING, trials_of_context};
 use crate::learn::domain::Domain;
 use crate::learn::journal::{Stop, step};
@@ -10,7 +10,7 @@ use crate::learn::journal::{Stop, step};
 const WRITING_ONE: f32 = 0.1;
 
 /// What a candidate takes, by a trial of a held-out context, until the first is measured: eight sampled answers beside the
-/// greedy one made it 55 s of 38 on one machine, 11 of 6 on another; a mark needs no training.
+/// greedy one made it 49 to 55 s of 39 on one machine, 11 of 6 on another; a mark needs no training.
 fn guess(o: &OuterOptions, held_out: f32) -> f32 {
     let trials = trials_of_context(o) / o.candidates as f32;
     match o.reward {
@@ -25,12 +25,9 @@ fn guess(o: &OuterOptions, held_out: f32) -> f32 {
 /// believed when it was measured: they may share a processor too.
 fn fitting(o: &OuterOptions, workers: usize, report: &Report, nth: usize) -> usize {
     let most = o.contexts_per_round;
-    let scorings = || report.rounds.iter().map(|r| r.held_out.as_ref());
-    let scorings: Vec<&HeldOut> = std::iter::once(report.before.as_ref())
-        .chain(scorings())
-        .flatten()
-        .collect();
-    let scored = scorings.iter().flat_map(|h| &h.scores).map(|s| s.seconds);
+    let later = report.rounds.iter().filter_map(|r| r.held_out.as_ref());
+    let scorings = report.before.iter().chain(later);
+    let scored = scorings.flat_map(|h| &h.scores).map(|s| s.seconds);
     let candidates = report.rounds.iter().flat_map(|r| &r.candidates);
     let (scored, measured) = (mean(scored), mean(candidates.map(|c| c.seconds)));
     let workers = if measured.is_some() { workers } else { 1 };
@@ -41,11 +38,16 @@ fn fitting(o: &OuterOptions, workers: usize, report: &Report, nth: usize) -> usi
     // What the base answers, what is written, what is fine-tuned on: about a trial together.
     let context = (o.candidates as f32 * candidate) / workers as f32 + 2.0 * WRITING * trial;
     let scoring = o.held_out as f32 * (1.0 + WRITING_ONE) * trial;
-    let done: usize = report.rounds.iter().map(|r| r.contexts.len()).sum();
+    let done = practised(report);
     let ahead = (o.rounds + 1 - nth) as f32;
     let spent = nth as f32 * scoring + done as f32 * context;
     let left = o.minutes as f32 * 60.0 - spent - ahead * scoring;
     ((left / ahead / context) as usize).clamp(1, most)
+}
+
+/// Contexts of all rounds so far.
+fn practised(report: &Report) -> usize {
+    report.rounds.iter().map(|r| r.contexts.len()).sum()
 }
 
 fn mean(values: impl Iterator<Item = f32>) -> Option<f32> {
@@ -63,9 +65,8 @@ impl<D: Domain> Run<'_, D> {
                 Ok(fitting(o, workers, report, nth))
             })?,
         };
-        let done: usize = report.rounds.iter().map(|r| r.contexts.len()).sum();
         let there = size.min(self.start.contexts.len());
-        self.expect(done + there * (o.rounds + 1 - nth));
+        self.expect(practised(report) + there * (o.rounds + 1 - nth));
         Ok(size)
     }
 }
@@ -73,7 +74,7 @@ impl<D: Domain> Run<'_, D> {
 #[cfg(test)]
 mod tests {
     use super::super::options::Preset;
-    use super::super::report::{HeldOutScore, Round};
+    use super::super::report::{HeldOut, HeldOutScore, Round};
     use super::super::tests::candidate;
     use super::*;
     use crate::learn::stats::estimate;

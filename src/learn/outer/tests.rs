@@ -29,16 +29,18 @@ pub(super) fn contexts() -> Vec<String> {
     (0..8).map(|i| format!("context {i}")).collect()
 }
 
-pub(super) fn practise(
-    model: &Counting,
-    memory: &Memory,
-    contexts: &[String],
-    options: &OuterOptions,
-) -> Result<Outcome, Stop> {
-    run(&Start {
+/// By one worker, from the base.
+pub(super) fn start<'a>(
+    model: &'a Counting,
+    tasks: &'a MemoryTasks,
+    memory: &'a Memory,
+    contexts: &'a [String],
+    options: &'a OuterOptions,
+) -> Start<'a, Toy> {
+    Start {
         model,
         others: &[],
-        tasks: &MemoryTasks::default(),
+        tasks,
         domain: &Toy,
         contexts,
         options,
@@ -46,7 +48,17 @@ pub(super) fn practise(
         practised: &[],
         journal: memory,
         shelf: memory,
-    })
+    }
+}
+
+pub(super) fn practise(
+    model: &Counting,
+    memory: &Memory,
+    contexts: &[String],
+    options: &OuterOptions,
+) -> Result<Outcome, Stop> {
+    let tasks = MemoryTasks::default();
+    run(&start(model, &tasks, memory, contexts, options))
 }
 
 /// Without what a clock says.
@@ -338,18 +350,10 @@ fn what_the_policy_has_practised_on_before_is_never_held_out_and_comes_last() {
     let (model, contexts) = (Counting::default(), contexts());
     let options = options(|o| o.rounds = 1);
     for practised in [&[][..], &[0, 1, 2, 3, 5], &[0, 1, 2, 3, 4, 5, 6]] {
-        let memory = Memory::default();
+        let (tasks, memory) = (MemoryTasks::default(), Memory::default());
         let start = Start {
-            model: &model,
-            others: &[],
-            tasks: &MemoryTasks::default(),
-            domain: &Toy,
-            contexts: &contexts,
-            options: &options,
-            policy: None,
             practised,
-            journal: &memory,
-            shelf: &memory,
+            ..start(&model, &tasks, &memory, &contexts, &options)
         };
         let report = run(&start).unwrap().report;
         let unseen = contexts.len() - practised.len();

@@ -1,7 +1,7 @@
 //! The loop over several workers, on the toy domain.
 
-use super::tests::{contexts, options, practise, timeless};
-use super::toy::{Broken, Counting, Memory, Toy};
+use super::tests::{contexts, options, practise, start, timeless};
+use super::toy::{Broken, Counting, Memory};
 use super::{Start, run};
 use crate::pool::tasks::{MemoryTasks, TaskQueue};
 
@@ -14,17 +14,10 @@ fn several_workers_measure_what_one_does() {
         [Counting::default(), Counting::default()],
         Memory::default(),
     );
+    let (tasks, contexts) = (MemoryTasks::default(), contexts());
     let outcome = run(&Start {
-        model: &Counting::default(),
         others: &[&workers[0], &workers[1]],
-        tasks: &MemoryTasks::default(),
-        domain: &Toy,
-        contexts: &contexts(),
-        options: &options,
-        policy: None,
-        practised: &[],
-        journal: &memory,
-        shelf: &memory,
+        ..start(&model, &tasks, &memory, &contexts, &options)
     });
     assert_eq!(timeless(&outcome.unwrap().report), timeless(&alone.report));
     assert_eq!(memory.told("candidate").len(), 24);
@@ -39,17 +32,10 @@ fn what_a_failing_worker_leaves_the_others_finish() {
     let (model, memory) = (Counting::default(), Memory::default());
     let alone = practise(&model, &memory, &contexts(), &options).unwrap();
     let (broken, memory) = (Broken, Memory::default());
+    let (tasks, contexts) = (MemoryTasks::default(), contexts());
     let start = Start {
-        model: &Counting::default(),
         others: &[&broken],
-        tasks: &MemoryTasks::default(),
-        domain: &Toy,
-        contexts: &contexts(),
-        options: &options,
-        policy: None,
-        practised: &[],
-        journal: &memory,
-        shelf: &memory,
+        ..start(&model, &tasks, &memory, &contexts, &options)
     };
     let outcome = run(&start).unwrap();
     assert_eq!(timeless(&outcome.report), timeless(&alone.report));
@@ -81,17 +67,7 @@ fn a_round_waits_for_no_task_of_another() {
     tasks.offer("round:2", &left).unwrap();
     while tasks.lease("round:2", "killed", term).unwrap().is_some() {}
     let memory = Memory::default();
-    let outcome = run(&Start {
-        model: &model,
-        others: &[],
-        tasks: &tasks,
-        domain: &Toy,
-        contexts: &contexts(),
-        options: &options,
-        policy: None,
-        practised: &[],
-        journal: &memory,
-        shelf: &memory,
-    });
+    let contexts = contexts();
+    let outcome = run(&start(&model, &tasks, &memory, &contexts, &options));
     assert_eq!(timeless(&outcome.unwrap().report), timeless(&alone.report));
 }
