@@ -157,6 +157,25 @@ async fn an_expected_reward_is_told_with_every_repeat() {
 }
 
 #[tokio::test]
+async fn other_words_are_tried_by_turns_and_each_candidate_says_which() {
+    let server = Server::start().await;
+    let explore = json!({"self_edit": {"explore": ["rewrite", "chain-of-thought"]}, "candidates": 4, "rounds": 1});
+    let job = finished(&server, &with(explore)).await;
+    assert_eq!(job["state"], "succeeded", "{job}");
+    let candidates = events(&server, &job, "candidate");
+    assert_eq!(candidates.len(), 2 * 4);
+    for candidate in &candidates {
+        let asked = ["", "rewrite", "chain-of-thought", ""];
+        let asked = asked[candidate["candidate"].as_u64().unwrap() as usize];
+        let edit = &candidate["edit"];
+        assert_eq!(edit["asked_as"].as_str().unwrap_or_default(), asked);
+        // Whoever's words asked for it, it is a list of the kind that is practised, and recomputed from its seed.
+        assert_eq!(edit["kind"], "implications");
+        assert_eq!(edit["seed"], candidate["seed"]);
+    }
+}
+
+#[tokio::test]
 async fn a_dataset_is_named_and_read_as_published() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("squad.json");
@@ -311,6 +330,16 @@ async fn a_bad_request_is_told_its_field_and_stores_nothing() {
             with(json!({"self_edit": {"kind": "none"}})),
             "invalid_field",
             "self_edit.kind",
+        ),
+        (
+            with(json!({"self_edit": {"explore": ["rewrite", "self-qa"]}})),
+            "invalid_field",
+            "self_edit.explore",
+        ),
+        (
+            with(json!({"self_edit": {"kind": "self-qa", "explore": ["rewrite"]}})),
+            "invalid_field",
+            "self_edit.explore",
         ),
         (
             with(json!({"self_edit": {"samples": 2}})),

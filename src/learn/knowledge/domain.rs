@@ -49,6 +49,11 @@ pub struct WritingOptions {
     pub kind: SelfEditKind,
     pub temperature: f32,
     pub top_p: f32,
+    /// Candidates are asked for in the words of `kind` and of these kinds by turns, and the policy learns the best as
+    /// its answer to those of `kind`: so it comes to write what it never would have, where that teaches better. Empty:
+    /// in the words of `kind` alone, as in the paper. Not for or with `self-qa`, which is no list written at once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub explore: Vec<SelfEditKind>,
 }
 
 impl Default for WritingOptions {
@@ -58,6 +63,7 @@ impl Default for WritingOptions {
             // Candidates must differ to be chosen from; at 1.0 small models invent.
             temperature: 0.7,
             top_p: 0.95,
+            explore: Vec::new(),
         }
     }
 }
@@ -130,6 +136,16 @@ impl KnowledgeOptions {
             });
         }
         let writing = &self.self_edit;
+        let whole = |kind| !matches!(kind, SelfEditKind::None | SelfEditKind::SelfQa);
+        let tried = &writing.explore;
+        if !tried.is_empty() && !tried.iter().chain([&writing.kind]).all(|k| whole(*k)) {
+            return Err(OptionError {
+                field: "self_edit.explore".into(),
+                reason: "rewrite, implications, implications-long and chain-of-thought can be tried for one \
+                         another; self-qa is written phrase by phrase"
+                    .into(),
+            });
+        }
         within(
             "self_edit.temperature",
             writing.temperature as f64,
@@ -210,7 +226,16 @@ impl Domain for KnowledgeOptions {
             // Practice is the policy's own.
             ..Default::default()
         };
-        self_edit::write(model, policy, &case.passage, &options, seed)
+        if self.self_edit.explore.is_empty() {
+            return self_edit::write(model, policy, &case.passage, &options, seed);
+        }
+        // One by one, so that each has its seed; the loop asks for several contexts' at the same time.
+        let words = std::iter::once(&self.self_edit.kind).chain(&self.self_edit.explore);
+        let asked = words.cycle().zip(seed..).take(count);
+        let written = asked.map(|(words, seed)| {
+            self_edit::write_as(model, policy, &case.passage, &options, *words, seed)
+        });
+        written.collect()
     }
 
     fn training(
@@ -315,6 +340,7 @@ mod tests {
         };
         let edit = SelfEdit {
             kind: SelfEditKind::SelfQa,
+            asked_as: None,
             text: String::new(),
             statements: Vec::new(),
             pairs: (0..20).map(pair).collect(),

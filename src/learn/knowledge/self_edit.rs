@@ -25,6 +25,9 @@ pub struct SelfEdit {
     pub policy: Option<String>,
     /// What was written, whole.
     pub text: String,
+    /// Whose words asked for it, where practice tried another kind's (`self_edit.explore`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_as: Option<SelfEditKind>,
     /// The statements cut from it (rewrite, implications).
     pub statements: Vec<String>,
     /// The pairs cut from it (self-qa).
@@ -48,22 +51,8 @@ pub fn write(
         SelfEditKind::None => Vec::new(),
         SelfEditKind::SelfQa => write_pairs(model, policy, passage, options, seed)?,
         kind => {
-            let prompt = statement_prompt(kind, passage);
-            let sampling = Sampling {
-                temperature: options.temperature,
-                top_p: options.top_p,
-                max_tokens: match kind {
-                    SelfEditKind::ImplicationsLong => 640,
-                    _ => 320,
-                },
-                stop: Vec::new(),
-                seed,
-                n: options.samples,
-                whole_lines: true,
-            };
-            let texts = model.write(options.writer, &[prompt], policy, &sampling)?;
-            let texts = texts.into_iter().flatten();
-            let edits = texts.zip(seed..);
+            let texts = write_whole(model, policy, passage, options, seed)?;
+            let edits = texts.into_iter().zip(seed..);
             let edits = edits.map(|(text, seed)| from_text(kind, text, seed));
             edits.collect()
         }
@@ -74,6 +63,53 @@ pub fn write(
     Ok(edits)
 }
 
+/// One self-edit of `options.kind`, asked for in the words of another kind that is written whole.
+pub(super) fn write_as(
+    model: Interruptible<'_>,
+    policy: Option<&Adapter>,
+    passage: &Passage,
+    options: &SelfEditOptions,
+    asked_as: SelfEditKind,
+    seed: u64,
+) -> Result<SelfEdit, ModelError> {
+    let asked = SelfEditOptions {
+        kind: asked_as,
+        samples: 1,
+        ..options.clone()
+    };
+    let text = write_whole(model, policy, passage, &asked, seed)?.pop();
+    let edit = from_text(options.kind, text.unwrap_or_default(), seed);
+    Ok(SelfEdit {
+        asked_as: (asked_as != options.kind).then_some(asked_as),
+        ..edit
+    })
+}
+
+/// What one request for the whole list brings, `options.samples` times.
+fn write_whole(
+    model: Interruptible<'_>,
+    policy: Option<&Adapter>,
+    passage: &Passage,
+    options: &SelfEditOptions,
+    seed: u64,
+) -> Result<Vec<String>, ModelError> {
+    let prompt = statement_prompt(options.kind, passage);
+    let sampling = Sampling {
+        temperature: options.temperature,
+        top_p: options.top_p,
+        max_tokens: match options.kind {
+            SelfEditKind::ImplicationsLong => 640,
+            _ => 320,
+        },
+        stop: Vec::new(),
+        seed,
+        n: options.samples,
+        whole_lines: true,
+    };
+    let texts = model.write(options.writer, &[prompt], policy, &sampling)?;
+    Ok(texts.into_iter().flatten().collect())
+}
+
 /// A self-edit from text that was written elsewhere (a teacher's, or one read from a file).
 pub fn from_text(kind: SelfEditKind, text: String, seed: u64) -> SelfEdit {
     let (statements, pairs) = match kind {
@@ -82,6 +118,7 @@ pub fn from_text(kind: SelfEditKind, text: String, seed: u64) -> SelfEdit {
     };
     SelfEdit {
         kind,
+        asked_as: None,
         teacher: None,
         policy: None,
         text,
@@ -193,6 +230,7 @@ fn write_pairs(
             let blocks: Vec<String> = pairs.iter().map(block).collect();
             SelfEdit {
                 kind: SelfEditKind::SelfQa,
+                asked_as: None,
                 teacher: None,
                 policy: None,
                 text: blocks.join("\n\n"),
