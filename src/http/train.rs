@@ -16,7 +16,7 @@ use crate::learn::grading::Grader;
 use crate::learn::knowledge::Passage;
 use crate::learn::knowledge::domain::{KnowledgeOptions, QuestionSource, WritingOptions};
 use crate::learn::options::InnerOptions;
-use crate::learn::outer::options::{Keep, OuterOptions, Preset, Reward};
+use crate::learn::outer::options::{Baseline, Keep, OuterOptions, Preset, Reward};
 use crate::question::Question;
 use crate::store::{IdempotencyKey, Job, JobKind, NewDocument, digest};
 use axum::extract::State;
@@ -53,6 +53,8 @@ pub struct TrainRequest {
     repeats: Option<usize>,
     keep: Option<Keep>,
     reward: Option<Reward>,
+    /// What a candidate's gain is counted from
+    baseline: Option<Baseline>,
     /// Train first a part of the epochs, and only the better half of a context's candidates further
     halving: Option<bool>,
     /// Contexts set aside to score the policy on; at most a quarter unless given
@@ -265,6 +267,7 @@ fn given(request: &TrainRequest) -> (Map<String, Value>, Map<String, Value>) {
         ("repeats", json!(r.repeats)),
         ("keep", json!(r.keep)),
         ("reward", json!(r.reward)),
+        ("baseline", json!(r.baseline)),
         ("halving", json!(r.halving)),
         ("held_out", json!(r.held_out)),
         ("pack", json!(r.pack)),

@@ -13,7 +13,7 @@ use crate::learn::knowledge::{Passage, Question};
 use crate::learn::layers::Layers;
 use crate::learn::model::{Adapter, Model};
 use crate::learn::options::{IngestOptions, OptionError};
-use crate::learn::outer::options::{OuterOptions, Preset};
+use crate::learn::outer::options::{Baseline, OuterOptions, Preset};
 use crate::learn::outer::report::{PolicyUpdate, Round};
 use crate::learn::outer::{self, Shelf};
 use crate::pool::tasks::StoredTasks;
@@ -97,6 +97,12 @@ impl Settings {
         settings.outer.validate()?;
         settings.knowledge.validate()?;
         settings.fewshot.validate()?;
+        if input.domain == TrainDomain::Fewshot && settings.outer.baseline != Baseline::Base {
+            return Err(OptionError {
+                field: "baseline".into(),
+                reason: "of a task nothing is learned without a self-edit, so gains are counted from `base`".into(),
+            });
+        }
         let (given, count) = (input.outer.contains_key("held_out"), input.context_count);
         let held_out = &mut settings.outer.held_out;
         if !given {

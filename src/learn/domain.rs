@@ -53,6 +53,9 @@ pub trait Domain: Sync {
         seed: u64,
     ) -> Result<Vec<Self::Edit>, ModelError>;
 
+    /// The self-edit that adds nothing to the context. `None` where nothing is learned without one.
+    fn bare(&self, context: &Self::Context) -> Option<Self::Edit>;
+
     /// One inner-loop update, from the base, of an adapter that these queries are to be asked of. `None`: nothing
     /// can be trained on this edit, it gains nothing.
     fn training(

@@ -159,9 +159,11 @@ async fn an_expected_reward_is_told_with_every_repeat() {
 #[tokio::test]
 async fn other_words_are_tried_by_turns_and_each_candidate_says_which() {
     let server = Server::start().await;
-    let explore = json!({"self_edit": {"explore": ["rewrite", "chain-of-thought"]}, "candidates": 4, "rounds": 1});
+    let explore = json!({"self_edit": {"explore": ["rewrite", "chain-of-thought"]}, "candidates": 4, "rounds": 1,
+        "baseline": "context"});
     let job = finished(&server, &with(explore)).await;
     assert_eq!(job["state"], "succeeded", "{job}");
+    assert_eq!(job["result"]["settings"]["outer"]["baseline"], "context");
     let candidates = events(&server, &job, "candidate");
     assert_eq!(candidates.len(), 2 * 4);
     for candidate in &candidates {
@@ -302,6 +304,11 @@ async fn a_bad_request_is_told_its_field_and_stores_nothing() {
         ),
         (with(json!({"keep": "worst"})), "invalid_field", "keep"),
         (with(json!({"reward": "luck"})), "invalid_field", "reward"),
+        (
+            with(json!({"baseline": "none"})),
+            "invalid_field",
+            "baseline",
+        ),
         (with(json!({"preset": "huge"})), "invalid_field", "preset"),
         (
             with(json!({"questions": "none"})),
@@ -499,6 +506,7 @@ async fn what_is_no_task_to_practise_on_is_refused_by_its_field() {
         (json!({"fewshot": {"views": 0}}), "views"),
         (json!({"fewshot": {"colour": 1}}), "fewshot.colour"),
         (json!({"fewshot": []}), "fewshot"),
+        (json!({"baseline": "context"}), "baseline"),
     ];
     for (more, field) in cases {
         let mut body = fewshot();

@@ -119,6 +119,10 @@ impl Domain for FewShotOptions {
         Ok(context.clone())
     }
 
+    fn bare(&self, _: &Self::Context) -> Option<Self::Edit> {
+        None
+    }
+
     fn write(
         &self,
         model: Interruptible<'_>,

@@ -238,6 +238,11 @@ impl Domain for KnowledgeOptions {
         written.collect()
     }
 
+    /// The passage alone.
+    fn bare(&self, _: &Case) -> Option<SelfEdit> {
+        Some(self_edit::from_text(self.self_edit.kind, String::new(), 0))
+    }
+
     fn training(
         &self,
         case: &Case,

@@ -1,6 +1,6 @@
 //! The E step: the policy writes self-edits of every context, and each is measured.
 
-use super::options::Reward;
+use super::options::{Baseline, Reward};
 use super::report::Candidate;
 use super::reward::{self, Gain};
 use super::seeds::{Draw, seed};
@@ -99,6 +99,7 @@ impl<D: Domain> Run<'_, D> {
     /// The context's candidates, trained and asked.
     fn measured(&self, round: usize, context: &Practised<'_, D>) -> Result<(), Stop> {
         let o = self.start.options;
+        let baseline = self.baseline(round, context)?;
         let all: Vec<usize> = (0..context.edits.len()).collect();
         let trials = if o.halving {
             self.halved(round, context, &all)?
@@ -108,7 +109,7 @@ impl<D: Domain> Run<'_, D> {
         };
         for (nth, (tried, dropped)) in trials.into_iter().enumerate() {
             let trials: Vec<_> = tried.into_iter().map(|t| t.trial).collect();
-            let gain = Gain::of(&context.before, &trials);
+            let gain = Gain::of(&baseline, &trials);
             self.told(round, context, nth, |mut candidate| {
                 candidate.reward = gain.reward(o.reward);
                 candidate.accuracy_gain = Some(gain.accuracy);
@@ -121,6 +122,25 @@ impl<D: Domain> Run<'_, D> {
             })?;
         }
         Ok(())
+    }
+
+    /// The answers that gains are counted from.
+    fn baseline(&self, round: usize, context: &Practised<'_, D>) -> Result<Vec<Answer>, Stop> {
+        let o = self.start.options;
+        let bare = self.start.domain.bare(context.context);
+        let (Baseline::Context, Some(bare)) = (o.baseline, bare) else {
+            return Ok(context.before.clone());
+        };
+        let key = |repeat| {
+            format!(
+                "round:{round}:context:{}:bare:repeat:{repeat}",
+                context.index
+            )
+        };
+        let trying = (0..o.repeats)
+            .map(|repeat| self.trying(round, context, &bare, repeat, Part::Whole, key(repeat)));
+        let tried = self.try_all(trying.collect())?;
+        Ok(tried.into_iter().flat_map(|t| t.trial.answers).collect())
     }
 
     /// The first part for all; the rest for the better half (the odd one stays).
@@ -172,27 +192,41 @@ impl<D: Domain> Run<'_, D> {
         let mut trying = Vec::new();
         for &candidate in candidates {
             for repeat in 0..o.repeats {
-                let index = context.index;
-                let draw = Draw::Repeat {
-                    round,
-                    context: index,
-                    repeat,
-                };
-                let place = candidate_key(round, index, candidate);
-                trying.push(Trying {
-                    key: format!("{place}:repeat:{repeat}{suffix}"),
-                    context: context.context,
-                    edit: &context.edits[candidate],
-                    seed: seed(o.seed, draw),
-                    queries: Queries::Reward,
-                    before: &context.before,
-                    part: part(candidate, repeat),
-                });
+                let place = candidate_key(round, context.index, candidate);
+                let key = format!("{place}:repeat:{repeat}{suffix}");
+                let (edit, part) = (&context.edits[candidate], part(candidate, repeat));
+                trying.push(self.trying(round, context, edit, repeat, part, key));
             }
         }
         let mut tried = self.try_all(trying)?.into_iter();
         let of_one = |_| tried.by_ref().take(o.repeats).collect();
         Ok(candidates.iter().map(of_one).collect())
+    }
+
+    /// All repeats of one number train from one seed, whatever they train on.
+    fn trying<'t>(
+        &self,
+        round: usize,
+        context: &'t Practised<'_, D>,
+        edit: &'t D::Edit,
+        repeat: usize,
+        part: Part,
+        key: String,
+    ) -> Trying<'t, D> {
+        let draw = Draw::Repeat {
+            round,
+            context: context.index,
+            repeat,
+        };
+        Trying {
+            key,
+            context: context.context,
+            edit,
+            seed: seed(self.start.options.seed, draw),
+            queries: Queries::Reward,
+            before: &context.before,
+            part,
+        }
     }
 
     /// The context's candidates, marked by the base.

@@ -40,7 +40,7 @@ use super::knowledge::closed_book::Answer;
 use super::model::{Adapter, Model};
 use crate::pool::tasks::TaskQueue;
 use meter::Meter;
-use options::{Keep, OuterOptions, Reward};
+use options::{Baseline, Keep, OuterOptions, Reward};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -318,13 +318,17 @@ fn work(o: &OuterOptions, practised: usize) -> f32 {
     practised as f32 * (trials_of_context(o) + 2.0 * WRITING) + scored as f32 * (1.0 + WRITING)
 }
 
-/// What the candidates of a context cost, in trials.
+/// What the candidates of a context cost, and what they are measured against, in trials.
 fn trials_of_context(o: &OuterOptions) -> f32 {
     let all = (o.candidates * o.repeats) as f32;
+    let bare = match o.baseline {
+        Baseline::Base => 0.0,
+        Baseline::Context => o.repeats as f32,
+    };
     match o.reward {
         Reward::Rubric => 0.0,
-        _ if o.halving => HALVED * all,
-        _ => all,
+        _ if o.halving => HALVED * all + bare,
+        _ => all + bare,
     }
 }
 

@@ -41,6 +41,19 @@ pub enum Reward {
     Rubric,
 }
 
+/// What a candidate's gain is counted from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Baseline {
+    /// The answers of the base, which has learned nothing (the paper's).
+    #[default]
+    Base,
+    /// The answers after learning the context without any self-edit, from the same seeds: what only says it again gains
+    /// nothing, and is not kept. One more training for a context and repeat. Not for few-shot tasks, of which nothing is
+    /// learned without one, and without meaning for a rubric's mark.
+    Context,
+}
+
 impl Reward {
     pub const ALL: [Reward; 5] = [
         Reward::Accuracy,
@@ -79,6 +92,8 @@ pub struct OuterOptions {
     pub repeats: usize,
     pub keep: Keep,
     pub reward: Reward,
+    #[serde(default, skip_serializing_if = "is_base")]
+    pub baseline: Baseline,
     /// First a part of the epochs for all candidates of a context; only the better half is trained on.
     pub halving: bool,
     /// Contexts set aside, on which the policy is scored before the first round and after each. 0: none.
@@ -96,6 +111,11 @@ fn is_zero(minutes: &u32) -> bool {
     *minutes == 0
 }
 
+/// Nor of another baseline.
+fn is_base(baseline: &Baseline) -> bool {
+    *baseline == Baseline::Base
+}
+
 impl OuterOptions {
     pub fn preset(preset: Preset) -> Self {
         match preset {
@@ -108,6 +128,7 @@ impl OuterOptions {
                 keep: Keep::Best,
                 // Of the rewards that were measured the one that chooses best (README, Measured).
                 reward: Reward::Expected,
+                baseline: Baseline::Base,
                 halving: false,
                 held_out: 8,
                 pack: 4,
@@ -130,6 +151,7 @@ impl OuterOptions {
                 repeats: 3,
                 keep: Keep::Best,
                 reward: Reward::Accuracy,
+                baseline: Baseline::Base,
                 halving: false,
                 held_out: 50,
                 pack: 5,

@@ -18,13 +18,14 @@ pub struct Gain {
 }
 
 impl Gain {
-    /// Every trial answered the queries of `before`.
+    /// `before`: answers to the queries that every trial answered, once or more often.
     pub fn of(before: &[Answer], trials: &[Trial]) -> Self {
         let n = trials.len().max(1) as f32;
         let mean = |of: fn(&[Answer]) -> f32| {
             trials.iter().map(|t| of(&t.answers)).sum::<f32>() / n - of(before)
         };
-        let step = 1.0 / (before.len().max(1) as f32 * n);
+        let answers: usize = trials.iter().map(|t| t.answers.len()).sum();
+        let step = 1.0 / answers.max(1) as f32;
         Gain {
             accuracy: mean(accuracy),
             likelihood: mean(mean_logprob),

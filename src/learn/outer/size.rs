@@ -1,6 +1,6 @@
 //! How many contexts a round practises on, where the run is to be done in a given time.
 
-use super::options::{OuterOptions, Reward};
+use super::options::{Baseline, OuterOptions, Reward};
 use super::report::Report;
 use super::{Run, WRITING, trials_of_context};
 use crate::learn::domain::Domain;
@@ -9,10 +9,15 @@ use crate::learn::journal::{Stop, step};
 /// What writing a held-out context's self-edit adds to its trial: they are written sixteen at once.
 const WRITING_ONE: f32 = 0.1;
 
+/// Candidates of a context, and what they are measured against.
+fn compared(o: &OuterOptions) -> f32 {
+    (o.candidates + usize::from(o.baseline == Baseline::Context)) as f32
+}
+
 /// What a candidate takes, by a trial of a held-out context, until the first is measured: eight sampled answers beside the
 /// greedy one made it 49 to 55 s of 39 on one machine, 11 of 6 on another; a mark needs no training.
 fn guess(o: &OuterOptions, held_out: f32) -> f32 {
-    let trials = trials_of_context(o) / o.candidates as f32;
+    let trials = trials_of_context(o) / compared(o);
     match o.reward {
         Reward::Rubric => 0.15 * held_out,
         Reward::Expected => 1.6 * held_out * trials,
@@ -36,7 +41,7 @@ fn fitting(o: &OuterOptions, workers: usize, report: &Report, nth: usize) -> usi
     };
     let trial = scored.unwrap_or(candidate);
     // What the base answers, what is written, what is fine-tuned on: about a trial together.
-    let context = (o.candidates as f32 * candidate) / workers as f32 + 2.0 * WRITING * trial;
+    let context = (compared(o) * candidate) / workers as f32 + 2.0 * WRITING * trial;
     let scoring = o.held_out as f32 * (1.0 + WRITING_ONE) * trial;
     let done = practised(report);
     let ahead = (o.rounds + 1 - nth) as f32;

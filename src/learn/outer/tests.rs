@@ -1,6 +1,6 @@
 //! The loop's control flow, on a toy domain.
 
-use super::options::{Keep, OuterOptions, Preset, Reward};
+use super::options::{Baseline, Keep, OuterOptions, Preset, Reward};
 use super::report::{Candidate, Report};
 use super::toy::{Counting, Memory, Toy, adapter};
 use super::{Outcome, Start, keep, run};
@@ -76,6 +76,38 @@ pub(super) fn timeless(report: &Report) -> Value {
     let mut value = json!(report);
     strip(&mut value);
     value
+}
+
+#[test]
+fn what_says_no_more_than_the_context_gains_nothing_and_is_not_kept() {
+    let (model, memory) = (Counting::default(), Memory::default());
+    let options = options(|o| {
+        o.baseline = Baseline::Context;
+        o.repeats = 2;
+    });
+    let report = practise(&model, &memory, &contexts(), &options)
+        .unwrap()
+        .report;
+    let edits = memory.told("candidate");
+    for round in &report.rounds {
+        // The toy's context alone is worth four; its self-edits are worth less and more.
+        for c in &round.candidates {
+            let told = edits.iter().find(|e| {
+                e["round"] == round.round
+                    && e["context"] == c.context
+                    && e["candidate"] == c.candidate
+            });
+            let worth = told.unwrap()["edit"]["worth"].as_f64().unwrap() as f32;
+            let right = if worth == 0.0 { 2.0 } else { worth };
+            assert!((c.accuracy_gain.unwrap() - (right - 4.0) / 10.0).abs() < 1e-6);
+            let kept = round.kept.contains(&(c.context, c.candidate));
+            assert!(!kept || worth > 4.0, "{c:?}");
+        }
+    }
+    // A killed run learns none of them again.
+    let trained = model.candidates().len();
+    practise(&model, &memory, &contexts(), &options).unwrap();
+    assert_eq!(model.candidates().len(), trained);
 }
 
 #[test]
