@@ -96,6 +96,7 @@ impl Settings {
         };
         settings.outer.validate()?;
         settings.knowledge.validate()?;
+        settings.knowledge.fits(&settings.outer)?;
         settings.fewshot.validate()?;
         if input.domain == TrainDomain::Fewshot && settings.outer.baseline != Baseline::Base {
             return Err(OptionError {
@@ -336,7 +337,8 @@ impl Practice<'_> {
             "job": self.cx.id(),
             "domain": self.input.domain,
             "round": round.round,
-            "reward": {"kind": round.reward_kind, "mean": round.reward, "best": round.best_reward},
+            "reward": {"kind": round.reward_kind, "baseline": round.baseline, "mean": round.reward,
+                "best": round.best_reward},
             "kept": round.kept.len(),
             "update": round.policy,
             "score": held_out.map(|h| h.gain.mean),

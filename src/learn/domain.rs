@@ -57,7 +57,7 @@ pub trait Domain: Sync {
     fn bare(&self, context: &Self::Context) -> Option<Self::Edit>;
 
     /// One inner-loop update, from the base, of an adapter that these queries are to be asked of. `None`: nothing
-    /// can be trained on this edit, it gains nothing.
+    /// can be trained on this edit, its answers are the base's.
     fn training(
         &self,
         context: &Self::Context,

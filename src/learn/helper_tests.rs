@@ -1,14 +1,17 @@
 //! A teacher that writes and a judge that grades, scripted, beside a model that learns.
 
+use super::domain::Domain;
 use super::grading::Grader;
 use super::judge::Given;
 use super::knowledge::Passage;
+use super::knowledge::domain::{Case, KnowledgeOptions};
 use super::knowledge::self_edit::{self, SelfEdit};
 use super::model::{
     Adapter, Interruptible, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained,
-    Training,
+    Training, TrainingText,
 };
 use super::options::{IngestOptions, SelfEditKind, SelfEditOptions, Writer};
+use super::outer::options::Preset;
 use super::text_model::{Helpers, TextModel};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
@@ -208,4 +211,39 @@ fn the_judge_is_asked_once_and_only_about_what_is_open() {
     let graded = model.grade(Grader::Contains, &answers).unwrap();
     assert_eq!(graded, [false, true, false]);
     assert_eq!(*judge.calls.lock().unwrap(), 1);
+}
+
+#[test]
+fn explored_candidates_are_asked_for_by_turns_and_learned_as_the_kinds_own() {
+    let model = Says::new("1. Orr Hallam built the lighthouse.");
+    let mut domain = KnowledgeOptions::preset(Preset::Default, &IngestOptions::default());
+    let case = Case::new(passage(), Vec::new());
+    let mut other = domain.clone();
+    other.self_edit.kind = SelfEditKind::Rewrite;
+    let (implications, rewrite) = (
+        domain_prompt(&model, &domain, &case),
+        domain_prompt(&model, &other, &case),
+    );
+    assert_ne!(implications, rewrite);
+    domain.self_edit.explore = vec![SelfEditKind::Rewrite];
+    model.asked.lock().unwrap().clear();
+    let asker = Interruptible::new(&*model, &|| false);
+    let edits = domain.write(asker, None, &case, 3, 5).unwrap();
+    let asked = [&implications, &rewrite, &implications].map(String::clone);
+    assert_eq!(model.asked(), asked);
+    let seeds: Vec<_> = edits.iter().map(|e| e.seed).collect();
+    assert_eq!(seeds, [5, 6, 7]);
+    for edit in &edits {
+        let TrainingText::Completion { prompt, .. } = &domain.lesson(&case, edit)[0] else {
+            panic!("no lesson");
+        };
+        assert_eq!(prompt.user, implications);
+    }
+}
+
+/// What one self-edit is asked for by.
+fn domain_prompt(model: &Says, domain: &KnowledgeOptions, case: &Case) -> String {
+    let asker = Interruptible::new(model, &|| false);
+    domain.write(asker, None, case, 1, 5).unwrap();
+    model.asked().pop().unwrap()
 }

@@ -350,7 +350,7 @@ pub fn merge(base: &mut Value, over: &Value) {
     match (base, over) {
         (_, Value::Null) => {}
         (Value::Object(base), Value::Object(over)) => {
-            for (key, value) in over {
+            for (key, value) in over.iter().filter(|(_, v)| !v.is_null()) {
                 merge(base.entry(key.clone()).or_insert(Value::Null), value);
             }
         }

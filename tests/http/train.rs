@@ -160,10 +160,13 @@ async fn an_expected_reward_is_told_with_every_repeat() {
 async fn other_words_are_tried_by_turns_and_each_candidate_says_which() {
     let server = Server::start().await;
     let explore = json!({"self_edit": {"explore": ["rewrite", "chain-of-thought"]}, "candidates": 4, "rounds": 1,
-        "baseline": "context"});
+        "baseline": "context_alone"});
     let job = finished(&server, &with(explore)).await;
     assert_eq!(job["state"], "succeeded", "{job}");
-    assert_eq!(job["result"]["settings"]["outer"]["baseline"], "context");
+    assert_eq!(
+        job["result"]["settings"]["outer"]["baseline"],
+        "context_alone"
+    );
     let candidates = events(&server, &job, "candidate");
     assert_eq!(candidates.len(), 2 * 4);
     for candidate in &candidates {
@@ -171,7 +174,7 @@ async fn other_words_are_tried_by_turns_and_each_candidate_says_which() {
         let asked = asked[candidate["candidate"].as_u64().unwrap() as usize];
         let edit = &candidate["edit"];
         assert_eq!(edit["asked_as"].as_str().unwrap_or_default(), asked);
-        // Whoever's words asked for it, it is a list of the kind that is practised, and recomputed from its seed.
+        // Whosever words asked for it, it is a list of the kind that is practised.
         assert_eq!(edit["kind"], "implications");
         assert_eq!(edit["seed"], candidate["seed"]);
     }
@@ -317,6 +320,11 @@ async fn a_bad_request_is_told_its_field_and_stores_nothing() {
         ),
         (with(json!({"held_out": 4})), "invalid_field", "held_out"),
         (with(json!({"grader": "judge"})), "invalid_field", "grader"),
+        (
+            with(json!({"baseline": "context_alone", "halving": true})),
+            "invalid_field",
+            "halving",
+        ),
         (with(json!({"training": []})), "invalid_field", "training"),
         (
             with(json!({"training": {"epohcs": 1}})),
@@ -340,6 +348,11 @@ async fn a_bad_request_is_told_its_field_and_stores_nothing() {
         ),
         (
             with(json!({"self_edit": {"explore": ["rewrite", "self-qa"]}})),
+            "invalid_field",
+            "self_edit.explore",
+        ),
+        (
+            with(json!({"self_edit": {"explore": ["rewrite", "chain-of-thought"]}})),
             "invalid_field",
             "self_edit.explore",
         ),
@@ -506,7 +519,7 @@ async fn what_is_no_task_to_practise_on_is_refused_by_its_field() {
         (json!({"fewshot": {"views": 0}}), "views"),
         (json!({"fewshot": {"colour": 1}}), "fewshot.colour"),
         (json!({"fewshot": []}), "fewshot"),
-        (json!({"baseline": "context"}), "baseline"),
+        (json!({"baseline": "context_alone"}), "baseline"),
     ];
     for (more, field) in cases {
         let mut body = fewshot();

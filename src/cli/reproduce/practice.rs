@@ -157,6 +157,7 @@ impl Planned {
         domain.self_edit.kind = self.kind;
         domain.questions = self.source;
         domain.validate().map_err(|e| wrong(&e))?;
+        domain.fits(&self.options).map_err(|e| wrong(&e))?;
         Ok(domain)
     }
 }

@@ -13,7 +13,7 @@ use crate::learn::model::{Adapter, Interruptible, ModelError, Prompt, Training, 
 use crate::learn::options::{
     IngestOptions, InnerOptions, OptionError, SelfEditKind, SelfEditOptions, merge, within,
 };
-use crate::learn::outer::options::Preset;
+use crate::learn::outer::options::{OuterOptions, Preset};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -49,9 +49,11 @@ pub struct WritingOptions {
     pub kind: SelfEditKind,
     pub temperature: f32,
     pub top_p: f32,
-    /// Candidates are asked for in the words of `kind` and of these kinds by turns, and the policy learns the best as
-    /// its answer to those of `kind`: so it comes to write what it never would have, where that teaches better. Empty:
-    /// in the words of `kind` alone, as in the paper. Not for or with `self-qa`, which is no list written at once.
+    /// Candidates are asked for in the words of `kind` and of these kinds by turns, fewer than there are candidates, and
+    /// the policy learns what is kept as its answer to those of `kind`: so it comes to write what it never would have,
+    /// where that teaches better. What is held out, and an ingest, is asked for in the words of `kind` alone. Any of
+    /// rewrite, implications, implications-long and chain-of-thought, where `kind` is one of them too; empty: none, as in
+    /// the paper.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub explore: Vec<SelfEditKind>,
 }
@@ -142,7 +144,7 @@ impl KnowledgeOptions {
             return Err(OptionError {
                 field: "self_edit.explore".into(),
                 reason: "rewrite, implications, implications-long and chain-of-thought can be tried for one \
-                         another; self-qa is written phrase by phrase"
+                         another; self-qa is written phrase by phrase, and none is not written"
                     .into(),
             });
         }
@@ -155,6 +157,24 @@ impl KnowledgeOptions {
         within("self_edit.top_p", writing.top_p as f64, 0.01, 1.0)?;
         within("probes", self.probes as f64, 1.0, 32.0)?;
         self.training.validate("training")
+    }
+}
+
+impl KnowledgeOptions {
+    /// Every kind's words are asked for once at least.
+    pub fn fits(&self, outer: &OuterOptions) -> Result<(), OptionError> {
+        let (tried, most) = (self.self_edit.explore.len(), outer.candidates - 1);
+        match tried > most {
+            false => Ok(()),
+            true => Err(OptionError {
+                field: "self_edit.explore".into(),
+                reason: format!(
+                    "{tried} kinds beside `kind` for {} candidates leave some untried; name {most} at most, or ask \
+                     for more candidates",
+                    outer.candidates
+                ),
+            }),
+        }
     }
 }
 
@@ -229,7 +249,7 @@ impl Domain for KnowledgeOptions {
         if self.self_edit.explore.is_empty() {
             return self_edit::write(model, policy, &case.passage, &options, seed);
         }
-        // One by one, so that each has its seed; the loop asks for several contexts' at the same time.
+        // One by one: the prompts of one request would not have the seeds that each has alone.
         let words = std::iter::once(&self.self_edit.kind).chain(&self.self_edit.explore);
         let asked = words.cycle().zip(seed..).take(count);
         let written = asked.map(|(words, seed)| {

@@ -51,7 +51,7 @@ pub fn write(
         SelfEditKind::None => Vec::new(),
         SelfEditKind::SelfQa => write_pairs(model, policy, passage, options, seed)?,
         kind => {
-            let texts = write_whole(model, policy, passage, options, seed)?;
+            let texts = write_whole(model, policy, passage, options, kind, seed)?;
             let edits = texts.into_iter().zip(seed..);
             let edits = edits.map(|(text, seed)| from_text(kind, text, seed));
             edits.collect()
@@ -72,12 +72,11 @@ pub(super) fn write_as(
     asked_as: SelfEditKind,
     seed: u64,
 ) -> Result<SelfEdit, ModelError> {
-    let asked = SelfEditOptions {
-        kind: asked_as,
+    let one = SelfEditOptions {
         samples: 1,
         ..options.clone()
     };
-    let text = write_whole(model, policy, passage, &asked, seed)?.pop();
+    let text = write_whole(model, policy, passage, &one, asked_as, seed)?.pop();
     let edit = from_text(options.kind, text.unwrap_or_default(), seed);
     Ok(SelfEdit {
         asked_as: (asked_as != options.kind).then_some(asked_as),
@@ -85,15 +84,16 @@ pub(super) fn write_as(
     })
 }
 
-/// What one request for the whole list brings, `options.samples` times.
+/// What a request for the whole list brings, `options.samples` times: as long as its kind may be, whosever words ask.
 fn write_whole(
     model: Interruptible<'_>,
     policy: Option<&Adapter>,
     passage: &Passage,
     options: &SelfEditOptions,
+    asked_as: SelfEditKind,
     seed: u64,
 ) -> Result<Vec<String>, ModelError> {
-    let prompt = statement_prompt(options.kind, passage);
+    let prompt = statement_prompt(asked_as, passage);
     let sampling = Sampling {
         temperature: options.temperature,
         top_p: options.top_p,

@@ -1,7 +1,7 @@
 //! The E step: the policy writes self-edits of every context, and each is measured.
 
 use super::options::{Baseline, Reward};
-use super::report::Candidate;
+use super::report::{Candidate, Trial};
 use super::reward::{self, Gain};
 use super::seeds::{Draw, seed};
 use super::trials::{Part, Tried, Trying, halves};
@@ -99,7 +99,11 @@ impl<D: Domain> Run<'_, D> {
     /// The context's candidates, trained and asked.
     fn measured(&self, round: usize, context: &Practised<'_, D>) -> Result<(), Stop> {
         let o = self.start.options;
-        let baseline = self.baseline(round, context)?;
+        let alone = self.alone(round, context)?;
+        let baseline = match alone.is_empty() {
+            true => vec![context.before.clone()],
+            false => alone.iter().map(|t| t.answers.clone()).collect(),
+        };
         let all: Vec<usize> = (0..context.edits.len()).collect();
         let trials = if o.halving {
             self.halved(round, context, &all)?
@@ -118,29 +122,27 @@ impl<D: Domain> Run<'_, D> {
                 candidate.dropped = dropped;
                 candidate.seconds = trials.iter().map(|t| t.seconds).sum();
                 candidate.repeats = trials.iter().map(scoring::repeat).collect();
+                candidate.alone = alone.iter().map(scoring::repeat).collect();
                 Ok(candidate)
             })?;
         }
         Ok(())
     }
 
-    /// The answers that gains are counted from.
-    fn baseline(&self, round: usize, context: &Practised<'_, D>) -> Result<Vec<Answer>, Stop> {
+    /// Every repeat of learning the context alone, where gains are counted from that.
+    fn alone(&self, round: usize, context: &Practised<'_, D>) -> Result<Vec<Trial>, Stop> {
         let o = self.start.options;
         let bare = self.start.domain.bare(context.context);
-        let (Baseline::Context, Some(bare)) = (o.baseline, bare) else {
-            return Ok(context.before.clone());
+        let (Baseline::ContextAlone, Some(bare)) = (o.baseline, bare) else {
+            return Ok(Vec::new());
         };
-        let key = |repeat| {
-            format!(
-                "round:{round}:context:{}:bare:repeat:{repeat}",
-                context.index
-            )
-        };
-        let trying = (0..o.repeats)
-            .map(|repeat| self.trying(round, context, &bare, repeat, Part::Whole, key(repeat)));
+        let place = format!("round:{round}:context:{}:alone", context.index);
+        let trying = (0..o.repeats).map(|repeat| {
+            let key = format!("{place}:repeat:{repeat}");
+            self.trying(round, context, &bare, repeat, Part::Whole, key)
+        });
         let tried = self.try_all(trying.collect())?;
-        Ok(tried.into_iter().flat_map(|t| t.trial.answers).collect())
+        Ok(tried.into_iter().map(|t| t.trial).collect())
     }
 
     /// The first part for all; the rest for the better half (the odd one stays).
@@ -153,7 +155,8 @@ impl<D: Domain> Run<'_, D> {
         let mut first = self.trials(round, context, all, |_, _| Part::First, ":first")?;
         let reward = |tried: &[Tried]| {
             let trials: Vec<_> = tried.iter().map(|t| t.trial.clone()).collect();
-            Gain::of(&context.before, &trials).reward(self.start.options.reward)
+            Gain::of(std::slice::from_ref(&context.before), &trials)
+                .reward(self.start.options.reward)
         };
         let rewards: Vec<f32> = first.iter().map(|t| reward(t)).collect();
         let mut order = all.to_vec();
@@ -273,6 +276,7 @@ impl<D: Domain> Run<'_, D> {
                 rubric: None,
                 dropped: false,
                 repeats: Vec::new(),
+                alone: Vec::new(),
                 seconds: 0.0,
             })
         })

@@ -278,6 +278,7 @@ impl<'a, D: Domain> Run<'a, D> {
         Round {
             round,
             reward_kind: self.start.options.reward,
+            baseline: self.start.options.baseline,
             contexts: by_context.iter().map(|of| of[0].context).collect(),
             reward: mean(&rewards),
             best_reward: mean(&best.collect::<Vec<_>>()),
@@ -323,7 +324,7 @@ fn trials_of_context(o: &OuterOptions) -> f32 {
     let all = (o.candidates * o.repeats) as f32;
     let bare = match o.baseline {
         Baseline::Base => 0.0,
-        Baseline::Context => o.repeats as f32,
+        Baseline::ContextAlone => o.repeats as f32,
     };
     match o.reward {
         Reward::Rubric => 0.0,

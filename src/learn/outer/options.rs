@@ -48,10 +48,8 @@ pub enum Baseline {
     /// The answers of the base, which has learned nothing (the paper's).
     #[default]
     Base,
-    /// The answers after learning the context without any self-edit, from the same seeds: what only says it again gains
-    /// nothing, and is not kept. One more training for a context and repeat. Not for few-shot tasks, of which nothing is
-    /// learned without one, and without meaning for a rubric's mark.
-    Context,
+    /// The answers after learning the context alone, without any self-edit, from the same seeds.
+    ContextAlone,
 }
 
 impl Reward {
@@ -92,6 +90,10 @@ pub struct OuterOptions {
     pub repeats: usize,
     pub keep: Keep,
     pub reward: Reward,
+    /// `base`: what the base answers, which has learned nothing (the paper's). `context_alone`: what is answered after
+    /// learning the context without any self-edit, from the same seeds; an edit that is a copy of the whole makes the same
+    /// training, so it gains nothing and is not kept. That is one more training for a context and repeat. Not for
+    /// few-shot tasks, of which nothing is learned without a self-edit, nor with `halving` or the reward `rubric`.
     #[serde(default, skip_serializing_if = "is_base")]
     pub baseline: Baseline,
     /// First a part of the epochs for all candidates of a context; only the better half is trained on.
@@ -199,7 +201,17 @@ impl OuterOptions {
                 reason: reason.into(),
             })
         };
+        let alone = self.baseline == Baseline::ContextAlone;
         match self.reward {
+            _ if alone && self.halving => refuse(
+                "halving",
+                "a candidate that is dropped half-way cannot be compared with the whole training of its context alone; \
+                 count from `base`",
+            ),
+            Reward::Rubric if alone => refuse(
+                "baseline",
+                "a rubric is a mark and counted from nothing; leave it at `base`",
+            ),
             Reward::Rubric if self.keep == Keep::AllPositive => refuse(
                 "keep",
                 "every mark of a rubric is positive, so all would be kept; keep `best`",
@@ -258,5 +270,17 @@ mod tests {
         options.halving = false;
         options.keep = Keep::AllPositive;
         assert_eq!(options.validate().unwrap_err().field, "keep");
+    }
+
+    #[test]
+    fn what_is_no_whole_training_is_not_compared_with_one() {
+        let mut options = OuterOptions::preset(Preset::Default);
+        options.baseline = Baseline::ContextAlone;
+        options.validate().unwrap();
+        options.halving = true;
+        assert_eq!(options.validate().unwrap_err().field, "halving");
+        options.halving = false;
+        options.reward = Reward::Rubric;
+        assert_eq!(options.validate().unwrap_err().field, "baseline");
     }
 }

@@ -1,6 +1,6 @@
 //! What a run of the outer loop did: remembered, told, and given back at its end.
 
-use super::options::Reward;
+use super::options::{Baseline, Reward};
 use crate::learn::knowledge::closed_book::Answer;
 use crate::learn::stats::Estimate;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,9 @@ pub struct Candidate {
     pub dropped: bool,
     /// Each training from its own seed: (seed, right answers, mean log-likelihood, expected accuracy).
     pub repeats: Vec<Repeat>,
+    /// The repeats of learning its context alone, where its gains are counted from those.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alone: Vec<Repeat>,
     pub seconds: f32,
 }
 
@@ -100,6 +103,9 @@ pub struct Round {
     /// From 1.
     pub round: usize,
     pub reward_kind: Reward,
+    /// What its candidates' gains are counted from.
+    #[serde(default)]
+    pub baseline: Baseline,
     pub contexts: Vec<usize>,
     /// Mean reward of all candidates, and of the best of each context.
     pub reward: f32,

@@ -18,11 +18,16 @@ pub struct Gain {
 }
 
 impl Gain {
-    /// `before`: answers to the queries that every trial answered, once or more often.
-    pub fn of(before: &[Answer], trials: &[Trial]) -> Self {
+    /// Each trial against its own answers before, or all against the same ones, if those are but one list. Exactly 0
+    /// where all are equal.
+    pub fn of(before: &[Vec<Answer>], trials: &[Trial]) -> Self {
         let n = trials.len().max(1) as f32;
         let mean = |of: fn(&[Answer]) -> f32| {
-            trials.iter().map(|t| of(&t.answers)).sum::<f32>() / n - of(before)
+            let pairs = trials.iter().zip(before.iter().cycle());
+            pairs
+                .map(|(t, before)| of(&t.answers) - of(before))
+                .sum::<f32>()
+                / n
         };
         let answers: usize = trials.iter().map(|t| t.answers.len()).sum();
         let step = 1.0 / answers.max(1) as f32;
@@ -130,7 +135,7 @@ mod tests {
             seconds: 0.0,
             loss: None,
         };
-        Gain::of(&answers(1, 5, -3.0), &[trial])
+        Gain::of(&[answers(1, 5, -3.0)], &[trial])
     }
 
     #[test]
@@ -143,6 +148,23 @@ mod tests {
         assert!(combined(0, -0.1) < 0.0);
         assert!((gain(3, 0.0).reward(Reward::Accuracy) - 0.4).abs() < 1e-6);
         assert_eq!(gain(3, -1.0).reward(Reward::Likelihood), 2.0);
+    }
+
+    #[test]
+    fn repeats_that_equal_their_own_baseline_gain_exactly_nothing() {
+        let trial = |right, logprob| Trial {
+            seed: 0,
+            epochs: 1,
+            answers: answers(right, 10, logprob),
+            tokens: 0,
+            seconds: 0.0,
+            loss: None,
+        };
+        let trials = [trial(3, -0.1), trial(6, -0.7)];
+        let before = trials.clone().map(|t| t.answers);
+        for kind in [Reward::Accuracy, Reward::Likelihood, Reward::Combined] {
+            assert_eq!(Gain::of(&before, &trials).reward(kind), 0.0);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ const WRITING_ONE: f32 = 0.1;
 
 /// Candidates of a context, and what they are measured against.
 fn compared(o: &OuterOptions) -> f32 {
-    (o.candidates + usize::from(o.baseline == Baseline::Context)) as f32
+    (o.candidates + usize::from(o.baseline == Baseline::ContextAlone)) as f32
 }
 
 /// What a candidate takes, by a trial of a held-out context, until the first is measured: eight sampled answers beside the
@@ -135,6 +135,7 @@ mod tests {
         let round = Round {
             round: 1,
             reward_kind: Reward::Expected,
+            baseline: Baseline::Base,
             contexts: (0..contexts).collect(),
             reward: 0.1,
             best_reward: 0.1,
@@ -171,6 +172,10 @@ mod tests {
     fn a_later_round_goes_by_what_the_earlier_ones_took() {
         // Of the hour 1,056 s are for scorings. Three contexts at 80 s a candidate took 1,080: four more have room.
         assert_eq!(fitting(&options(60), 1, &after_one(40.0, 3, 80.0), 2), 4);
+        // With their contexts learned alone too they took 1,320, and another takes 440.
+        let mut alone = options(60);
+        alone.baseline = Baseline::ContextAlone;
+        assert_eq!(fitting(&alone, 1, &after_one(40.0, 3, 80.0), 2), 2);
         // At 20 s they took 360: the rest would hold eighteen.
         assert_eq!(fitting(&options(60), 1, &after_one(40.0, 3, 20.0), 2), 10);
         // At 160 s 2,040: hardly one more.

@@ -79,11 +79,12 @@ pub(super) fn timeless(report: &Report) -> Value {
 }
 
 #[test]
-fn what_says_no_more_than_the_context_gains_nothing_and_is_not_kept() {
+fn what_teaches_no_more_than_the_context_alone_is_not_kept() {
     let (model, memory) = (Counting::default(), Memory::default());
     let options = options(|o| {
-        o.baseline = Baseline::Context;
+        o.baseline = Baseline::ContextAlone;
         o.repeats = 2;
+        o.rounds = 3;
     });
     let report = practise(&model, &memory, &contexts(), &options)
         .unwrap()
@@ -100,14 +101,20 @@ fn what_says_no_more_than_the_context_gains_nothing_and_is_not_kept() {
             let worth = told.unwrap()["edit"]["worth"].as_f64().unwrap() as f32;
             let right = if worth == 0.0 { 2.0 } else { worth };
             assert!((c.accuracy_gain.unwrap() - (right - 4.0) / 10.0).abs() < 1e-6);
+            let alone: Vec<_> = c.alone.iter().map(|r| (r.seed, r.right)).collect();
+            let seeds: Vec<_> = c.repeats.iter().map(|r| (r.seed, 4)).collect();
+            assert_eq!(alone, seeds);
             let kept = round.kept.contains(&(c.context, c.candidate));
             assert!(!kept || worth > 4.0, "{c:?}");
         }
+        assert!(!round.kept.is_empty());
     }
-    // A killed run learns none of them again.
-    let trained = model.candidates().len();
-    practise(&model, &memory, &contexts(), &options).unwrap();
-    assert_eq!(model.candidates().len(), trained);
+    let no_more = |c: &&Candidate| c.accuracy_gain == Some(0.0);
+    let all = report.rounds.iter().flat_map(|r| &r.candidates);
+    assert!(
+        all.filter(no_more).count() > 0,
+        "none shows that an equal is not kept"
+    );
 }
 
 #[test]
@@ -204,7 +211,10 @@ fn a_run_stopped_anywhere_goes_on_and_repeats_nothing() {
 
 #[test]
 fn whole_trainings_that_finished_are_never_trained_again() {
-    let options = options(|o| o.pack = 1);
+    let options = options(|o| {
+        o.pack = 1;
+        o.baseline = Baseline::ContextAlone;
+    });
     let (model, memory) = (Counting::default(), Memory::default());
     practise(&model, &memory, &contexts(), &options).unwrap();
     let (steps, trained) = (memory.remembered(), model.trained.lock().unwrap().len());
@@ -443,6 +453,7 @@ pub(super) fn candidate(context: usize, candidate: usize, reward: f32) -> Candid
         rubric: None,
         dropped: false,
         repeats: Vec::new(),
+        alone: Vec::new(),
         seconds: 0.0,
     }
 }
