@@ -31,7 +31,10 @@ demo="knowledge --passages demo/documents.json --skip 10 --arms $kinds"
 table demo-small $demo --model $small
 table demo $demo
 table reward reward --passages "$squad/train.json" --limit 10 --candidates 4 --repeats 3
-table practice $eval30 --seeds 0,1,2 --rounds 2 --practices 3 --practise-on "$squad/train.json" --arms passage,implications
+practised="knowledge --passages $squad/eval.json --limit 20 --seeds 0,1,2 --rounds 2 --practise-on $squad/train.json"
+table practice $practised --arms base,open-book,passage,rewrite,implications,teacher \
+    --teacher "$squad/teacher_implications.json" --practise-set '{"self_edit":{"explore":["rewrite"]}}'
+table practice-alone $practised --arms passage,implications --outer '{"baseline":"context_alone"}'
 table own-questions $eval30 --seeds 0,1,2 --rounds 2 --practise-on "$squad/train.json" --arms implications --questions given,written
 table cpt cpt --passages "$squad/eval.json" --limit 30 --seeds 0,1,2
 eight="continual --passages $squad/eval.json --documents 8"
