@@ -21,3 +21,4 @@ mod python;
 mod retention;
 mod streams;
 mod train;
+mod train_fewshot;
