@@ -5,7 +5,7 @@ use super::grading::Grader;
 use super::model::Update;
 use super::strategy::{Method, Strategy};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
@@ -347,14 +347,17 @@ pub(super) fn within(field: &str, value: f64, low: f64, high: f64) -> Result<(),
 
 /// Objects are merged key by key, anything else is replaced; nulls change nothing.
 pub fn merge(base: &mut Value, over: &Value) {
-    match (base, over) {
-        (_, Value::Null) => {}
-        (Value::Object(base), Value::Object(over)) => {
+    match over {
+        Value::Null => {}
+        Value::Object(over) => {
+            if !base.is_object() {
+                *base = Value::Object(Map::new());
+            }
             for (key, value) in over.iter().filter(|(_, v)| !v.is_null()) {
-                merge(base.entry(key.clone()).or_insert(Value::Null), value);
+                merge(&mut base[key], value);
             }
         }
-        (base, over) => *base = over.clone(),
+        over => *base = over.clone(),
     }
 }
 
@@ -369,6 +372,12 @@ mod tests {
         let request = json!({"training": {"epochs": 3}, "self_edit": {"kind": "none"}});
         let o = IngestOptions::layered(&[&model, &Value::Null, &request]).unwrap();
         assert_eq!((o.training.epochs, o.training.rank), (3, 8));
+        // A null changes nothing, whether the field is there or not.
+        let nothing = json!({"training": {"epochs": null}, "self_edit": {"policy": null}});
+        let mut merged = model.clone();
+        merge(&mut merged, &nothing);
+        assert_eq!(merged["training"], model["training"]);
+        assert_eq!(merged["self_edit"], json!({}));
         assert_eq!(o.self_edit.kind, SelfEditKind::None);
         assert_eq!(o.gate, GateOptions::default());
     }
