@@ -53,7 +53,8 @@ pub struct TrainRequest {
     repeats: Option<usize>,
     keep: Option<Keep>,
     reward: Option<Reward>,
-    /// What a candidate's gain is counted from
+    /// What a candidate's gain is counted from: what the base answers, or what is answered after learning the context
+    /// without any self-edit (not with `halving`, the reward `rubric` or few-shot tasks)
     baseline: Option<Baseline>,
     /// Train first a part of the epochs, and only the better half of a context's candidates further
     halving: Option<bool>,

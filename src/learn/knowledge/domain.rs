@@ -158,23 +158,21 @@ impl KnowledgeOptions {
         within("probes", self.probes as f64, 1.0, 32.0)?;
         self.training.validate("training")
     }
-}
 
-impl KnowledgeOptions {
     /// Every kind's words are asked for once at least.
     pub fn fits(&self, outer: &OuterOptions) -> Result<(), OptionError> {
-        let (tried, most) = (self.self_edit.explore.len(), outer.candidates - 1);
-        match tried > most {
-            false => Ok(()),
-            true => Err(OptionError {
-                field: "self_edit.explore".into(),
-                reason: format!(
-                    "{tried} kinds beside `kind` for {} candidates leave some untried; name {most} at most, or ask \
-                     for more candidates",
-                    outer.candidates
-                ),
-            }),
+        let (tried, candidates) = (self.self_edit.explore.len(), outer.candidates);
+        if tried < candidates {
+            return Ok(());
         }
+        Err(OptionError {
+            field: "self_edit.explore".into(),
+            reason: format!(
+                "{tried} kinds beside `kind` for {candidates} candidates leave some untried; name {} at most, or \
+                 ask for more candidates",
+                candidates - 1
+            ),
+        })
     }
 }
 
@@ -250,12 +248,19 @@ impl Domain for KnowledgeOptions {
             return self_edit::write(model, policy, &case.passage, &options, seed);
         }
         // One by one: the prompts of one request would not have the seeds that each has alone.
+        let one = SelfEditOptions {
+            samples: 1,
+            ..options
+        };
         let words = std::iter::once(&self.self_edit.kind).chain(&self.self_edit.explore);
-        let asked = words.cycle().zip(seed..).take(count);
-        let written = asked.map(|(words, seed)| {
-            self_edit::write_as(model, policy, &case.passage, &options, *words, seed)
-        });
-        written.collect()
+        let mut written = Vec::new();
+        for (words, seed) in words.cycle().zip(seed..).take(count) {
+            let passage = &case.passage;
+            written.extend(self_edit::write_lists(
+                model, policy, passage, &one, *words, seed,
+            )?);
+        }
+        Ok(written)
     }
 
     /// The passage alone.

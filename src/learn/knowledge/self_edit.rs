@@ -50,12 +50,7 @@ pub fn write(
     let mut edits = match options.kind {
         SelfEditKind::None => Vec::new(),
         SelfEditKind::SelfQa => write_pairs(model, policy, passage, options, seed)?,
-        kind => {
-            let texts = write_whole(model, policy, passage, options, kind, seed)?;
-            let edits = texts.into_iter().zip(seed..);
-            let edits = edits.map(|(text, seed)| from_text(kind, text, seed));
-            edits.collect()
-        }
+        kind => write_lists(model, policy, passage, options, kind, seed)?,
     };
     for edit in &mut edits {
         edit.teacher.clone_from(&teacher);
@@ -63,36 +58,16 @@ pub fn write(
     Ok(edits)
 }
 
-/// One self-edit of `options.kind`, asked for in the words of another kind that is written whole.
-pub(super) fn write_as(
+/// `options.samples` lists of `options.kind`, asked for in the words of it or of another kind that is written whole; as long
+/// as its kind may be, whosever words ask.
+pub(super) fn write_lists(
     model: Interruptible<'_>,
     policy: Option<&Adapter>,
     passage: &Passage,
     options: &SelfEditOptions,
     asked_as: SelfEditKind,
     seed: u64,
-) -> Result<SelfEdit, ModelError> {
-    let one = SelfEditOptions {
-        samples: 1,
-        ..options.clone()
-    };
-    let text = write_whole(model, policy, passage, &one, asked_as, seed)?.pop();
-    let edit = from_text(options.kind, text.unwrap_or_default(), seed);
-    Ok(SelfEdit {
-        asked_as: (asked_as != options.kind).then_some(asked_as),
-        ..edit
-    })
-}
-
-/// What a request for the whole list brings, `options.samples` times: as long as its kind may be, whosever words ask.
-fn write_whole(
-    model: Interruptible<'_>,
-    policy: Option<&Adapter>,
-    passage: &Passage,
-    options: &SelfEditOptions,
-    asked_as: SelfEditKind,
-    seed: u64,
-) -> Result<Vec<String>, ModelError> {
+) -> Result<Vec<SelfEdit>, ModelError> {
     let prompt = statement_prompt(asked_as, passage);
     let sampling = Sampling {
         temperature: options.temperature,
@@ -107,7 +82,12 @@ fn write_whole(
         whole_lines: true,
     };
     let texts = model.write(options.writer, &[prompt], policy, &sampling)?;
-    Ok(texts.into_iter().flatten().collect())
+    let lists = texts.into_iter().flatten().zip(seed..);
+    let lists = lists.map(|(text, seed)| SelfEdit {
+        asked_as: (asked_as != options.kind).then_some(asked_as),
+        ..from_text(options.kind, text, seed)
+    });
+    Ok(lists.collect())
 }
 
 /// A self-edit from text that was written elsewhere (a teacher's, or one read from a file).

@@ -78,6 +78,14 @@ pub(super) fn timeless(report: &Report) -> Value {
     value
 }
 
+/// What the candidate's note is worth, as it was told.
+fn worth(told: &[Value], c: &Candidate) -> f32 {
+    let told = told.iter().find(|e| {
+        e["round"] == c.round && e["context"] == c.context && e["candidate"] == c.candidate
+    });
+    told.unwrap()["edit"]["worth"].as_f64().unwrap() as f32
+}
+
 #[test]
 fn what_teaches_no_more_than_the_context_alone_is_not_kept() {
     let (model, memory) = (Counting::default(), Memory::default());
@@ -93,12 +101,7 @@ fn what_teaches_no_more_than_the_context_alone_is_not_kept() {
     for round in &report.rounds {
         // The toy's context alone is worth four; its self-edits are worth less and more.
         for c in &round.candidates {
-            let told = edits.iter().find(|e| {
-                e["round"] == round.round
-                    && e["context"] == c.context
-                    && e["candidate"] == c.candidate
-            });
-            let worth = told.unwrap()["edit"]["worth"].as_f64().unwrap() as f32;
+            let worth = worth(&edits, c);
             let right = if worth == 0.0 { 2.0 } else { worth };
             assert!((c.accuracy_gain.unwrap() - (right - 4.0) / 10.0).abs() < 1e-6);
             let alone: Vec<_> = c.alone.iter().map(|r| (r.seed, r.right)).collect();
@@ -136,12 +139,7 @@ fn the_policy_learns_what_gained_and_is_scored_and_published() {
         // The gain is the note's worth less the two that the base knows.
         let edits = memory.told("candidate");
         for c in &round.candidates {
-            let told = edits.iter().find(|e| {
-                e["round"] == round.round
-                    && e["context"] == c.context
-                    && e["candidate"] == c.candidate
-            });
-            let worth = told.unwrap()["edit"]["worth"].as_f64().unwrap() as f32;
+            let worth = worth(&edits, c);
             // What cannot be trained gains nothing.
             let gain = if worth == 0.0 {
                 0.0
