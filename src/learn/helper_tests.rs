@@ -229,10 +229,15 @@ fn explored_candidates_are_asked_for_by_turns_and_learned_as_the_kinds_own() {
     model.asked.lock().unwrap().clear();
     let asker = Interruptible::new(&*model, &|| false);
     let edits = domain.write(asker, None, &case, 3, 5).unwrap();
-    let asked = [&implications, &rewrite, &implications].map(String::clone);
-    assert_eq!(model.asked(), asked);
-    let seeds: Vec<_> = edits.iter().map(|e| e.seed).collect();
-    assert_eq!(seeds, [5, 6, 7]);
+    // Side by side, so that they are asked for in any order.
+    let mut asked = model.asked();
+    asked.sort();
+    let mut prompts = [&implications, &rewrite, &implications].map(String::clone);
+    prompts.sort();
+    assert_eq!(asked, prompts);
+    let turns: Vec<_> = edits.iter().map(|e| (e.seed, e.asked_as)).collect();
+    let rewrite = Some(SelfEditKind::Rewrite);
+    assert_eq!(turns, [(5, None), (6, rewrite), (7, None)]);
     for edit in &edits {
         let TrainingText::Completion { prompt, .. } = &domain.lesson(&case, edit)[0] else {
             panic!("no lesson");

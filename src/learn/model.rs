@@ -225,8 +225,8 @@ impl Trained {
 /// How far a training is: (steps done, steps in all, last loss).
 pub type OnStep<'a> = dyn FnMut(usize, usize, f32) -> bool + Send + 'a;
 
-/// Asked again and again while the model works; true ends the wait.
-pub type ShouldStop<'a> = dyn Fn() -> bool + 'a;
+/// Asked again and again while the model works, by several threads where they ask it together; true ends the wait.
+pub type ShouldStop<'a> = dyn Fn() -> bool + Sync + 'a;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {

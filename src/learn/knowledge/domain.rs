@@ -7,6 +7,7 @@ use super::phrases::Phrase;
 use super::self_edit::{self, SelfEdit};
 use super::sequences::training_texts;
 use super::{Passage, Question, questions};
+use crate::learn::company;
 use crate::learn::domain::{Domain, Queries};
 use crate::learn::grading::{Grader, words};
 use crate::learn::model::{Adapter, Interruptible, ModelError, Prompt, Training, TrainingText};
@@ -247,20 +248,18 @@ impl Domain for KnowledgeOptions {
         if self.self_edit.explore.is_empty() {
             return self_edit::write(model, policy, &case.passage, &options, seed);
         }
-        // One by one: the prompts of one request would not have the seeds that each has alone.
+        // A request each: the prompts of one would not have the seeds that each has alone.
         let one = SelfEditOptions {
             samples: 1,
             ..options
         };
         let words = std::iter::once(&self.self_edit.kind).chain(&self.self_edit.explore);
-        let mut written = Vec::new();
-        for (words, seed) in words.cycle().zip(seed..).take(count) {
-            let passage = &case.passage;
-            written.extend(self_edit::write_lists(
-                model, policy, passage, &one, *words, seed,
-            )?);
-        }
-        Ok(written)
+        let asked: Vec<_> = words.cycle().zip(seed..).take(count).collect();
+        let written = company::each(count, count, |i| {
+            let (&words, seed) = asked[i];
+            self_edit::write_lists(model, policy, &case.passage, &one, words, seed)
+        })?;
+        Ok(written.into_iter().flatten().collect())
     }
 
     /// The passage alone.
