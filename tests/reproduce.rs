@@ -194,31 +194,48 @@ fn every_seed_can_have_a_practice_of_its_own() {
 }
 
 #[test]
-fn more_arms_and_seeds_add_to_what_was_measured() {
+fn more_passages_arms_seeds_and_a_teacher_add_to_what_was_measured() {
     let study = Study::new();
+    let completions = |i| {
+        json!({"title": format!("Lighthouse {i}"), "context": passages(i..i + 1)[0]["context"],
+            "completions": ["Orr Hallam built a lighthouse."]})
+    };
+    study.write("teacher.json", &json!([completions(1), completions(2)]));
     let steps = || {
         let text = std::fs::read_to_string(study.path("out/steps.jsonl")).unwrap();
         text.lines().map(str::to_owned).collect::<Vec<_>>()
     };
-    study.measured("knowledge", &["--arms", "passage", "--out", "out"]);
-    let first = steps();
-    assert_eq!(first.len(), 2, "a step a passage");
+    let mut before = Vec::new();
+    let one = ["--limit", "1", "--arms", "passage"];
+    let two = ["--arms", "passage"];
     let more = ["--arms", "base,passage", "--seeds", "0,1"];
-    study.measured("knowledge", &[&more[..], &["--out", "out"]].concat());
-    let all = steps();
-    assert_eq!((all.len(), &all[..2]), (8, &first[..]));
+    let taught = ["--arms", "base,passage,teacher", "--seeds", "0,1"];
+    let taught = [&taught[..], &["--teacher", "teacher.json"]].concat();
+    // A step a passage, arm and seed.
+    for (arguments, count) in [(&one[..], 1), (&two, 2), (&more, 8), (&taught, 12)] {
+        study.measured("knowledge", &[arguments, &["--out", "out"]].concat());
+        let now = steps();
+        assert_eq!((now.len(), &now[..before.len()]), (count, &before[..]));
+        before = now;
+    }
     let table = json_file(&study.path("out/knowledge.json"));
 
-    study.measured("knowledge", &[&more[..], &["--out", "at-once"]].concat());
+    study.measured("knowledge", &[&taught[..], &["--out", "at-once"]].concat());
     let at_once = json_file(&study.path("at-once/knowledge.json"));
-    for (row, same) in [0, 1].map(|i| (&table["rows"][i], &at_once["rows"][i])) {
+    assert_eq!(table["about"], at_once["about"]);
+    for (row, same) in [0, 1, 2].map(|i| (&table["rows"][i], &at_once["rows"][i])) {
         assert_eq!(
             (&row["answers"], &row["logprob"]),
             (&same["answers"], &same["logprob"])
         );
     }
+    // Another teacher's notes are another row.
+    let other = completions(1);
+    study.write("teacher.json", &json!([other]));
+    study.measured("knowledge", &[&taught[..], &["--out", "out"]].concat());
+    assert_eq!(steps().len(), 14, "of a passage whose notes are gone");
     let other = study.refused("knowledge", &["--seeds", "1", "--out", "out"]);
-    assert!(other.contains("under other settings"), "{other}");
+    assert!(other.contains("(seeds: 0 there, 1 here)"), "{other}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! asked closed book.
 
 use super::company;
+use super::datasets;
 use super::journal::{Journal, Stop, recalled, step};
 use super::knowledge::closed_book::{Answer, answer_all, ask_open_book, closed_book};
 use super::knowledge::self_edit::{self, SelfEdit};
@@ -21,6 +22,28 @@ pub struct Case {
     pub questions: Vec<Question>,
     /// A stronger model's self-edits, if there are any.
     pub teacher: Vec<SelfEdit>,
+}
+
+impl Case {
+    /// Names what it is learned from and asked: the same in every list that it stands in.
+    fn digest(&self, arm: Arm) -> String {
+        let taught = match arm {
+            Arm::Teacher => self.teacher.as_slice(),
+            _ => &[],
+        };
+        let taught: Vec<Passage> = taught
+            .iter()
+            .map(|edit| Passage {
+                title: self.passage.title.clone(),
+                text: edit.text.clone(),
+            })
+            .collect();
+        let own = [(&self.passage, self.questions.as_slice())];
+        datasets::digest(
+            own.into_iter()
+                .chain(taught.iter().map(|t| (t, [].as_slice()))),
+        )
+    }
 }
 
 /// One way of learning a passage.
@@ -143,11 +166,12 @@ pub fn run(
     seeds: &[u64],
     journal: &dyn Journal,
 ) -> Result<Row, Stop> {
-    let all = cases.iter().enumerate();
-    let runs: Vec<Place> = all
-        .flat_map(|(nth, case)| {
+    let runs: Vec<Place> = cases
+        .iter()
+        .flat_map(|case| {
+            let named = case.digest(way.arm);
             seeds.iter().map(move |&seed| Place {
-                key: format!("{}:passage:{nth}:seed:{seed}", way.name),
+                key: format!("{}:{named}:seed:{seed}", way.name),
                 case,
                 seed,
             })

@@ -35,7 +35,8 @@ pub struct Data {
     #[arg(long, default_value = "{}")]
     set: String,
     /// Write the table here as Markdown, JSON and plots, and what was measured as soon as it is: an
-    /// interrupted command, given again, goes on, and one with more seeds or arms adds to it.
+    /// interrupted command, given again, goes on, and one with more seeds or arms adds to it; where each passage is
+    /// learned alone, one with more passages or a teacher too.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     #[command(flatten)]
@@ -44,6 +45,15 @@ pub struct Data {
     model: ModelArgs,
     #[arg(long)]
     pub json: bool,
+}
+
+/// What a table's measurements are of.
+#[derive(Debug, Clone, Copy)]
+pub enum Learned {
+    /// One passage, which they are remembered by: a table may grow by passages, and by a teacher's.
+    Alone,
+    /// All of them.
+    Together,
 }
 
 /// Ready to measure.
@@ -80,14 +90,27 @@ pub struct About {
 impl About {
     /// What a measurement may be remembered under: all but how many rows and seeds are asked for, and who judges, so
     /// that more of them add to what was measured. The first seed stays: a teacher model writes from it.
-    pub fn setting(&self) -> Value {
+    /// Steps of a passage alone name it, and the teacher's notes where they are of these: neither need stay.
+    fn setting(&self, learned: Learned) -> Value {
         let mut setting = json!(self);
         setting["seeds"] = json!(self.seeds.first());
-        if let Some(more) = setting["more"].as_object_mut() {
-            more.remove("arms");
-        }
-        if let Some(helpers) = setting["helpers"].as_object_mut() {
-            helpers.remove("judge");
+        let forget = |of: &mut Value, fields: &[&str]| {
+            let of = of.as_object_mut().expect("a struct or a list of names");
+            of.retain(|field, _| !fields.contains(&field.as_str()));
+        };
+        forget(&mut setting["more"], &["arms"]);
+        match learned {
+            Learned::Together => forget(&mut setting["helpers"], &["judge"]),
+            Learned::Alone => forget(
+                &mut setting,
+                &[
+                    "passages",
+                    "questions",
+                    "passages_digest",
+                    "helpers",
+                    "teacher",
+                ],
+            ),
         }
         setting
     }
@@ -130,7 +153,7 @@ impl Data {
 
     /// `more`: the table's own settings, of which `arms` may grow. Another setting is another table, and needs
     /// another `--out`.
-    pub fn open(self, more: Value) -> Result<Bench, String> {
+    pub fn open(self, learned: Learned, more: Value) -> Result<Bench, String> {
         let set = serde_json::from_str(&self.set).map_err(|e| format!("--set: {e}"))?;
         let mut cases = self.cases()?;
         let taught = self.has_teacher();
@@ -156,7 +179,7 @@ impl Data {
             teacher,
             more,
         };
-        let notebook = Notebook::open(self.out.as_deref(), &about, model.shape())?;
+        let notebook = Notebook::open(self.out.as_deref(), &about.setting(learned), model.shape())?;
         let seed = self.seeds.first().copied().unwrap_or_default();
         helpers.write_edits(&model, &mut cases, &options.self_edit, seed, &notebook)?;
         about.teacher = taught.then(|| teacher_digest(&cases));

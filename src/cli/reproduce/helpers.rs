@@ -4,6 +4,7 @@
 use crate::cli::text_models::TextModels;
 use autodidact::config::TextModelConfig;
 use autodidact::learn::compare::{Case, Row};
+use autodidact::learn::datasets;
 use autodidact::learn::journal::{Journal, step};
 use autodidact::learn::judge::{Given, Verdict, judge};
 use autodidact::learn::knowledge::self_edit::{self, SelfEdit};
@@ -72,7 +73,8 @@ impl Opened {
         let (count, mut all_seconds) = (cases.len(), 0.0);
         let model = Interruptible::new(model, &|| false).helped_by(&self.helpers);
         for (case, nth) in cases.iter_mut().zip(1..) {
-            let written = step(journal, &format!("teacher:{nth}"), || {
+            let passage = datasets::digest([(&case.passage, [].as_slice())].into_iter());
+            let written = step(journal, &format!("teacher:{name}:{passage}"), || {
                 let clock = Instant::now();
                 let edits = self_edit::write(model, None, &case.passage, &options, seed)?;
                 Ok((edits, clock.elapsed().as_secs_f32()))

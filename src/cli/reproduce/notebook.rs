@@ -1,7 +1,6 @@
 //! The journal of a command: what was measured is appended to a file at once, so that an interrupted
 //! command, given again, goes on where it was. Without `--out` it forgets.
 
-use super::data::About;
 use autodidact::learn::journal::{Journal, Stop, recalled};
 use autodidact::learn::model::Adapter;
 use autodidact::learn::outer::Shelf;
@@ -14,6 +13,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 pub struct Notebook {
     directory: Option<PathBuf>,
@@ -28,19 +28,23 @@ struct Inner {
     file: Option<File>,
     /// Policies of a command that writes nothing.
     policies: HashMap<String, Adapter>,
+    /// When progress was last told, where that is not a terminal.
+    told: Option<Instant>,
 }
 
+/// Between two lines of progress in a log.
+const TELL: Duration = Duration::from_secs(60);
 const STEPS: &str = "steps.jsonl";
 const SETTINGS: &str = "settings.json";
 
 impl Notebook {
     pub fn open(
         directory: Option<&Path>,
-        about: &About,
+        setting: &Value,
         model: &ModelConfig,
     ) -> Result<Self, String> {
         let inner = match directory {
-            Some(directory) => Inner::open(directory, &about.setting())?,
+            Some(directory) => Inner::open(directory, setting)?,
             None => Inner::default(),
         };
         Ok(Notebook {
@@ -73,9 +77,11 @@ impl Inner {
         let wanted = serde_json::to_string_pretty(setting).map_err(|e| e.to_string())?;
         match std::fs::read_to_string(&settings) {
             Ok(found) if found != wanted => {
+                let found = serde_json::from_str(&found).unwrap_or_default();
                 return Err(format!(
-                    "{} holds measurements under other settings; give another --out",
-                    directory.display()
+                    "{} holds measurements under other settings ({}); give another --out",
+                    directory.display(),
+                    differences("", &found, setting).join("; ")
                 ));
             }
             Ok(_) => {}
@@ -97,9 +103,30 @@ impl Inner {
         Ok(Inner {
             steps,
             file: Some(file),
-            policies: HashMap::new(),
+            ..Inner::default()
         })
     }
+}
+
+/// Field by field, what was measured under and what is asked for.
+fn differences(name: &str, found: &Value, wanted: &Value) -> Vec<String> {
+    let (Value::Object(old), Value::Object(new)) = (found, wanted) else {
+        return match found == wanted {
+            true => Vec::new(),
+            false => vec![format!("{name}: {found} there, {wanted} here")],
+        };
+    };
+    let added = new.keys().filter(|field| !old.contains_key(*field));
+    let fields = old.keys().chain(added);
+    fields
+        .flat_map(|field| {
+            let inner = match name {
+                "" => field.clone(),
+                _ => format!("{name}.{field}"),
+            };
+            differences(&inner, &found[field], &wanted[field])
+        })
+        .collect()
 }
 
 /// A part of the notebook whose keys are its own: two practices do not take each other's steps.
@@ -170,8 +197,15 @@ impl Journal for Notebook {
     }
 
     fn progress(&self, stage: &str, fraction: f32, message: &str) {
+        let line = format!("{stage}: {:.0} %, {message}", 100.0 * fraction);
         if std::io::stderr().is_terminal() {
-            eprint!("\r\x1b[K{stage}: {:.0} %, {message} ", 100.0 * fraction);
+            eprint!("\r\x1b[K{line} ");
+            return;
+        }
+        let mut inner = lock(&self.inner);
+        if inner.told.is_none_or(|told| told.elapsed() >= TELL) {
+            eprintln!("{line}");
+            inner.told = Some(Instant::now());
         }
     }
 

@@ -1,6 +1,6 @@
 //! The reliability of the rewards: the same candidates, measured again from new seeds.
 
-use super::data::Data;
+use super::data::{Data, Learned};
 use super::output::{give, markdown};
 use autodidact::learn::knowledge::domain::{Case, KnowledgeOptions};
 use autodidact::learn::outer::options::{Preset, Reward};
@@ -43,9 +43,8 @@ impl RewardStudy {
             pack: self.pack,
             seed: self.data.seeds.first().copied().unwrap_or(0),
         };
-        let bench = self
-            .data
-            .open(json!({"kind": kind, "size": size, "rewards": Reward::ALL}))?;
+        let more = json!({"kind": kind, "size": size, "rewards": Reward::ALL});
+        let bench = self.data.open(Learned::Together, more)?;
         let mut domain = KnowledgeOptions::preset(Preset::Default, &bench.options);
         domain.self_edit.kind = kind;
         domain.validate().map_err(|e| e.to_string())?;
