@@ -8,6 +8,7 @@ use autodidact::pool::OpenAiModel;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -258,7 +259,8 @@ fn a_wish_to_stop_is_heard_while_a_server_is_silent() {
     let (url, seen) = server(|_, _| Answer::Silence);
     let model = open(settings(&url));
     // Once the request is there; the server would keep it for ever.
-    let stop = || seen.try_recv().is_ok();
+    let seen = Mutex::new(seen);
+    let stop = || seen.lock().unwrap().try_recv().is_ok();
     let prompts = [Prompt::user("Who?")];
     let stopped = model.complete(&prompts, &Sampling::greedy(8), &stop);
     assert!(matches!(stopped, Err(ModelError::Stopped)));
