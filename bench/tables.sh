@@ -35,8 +35,12 @@ practised="knowledge --passages $squad/eval.json --limit 20 --seeds 0,1,2 --roun
 table practice $practised --arms base,open-book,passage,rewrite,implications,teacher \
     --teacher "$squad/teacher_implications.json" --practise-set '{"self_edit":{"explore":["rewrite"]}}'
 table practice-alone $practised --arms passage,implications --outer '{"baseline":"context_alone"}'
-table own-questions $eval30 --seeds 0,1,2 --rounds 2 --practise-on "$squad/train.json" --arms implications --questions given,written
-table cpt cpt --passages "$squad/eval.json" --limit 30 --seeds 0,1,2
+ten="--passages $squad/eval.json --limit 10 --seeds 0,1,2"
+table own-questions knowledge $ten --rounds 1 --practise-on "$squad/train.json" --arms passage,implications \
+    --questions given,written --outer '{"contexts_per_round":10,"candidates":2,"held_out":0}' \
+    --practise-set '{"self_edit":{"explore":["rewrite"]}}'
+table cpt cpt $ten --arms base,passage,implications
+table self-qa knowledge --passages "$squad/eval.json" --limit 20 --seeds 0,1,2 --arms passage,self-qa
 eight="continual --passages $squad/eval.json --documents 8"
 table continual $eight --sequences 2 --seeds 0,1,2 --methods text --set '{"self_edit":{"kind":"rewrite"}}'
 table distill $eight --sequences 1 --seeds 0,1,2 --methods text,distill --strategies route
