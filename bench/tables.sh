@@ -30,7 +30,7 @@ table squad-teacher $eval30 $teacher --set "{$one}"
 demo="knowledge --passages demo/documents.json --skip 10 --arms $kinds"
 table demo-small $demo --model $small
 table demo $demo
-table reward reward --passages "$squad/train.json" --limit 10 --candidates 4 --repeats 3
+table reward reward --passages "$squad/train.json" --limit 10 --candidates 4 --repeats 3 --set '{"training":{"upper_layers":12}}'
 practised="knowledge --passages $squad/eval.json --limit 20 --seeds 0,1,2 --rounds 2 --practise-on $squad/train.json"
 table practice $practised --arms base,open-book,passage,rewrite,implications,teacher \
     --teacher "$squad/teacher_implications.json" --practise-set '{"self_edit":{"explore":["rewrite"]}}'
@@ -40,7 +40,7 @@ table own-questions knowledge $ten --rounds 1 --practise-on "$squad/train.json" 
     --questions given,written --outer '{"contexts_per_round":10,"candidates":2,"held_out":0}' \
     --practise-set '{"self_edit":{"explore":["rewrite"]}}'
 table cpt cpt $ten --arms base,passage,implications
-table self-qa knowledge --passages "$squad/eval.json" --limit 20 --seeds 0,1,2 --arms passage,self-qa
+table self-qa knowledge $ten --arms passage,self-qa
 eight="continual --passages $squad/eval.json --documents 8"
 table continual $eight --sequences 2 --seeds 0,1,2 --methods text --set '{"self_edit":{"kind":"rewrite"}}'
 table distill $eight --sequences 1 --seeds 0,1,2 --methods text,distill --strategies route

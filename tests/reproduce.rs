@@ -151,8 +151,14 @@ fn the_knowledge_table_has_a_row_for_every_round_and_goes_on_where_it_was() {
     // Times too: they are those of the measurement, not of the reading.
     assert_eq!(first, again);
 
-    let other = study.refused("knowledge", &["--out", "out"]);
-    assert!(other.contains("under other settings"), "{other}");
+    let mut other = PRACTICE;
+    other[3] = "1";
+    let other = study.refused("knowledge", &other);
+    let told = "(more.practice[0].outer.rounds: 2 there, 1 here; ";
+    assert!(
+        other.contains("under other settings") && other.contains(told),
+        "{other}"
+    );
 }
 
 /// A second practice does not change what the first one taught, and its rows are of both.
@@ -229,11 +235,15 @@ fn more_passages_arms_seeds_and_a_teacher_add_to_what_was_measured() {
             (&same["answers"], &same["logprob"])
         );
     }
-    // Another teacher's notes are another row.
-    let other = completions(1);
-    study.write("teacher.json", &json!([other]));
+    // Another teacher's notes are another row, of the passages that they are of.
+    let mut other = completions(1);
+    other["completions"] = json!(["A lighthouse was built by Orr Hallam."]);
+    study.write("teacher.json", &json!([other, completions(2)]));
     study.measured("knowledge", &[&taught[..], &["--out", "out"]].concat());
-    assert_eq!(steps().len(), 14, "of a passage whose notes are gone");
+    assert_eq!(steps().len(), 14);
+    study.write("teacher.json", &json!([other]));
+    let some = study.refused("knowledge", &[&taught[..], &["--out", "out"]].concat());
+    assert!(some.contains("no notes of 1 of 2 passages"), "{some}");
     let other = study.refused("knowledge", &["--seeds", "1", "--out", "out"]);
     assert!(other.contains("(seeds: 0 there, 1 here)"), "{other}");
 }
@@ -275,15 +285,45 @@ fn the_rewards_are_compared_on_the_same_candidates() {
     assert!(table["rows"][1]["reliability"]["single"].is_number());
 }
 
+/// As if it had been killed after every step.
+#[test]
+fn a_study_of_rewards_goes_on_within_a_passage() {
+    let study = Study::new();
+    let more = ["--candidates", "2", "--repeats", "2", "--pack", "2"];
+    let more = [&more[..], &["--out", "out", "--limit", "1", "--json"]].concat();
+    let gains = || {
+        let table: Value = serde_json::from_str(&study.measured("reward", &more)).unwrap();
+        let measured = table["measured"].as_array().unwrap().clone();
+        measured
+            .iter()
+            .map(|m| json!([m["repeats"], m["rubric"]]))
+            .collect::<Vec<_>>()
+    };
+    let whole = gains();
+    let path = study.path("out/steps.jsonl");
+    let steps = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = steps.split_inclusive('\n').collect();
+    // What is written, two packs, the passage.
+    assert_eq!(lines.len(), 4);
+    for kept in 0..lines.len() {
+        std::fs::write(&path, lines[..kept].concat()).unwrap();
+        assert_eq!(gains(), whole, "after {kept} steps");
+        let again = std::fs::read_to_string(&path).unwrap();
+        assert!(again.starts_with(&lines[..kept].concat()));
+        assert_eq!(again.lines().count(), lines.len());
+    }
+}
+
 #[test]
 fn what_cannot_be_measured_is_told_in_a_sentence() {
     let study = Study::new();
-    let cases: [(&str, &[&str], &str); 10] = [
+    let cases: [(&str, &[&str], &str); 12] = [
         (
             "knowledge",
             &["--arms", "magic"],
-            "--arms: \"magic\" is not an arm",
+            "--arms: \"magic\" is not an arm; they are base, passage, rewrite",
         ),
+        ("cpt", &["--seeds", "1,0,1"], "--seeds: 1 is there twice"),
         ("knowledge", &["--rounds", "1"], "--practise-on"),
         (
             "knowledge",
@@ -310,6 +350,7 @@ fn what_cannot_be_measured_is_told_in_a_sentence() {
             "the teacher's row needs --teacher FILE",
         ),
         ("reward", &["--repeats", "1"], "there is no variance of one"),
+        ("reward", &["--seeds", "0,1"], "--seeds: a study has one"),
         (
             "reward",
             &["--teacher-model", "tiny"],

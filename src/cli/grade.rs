@@ -90,7 +90,9 @@ impl Grade {
         let text = std::fs::read_to_string(&self.verdicts);
         let text = text.map_err(|e| format!("cannot read {path}: {e}"))?;
         let parse = |(line, number): (&str, usize)| {
-            serde_json::from_str(line).map_err(|e| format!("{path}, line {number}: {e}"))
+            serde_json::from_str(line).map_err(|e| {
+                format!("{path}, line {number}: {e}; a line is {{\"question\", \"gold\", \"answer\", \"correct\": true or false}}")
+            })
         };
         let lines = text.lines().zip(1..);
         let lines = lines.filter(|(line, _)| !line.trim().is_empty());

@@ -17,8 +17,8 @@ use futures::{Stream, StreamExt};
     params(("id" = String, Path),
         ("Last-Event-ID" = Option<u64>, Header, description = "Go on after this event")),
     responses((status = 200, content_type = "text/event-stream", body = String,
-        description = "Events `state`, `progress`, `document`, `self_edit`, `probes`, `score`, `train`, \
-            `decision`, each with its number as `id` and JSON as `data`")))]
+        description = "Events `state` and `progress`; of an ingest `document`, `self_edit`, `probes`, `score`, \
+            `train` and `decision`; of a practice `candidate`, `held_out` and `round`; each with its number as `id` and JSON as `data`")))]
 pub async fn job_events(
     State(state): State<AppState>,
     Path(id): Path<String>,

@@ -129,8 +129,10 @@ fn check_options(state: &AppState, ingest: &Ingest) -> Result<(), Problem> {
     match state.registry.resolve(policy) {
         Ok(_) => Ok(()),
         Err(adapters::Error::Unknown { .. }) => {
-            let detail = "There is no adapter of this name to write with; /adapters lists those \
-                          there are.";
+            let detail = format!(
+                "There is no adapter {policy:?} to write with; /adapters lists those there are, \
+                 /adapters/NAME/versions the versions of one."
+            );
             Err(Problem::invalid(FIELD, detail))
         }
         Err(error) => Err(Problem::from(error).field(FIELD)),

@@ -24,6 +24,10 @@ pub struct JobBody {
     /// The adapter it works on
     adapter: String,
     pub state: JobState,
+    /// Asked for and not yet obeyed: a running job stops at its next check
+    pause_requested: bool,
+    /// Likewise
+    cancel_requested: bool,
     progress: Progress,
     /// Of a succeeded job
     #[schema(value_type = Option<Object>)]
@@ -122,7 +126,7 @@ pub async fn cancel_job(
     Ok(Json(job.into()))
 }
 
-/// Stop a job; it keeps what it has done
+/// Stop a job; what it has finished is kept, a training under way begins again
 #[utoipa::path(post, path = "/jobs/{id}/pause", tag = "learning", params(("id" = String, Path)),
     responses((status = 200, description = "The job", body = JobBody)))]
 pub async fn pause_job(
@@ -163,6 +167,8 @@ impl From<Job> for JobBody {
             kind: job.kind,
             adapter: job.alias,
             state: job.state,
+            pause_requested: job.pause_requested,
+            cancel_requested: job.cancel_requested,
             progress: job.progress,
             result: job.result,
             error: job.error,

@@ -242,6 +242,7 @@ impl Handler for TrainHandler {
             "contexts": input.context_count,
             "contexts_digest": input.contexts_digest,
             "dataset": input.dataset,
+            "notes": outcome.report.notes(outer),
             "settings": settings,
             "report": outcome.report,
         }))

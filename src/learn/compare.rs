@@ -25,24 +25,24 @@ pub struct Case {
 }
 
 impl Case {
+    /// The teacher's self-edits as passages, for `datasets::digest` to name. With their kind, since the same text is
+    /// trained on as statements, or as questions and answers.
+    pub fn taught(&self) -> Vec<Passage> {
+        let passage = |edit: &SelfEdit| Passage {
+            title: format!("{} ({})", self.passage.title, edit.kind.name()),
+            text: edit.text.clone(),
+        };
+        self.teacher.iter().map(passage).collect()
+    }
+
     /// Names what it is learned from and asked: the same in every list that it stands in.
     fn digest(&self, arm: Arm) -> String {
         let taught = match arm {
-            Arm::Teacher => self.teacher.as_slice(),
-            _ => &[],
+            Arm::Teacher => self.taught(),
+            _ => Vec::new(),
         };
-        let taught: Vec<Passage> = taught
-            .iter()
-            .map(|edit| Passage {
-                title: self.passage.title.clone(),
-                text: edit.text.clone(),
-            })
-            .collect();
-        let own = [(&self.passage, self.questions.as_slice())];
-        datasets::digest(
-            own.into_iter()
-                .chain(taught.iter().map(|t| (t, [].as_slice()))),
-        )
+        let own = [(&self.passage, self.questions.as_slice())].into_iter();
+        datasets::digest(own.chain(taught.iter().map(|t| (t, [].as_slice()))))
     }
 }
 
@@ -82,9 +82,14 @@ impl Arm {
     }
 
     pub fn from_name(name: &str) -> Option<Arm> {
+        Arm::all().find(|a| a.name() == name)
+    }
+
+    /// Also those that the table has only where they are asked for.
+    pub fn all() -> impl Iterator<Item = Arm> {
         let learned = SelfEditKind::ALL.into_iter().map(Arm::Learn);
-        let mut all = Arm::ALL.into_iter().chain(learned);
-        all.find(|a| a.name() == name)
+        let others = learned.filter(|a| !Arm::ALL.contains(a));
+        Arm::ALL.into_iter().chain(others)
     }
 }
 
@@ -365,8 +370,6 @@ pub fn difference(row: &Row, from: &Row) -> Difference {
         debug_assert_eq!((&new.question, new.seed), (&old.question, old.seed));
         clusters[new.passage].push(new.correct as u8 as f32 - old.correct as u8 as f32);
     }
-    // A passage without questions says nothing.
-    clusters.retain(|c| !c.is_empty());
     Difference {
         from: from.arm.clone(),
         accuracy: estimate(&clusters),

@@ -74,7 +74,6 @@ pub fn run(
             }
         }
     }
-    clusters.retain(|c| !c.is_empty());
     let mean =
         |of: fn(&Learned) -> f32| learned.iter().map(of).sum::<f32>() / learned.len().max(1) as f32;
     Ok(CptRow {

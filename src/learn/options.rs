@@ -97,7 +97,7 @@ pub struct TrainingOptions {
     pub epochs: usize,
     /// Training sequences an optimizer step.
     pub batch_size: usize,
-    /// Trains so many of the upper layers alone; all of them if null. What the frozen ones below make of a
+    /// Trains so many of the upper layers alone; all of them if null, or if there are no more. What the frozen ones below make of a
     /// sequence is computed once for all epochs.
     pub upper_layers: Option<usize>,
     /// What is trained on.
@@ -111,19 +111,24 @@ pub struct TrainingOptions {
     pub stay: f32,
 }
 
-/// One LoRA training by itself, without replay.
+/// One LoRA training by itself, without replay. A request says what is to differ from the preset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InnerOptions {
     /// Rank of the LoRA. 1 to 256.
+    #[schema(required = false)]
     pub rank: usize,
+    #[schema(required = false)]
     pub alpha: f32,
+    #[schema(required = false)]
     pub learning_rate: f32,
     /// Passes over the training sequences. 1 to 100.
+    #[schema(required = false)]
     pub epochs: usize,
     /// Training sequences an optimizer step.
+    #[schema(required = false)]
     pub batch_size: usize,
-    /// Trains so many of the upper layers alone; all of them if null.
+    /// Trains so many of the upper layers alone; all of them if null, or if there are no more.
     #[serde(default)]
     pub upper_layers: Option<usize>,
 }

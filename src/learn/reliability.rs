@@ -6,7 +6,7 @@ use super::company;
 use super::domain::{Domain, Queries};
 use super::journal::{Journal, Stop, step};
 use super::knowledge::closed_book::{
-    ANSWER_TOKENS, accuracy, closed_book, expected, graded, mean_expected, mean_logprob,
+    ANSWER_TOKENS, Answer, accuracy, closed_book, expected, graded, mean_expected, mean_logprob,
 };
 use super::knowledge::domain::{Case, KnowledgeOptions};
 use super::knowledge::self_edit::SelfEdit;
@@ -93,6 +93,44 @@ pub fn study(
     Ok((rows.into(), measured))
 }
 
+/// A context with its candidates, and what the base answers.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    case: Case,
+    edits: Vec<SelfEdit>,
+    before: Vec<Answer>,
+}
+
+/// What trainings side by side gained, as each of [`MEASURED`] counts it, and the seconds of all of them.
+#[derive(Serialize, Deserialize)]
+struct Pack {
+    gains: Vec<[f32; MEASURED.len()]>,
+    cost: Cost,
+}
+
+/// The seeds of a context.
+#[derive(Clone, Copy)]
+struct Seeds {
+    first: u64,
+    context: usize,
+}
+
+impl Seeds {
+    fn of(self, draw: Draw) -> u64 {
+        seed(self.first, draw)
+    }
+
+    /// The same for all candidates.
+    fn repeat(self, repeat: usize) -> u64 {
+        let (round, context) = (1, self.context);
+        self.of(Draw::Repeat {
+            round,
+            context,
+            repeat,
+        })
+    }
+}
+
 fn measure(
     model: &dyn Model,
     domain: &KnowledgeOptions,
@@ -103,99 +141,136 @@ fn measure(
 ) -> Result<Vec<Measured>, Stop> {
     let stop = || journal.check().is_err();
     let asker = Interruptible::new(model, &stop);
-    let case = domain.prepare(asker, case, seed(size.seed, Draw::Questions { context }))?;
-    if case.probes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let draw = Draw::Edits { round: 1, context };
-    let first = seed(size.seed, draw);
-    let edits = domain.write(asker, None, &case, size.candidates, first)?;
-    let sampled = seed(size.seed, Draw::Before { context });
-    let before = domain.ask(asker, None, &case, Queries::Reward, Some(sampled))?;
+    let seeds = Seeds {
+        first: size.seed,
+        context,
+    };
+    let written = step(journal, &format!("reliability:{context}:written"), || {
+        let case = domain.prepare(asker, case, seeds.of(Draw::Questions { context }))?;
+        let (mut edits, mut before) = (Vec::new(), Vec::new());
+        if !case.probes.is_empty() {
+            let drawn = seeds.of(Draw::Edits { round: 1, context });
+            edits = domain.write(asker, None, &case, size.candidates, drawn)?;
+            let sampled = seeds.of(Draw::Before { context });
+            before = domain.ask(asker, None, &case, Queries::Reward, Some(sampled))?;
+        }
+        Ok(Written {
+            case,
+            edits,
+            before,
+        })
+    })?;
+    let Written { case, edits, .. } = &written;
     let trials: Vec<(usize, usize)> = (0..edits.len())
         .flat_map(|c| (0..size.repeats).map(move |r| (c, r)))
         .collect();
     let mut gains = vec![Vec::new(); edits.len()];
     let mut cost = Cost::default();
-    for pack in trials.chunks(size.pack.max(1)) {
-        let clock = Instant::now();
-        let seed_of = |repeat: usize| {
-            let round = 1;
-            let draw = Draw::Repeat {
-                round,
-                context,
-                repeat,
-            };
-            seed(size.seed, draw)
-        };
-        let training = |(c, repeat): &(usize, usize)| {
-            domain.training(&case, &edits[*c], Queries::Reward, seed_of(*repeat))
-        };
-        let trainings: Vec<Training> = pack.iter().filter_map(training).collect();
-        let trained = model.train(trainings, &mut |_, _, _| journal.check().is_ok())?;
-        cost.training += clock.elapsed().as_secs_f32();
-        let items = closed_book(&case.passage.title, &case.probes);
-        let clock = Instant::now();
-        let answers = company::each(trained.len(), trained.len(), |i| {
-            let asker = Interruptible::new(model, &stop);
-            let adapter = Some(&trained[i].adapter);
-            let greedy = Sampling::greedy(ANSWER_TOKENS);
-            graded(asker, adapter, &items, domain.grader, &greedy)
-        })?;
-        cost.answering += clock.elapsed().as_secs_f32();
-        let clock = Instant::now();
-        let likelihoods = company::each(trained.len(), trained.len(), |i| {
-            let asker = Interruptible::new(model, &stop);
-            asker.likelihood(&items, Some(&trained[i].adapter))
-        })?;
-        cost.scoring += clock.elapsed().as_secs_f32();
-        let clock = Instant::now();
-        let shares = company::each(trained.len(), trained.len(), |i| {
-            let asker = Interruptible::new(model, &stop);
-            let (adapter, seed) = (&trained[i].adapter, seed(seed_of(pack[i].1), Draw::Answers));
-            expected(asker, Some(adapter), &items, domain.grader, seed)
-        })?;
-        cost.sampling += clock.elapsed().as_secs_f32();
-        let asked = answers.iter().zip(likelihoods).zip(shares);
-        for ((c, _), ((answers, likelihoods), shares)) in pack.iter().zip(asked) {
-            let right = answers.iter().flatten().filter(|(_, right)| *right);
-            let n = items.len() as f32;
-            let gain = Gain {
-                accuracy: right.count() as f32 / n - accuracy(&before),
-                likelihood: likelihoods.iter().sum::<f32>() / n - mean_logprob(&before),
-                expected: shares.iter().sum::<f32>() / n - mean_expected(&before),
-                step: 1.0 / n,
-            };
-            gains[*c].push(MEASURED.map(|kind| gain.reward(kind)));
+    for (nth, pack) in trials.chunks(size.pack.max(1)).enumerate() {
+        let key = format!("reliability:{context}:pack:{nth}");
+        let of_it = || measure_pack(model, domain, &written, pack, seeds, journal);
+        let measured: Pack = step(journal, &key, of_it)?;
+        for ((candidate, _), gain) in pack.iter().zip(measured.gains) {
+            gains[*candidate].push(gain);
         }
+        cost.training += measured.cost.training;
+        cost.answering += measured.cost.answering;
+        cost.scoring += measured.cost.scoring;
+        cost.sampling += measured.cost.sampling;
     }
     let clock = Instant::now();
     let marks = company::each(edits.len(), edits.len(), |i| {
         let asker = Interruptible::new(model, &stop);
-        rubric(asker, &domain.rubric(&case, &edits[i]))
+        rubric(asker, &domain.rubric(case, &edits[i]))
     })?;
-    cost.marking = clock.elapsed().as_secs_f32() / edits.len().max(1) as f32;
     let trials = trials.len().max(1) as f32;
     let each = Cost {
         training: cost.training / trials,
         answering: cost.answering / trials,
         scoring: cost.scoring / trials,
         sampling: cost.sampling / trials,
-        marking: cost.marking,
+        marking: clock.elapsed().as_secs_f32() / edits.len().max(1) as f32,
     };
     let all = edits.iter().zip(gains).zip(marks).enumerate();
     Ok(all
-        .map(
-            |(candidate, ((edit, repeats), rubric)): (_, ((&SelfEdit, _), _))| Measured {
-                context,
-                candidate,
-                seed: edit.seed,
-                repeats,
-                rubric,
-                seconds: each,
-            },
-        )
+        .map(|(candidate, ((edit, repeats), rubric))| Measured {
+            context,
+            candidate,
+            seed: edit.seed,
+            repeats,
+            rubric,
+            seconds: each,
+        })
         .collect())
+}
+
+/// (candidate, repeat) of some, trained together and asked.
+fn measure_pack(
+    model: &dyn Model,
+    domain: &KnowledgeOptions,
+    written: &Written,
+    pack: &[(usize, usize)],
+    seeds: Seeds,
+    journal: &dyn Journal,
+) -> Result<Pack, Stop> {
+    let stop = || journal.check().is_err();
+    let Written {
+        case,
+        edits,
+        before,
+    } = written;
+    let clock = Instant::now();
+    let training = |(c, repeat): &(usize, usize)| {
+        domain.training(case, &edits[*c], Queries::Reward, seeds.repeat(*repeat))
+    };
+    let trainings: Vec<Training> = pack.iter().filter_map(training).collect();
+    let trained = model.train(trainings, &mut |_, _, _| journal.check().is_ok())?;
+    let training = clock.elapsed().as_secs_f32();
+    let items = closed_book(&case.passage.title, &case.probes);
+    let clock = Instant::now();
+    let answers = company::each(trained.len(), trained.len(), |i| {
+        let asker = Interruptible::new(model, &stop);
+        let adapter = Some(&trained[i].adapter);
+        let greedy = Sampling::greedy(ANSWER_TOKENS);
+        graded(asker, adapter, &items, domain.grader, &greedy)
+    })?;
+    let answering = clock.elapsed().as_secs_f32();
+    let clock = Instant::now();
+    let likelihoods = company::each(trained.len(), trained.len(), |i| {
+        let asker = Interruptible::new(model, &stop);
+        asker.likelihood(&items, Some(&trained[i].adapter))
+    })?;
+    let scoring = clock.elapsed().as_secs_f32();
+    let clock = Instant::now();
+    let shares = company::each(trained.len(), trained.len(), |i| {
+        let asker = Interruptible::new(model, &stop);
+        let drawn = seed(seeds.repeat(pack[i].1), Draw::Answers);
+        let adapter = Some(&trained[i].adapter);
+        expected(asker, adapter, &items, domain.grader, drawn)
+    })?;
+    let cost = Cost {
+        training,
+        answering,
+        scoring,
+        sampling: clock.elapsed().as_secs_f32(),
+        marking: 0.0,
+    };
+    let n = items.len() as f32;
+    let asked = answers.iter().zip(likelihoods).zip(shares);
+    let gains = asked.map(|((answers, likelihoods), shares)| {
+        let right = answers.iter().flatten().filter(|(_, right)| *right);
+        let gain = Gain {
+            accuracy: right.count() as f32 / n - accuracy(before),
+            likelihood: likelihoods.iter().sum::<f32>() / n - mean_logprob(before),
+            expected: shares.iter().sum::<f32>() / n - mean_expected(before),
+            step: 1.0 / n,
+        };
+        MEASURED.map(|kind| gain.reward(kind))
+    });
+    Ok(Pack {
+        gains: gains.collect(),
+        cost,
+    })
 }
 
 fn row(reward: Reward, measured: &[Measured]) -> RewardRow {

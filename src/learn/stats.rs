@@ -18,9 +18,14 @@ pub struct Estimate {
 const RESAMPLES: usize = 2000;
 
 /// Mean of all values, and the interval by resampling whole clusters; the seed is fixed, so the same
-/// values give the same interval.
+/// values give the same interval. A cluster without values says nothing.
 pub fn estimate(clusters: &[Vec<f32>]) -> Estimate {
-    let n = clusters.iter().map(Vec::len).sum();
+    let clusters: Vec<&[f32]> = clusters
+        .iter()
+        .filter(|c| !c.is_empty())
+        .map(Vec::as_slice)
+        .collect();
+    let n = clusters.iter().map(|c| c.len()).sum();
     if n == 0 {
         return Estimate {
             mean: 0.0,
@@ -32,13 +37,13 @@ pub fn estimate(clusters: &[Vec<f32>]) -> Estimate {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let mut means: Vec<f32> = (0..RESAMPLES)
         .map(|_| {
-            let drawn = (0..clusters.len()).map(|_| &clusters[rng.random_range(0..clusters.len())]);
+            let drawn = (0..clusters.len()).map(|_| clusters[rng.random_range(0..clusters.len())]);
             mean(drawn.flatten())
         })
         .collect();
     means.sort_by(f32::total_cmp);
     Estimate {
-        mean: mean(clusters.iter().flatten()),
+        mean: mean(clusters.iter().copied().flatten()),
         low: means[RESAMPLES * 25 / 1000],
         high: means[RESAMPLES * 975 / 1000],
         n,
@@ -115,10 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_measured_is_zero() {
+    fn nothing_measured_is_zero_and_no_part_of_what_is() {
         assert_eq!(estimate_ratio(&[], &[]).n, 0);
         assert_eq!(estimate(&[]).n, 0);
-        let all = estimate(&[vec![1.0], vec![1.0]]);
+        let all = estimate(&[vec![1.0], vec![], vec![], vec![1.0]]);
         assert_eq!((all.low, all.high), (1.0, 1.0));
     }
 }

@@ -27,8 +27,10 @@ async fn a_job_is_paused_resumed_and_cancelled() {
     let id = submit(&server, "kb").await;
     let wish = |wish: &str| json_of(server.post(&format!("/jobs/{id}/{wish}")));
     reaches(&server, &id, "running").await;
-    assert_eq!(wish("pause").await.0, 200);
-    reaches(&server, &id, "paused").await;
+    let (status, job) = wish("pause").await;
+    assert_eq!((status, &job["pause_requested"]), (200, &json!(true)));
+    let job = reaches(&server, &id, "paused").await;
+    assert_eq!(job["pause_requested"], false);
     let (status, job) = wish("resume").await;
     assert_eq!((status, &job["id"]), (200, &json!(id)));
     reaches(&server, &id, "running").await;

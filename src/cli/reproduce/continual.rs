@@ -4,7 +4,7 @@
 //! With `--out DIR` every finished run is kept there, and a run that is there already with the same settings
 //! is not done again: a long measurement survives an interruption.
 
-use super::data::check;
+use super::data::{check, distinct};
 use crate::cli::open::{ModelArgs, Opened};
 use autodidact::learn::continual::{Run, Shared, run};
 use autodidact::learn::continual_table::{Row, row};
@@ -78,6 +78,7 @@ type Document = (Passage, Vec<Question>);
 impl Continual {
     pub fn run(self) -> Result<(), String> {
         let set: Value = serde_json::from_str(&self.set).map_err(|e| format!("--set: {e}"))?;
+        distinct(&self.seeds)?;
         let sequences = self.documents()?;
         let arms = self.arms()?;
         if let Some(out) = &self.out {

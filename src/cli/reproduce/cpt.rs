@@ -1,6 +1,6 @@
 //! The continued-pretraining table: all passages in one adapter.
 
-use super::data::{Data, Learned, arms};
+use super::data::{Data, Keyed, arms};
 use super::output::{give, markdown};
 use autodidact::learn::compare::Arm;
 use autodidact::learn::cpt::run;
@@ -42,7 +42,7 @@ impl Cpt {
             return Err("--arms: open-book learns nothing, so it is no row of this table".into());
         }
         let names: Vec<&str> = arms.iter().map(|a| a.name()).collect();
-        let bench = self.data.open(Learned::Together, json!({"arms": names}))?;
+        let bench = self.data.open(Keyed::ByTable, json!({"arms": names}))?;
         let mut rows = Vec::new();
         for arm in arms {
             let (options, seeds) = (&bench.options, &bench.seeds);

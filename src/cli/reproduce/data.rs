@@ -6,7 +6,6 @@ use crate::cli::open::{ModelArgs, Opened};
 use autodidact::learn::compare::{Arm, Case};
 use autodidact::learn::datasets::{self, Entry};
 use autodidact::learn::grading::Grader;
-use autodidact::learn::knowledge::Passage;
 use autodidact::learn::knowledge::self_edit::from_text;
 use autodidact::learn::options::{IngestOptions, SelfEditKind, Writer};
 use autodidact::pool::LocalModel;
@@ -28,15 +27,16 @@ pub struct Data {
     /// At most this many passages.
     #[arg(long)]
     limit: Option<usize>,
-    /// Comma-separated.
+    /// Comma-separated, each once.
     #[arg(long, value_delimiter = ',', default_value = "0")]
     pub seeds: Vec<u64>,
     /// Learning settings laid over the model's own, as JSON: {"training": {"epochs": 5}}.
     #[arg(long, default_value = "{}")]
     set: String,
     /// Write the table here as Markdown, JSON and plots, and what was measured as soon as it is: an
-    /// interrupted command, given again, goes on, and one with more seeds or arms adds to it; where each passage is
-    /// learned alone, one with more passages or a teacher too.
+    /// interrupted command, given again, goes on. `knowledge` and `cpt` may be given more seeds or arms, `knowledge`
+    /// more passages or a teacher, beside the earlier ones: what was measured is not again, and the table is of what
+    /// the last command asked for.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     #[command(flatten)]
@@ -47,13 +47,13 @@ pub struct Data {
     pub json: bool,
 }
 
-/// What a table's measurements are of.
+/// What a table's measurements are remembered by.
 #[derive(Debug, Clone, Copy)]
-pub enum Learned {
-    /// One passage, which they are remembered by: a table may grow by passages, and by a teacher's.
-    Alone,
-    /// All of them.
-    Together,
+pub enum Keyed {
+    /// The passage that they are of, and the teacher's notes of it: a table may grow by passages, and by a teacher's.
+    ByPassage,
+    /// Places in the table's list of passages: another list is another table.
+    ByTable,
 }
 
 /// Ready to measure.
@@ -91,17 +91,17 @@ impl About {
     /// What a measurement may be remembered under: all but how many rows and seeds are asked for, and who judges, so
     /// that more of them add to what was measured. The first seed stays: a teacher model writes from it.
     /// Steps of a passage alone name it, and the teacher's notes where they are of these: neither need stay.
-    fn setting(&self, learned: Learned) -> Value {
+    fn setting(&self, keyed: Keyed) -> Value {
         let mut setting = json!(self);
         setting["seeds"] = json!(self.seeds.first());
         let forget = |of: &mut Value, fields: &[&str]| {
-            let of = of.as_object_mut().expect("a struct or a list of names");
+            let of = of.as_object_mut().expect("a JSON object");
             of.retain(|field, _| !fields.contains(&field.as_str()));
         };
         forget(&mut setting["more"], &["arms"]);
-        match learned {
-            Learned::Together => forget(&mut setting["helpers"], &["judge"]),
-            Learned::Alone => forget(
+        match keyed {
+            Keyed::ByTable => forget(&mut setting["helpers"], &["judge"]),
+            Keyed::ByPassage => forget(
                 &mut setting,
                 &[
                     "passages",
@@ -153,8 +153,9 @@ impl Data {
 
     /// `more`: the table's own settings, of which `arms` may grow. Another setting is another table, and needs
     /// another `--out`.
-    pub fn open(self, learned: Learned, more: Value) -> Result<Bench, String> {
+    pub fn open(self, keyed: Keyed, more: Value) -> Result<Bench, String> {
         let set = serde_json::from_str(&self.set).map_err(|e| format!("--set: {e}"))?;
+        distinct(&self.seeds)?;
         let mut cases = self.cases()?;
         let taught = self.has_teacher();
         let teacher = self.teacher.as_ref().map(|_| teacher_digest(&cases));
@@ -179,7 +180,7 @@ impl Data {
             teacher,
             more,
         };
-        let notebook = Notebook::open(self.out.as_deref(), &about.setting(learned), model.shape())?;
+        let notebook = Notebook::open(self.out.as_deref(), &about.setting(keyed), model.shape())?;
         let seed = self.seeds.first().copied().unwrap_or_default();
         helpers.write_edits(&model, &mut cases, &options.self_edit, seed, &notebook)?;
         about.teacher = taught.then(|| teacher_digest(&cases));
@@ -220,21 +221,33 @@ impl Data {
                 questions: e.questions,
             }
         });
-        Ok(cases.collect())
+        let cases: Vec<Case> = cases.collect();
+        let without = || cases.iter().filter(|c| c.teacher.is_empty());
+        match (&self.teacher, without().next()) {
+            (Some(_), Some(first)) => Err(format!(
+                "--teacher: it has no notes of {} of {} passages (the first is {:?}, told apart by `context`)",
+                without().count(),
+                cases.len(),
+                first.passage.title
+            )),
+            _ => Ok(cases),
+        }
+    }
+}
+
+/// The same measurement twice is no evidence.
+pub fn distinct(seeds: &[u64]) -> Result<(), String> {
+    let mut sorted = seeds.to_vec();
+    sorted.sort();
+    match sorted.windows(2).find(|two| two[0] == two[1]) {
+        Some(two) => Err(format!("--seeds: {} is there twice", two[0])),
+        None => Ok(()),
     }
 }
 
 /// Names the teacher's self-edits of these cases, as `datasets::digest` names passages.
 fn teacher_digest(cases: &[Case]) -> String {
-    let edits = cases
-        .iter()
-        .flat_map(|c| c.teacher.iter().map(move |e| (c, e)));
-    let edits: Vec<Passage> = edits
-        .map(|(case, edit)| Passage {
-            title: case.passage.title.clone(),
-            text: edit.text.clone(),
-        })
-        .collect();
+    let edits: Vec<_> = cases.iter().flat_map(Case::taught).collect();
     datasets::digest(edits.iter().map(|p| (p, [].as_slice())))
 }
 
@@ -244,8 +257,13 @@ pub fn read(path: &Path) -> Result<Vec<Entry>, String> {
 
 /// The arms of these names; all of the table, if there are none. A teacher's only where there is one.
 pub fn arms(names: &[String], teacher: bool) -> Result<Vec<Arm>, String> {
-    let known =
-        |a: &String| Arm::from_name(a).ok_or_else(|| format!("--arms: {a:?} is not an arm"));
+    let known = |a: &String| {
+        let unknown = || {
+            let all: Vec<_> = Arm::all().map(Arm::name).collect();
+            format!("--arms: {a:?} is not an arm; they are {}", all.join(", "))
+        };
+        Arm::from_name(a).ok_or_else(unknown)
+    };
     let mut arms: Vec<Arm> = match names {
         [] => Arm::ALL.to_vec(),
         names => names.iter().map(known).collect::<Result<_, _>>()?,

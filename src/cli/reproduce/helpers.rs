@@ -72,7 +72,9 @@ impl Opened {
         };
         let (count, mut all_seconds) = (cases.len(), 0.0);
         let model = Interruptible::new(model, &|| false).helped_by(&self.helpers);
-        for (case, nth) in cases.iter_mut().zip(1..) {
+        for (nth, case) in cases.iter_mut().enumerate() {
+            let message = format!("{nth} of {count}");
+            journal.progress(name, nth as f32 / count as f32, &message);
             let passage = datasets::digest([(&case.passage, [].as_slice())].into_iter());
             let written = step(journal, &format!("teacher:{name}:{passage}"), || {
                 let clock = Instant::now();
@@ -83,9 +85,7 @@ impl Opened {
                 written.map_err(|e| format!("--teacher-model: {e}"))?;
             case.teacher = edits;
             all_seconds += seconds;
-            eprint!("\r{name} writes {nth}/{count} ");
         }
-        eprintln!();
         self.teacher_seconds = Some(all_seconds / count.max(1) as f32);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The single-passage table: base, passage, self-edits before practice, a teacher's, and after each
 //! round of the outer loop.
 
-use super::data::{Bench, Data, Learned, arms};
+use super::data::{Bench, Data, Keyed, arms};
 use super::output::{give, markdown};
 use super::practice::{Practice, Practised, apart, plots, practise};
 use autodidact::learn::compare::{Arm, Row, Way, difference, run};
@@ -42,7 +42,7 @@ impl Knowledge {
         let named = contexts.iter().map(|c| (&c.passage, c.gold.as_slice()));
         let more = json!({"arms": names, "practice": plan.collect::<Vec<_>>(),
             "practised_on": contexts.len(), "practised_on_digest": datasets::digest(named)});
-        let bench = self.data.open(Learned::Alone, more)?;
+        let bench = self.data.open(Keyed::ByPassage, more)?;
         apart(&contexts, &bench.cases)?;
         let practices = plans.iter().filter(|p| p.rounds > 0);
         let practices = practices.map(|plan| Ok((plan, plan.domain(&bench.options)?)));
@@ -110,7 +110,7 @@ fn finish(bench: &Bench, rows: &[Row], practised: &[Practised<'_>]) -> Result<()
         "trained on",
         "accuracy [95 % interval]",
         "nats a gold token",
-        "questions",
+        "answers",
         "seeds",
         "s a passage",
         "tokens a passage",

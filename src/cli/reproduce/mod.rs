@@ -5,6 +5,7 @@ mod cpt;
 mod data;
 mod fewshot;
 mod helpers;
+mod kept;
 mod knowledge;
 mod notebook;
 mod output;

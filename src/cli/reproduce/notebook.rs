@@ -1,6 +1,7 @@
 //! The journal of a command: what was measured is appended to a file at once, so that an interrupted
 //! command, given again, goes on where it was. Without `--out` it forgets.
 
+use super::kept::Kept;
 use autodidact::learn::journal::{Journal, Stop, recalled};
 use autodidact::learn::model::Adapter;
 use autodidact::learn::outer::Shelf;
@@ -9,8 +10,7 @@ use autodidact_engine::ModelConfig;
 use autodidact_engine::lora::peft;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,8 +24,7 @@ pub struct Notebook {
 
 #[derive(Default)]
 struct Inner {
-    steps: HashMap<String, Value>,
-    file: Option<File>,
+    kept: Kept,
     /// Policies of a command that writes nothing.
     policies: HashMap<String, Adapter>,
     /// When progress was last told, where that is not a terminal.
@@ -34,8 +33,6 @@ struct Inner {
 
 /// Between two lines of progress in a log.
 const TELL: Duration = Duration::from_secs(60);
-const STEPS: &str = "steps.jsonl";
-const SETTINGS: &str = "settings.json";
 
 impl Notebook {
     pub fn open(
@@ -43,9 +40,10 @@ impl Notebook {
         setting: &Value,
         model: &ModelConfig,
     ) -> Result<Self, String> {
-        let inner = match directory {
-            Some(directory) => Inner::open(directory, setting)?,
-            None => Inner::default(),
+        let kept = directory.map(|directory| Kept::open(directory, setting));
+        let inner = Inner {
+            kept: kept.transpose()?.unwrap_or_default(),
+            ..Inner::default()
         };
         Ok(Notebook {
             directory: directory.map(Path::to_owned),
@@ -67,66 +65,6 @@ impl Notebook {
         let name: String = key.chars().map(plain).collect();
         self.directory.as_ref().map(|d| d.join(name))
     }
-}
-
-impl Inner {
-    fn open(directory: &Path, setting: &Value) -> Result<Self, String> {
-        let failed = |path: &Path, e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-        std::fs::create_dir_all(directory).map_err(|e| failed(directory, &e))?;
-        let settings = directory.join(SETTINGS);
-        let wanted = serde_json::to_string_pretty(setting).map_err(|e| e.to_string())?;
-        match std::fs::read_to_string(&settings) {
-            Ok(found) if found != wanted => {
-                let found = serde_json::from_str(&found).unwrap_or_default();
-                return Err(format!(
-                    "{} holds measurements under other settings ({}); give another --out",
-                    directory.display(),
-                    differences("", &found, setting).join("; ")
-                ));
-            }
-            Ok(_) => {}
-            Err(_) => std::fs::write(&settings, wanted).map_err(|e| failed(&settings, &e))?,
-        }
-        let path = directory.join(STEPS);
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
-        // A line cut off by a kill is no step; what follows starts on a line of its own.
-        let lines = text.lines().filter_map(|l| serde_json::from_str(l).ok());
-        let steps: HashMap<String, Value> = lines
-            .collect::<Vec<(String, Value)>>()
-            .into_iter()
-            .collect();
-        let file = OpenOptions::new().create(true).append(true).open(&path);
-        let mut file = file.map_err(|e| failed(&path, &e))?;
-        if !text.is_empty() && !text.ends_with('\n') {
-            file.write_all(b"\n").map_err(|e| failed(&path, &e))?;
-        }
-        Ok(Inner {
-            steps,
-            file: Some(file),
-            ..Inner::default()
-        })
-    }
-}
-
-/// Field by field, what was measured under and what is asked for.
-fn differences(name: &str, found: &Value, wanted: &Value) -> Vec<String> {
-    let (Value::Object(old), Value::Object(new)) = (found, wanted) else {
-        return match found == wanted {
-            true => Vec::new(),
-            false => vec![format!("{name}: {found} there, {wanted} here")],
-        };
-    };
-    let added = new.keys().filter(|field| !old.contains_key(*field));
-    let fields = old.keys().chain(added);
-    fields
-        .flat_map(|field| {
-            let inner = match name {
-                "" => field.clone(),
-                _ => format!("{name}.{field}"),
-            };
-            differences(&inner, &found[field], &wanted[field])
-        })
-        .collect()
 }
 
 /// A part of the notebook whose keys are its own: two practices do not take each other's steps.
@@ -183,21 +121,16 @@ impl Shelf for Page<'_> {
 
 impl Journal for Notebook {
     fn recall(&self, key: &str) -> Result<Option<Value>, Stop> {
-        Ok(lock(&self.inner).steps.get(key).cloned())
+        Ok(lock(&self.inner).kept.get(key).cloned())
     }
 
     fn remember(&self, key: &str, value: &Value) -> Result<(), Stop> {
-        let mut inner = lock(&self.inner);
-        if let Some(file) = &mut inner.file {
-            let written = writeln!(file, "{}", json!([key, value])).and_then(|()| file.sync_data());
-            written.map_err(|e| Stop::Journal(e.to_string()))?;
-        }
-        inner.steps.insert(key.to_owned(), value.clone());
-        Ok(())
+        let added = lock(&self.inner).kept.add(key, value);
+        added.map_err(|e| Stop::Journal(e.to_string()))
     }
 
     fn progress(&self, stage: &str, fraction: f32, message: &str) {
-        let line = format!("{stage}: {:.0} %, {message}", 100.0 * fraction);
+        let line = format!("{stage}: {message} ({:.0} % done)", 100.0 * fraction);
         if std::io::stderr().is_terminal() {
             eprint!("\r\x1b[K{line} ");
             return;

@@ -122,16 +122,8 @@ impl Practice {
 impl Planned {
     /// What measurements by it are told apart by.
     pub fn identity(&self) -> Value {
-        let Planned {
-            rounds,
-            practices,
-            kind,
-            source,
-            preset,
-            options,
-            set,
-        } = self;
-        json!([rounds, practices, kind, source, preset, options, set])
+        json!({"rounds": self.rounds, "practices": self.practices, "kind": self.kind, "questions": self.source,
+            "preset": self.preset, "outer": self.options, "practise_set": self.set})
     }
 
     /// Behind its rows' names.

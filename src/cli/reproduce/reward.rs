@@ -1,6 +1,6 @@
 //! The reliability of the rewards: the same candidates, measured again from new seeds.
 
-use super::data::{Data, Learned};
+use super::data::{Data, Keyed};
 use super::output::{give, markdown};
 use autodidact::learn::knowledge::domain::{Case, KnowledgeOptions};
 use autodidact::learn::outer::options::{Preset, Reward};
@@ -37,14 +37,19 @@ impl RewardStudy {
                 "--candidates and --repeats are from 2 to 16: there is no variance of one".into(),
             );
         }
+        let [seed] = self.data.seeds[..] else {
+            return Err(
+                "--seeds: a study has one; --repeats trains each candidate from more".into(),
+            );
+        };
         let size = Size {
             candidates: self.candidates,
             repeats: self.repeats,
             pack: self.pack,
-            seed: self.data.seeds.first().copied().unwrap_or(0),
+            seed,
         };
         let more = json!({"kind": kind, "size": size, "rewards": Reward::ALL});
-        let bench = self.data.open(Learned::Together, more)?;
+        let bench = self.data.open(Keyed::ByTable, more)?;
         let mut domain = KnowledgeOptions::preset(Preset::Default, &bench.options);
         domain.self_edit.kind = kind;
         domain.validate().map_err(|e| e.to_string())?;

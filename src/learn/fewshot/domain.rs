@@ -19,17 +19,24 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub struct FewShotOptions {
     /// At which configurations are drawn. 0 to 2.
+    #[schema(required = false)]
     pub temperature: f32,
     /// Training sequences of a configuration at most. 1 to 250.
+    #[schema(required = false)]
     pub sequences: usize,
     /// Views of a test input at most. 1 to 16.
+    #[schema(required = false)]
     pub views: usize,
     /// Rank of a candidate's LoRA. 1 to 256.
+    #[schema(required = false)]
     pub rank: usize,
+    #[schema(required = false)]
     pub alpha: f32,
     /// Training sequences an optimizer step. 1 to 64.
+    #[schema(required = false)]
     pub batch_size: usize,
     /// Tokens of the context window; transformed tasks beyond it are left out.
+    #[schema(required = false)]
     pub window: usize,
 }
 

@@ -69,6 +69,8 @@ impl<D: Domain> Run<'_, D> {
     ) -> Result<Vec<Practised<'c, D>>, Stop> {
         let (journal, domain, o) = (self.start.journal, self.start.domain, self.start.options);
         let width = (STREAMS / o.candidates).max(1);
+        self.meter
+            .tell(journal, "writing", 0.0, "self-edits are being written");
         let edits = self.each(contexts.len(), width, |model, i| {
             let Prepared { index, context } = &contexts[i];
             let edits: Vec<D::Edit> = step(journal, &edits_key(round, *index), || {

@@ -48,7 +48,6 @@ use report::{Candidate, HeldOut, PolicyUpdate, Report, Round};
 use seeds::{Draw, seed};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Instant;
 use trials::HALVED;
 use workers::Held;
 
@@ -106,7 +105,6 @@ pub fn run<D: Domain>(start: &Start<'_, D>) -> Result<Outcome, Stop> {
     let mut versions = Vec::new();
     let mut next = 0;
     for nth in 1..=start.options.rounds {
-        let clock = Instant::now();
         let size = run.size(nth, &report)?;
         run.meter.stage(format!("round {nth}"));
         let unusable = &mut report.unusable_contexts;
@@ -122,7 +120,7 @@ pub fn run<D: Domain>(start: &Start<'_, D>) -> Result<Outcome, Stop> {
         }
         let told = taught.is_some();
         let update = taught.map(|(_, update)| update);
-        let round = run.summary(nth, candidates, kept, update, score.clone(), clock);
+        let round = run.summary(nth, candidates, kept, update, score.clone());
         report.rounds.push(round);
         versions.push(run.publish(policy.as_ref().filter(|_| told), &mut report.rounds)?);
     }
@@ -188,7 +186,9 @@ impl<'a, D: Domain> Run<'a, D> {
         unusable: &mut Vec<usize>,
     ) -> Result<Vec<Prepared<D::Context>>, Stop> {
         let mut held_out = Vec::new();
-        for index in drawn {
+        self.meter.stage("before round 1".into());
+        for (nth, &index) in drawn.iter().enumerate() {
+            self.tell_asked(nth, drawn.len());
             let prepared = self.prepare(index)?;
             match self.before(&prepared, Queries::Report)?.is_empty() {
                 false => held_out.push(prepared),
@@ -213,6 +213,7 @@ impl<'a, D: Domain> Run<'a, D> {
             }
             let index = order[*next % order.len()];
             *next += 1;
+            self.tell_asked(contexts.len(), wanted);
             let prepared = self.prepare(index)?;
             match self.before(&prepared, Queries::Reward)?.is_empty() {
                 false => contexts.push(prepared),
@@ -221,6 +222,12 @@ impl<'a, D: Domain> Run<'a, D> {
             }
         }
         Ok(contexts)
+    }
+
+    /// Before anything is written: a context's questions may have to be, and the base is asked them.
+    fn tell_asked(&self, done: usize, of: usize) {
+        let message = format!("the base is asked, context {} of {of}", done + 1);
+        self.meter.tell(self.start.journal, "asking", 0.0, &message);
     }
 
     fn prepare(&self, index: usize) -> Result<Prepared<D::Context>, Stop> {
@@ -266,7 +273,6 @@ impl<'a, D: Domain> Run<'a, D> {
         kept: Vec<(usize, usize)>,
         policy: Option<PolicyUpdate>,
         held_out: Option<HeldOut>,
-        clock: Instant,
     ) -> Round {
         let by_context = by_context(&candidates);
         let mean = |v: &[f32]| v.iter().sum::<f32>() / v.len().max(1) as f32;
@@ -287,7 +293,6 @@ impl<'a, D: Domain> Run<'a, D> {
             policy,
             held_out,
             candidates,
-            seconds: clock.elapsed().as_secs_f32(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a run of the outer loop did: remembered, told, and given back at its end.
 
-use super::options::{Baseline, Reward};
+use super::options::{Baseline, OuterOptions, Reward};
 use crate::learn::knowledge::closed_book::Answer;
 use crate::learn::stats::Estimate;
 use serde::{Deserialize, Serialize};
@@ -118,7 +118,6 @@ pub struct Round {
     pub kept: Vec<(usize, usize)>,
     pub policy: Option<PolicyUpdate>,
     pub held_out: Option<HeldOut>,
-    pub seconds: f32,
 }
 
 /// The policy's fine-tuning.
@@ -143,4 +142,32 @@ pub struct Report {
     /// The policy as it was at the start.
     pub before: Option<HeldOut>,
     pub rounds: Vec<Round>,
+}
+
+impl Report {
+    /// What of that which was asked for there was none of, in sentences.
+    pub fn notes(&self, options: &OuterOptions) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.before.is_none() {
+            notes.push("No context was held out, so no round has a score.".to_owned());
+        }
+        for round in &self.rounds {
+            let (nth, there, wanted) = (
+                round.round,
+                round.contexts.len(),
+                options.contexts_per_round,
+            );
+            if there < wanted && options.minutes == 0 {
+                notes.push(format!(
+                    "Round {nth} practised on {there} of the {wanted} contexts asked for: there are no more."
+                ));
+            }
+            if round.kept.is_empty() {
+                notes.push(format!(
+                    "Round {nth} kept nothing, since no self-edit gained: the policy is as it was."
+                ));
+            }
+        }
+        notes
+    }
 }

@@ -144,7 +144,6 @@ mod tests {
             kept: Vec::new(),
             policy: None,
             held_out: held_out(scored),
-            seconds: 0.0,
         };
         Report {
             rounds: vec![round],
