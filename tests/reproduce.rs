@@ -154,7 +154,7 @@ fn the_knowledge_table_has_a_row_for_every_round_and_goes_on_where_it_was() {
     let mut other = PRACTICE;
     other[3] = "1";
     let other = study.refused("knowledge", &other);
-    let told = "(more.practice[0].outer.rounds: 2 there, 1 here; ";
+    let told = "(more.practice[0].rounds: 2 there, 1 here; ";
     assert!(
         other.contains("under other settings") && other.contains(told),
         "{other}"
