@@ -58,6 +58,10 @@ async fn a_policy_practises_and_each_round_is_a_version() {
     assert_eq!(job["state"], "succeeded", "{job}");
     let result = &job["result"];
     assert_eq!(result["versions"], json!([1, 2]));
+    assert_eq!(result["notes"], json!([]));
+    let stages = events(&server, &job, "progress");
+    let first = stages.first().map(|e| &e["stage"]);
+    assert_eq!(first, Some(&json!("asking")), "{stages:?}");
     assert_eq!(result["settings"]["outer"]["candidates"], 2);
     assert_eq!(result["settings"]["knowledge"]["training"]["epochs"], 2);
     let digest = result["contexts_digest"].as_str().unwrap();

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 const STEPS: &str = "steps.jsonl";
@@ -67,30 +67,23 @@ impl Kept {
 fn agree(directory: &Path, setting: &Value, empty: bool) -> Result<(), String> {
     let path = directory.join(SETTINGS);
     let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-    let other = |which: String| {
-        Err(format!(
-            "{} holds measurements under other settings ({which}); give another --out",
+    let wanted = serde_json::to_string_pretty(setting).map_err(|e| failed(&e))?;
+    if empty {
+        let whole = path.with_extension("part");
+        let written = fs::write(&whole, wanted).and_then(|()| fs::rename(&whole, &path));
+        return written.map_err(|e| failed(&e));
+    }
+    let found = fs::read(&path).map_err(|e| failed(&e))?;
+    let found: Value = serde_json::from_slice(&found).map_err(|e| failed(&e))?;
+    // Read back like the other: a number may be told apart from itself in memory.
+    let wanted = serde_json::from_str(&wanted).map_err(|e| failed(&e))?;
+    match differences("", &found, &wanted) {
+        none if none.is_empty() => Ok(()),
+        some => Err(format!(
+            "{} holds measurements under other settings ({}); give another --out",
             directory.display(),
-        ))
-    };
-    let text = serde_json::to_string_pretty(setting).map_err(|e| failed(&e))?;
-    match fs::read(&path) {
-        Ok(found) => {
-            let found: Value = serde_json::from_slice(&found).map_err(|e| failed(&e))?;
-            // Read back like the other: a number may be told apart from itself in memory.
-            let wanted = serde_json::from_str(&text).map_err(|e| failed(&e))?;
-            match differences("", &found, &wanted) {
-                none if none.is_empty() => Ok(()),
-                some => other(some.join("; ")),
-            }
-        }
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(failed(&e)),
-        Err(_) if !empty => other(format!("{SETTINGS} is gone")),
-        Err(_) => {
-            let whole = path.with_extension("part");
-            let written = fs::write(&whole, text).and_then(|()| fs::rename(&whole, &path));
-            written.map_err(|e| failed(&e))
-        }
+            some.join("; ")
+        )),
     }
 }
 
@@ -165,6 +158,8 @@ mod tests {
     fn what_cannot_be_told_from_other_settings_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let refused = |setting: Value| Kept::open(dir.path(), &setting).err().unwrap();
+        // Nothing is measured yet, so nothing is lost.
+        drop(Kept::open(dir.path(), &json!({"a": 0})).unwrap());
         let mut kept = Kept::open(dir.path(), &json!({"a": 1})).unwrap();
         kept.add("one", &json!(1)).unwrap();
         assert!(refused(json!({"a": 1})).contains("another command measures into it"));
@@ -174,6 +169,6 @@ mod tests {
         fs::write(&settings, "{\"a\"").unwrap();
         assert!(refused(json!({"a": 1})).contains("settings.json: EOF"));
         fs::remove_file(&settings).unwrap();
-        assert!(refused(json!({"a": 1})).contains("settings.json is gone"));
+        assert!(refused(json!({"a": 1})).contains("settings.json: No such file"));
     }
 }

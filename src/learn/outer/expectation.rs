@@ -69,12 +69,11 @@ impl<D: Domain> Run<'_, D> {
     ) -> Result<Vec<Practised<'c, D>>, Stop> {
         let (journal, domain, o) = (self.start.journal, self.start.domain, self.start.options);
         let width = (STREAMS / o.candidates).max(1);
-        self.meter
-            .tell(journal, "writing", 0.0, "self-edits are being written");
         let edits = self.each(contexts.len(), width, |model, i| {
             let Prepared { index, context } = &contexts[i];
             let edits: Vec<D::Edit> = step(journal, &edits_key(round, *index), || {
-                let drawn = self.edits_seed(round, *index);
+                let (drawn, message) = (self.edits_seed(round, *index), "writing self-edits");
+                self.meter.tell(journal, "writing", 0.0, message);
                 let written = domain.write(model, policy, context, o.candidates, drawn)?;
                 self.meter
                     .tell(journal, "writing", WRITING, "self-edits are written");

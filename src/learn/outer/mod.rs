@@ -187,8 +187,7 @@ impl<'a, D: Domain> Run<'a, D> {
     ) -> Result<Vec<Prepared<D::Context>>, Stop> {
         let mut held_out = Vec::new();
         self.meter.stage("before round 1".into());
-        for (nth, &index) in drawn.iter().enumerate() {
-            self.tell_asked(nth, drawn.len());
+        for index in drawn {
             let prepared = self.prepare(index)?;
             match self.before(&prepared, Queries::Report)?.is_empty() {
                 false => held_out.push(prepared),
@@ -213,7 +212,6 @@ impl<'a, D: Domain> Run<'a, D> {
             }
             let index = order[*next % order.len()];
             *next += 1;
-            self.tell_asked(contexts.len(), wanted);
             let prepared = self.prepare(index)?;
             match self.before(&prepared, Queries::Reward)?.is_empty() {
                 false => contexts.push(prepared),
@@ -224,9 +222,9 @@ impl<'a, D: Domain> Run<'a, D> {
         Ok(contexts)
     }
 
-    /// Before anything is written: a context's questions may have to be, and the base is asked them.
-    fn tell_asked(&self, done: usize, of: usize) {
-        let message = format!("the base is asked, context {} of {of}", done + 1);
+    /// Only where it is done, not where it is recalled: the estimate counts from what a life tells first.
+    fn tell_asking(&self, context: &D::Context, what: &str) {
+        let message = format!("{what} ({})", self.start.domain.title(context));
         self.meter.tell(self.start.journal, "asking", 0.0, &message);
     }
 
@@ -235,6 +233,7 @@ impl<'a, D: Domain> Run<'a, D> {
             domain, contexts, ..
         } = self.start;
         let context = step(self.start.journal, &format!("context:{index}"), || {
+            self.tell_asking(&contexts[index], "what is asked is made ready");
             let drawn = seed(self.start.options.seed, Draw::Questions { context: index });
             self.one(|model| Ok(domain.prepare(model, &contexts[index], drawn)?))
         })?;
@@ -245,6 +244,7 @@ impl<'a, D: Domain> Run<'a, D> {
     fn before(&self, of: &Prepared<D::Context>, queries: Queries) -> Result<Vec<Answer>, Stop> {
         let key = format!("context:{}:before:{queries:?}", of.index);
         step(self.start.journal, &key, || {
+            self.tell_asking(&of.context, "the base is asked");
             let domain = self.start.domain;
             let draw = Draw::Before { context: of.index };
             let samples = self.samples(queries, || seed(self.start.options.seed, draw));
