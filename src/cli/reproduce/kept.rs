@@ -36,13 +36,13 @@ impl Kept {
         agree(directory, setting, text.is_empty())?;
         // A line cut off by a kill is no step; what follows starts on a line of its own.
         let lines = text.split(|byte| *byte == b'\n');
-        let steps = lines.filter_map(|line| serde_json::from_slice(line).ok());
-        let steps = steps.collect::<Vec<(String, Value)>>().into_iter();
+        let steps = lines.filter_map(|line| serde_json::from_slice::<(String, Value)>(line).ok());
+        let steps = steps.collect();
         if !text.is_empty() && !text.ends_with(b"\n") {
             file.write_all(b"\n").map_err(|e| failed(&path, e))?;
         }
         Ok(Kept {
-            steps: steps.collect(),
+            steps,
             file: Some(file),
         })
     }

@@ -37,10 +37,9 @@ impl Knowledge {
             }
         }
         let names: Vec<&str> = arms.iter().map(|a| a.name()).collect();
-        let plan = plans.iter().map(|p| p.identity());
         let contexts = self.practice.contexts()?;
         let named = contexts.iter().map(|c| (&c.passage, c.gold.as_slice()));
-        let more = json!({"arms": names, "practice": plan.collect::<Vec<_>>(),
+        let more = json!({"arms": names, "practice": plans,
             "practised_on": contexts.len(), "practised_on_digest": datasets::digest(named)});
         let bench = self.data.open(Keyed::ByPassage, more)?;
         apart(&contexts, &bench.cases)?;

@@ -11,7 +11,8 @@ use autodidact::learn::outer::report::Report;
 use autodidact::learn::outer::{self, Outcome, Shelf};
 use autodidact::pool::tasks::MemoryTasks;
 use clap::Args;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use std::fmt::Display;
 use std::path::PathBuf;
 
@@ -50,15 +51,19 @@ pub struct Practice {
     practise_set: String,
 }
 
-/// Practices with their settings read, alike but for their seeds.
+/// Practices with their settings read, alike but for their seeds. All of it tells measurements apart.
+#[derive(Serialize)]
 pub struct Planned {
     pub rounds: usize,
     practices: u64,
     pub kind: SelfEditKind,
+    #[serde(rename = "questions")]
     source: QuestionSource,
     preset: Preset,
+    #[serde(rename = "outer")]
     options: OuterOptions,
     /// Laid over the preset's [`KnowledgeOptions`].
+    #[serde(rename = "practise_set")]
     set: Value,
 }
 
@@ -120,12 +125,6 @@ impl Practice {
 }
 
 impl Planned {
-    /// What measurements by it are told apart by.
-    pub fn identity(&self) -> Value {
-        json!({"rounds": self.rounds, "practices": self.practices, "kind": self.kind, "questions": self.source,
-            "preset": self.preset, "outer": self.options, "practise_set": self.set})
-    }
-
     /// Behind its rows' names.
     pub fn suffix(&self) -> &'static str {
         match self.source {

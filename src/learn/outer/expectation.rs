@@ -72,8 +72,9 @@ impl<D: Domain> Run<'_, D> {
         let edits = self.each(contexts.len(), width, |model, i| {
             let Prepared { index, context } = &contexts[i];
             let edits: Vec<D::Edit> = step(journal, &edits_key(round, *index), || {
-                let (drawn, message) = (self.edits_seed(round, *index), "writing self-edits");
-                self.meter.tell(journal, "writing", 0.0, message);
+                self.meter
+                    .tell(journal, "writing", 0.0, "writing self-edits");
+                let drawn = self.edits_seed(round, *index);
                 let written = domain.write(model, policy, context, o.candidates, drawn)?;
                 self.meter
                     .tell(journal, "writing", WRITING, "self-edits are written");

@@ -171,3 +171,37 @@ impl Report {
         notes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{contexts, options, practise};
+    use super::super::toy::{Counting, Memory};
+    use super::*;
+
+    #[test]
+    fn what_there_was_none_of_is_told_in_sentences() {
+        let notes = |options: &OuterOptions| {
+            let (model, memory) = (Counting::default(), Memory::default());
+            let outcome = practise(&model, &memory, &contexts(), options).unwrap();
+            outcome.report.notes(options)
+        };
+        assert!(notes(&options(|o| o.minutes = 0)).is_empty());
+        let few = options(|o| {
+            (o.rounds, o.held_out, o.minutes, o.contexts_per_round) = (1, 0, 0, 9);
+        });
+        assert_eq!(
+            notes(&few),
+            [
+                "No context was held out, so no round has a score.",
+                "Round 1 practised on 8 of the 9 contexts asked for: there are no more."
+            ]
+        );
+        let none = Report {
+            held_out_contexts: vec![0],
+            unusable_contexts: Vec::new(),
+            before: None,
+            rounds: Vec::new(),
+        };
+        assert_eq!(none.notes(&few).len(), 1);
+    }
+}
