@@ -12,3 +12,5 @@ pub mod models;
 pub mod pool;
 pub mod question;
 pub mod store;
+pub mod study;
+pub mod workflows;

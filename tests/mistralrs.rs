@@ -1,8 +1,8 @@
 //! A real model run by mistralrs (`make test-mistralrs`): that it loads, answers, and can be stopped.
 #![cfg(feature = "mistralrs")]
 
-use autodidact::learn::TextModel;
-use autodidact::learn::model::{ModelError, Prompt, Sampling};
+use autodidact::learn::ports::model::{ModelError, Prompt, Sampling};
+use autodidact::learn::ports::text_model::TextModel;
 use autodidact::pool::MistralModel;
 use std::path::{Path, PathBuf};
 

@@ -2,8 +2,8 @@
 //! or picky about keys.
 
 use autodidact::config::UrlModel;
-use autodidact::learn::TextModel;
-use autodidact::learn::model::{ModelError, Prompt, Sampling};
+use autodidact::learn::ports::model::{ModelError, Prompt, Sampling};
+use autodidact::learn::ports::text_model::TextModel;
 use autodidact::pool::OpenAiModel;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -5,7 +5,7 @@
 //! and asks once more.
 
 use crate::cli::client::{Client, ServerProcess};
-use autodidact::learn::grading::Grader;
+use autodidact::learn::grading::grader::Grader;
 use autodidact::learn::knowledge::closed_book::ask_open_book;
 use autodidact::learn::knowledge::{Passage, Question};
 use autodidact::learn::stats::{Estimate, estimate};

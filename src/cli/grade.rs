@@ -6,9 +6,9 @@
 use super::settings::{Settings, env};
 use super::text_models::TextModels;
 use autodidact::config::{Overrides, TextModelConfig};
-use autodidact::learn::TextModel;
-use autodidact::learn::grading::Grader;
-use autodidact::learn::judge::{self, Given};
+use autodidact::learn::grading::grader::Grader;
+use autodidact::learn::grading::judge::{self, Given};
+use autodidact::learn::ports::text_model::TextModel;
 use autodidact::learn::stats::{Estimate, estimate};
 use autodidact::models::Models;
 use clap::Args;

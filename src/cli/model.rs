@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use autodidact::{
-    config::Overrides,
-    models::{Model, Models, Source, State, Trust},
-};
+use autodidact::config::Overrides;
+use autodidact::models::{Model, Models, Source, State, Trust};
 use autodidact_engine::{Family, tiny};
 use clap::{Args, Subcommand};
 use serde_json::json;

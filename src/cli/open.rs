@@ -4,7 +4,7 @@ use super::serve;
 use super::settings::{Settings, env};
 use super::text_models::TextModels;
 use autodidact::config::{Config, Overrides};
-use autodidact::learn::layers::Layers;
+use autodidact::learn::options::precedence::Layers;
 use autodidact::models::Models;
 use autodidact::pool::{LocalModel, open_executor};
 use autodidact_engine::scheduler::{Engine, Priority};

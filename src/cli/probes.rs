@@ -2,10 +2,10 @@
 //! anything. What an update is measured by should be known to the base.
 
 use super::open::{ModelArgs, Opened};
-use autodidact::learn::general;
+use autodidact::learn::inner::general;
 use autodidact::learn::knowledge::Question;
 use autodidact::learn::knowledge::closed_book::answer_in;
-use autodidact::learn::model::Interruptible;
+use autodidact::learn::ports::model::Interruptible;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 

@@ -4,15 +4,18 @@ use super::settings::{Settings, env};
 use super::text_models::TextModels;
 use autodidact::adapters::Registry;
 use autodidact::config::{Config, ExecutorKind, Overrides};
-use autodidact::http::{self, AppState, Door};
-use autodidact::jobs::{
-    AdaptHandler, Handlers, IngestHandler, Jobs, Runner, TrainHandler, expire_adapters, prune_daily,
-};
-use autodidact::learn::Model;
-use autodidact::learn::layers::Layers;
+use autodidact::http;
+use autodidact::http::{AppState, Door};
+use autodidact::jobs::{Handlers, Jobs, Runner, prune_daily};
+use autodidact::learn::options::precedence::Layers;
+use autodidact::learn::ports::model::Model;
 use autodidact::models::Models;
 use autodidact::pool::{LocalModel, open_engine};
 use autodidact::store::{JobKind, Store};
+use autodidact::workflows::adapt::expiry::expire_adapters;
+use autodidact::workflows::adapt::run::AdaptHandler;
+use autodidact::workflows::ingest::run::IngestHandler;
+use autodidact::workflows::train::run::TrainHandler;
 use autodidact_engine::scheduler::{Engine, EngineOptions, Priority};
 use clap::Args;
 use serde_json::Value;

@@ -3,7 +3,7 @@
 use super::serve;
 use super::settings::env;
 use autodidact::config::{Config, TextModelConfig};
-use autodidact::learn::{Helpers, TextModel};
+use autodidact::learn::ports::text_model::{Helpers, TextModel};
 use autodidact::models::Models;
 use autodidact::pool::{LocalModel, LocalText, OpenAiModel};
 use autodidact_engine::scheduler::{Engine, Priority};

@@ -1,10 +1,10 @@
 //! The table of routes, and the layers that every request passes.
 
-use super::state::AppState;
-use super::{
-    adapt, adapters, auth, chat, completions, console, docs, documents, error, events, health,
-    ingest, jobs, mcp, metrics, models, retention, train, vllm,
-};
+use super::agents::mcp;
+use super::common::state::AppState;
+use super::common::{auth, console, docs, error, health, metrics};
+use super::learning::{adapt, adapters, documents, events, ingest, jobs, retention, train};
+use super::openai::{chat, completions, models, vllm};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;

@@ -9,42 +9,25 @@
 //! The table is the truth; everything in memory only wakes somebody who then reads the table. So a
 //! subscriber sees every event once and in order, whenever it joins, and a killed process forgets
 //! nothing: at the next start its running jobs are queued again, and a handler that remembers its
-//! finished steps ([`crate::learn::journal::step`]) repeats none of them.
+//! finished steps ([`crate::learn::ports::journal::step`]) repeats none of them.
 //!
 //! Deliberately absent: HTTP; and, but for [`IngestHandler`], [`AdaptHandler`] and [`TrainHandler`], what
 //! a job does.
 
-mod adapt;
 mod context;
 mod error;
-mod expiry;
 mod facade;
-mod ingest;
 mod prune;
-mod reason;
 mod runner;
-mod scores;
 mod subscription;
-mod tale;
-pub mod train;
 mod wake;
 
-pub use adapt::{AdaptHandler, AdaptInput, AdaptResult};
 pub use context::{JobContext, JobFailure, Stop};
 pub use error::{Error, Result};
-pub use expiry::expire_adapters;
 pub use facade::Jobs;
-pub use ingest::{IngestHandler, made_by};
 pub use prune::prune_daily;
 pub use runner::{Handler, Handlers, Runner};
 pub use subscription::Subscription;
-pub use train::TrainHandler;
 
-#[cfg(test)]
-mod adapt_tests;
-#[cfg(test)]
-mod ingest_tests;
-#[cfg(test)]
-mod interrupt_tests;
 #[cfg(test)]
 mod tests;

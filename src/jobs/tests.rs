@@ -1,10 +1,10 @@
-use super::tale::Tale;
 use super::*;
 use crate::adapters::AliasName;
-use crate::learn::journal::{self, step};
+use crate::learn::ports::journal::{self, step};
 use crate::store::{
     DocumentState, IdempotencyKey, Job, JobFilter, JobKind, JobState, NewDocument, Store,
 };
+use crate::workflows::ingest::journal::Tale;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::Path;

@@ -26,48 +26,19 @@
 //!
 //! Knows no HTTP, no SQL and no tensors.
 
-pub mod asking;
-pub mod company;
-pub mod compare;
-pub mod continual;
-pub mod continual_table;
-#[cfg(test)]
-mod continual_tests;
-pub mod cpt;
 pub mod datasets;
-pub mod distill;
-pub mod domain;
+pub mod fan_out;
 pub mod fewshot;
-pub mod gate;
-pub mod general;
 pub mod grading;
-pub mod heatmap;
-#[cfg(test)]
-mod helper_tests;
-pub mod journal;
-pub mod judge;
+pub mod inner;
 pub mod knowledge;
-pub mod layers;
-pub mod mind;
-pub mod model;
 pub mod options;
 pub mod outer;
-pub mod reliability;
-pub mod replay;
-pub mod report;
-pub mod retention;
-pub mod route;
+pub mod ports;
 pub mod stats;
-pub mod strategy;
-#[cfg(test)]
-mod strategy_tests;
-pub mod text_model;
-pub mod update;
-#[cfg(test)]
-mod update_tests;
 
-pub use journal::{Journal, Stop};
-pub use model::{Adapter, Model, ModelError};
-pub use options::IngestOptions;
-pub use report::Report;
-pub use text_model::{Helpers, TextModel};
+pub use inner::report::Report;
+pub use options::update::IngestOptions;
+pub use ports::journal::{Journal, Stop};
+pub use ports::model::{Adapter, Model, ModelError};
+pub use ports::text_model::{Helpers, TextModel};

@@ -79,8 +79,8 @@ impl Trouble {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Catalogue;
     use super::*;
+    use crate::models::Catalogue;
 
     #[test]
     fn a_full_disk_is_told_with_the_size_and_the_place() {

@@ -4,14 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::{
-    catalogue::{Catalogue, Format, Model, Source},
-    error::{CatalogueError, FetchError, Trouble},
-    huggingface::Hub,
-    path, pypi,
-    staging::Staging,
-    verify::{self, State, Trust},
-};
+use super::catalogue::{Catalogue, Format, Model, Source};
+use super::error::{CatalogueError, FetchError, Trouble};
+use super::huggingface::Hub;
+use super::staging::Staging;
+use super::verify::{self, State, Trust};
+use super::{path, pypi};
 use crate::config::Config;
 
 /// The catalogue and the directory its models are kept in.

@@ -12,11 +12,9 @@ use ureq::{
     },
 };
 
-use super::{
-    catalogue::Model,
-    error::Trouble,
-    staging::{Sink, Staging},
-};
+use super::catalogue::Model;
+use super::error::Trouble;
+use super::staging::{Sink, Staging};
 
 const HUB: &str = "https://huggingface.co";
 

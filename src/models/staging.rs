@@ -10,11 +10,9 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{
-    catalogue::{Format, Model},
-    error::Trouble,
-    progress::Progress,
-};
+use super::catalogue::{Format, Model};
+use super::error::Trouble;
+use super::progress::Progress;
 
 /// The files of one model on their way in. Dropping it gives the lock back.
 pub(super) struct Staging<'a> {

@@ -11,10 +11,8 @@ use std::{
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{
-    catalogue::{Format, Model},
-    staging::{hash_all, hex},
-};
+use super::catalogue::{Format, Model};
+use super::staging::{hash_all, hex};
 
 /// What is known of a model in the models directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,7 +1,7 @@
 //! Learning's model over this process's engine: texts become tokens in the model's own chat format,
 //! batches go to the scheduler behind people's requests.
 
-use crate::learn::model::{
+use crate::learn::ports::model::{
     Adapter, Learn, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Toward, Trained,
     Training, TrainingText, Turn,
 };

@@ -1,8 +1,8 @@
 //! A model of this process as teacher or judge: the base, without an adapter.
 
 use super::LocalModel;
-use crate::learn::model::{Model, ModelError, Prompt, Sampling, ShouldStop};
-use crate::learn::text_model::TextModel;
+use crate::learn::ports::model::{Model, ModelError, Prompt, Sampling, ShouldStop};
+use crate::learn::ports::text_model::TextModel;
 
 pub struct LocalText {
     name: String,

@@ -2,8 +2,8 @@
 //! engine does not know. Text in, text out: live adapters need more than its released crate can do.
 
 use super::prefill;
-use crate::learn::model::{ModelError, Prompt, Sampling, ShouldStop};
-use crate::learn::text_model::TextModel;
+use crate::learn::ports::model::{ModelError, Prompt, Sampling, ShouldStop};
+use crate::learn::ports::text_model::TextModel;
 use mistralrs::{
     GgufModelBuilder, Model, RequestBuilder, SamplingParams, StopTokens, TextMessageRole,
 };

@@ -1,5 +1,5 @@
-//! Who computes: engines of this process. What learning asks of a model ([`crate::learn::Model`]), of a
-//! teacher or of a judge ([`crate::learn::TextModel`]) is answered here, and work for several engines is
+//! Who computes: engines of this process. What learning asks of a model ([`crate::learn::ports::model::Model`]), of a
+//! teacher or of a judge ([`crate::learn::ports::text_model::TextModel`]) is answered here, and work for several engines is
 //! handed out as leased [`tasks`].
 
 mod local;

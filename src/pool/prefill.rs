@@ -1,7 +1,7 @@
 //! The beginning of an answer, where a model cannot be made to go on from it: it is asked to begin so,
 //! and what it begins with is taken off.
 
-use crate::learn::model::Prompt;
+use crate::learn::ports::model::Prompt;
 
 /// The prompt's last turn, with the wish.
 pub(super) fn asking_for(prompt: &Prompt) -> String {

@@ -5,7 +5,7 @@
 
 use super::LocalModel;
 use super::local::{stack, stopped};
-use crate::learn::model::{Adapter, ModelError, ShouldStop, Toward};
+use crate::learn::ports::model::{Adapter, ModelError, ShouldStop, Toward};
 use autodidact_engine::sampler::SamplingParams;
 use autodidact_engine::scheduler::CompleteRequest;
 use autodidact_engine::trainer::Example;
@@ -128,8 +128,8 @@ impl LocalModel {
 mod tests {
     use super::*;
     use crate::config::ExecutorKind;
-    use crate::learn::Model;
-    use crate::learn::model::{Lesson, Prompt, Training, TrainingText, Update};
+    use crate::learn::ports::model::Model;
+    use crate::learn::ports::model::{Lesson, Prompt, Training, TrainingText, Update};
     use crate::pool::open_engine;
     use autodidact_engine::scheduler::{EngineOptions, Priority};
     use autodidact_engine::{Family, tiny};

@@ -4,12 +4,12 @@
 use autodidact::adapters::Registry;
 use autodidact::config::Config;
 use autodidact::http::{AppState, serve};
-use autodidact::jobs::{
-    AdaptHandler, Handler, Handlers, JobContext, JobFailure, Jobs, Runner, TrainHandler,
-};
-use autodidact::learn::layers::Layers;
+use autodidact::jobs::{Handler, Handlers, JobContext, JobFailure, Jobs, Runner};
+use autodidact::learn::options::precedence::Layers;
 use autodidact::pool::LocalModel;
 use autodidact::store::{DocumentState, JobKind, Store};
+use autodidact::workflows::adapt::run::AdaptHandler;
+use autodidact::workflows::train::run::TrainHandler;
 use autodidact_engine::cpu::{Cpu, CpuOptions, Precision};
 use autodidact_engine::lora::peft::{self, PeftFiles};
 use autodidact_engine::{

@@ -2,8 +2,8 @@
 
 use crate::common::{BASE, Server, json_of};
 use autodidact::config::{TextModelConfig, UrlModel};
-use autodidact::learn::TextModel;
-use autodidact::learn::model::{Prompt, Sampling};
+use autodidact::learn::ports::model::{Prompt, Sampling};
+use autodidact::learn::ports::text_model::TextModel;
 use autodidact::pool::OpenAiModel;
 use serde_json::{Value, json};
 

@@ -12,7 +12,7 @@ use super::report::{Figure, median, print, progress};
 use crate::cli::demo::{self, Document};
 use crate::cli::open::OpenedEngine;
 use autodidact::learn::knowledge::closed_book::closed_book;
-use autodidact::learn::model::{
+use autodidact::learn::ports::model::{
     Adapter, Model, ModelError, Prompt, Sampling, Training, TrainingText, Update,
 };
 use autodidact::pool::LocalModel;

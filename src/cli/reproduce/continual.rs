@@ -6,14 +6,14 @@
 
 use super::data::{check, distinct};
 use crate::cli::open::{ModelArgs, Opened};
-use autodidact::learn::continual::{Run, Shared, run};
-use autodidact::learn::continual_table::{Row, row};
 use autodidact::learn::datasets;
-use autodidact::learn::heatmap;
 use autodidact::learn::knowledge::{Passage, Question};
-use autodidact::learn::options::{IngestOptions, merge};
-use autodidact::learn::strategy::{Method, Strategy};
+use autodidact::learn::options::strategy::{Method, Strategy};
+use autodidact::learn::options::update::{IngestOptions, merge};
 use autodidact::pool::LocalModel;
+use autodidact::study::continual::{Run, Shared, run};
+use autodidact::study::continual_table::{Row, row};
+use autodidact::study::heatmap;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -156,7 +156,7 @@ impl Continual {
             return Ok(run);
         }
         let of = documents.len();
-        let mut tell = |nth: usize, cost: &autodidact::learn::continual::Cost| {
+        let mut tell = |nth: usize, cost: &autodidact::study::continual::Cost| {
             eprintln!("{name}: {}/{of}, {:.0} s", nth + 1, cost.seconds);
         };
         let run = run(model, documents, options, self.general, shared, &mut tell);

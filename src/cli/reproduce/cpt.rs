@@ -2,9 +2,9 @@
 
 use super::data::{Data, Keyed, arms};
 use super::output::{give, markdown};
-use autodidact::learn::compare::Arm;
-use autodidact::learn::cpt::run;
-use autodidact::learn::options::SelfEditKind;
+use autodidact::learn::options::update::SelfEditKind;
+use autodidact::study::compare::Arm;
+use autodidact::study::cpt::run;
 use clap::Args;
 use serde_json::json;
 

@@ -3,12 +3,12 @@
 use super::helpers::{self, HelperArgs};
 use super::notebook::Notebook;
 use crate::cli::open::{ModelArgs, Opened};
-use autodidact::learn::compare::{Arm, Case};
 use autodidact::learn::datasets::{self, Entry};
-use autodidact::learn::grading::Grader;
+use autodidact::learn::grading::grader::Grader;
 use autodidact::learn::knowledge::self_edit::from_text;
-use autodidact::learn::options::{IngestOptions, SelfEditKind, Writer};
+use autodidact::learn::options::update::{IngestOptions, SelfEditKind, Writer};
 use autodidact::pool::LocalModel;
+use autodidact::study::compare::{Arm, Case};
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -3,10 +3,10 @@
 
 use crate::cli::open::{ModelArgs, OpenedEngine};
 use autodidact::learn::fewshot::practice::{Setting, Solved};
-use autodidact::learn::fewshot::table::{Arm, Plan, Row, run};
 use autodidact::learn::fewshot::{FewShot, Grid, Pair, SelfEdit, Task};
-use autodidact::learn::model::Adapter;
+use autodidact::learn::ports::model::Adapter;
 use autodidact::pool::LocalModel;
+use autodidact::study::fewshot::{Arm, Plan, Row, run};
 use autodidact_engine::Priority;
 use autodidact_engine::lora::peft;
 use clap::Args;

@@ -3,15 +3,15 @@
 
 use crate::cli::text_models::TextModels;
 use autodidact::config::TextModelConfig;
-use autodidact::learn::compare::{Case, Row};
 use autodidact::learn::datasets;
-use autodidact::learn::journal::{Journal, step};
-use autodidact::learn::judge::{Given, Verdict, judge};
+use autodidact::learn::grading::judge::{Given, Verdict, judge};
 use autodidact::learn::knowledge::self_edit::{self, SelfEdit};
-use autodidact::learn::model::{Interruptible, Model};
-use autodidact::learn::options::{SelfEditOptions, Writer};
+use autodidact::learn::options::update::{SelfEditOptions, Writer};
+use autodidact::learn::ports::journal::{Journal, step};
+use autodidact::learn::ports::model::{Interruptible, Model};
+use autodidact::learn::ports::text_model::{Helpers, TextModel};
 use autodidact::learn::stats::{Estimate, estimate};
-use autodidact::learn::{Helpers, TextModel};
+use autodidact::study::compare::{Case, Row};
 use clap::Args;
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -4,12 +4,12 @@
 use super::data::{Bench, Data, Keyed, arms};
 use super::output::{give, markdown};
 use super::practice::{Practice, Practised, apart, plots, practise};
-use autodidact::learn::compare::{Arm, Row, Way, difference, run};
 use autodidact::learn::datasets;
 use autodidact::learn::knowledge::domain::KnowledgeOptions;
-use autodidact::learn::model::Adapter;
-use autodidact::learn::options::IngestOptions;
+use autodidact::learn::options::update::IngestOptions;
+use autodidact::learn::ports::model::Adapter;
 use autodidact::learn::stats::Estimate;
+use autodidact::study::compare::{Arm, Row, Way, difference, run};
 use clap::Args;
 use serde_json::{Value, json};
 

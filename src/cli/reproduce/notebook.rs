@@ -2,10 +2,10 @@
 //! command, given again, goes on where it was. Without `--out` it forgets.
 
 use super::kept::Kept;
-use autodidact::learn::journal::{Journal, Stop, recalled};
-use autodidact::learn::model::Adapter;
 use autodidact::learn::outer::Shelf;
 use autodidact::learn::outer::report::{PolicyUpdate, Round};
+use autodidact::learn::ports::journal::{Journal, Stop, recalled};
+use autodidact::learn::ports::model::Adapter;
 use autodidact_engine::ModelConfig;
 use autodidact_engine::lora::peft;
 use serde_json::{Value, json};
@@ -96,7 +96,7 @@ impl Journal for Page<'_> {
         self.notebook.event(kind, data);
     }
 
-    fn report(&self, report: &autodidact::learn::Report) {
+    fn report(&self, report: &autodidact::learn::inner::report::Report) {
         self.notebook.report(report);
     }
 
@@ -153,7 +153,7 @@ impl Journal for Notebook {
     }
 
     /// Reports are of documents.
-    fn report(&self, _: &autodidact::learn::Report) {}
+    fn report(&self, _: &autodidact::learn::inner::report::Report) {}
 
     fn check(&self) -> Result<(), Stop> {
         Ok(())

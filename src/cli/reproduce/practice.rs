@@ -2,14 +2,14 @@
 
 use super::data::{Bench, read};
 use super::output::{Curve, plot};
-use autodidact::learn::compare;
 use autodidact::learn::knowledge::domain::{Case, KnowledgeOptions, QuestionSource};
-use autodidact::learn::model::Adapter;
-use autodidact::learn::options::{IngestOptions, SelfEditKind};
+use autodidact::learn::options::update::{IngestOptions, SelfEditKind};
 use autodidact::learn::outer::options::{OuterOptions, Preset};
 use autodidact::learn::outer::report::Report;
 use autodidact::learn::outer::{self, Outcome, Shelf};
+use autodidact::learn::ports::model::Adapter;
 use autodidact::pool::tasks::MemoryTasks;
+use autodidact::study::compare;
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;

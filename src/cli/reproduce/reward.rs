@@ -4,7 +4,7 @@ use super::data::{Data, Keyed};
 use super::output::{give, markdown};
 use autodidact::learn::knowledge::domain::{Case, KnowledgeOptions};
 use autodidact::learn::outer::options::{Preset, Reward};
-use autodidact::learn::reliability::{Size, study};
+use autodidact::study::reliability::{Size, study};
 use clap::Args;
 use serde_json::{Value, json};
 

@@ -7,8 +7,8 @@ use super::predict::{Question, predict};
 use super::report::{AdaptReport, Origin, Score, Training, Tried};
 use super::self_edit::{self, OutOfRange, SelfEdit, within};
 use super::task::{Asked, MOST_SEQUENCES, Task};
-use crate::learn::journal::{Journal, Stop, step};
-use crate::learn::model::{
+use crate::learn::ports::journal::{Journal, Stop, step};
+use crate::learn::ports::model::{
     self, Adapter, Interruptible, Model, ModelError, Trained, TrainingText, Update,
 };
 use serde::{Deserialize, Serialize};

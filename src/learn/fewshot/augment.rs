@@ -194,7 +194,7 @@ pub mod tests {
     }
 
     fn grid(rows: &[&str]) -> Grid {
-        super::super::serialise::read(&rows.join("\n")).unwrap()
+        crate::learn::fewshot::serialise::read(&rows.join("\n")).unwrap()
     }
 
     proptest! {

@@ -5,11 +5,13 @@
 use super::practice::{Setting, Solved, answers, reward, right_views, training};
 use super::self_edit::{self, SelfEdit};
 use super::task::{Asked, Task};
-use crate::learn::domain::{Domain, Queries};
 use crate::learn::knowledge::closed_book::Answer;
-use crate::learn::model::{Adapter, Interruptible, ModelError, Prompt, Training, TrainingText};
-use crate::learn::options::{OptionError, merge, within};
+use crate::learn::options::update::{OptionError, merge, within};
 use crate::learn::outer::options::Preset;
+use crate::learn::ports::domain::{Domain, Queries};
+use crate::learn::ports::model::{
+    Adapter, Interruptible, ModelError, Prompt, Training, TrainingText,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -221,8 +223,8 @@ fn spoken(task: &Task, output: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::task::{FewShot, Pair};
     use super::*;
+    use crate::learn::fewshot::task::{FewShot, Pair};
 
     fn solved() -> Solved {
         let pair = |input: &str, output: &str| Pair {

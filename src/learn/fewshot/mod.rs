@@ -27,7 +27,6 @@ pub mod predict;
 pub mod report;
 pub mod self_edit;
 pub mod serialise;
-pub mod table;
 pub mod task;
 pub mod text;
 

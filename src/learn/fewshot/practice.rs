@@ -5,7 +5,7 @@
 use super::predict::{Attempt, Prediction, predict};
 use super::self_edit::SelfEdit;
 use super::task::{Asked, Task};
-use crate::learn::model::{Adapter, Interruptible, ModelError, Training, Update};
+use crate::learn::ports::model::{Adapter, Interruptible, ModelError, Training, Update};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ pub struct Setting {
     pub window: usize,
 }
 
-/// The training that a configuration asks for. A candidate for [`crate::learn::Model::train`].
+/// The training that a configuration asks for. A candidate for [`crate::learn::ports::model::Model::train`].
 pub fn training(task: &Task, edit: &SelfEdit, init: Option<&Adapter>, s: &Setting) -> Training {
     let shape = init.map(|adapter| &adapter.0.config);
     Training {
@@ -89,8 +89,8 @@ pub fn right_views(solved: &Solved, predictions: &[Prediction]) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::task::FewShot;
     use super::*;
+    use crate::learn::fewshot::task::FewShot;
     use serde_json::json;
 
     #[test]

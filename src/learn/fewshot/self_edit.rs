@@ -3,7 +3,7 @@
 //! within the range.
 
 use super::task::Task;
-use crate::learn::model::{Adapter, Interruptible, ModelError, Prompt, Sampling};
+use crate::learn::ports::model::{Adapter, Interruptible, ModelError, Prompt, Sampling};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;

@@ -19,8 +19,8 @@ pub fn read(text: &str) -> Option<Grid> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::augment::tests::grids;
     use super::*;
+    use crate::learn::fewshot::augment::tests::grids;
     use proptest::prelude::*;
 
     proptest! {

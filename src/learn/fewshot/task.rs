@@ -10,7 +10,7 @@ use super::grid::Grid;
 use super::predict::{Question, Undo};
 use super::self_edit::{SelfEdit, Strategy};
 use super::{serialise, text};
-use crate::learn::model::{Learn, Prompt, TrainingText, Turn};
+use crate::learn::ports::model::{Learn, Prompt, TrainingText, Turn};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;

@@ -3,7 +3,7 @@
 
 use super::predict::{Question, Undo};
 use super::task::{Asked, FewShot, Pair, ask, left_out};
-use crate::learn::model::Turn;
+use crate::learn::ports::model::Turn;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;

@@ -1,9 +1,9 @@
 //! The test: a question with no passage in sight (closed book), or with it (open book, the ceiling).
 
 use super::{Passage, Question};
-use crate::learn::grading::Grader;
-use crate::learn::judge::Given;
-use crate::learn::model::{Adapter, Interruptible, ModelError, Prompt, Sampling};
+use crate::learn::grading::grader::Grader;
+use crate::learn::grading::judge::Given;
+use crate::learn::ports::model::{Adapter, Interruptible, ModelError, Prompt, Sampling};
 use serde::{Deserialize, Serialize};
 
 /// One question, answered.
@@ -170,7 +170,7 @@ pub fn mean_logprob(answers: &[Answer]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learn::model::{Model, OnStep, ShouldStop, Trained, Training};
+    use crate::learn::ports::model::{Model, OnStep, ShouldStop, Trained, Training};
 
     /// Says the first question's answer in three of four samples, and never the second's.
     struct Unsure;

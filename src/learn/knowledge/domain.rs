@@ -7,14 +7,16 @@ use super::phrases::Phrase;
 use super::self_edit::{self, SelfEdit};
 use super::sequences::training_texts;
 use super::{Passage, Question, questions};
-use crate::learn::company;
-use crate::learn::domain::{Domain, Queries};
-use crate::learn::grading::{Grader, words};
-use crate::learn::model::{Adapter, Interruptible, ModelError, Prompt, Training, TrainingText};
-use crate::learn::options::{
+use crate::learn::fan_out;
+use crate::learn::grading::grader::{Grader, words};
+use crate::learn::options::update::{
     IngestOptions, InnerOptions, OptionError, SelfEditKind, SelfEditOptions, merge, within,
 };
 use crate::learn::outer::options::{OuterOptions, Preset};
+use crate::learn::ports::domain::{Domain, Queries};
+use crate::learn::ports::model::{
+    Adapter, Interruptible, ModelError, Prompt, Training, TrainingText,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -255,7 +257,7 @@ impl Domain for KnowledgeOptions {
         };
         let words = std::iter::once(&self.self_edit.kind).chain(&self.self_edit.explore);
         let asked: Vec<_> = words.cycle().zip(seed..).take(count).collect();
-        let written = company::each(count, count, |i| {
+        let written = fan_out::each(count, count, |i| {
             let (&words, seed) = asked[i];
             self_edit::write_lists(model, policy, &case.passage, &one, words, seed)
         })?;

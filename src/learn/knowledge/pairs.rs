@@ -6,9 +6,9 @@
 use super::closed_book::{answer_all, ask_open_book};
 use super::phrases::Phrase;
 use super::{Passage, Question};
-use crate::learn::grading::{Grader, words};
-use crate::learn::model::{Adapter, Interruptible, ModelError, Prompt, Sampling};
-use crate::learn::options::SelfEditOptions;
+use crate::learn::grading::grader::{Grader, words};
+use crate::learn::options::update::SelfEditOptions;
+use crate::learn::ports::model::{Adapter, Interruptible, ModelError, Prompt, Sampling};
 use std::collections::HashSet;
 
 /// A question, the phrase that answers it, and the sentence the phrase stands in.

@@ -3,9 +3,9 @@
 
 use super::phrases::phrases;
 use super::{Passage, Question, pairs};
-use crate::learn::grading::words;
-use crate::learn::model::{Interruptible, ModelError, TrainingText};
-use crate::learn::options::SelfEditOptions;
+use crate::learn::grading::grader::words;
+use crate::learn::options::update::SelfEditOptions;
+use crate::learn::ports::model::{Interruptible, ModelError, TrainingText};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 

@@ -8,9 +8,11 @@ use super::pairs;
 use super::phrases::phrases;
 use super::sentences::sentences;
 use super::{Passage, Question};
-use crate::learn::grading::words;
-use crate::learn::model::{Adapter, Interruptible, ModelError, Prompt, Sampling, TrainingText};
-use crate::learn::options::{SelfEditKind, SelfEditOptions};
+use crate::learn::grading::grader::words;
+use crate::learn::options::update::{SelfEditKind, SelfEditOptions};
+use crate::learn::ports::model::{
+    Adapter, Interruptible, ModelError, Prompt, Sampling, TrainingText,
+};
 use std::collections::HashSet;
 
 /// One sampled self-edit.

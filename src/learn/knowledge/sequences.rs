@@ -8,7 +8,7 @@
 use super::Passage;
 use super::self_edit::SelfEdit;
 use super::sentences::sentences;
-use crate::learn::model::TrainingText;
+use crate::learn::ports::model::TrainingText;
 use std::collections::HashSet;
 
 /// What one update trains on, each sequence once.

@@ -6,10 +6,10 @@ use super::reward::{self, Gain};
 use super::seeds::{Draw, seed};
 use super::trials::{Part, Tried, Trying, halves};
 use super::{Prepared, Run, STREAMS, WRITING, candidate_key, edits_key, scoring};
-use crate::learn::domain::{Domain, Queries};
-use crate::learn::journal::{Stop, recalled, step, step_told};
 use crate::learn::knowledge::closed_book::Answer;
-use crate::learn::model::Adapter;
+use crate::learn::ports::domain::{Domain, Queries};
+use crate::learn::ports::journal::{Stop, recalled, step, step_told};
+use crate::learn::ports::model::Adapter;
 use serde_json::json;
 use std::time::Instant;
 

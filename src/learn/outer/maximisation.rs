@@ -3,9 +3,9 @@
 use super::report::PolicyUpdate;
 use super::seeds::{Draw, seed};
 use super::{Prepared, Run, WRITING, edits_key};
-use crate::learn::domain::Domain;
-use crate::learn::journal::{Stop, step};
-use crate::learn::model::{Adapter, Training, TrainingText};
+use crate::learn::ports::domain::Domain;
+use crate::learn::ports::journal::{Stop, step};
+use crate::learn::ports::model::{Adapter, Training, TrainingText};
 use std::collections::HashSet;
 use std::time::Instant;
 

@@ -1,6 +1,6 @@
 //! How far the run is, in trials; writing and fine-tuning count as some.
 
-use crate::learn::journal::Journal;
+use crate::learn::ports::journal::Journal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(super) struct Meter {

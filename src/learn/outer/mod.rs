@@ -34,11 +34,11 @@ mod workers;
 #[cfg(test)]
 mod workers_tests;
 
-use super::domain::{Domain, Queries};
-use super::journal::{Journal, Stop, step, step_told};
 use super::knowledge::closed_book::Answer;
-use super::model::{Adapter, Model};
-use crate::pool::tasks::TaskQueue;
+use super::ports::domain::{Domain, Queries};
+use super::ports::journal::{Journal, Stop, step, step_told};
+use super::ports::model::{Adapter, Model};
+use super::ports::tasks::TaskQueue;
 use meter::Meter;
 use options::{Baseline, Keep, OuterOptions, Reward};
 use rand::SeedableRng;
@@ -260,7 +260,7 @@ impl<'a, D: Domain> Run<'a, D> {
 
     fn one<T: Send>(
         &self,
-        work: impl Fn(super::model::Interruptible<'_>) -> Result<T, Stop> + Sync,
+        work: impl Fn(super::ports::model::Interruptible<'_>) -> Result<T, Stop> + Sync,
     ) -> Result<T, Stop> {
         let mut all = self.each(1, 1, |model, _| work(model))?;
         Ok(all.pop().expect("one was asked for"))

@@ -1,6 +1,6 @@
 //! The knobs of the outer loop, whatever the domain, and its two presets.
 
-use crate::learn::options::{InnerOptions, OptionError, merge, within};
+use crate::learn::options::update::{InnerOptions, OptionError, merge, within};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;

@@ -174,9 +174,9 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{contexts, options, practise};
-    use super::super::toy::{Counting, Memory};
     use super::*;
+    use crate::learn::outer::tests::{contexts, options, practise};
+    use crate::learn::outer::toy::{Counting, Memory};
 
     #[test]
     fn what_there_was_none_of_is_told_in_sentences() {

@@ -3,8 +3,8 @@
 use super::options::{Baseline, OuterOptions, Reward};
 use super::report::Report;
 use super::{Run, WRITING, trials_of_context};
-use crate::learn::domain::Domain;
-use crate::learn::journal::{Stop, step};
+use crate::learn::ports::domain::Domain;
+use crate::learn::ports::journal::{Stop, step};
 
 /// What writing a held-out context's self-edit adds to its trial: they are written sixteen at once.
 const WRITING_ONE: f32 = 0.1;
@@ -78,10 +78,10 @@ impl<D: Domain> Run<'_, D> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::options::Preset;
-    use super::super::report::{HeldOut, HeldOutScore, Round};
-    use super::super::tests::candidate;
     use super::*;
+    use crate::learn::outer::options::Preset;
+    use crate::learn::outer::report::{HeldOut, HeldOutScore, Round};
+    use crate::learn::outer::tests::candidate;
     use crate::learn::stats::estimate;
 
     /// Two rounds of ten contexts and four candidates, eight held out.

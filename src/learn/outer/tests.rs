@@ -4,9 +4,9 @@ use super::options::{Baseline, Keep, OuterOptions, Preset, Reward};
 use super::report::{Candidate, Report};
 use super::toy::{Counting, Memory, Toy, adapter};
 use super::{Outcome, Start, keep, run};
-use crate::learn::domain::Domain;
-use crate::learn::journal::{Journal, Stop};
-use crate::learn::model::Interruptible;
+use crate::learn::ports::domain::Domain;
+use crate::learn::ports::journal::{Journal, Stop};
+use crate::learn::ports::model::Interruptible;
 use crate::pool::tasks::MemoryTasks;
 use serde_json::{Value, json};
 

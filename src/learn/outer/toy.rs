@@ -3,10 +3,10 @@
 
 use super::Shelf;
 use super::report::{PolicyUpdate, Round};
-use crate::learn::domain::{Domain, Queries};
-use crate::learn::journal::{Journal, Stop};
 use crate::learn::knowledge::closed_book::Answer;
-use crate::learn::model::{
+use crate::learn::ports::domain::{Domain, Queries};
+use crate::learn::ports::journal::{Journal, Stop};
+use crate::learn::ports::model::{
     Adapter, Interruptible, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained,
     Training, TrainingText, Update,
 };
@@ -264,7 +264,7 @@ impl Journal for Memory {
         self.events.lock().unwrap().push((kind.into(), data));
     }
 
-    fn report(&self, _: &crate::learn::Report) {
+    fn report(&self, _: &crate::learn::inner::report::Report) {
         panic!("the outer loop has reports of its own")
     }
 

@@ -4,11 +4,11 @@
 use super::Run;
 use super::report::Trial;
 use super::seeds::{Draw, seed};
-use crate::learn::company;
-use crate::learn::domain::{Domain, Queries};
-use crate::learn::journal::{Stop, recalled, step};
+use crate::learn::fan_out;
 use crate::learn::knowledge::closed_book::Answer;
-use crate::learn::model::{Adapter, Interruptible, Trained, Training};
+use crate::learn::ports::domain::{Domain, Queries};
+use crate::learn::ports::journal::{Stop, recalled, step};
+use crate::learn::ports::model::{Adapter, Interruptible, Trained, Training};
 use std::time::Instant;
 
 /// A trial to be made.
@@ -205,7 +205,7 @@ impl<D: Domain> Run<'_, D> {
         let (journal, model) = (self.start.journal, self.model);
         journal.check()?;
         self.beat()?;
-        let all = company::each(count, width, |i| {
+        let all = fan_out::each(count, width, |i| {
             let stop = || journal.check().is_err();
             work(Interruptible::new(model, &stop), i)
         });

@@ -4,10 +4,10 @@
 
 use super::expectation::Practised;
 use super::{Run, Start};
-use crate::learn::domain::Domain;
-use crate::learn::journal::Stop;
-use crate::learn::model::Model;
-use crate::pool::tasks::{Lease, TaskError};
+use crate::learn::ports::domain::Domain;
+use crate::learn::ports::journal::Stop;
+use crate::learn::ports::model::Model;
+use crate::learn::ports::tasks::{Lease, TaskError};
 use serde_json::json;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -3,7 +3,8 @@
 use super::tests::{contexts, options, practise, start, timeless};
 use super::toy::{Broken, Counting, Memory};
 use super::{Start, run};
-use crate::pool::tasks::{MemoryTasks, TaskQueue};
+use crate::learn::ports::tasks::TaskQueue;
+use crate::pool::tasks::MemoryTasks;
 
 #[test]
 fn several_workers_measure_what_one_does() {

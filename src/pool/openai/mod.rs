@@ -8,8 +8,8 @@ mod request;
 
 use super::prefill;
 use crate::config::{KEY_ENV, UrlModel};
-use crate::learn::model::{ModelError, Prompt, Sampling, ShouldStop};
-use crate::learn::text_model::TextModel;
+use crate::learn::ports::model::{ModelError, Prompt, Sampling, ShouldStop};
+use crate::learn::ports::text_model::TextModel;
 use request::{Caller, Said};
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! What every task queue must do, whatever it is made of. A term of nothing is over at once, so that no
 //! test has to wait.
 
-use super::{Lease, MemoryTasks, StoredTasks, TaskError, TaskQueue};
+use super::{MemoryTasks, StoredTasks};
+use crate::learn::ports::tasks::{Lease, TaskError, TaskQueue};
 use crate::store::tests::{open, submit};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -49,7 +50,7 @@ fn lease(queue: &dyn TaskQueue, group: &str, term: Duration) -> Option<Lease> {
     queue.lease(group, "worker", term).unwrap()
 }
 
-fn fenced<T: std::fmt::Debug>(result: super::Result<T>) -> bool {
+fn fenced<T: std::fmt::Debug>(result: crate::learn::ports::tasks::Result<T>) -> bool {
     matches!(result, Err(TaskError::Fenced { .. }))
 }
 

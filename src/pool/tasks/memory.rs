@@ -1,6 +1,6 @@
 //! Tasks of one process that nobody resumes: for commands and tests.
 
-use super::{Lease, Result, TaskError, TaskQueue};
+use crate::learn::ports::tasks::{Lease, Result, TaskError, TaskQueue};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 

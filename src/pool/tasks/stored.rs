@@ -1,7 +1,7 @@
 //! Tasks in the store: those of one job, which they go with.
 
-use super::{Lease, Result, TaskError, TaskQueue};
-use crate::store::{Store, Tasks};
+use crate::learn::ports::tasks::{Lease, Result, TaskError, TaskQueue};
+use crate::store::{self, Store, Tasks};
 use std::time::Duration;
 
 pub struct StoredTasks {
@@ -19,6 +19,12 @@ impl StoredTasks {
 
     fn tasks<'a>(&'a self, group: &'a str) -> Tasks<'a> {
         self.store.tasks(&self.job_id, group)
+    }
+}
+
+impl From<store::Error> for TaskError {
+    fn from(error: store::Error) -> Self {
+        TaskError::Queue(Box::new(error))
     }
 }
 

@@ -1,0 +1,76 @@
+//! What answers before there is a server: a first start fetches the model, which takes minutes.
+
+use super::error::{self, Problem};
+use super::state::AppState;
+use super::{console, health};
+use crate::http::router::router;
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::from_fn;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use std::sync::{Arc, OnceLock};
+use tower::ServiceExt;
+
+/// Closed until it is opened with the rooms behind it. Cloning shares it.
+///
+/// Closed, `/livez` answers 200, so that no supervisor takes a download for a hang; everything else, `/readyz`
+/// too, answers 503 `loading` with `Retry-After`.
+#[derive(Clone, Default)]
+pub struct Door(Arc<OnceLock<Router>>);
+
+const RETRY_AFTER_SECONDS: u64 = 5;
+
+impl Door {
+    /// From now on requests are answered. Once; a second call changes nothing.
+    pub fn open(&self, state: AppState) {
+        let _ = self.0.set(router(state));
+    }
+
+    pub fn router(self) -> Router {
+        let closed = closed();
+        Router::new().fallback(move |request: Request| {
+            let router = self.0.get().unwrap_or(&closed).clone();
+            router.oneshot(request)
+        })
+    }
+}
+
+impl From<AppState> for Door {
+    fn from(state: AppState) -> Self {
+        let door = Door::default();
+        door.open(state);
+        door
+    }
+}
+
+fn closed() -> Router {
+    Router::new()
+        .route("/livez", get(health::livez))
+        .fallback(loading)
+        .layer(from_fn(error::envelope))
+        .route("/", get(console_later))
+        .layer(from_fn(console::harden))
+}
+
+async fn loading() -> Problem {
+    let mut problem = Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "loading",
+        "The model is being fetched or loaded; `/readyz` answers 200 when it is here.",
+    );
+    problem.retry_after_seconds = Some(RETRY_AFTER_SECONDS);
+    problem
+}
+
+/// A browser comes back by itself.
+async fn console_later() -> Response {
+    let text = "The model is being fetched or loaded; this page reloads until it is here.\n";
+    let mut response = (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    for name in [header::REFRESH, header::RETRY_AFTER] {
+        let seconds = HeaderValue::from(RETRY_AFTER_SECONDS);
+        response.headers_mut().insert(name, seconds);
+    }
+    response
+}

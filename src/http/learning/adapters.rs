@@ -1,0 +1,273 @@
+//! Adapters: lineage, versions, files, and every move of a name.
+//!
+//! Moves take the version that the caller believes live (`expected_version`) and answer 409 if another
+//! was, so that two people cannot undo each other without knowing.
+
+use super::archive;
+use super::jobs::limit;
+use crate::adapters::AliasName;
+use crate::http::common::error::Problem;
+use crate::http::common::extract::{Body, Json as JsonBody, Query, media_type, unsupported};
+use crate::http::common::state::AppState;
+use crate::store::{Alias, Page, Version};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+#[derive(Serialize, ToSchema)]
+pub struct AdapterBody {
+    name: String,
+    /// Null once it was unloaded; its versions can still be asked for
+    live_version: Option<u64>,
+    /// Of the live version
+    digest: Option<String>,
+    /// How many versions there are
+    versions: u64,
+    /// How many documents the live version and those that it continues have learned
+    documents: u64,
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct AdapterPage {
+    items: Vec<AdapterBody>,
+    /// The `after` of the next page
+    next: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct VersionBody {
+    adapter: String,
+    version: u64,
+    digest: String,
+    /// The version that was live when it was published
+    parent: Option<u64>,
+    live: bool,
+    /// What made it: documents, self-edits, settings, scores
+    #[schema(value_type = Object)]
+    lineage: Value,
+    /// Size of its files
+    bytes: u64,
+    created_at: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct VersionPage {
+    items: Vec<VersionBody>,
+    /// The `after` of the next page
+    next: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    /// The `next` of the page before
+    after: Option<String>,
+    /// 1 to 500, default 50
+    limit: Option<usize>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct UploadQuery {
+    /// The adapter's name
+    name: String,
+    /// 409 unless this version is live
+    expected_version: Option<u64>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DeleteQuery {
+    /// 409 unless this version is live
+    expected_version: Option<u64>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// The version to make live
+    version: u64,
+    /// 409 unless this version is live
+    expected_version: Option<u64>,
+}
+
+/// List adapters by name
+#[utoipa::path(get, path = "/adapters", tag = "adapters", params(PageQuery),
+    responses((status = 200, description = "A page of adapters", body = AdapterPage)))]
+pub async fn list_adapters(
+    State(state): State<AppState>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<AdapterPage>, Problem> {
+    let limit = limit(query.limit)?;
+    let list = move |s: &AppState| s.registry.list(query.after.as_deref(), limit);
+    let Page { items, next } = state.blocking(list).await?;
+    let items = items.into_iter().map(AdapterBody::from).collect();
+    Ok(Json(AdapterPage { items, next }))
+}
+
+/// Publish an adapter made elsewhere
+///
+/// The body is a tar archive with `adapter_config.json` and `adapter_model.safetensors`, as PEFT saves.
+#[utoipa::path(post, path = "/adapters", tag = "adapters", params(UploadQuery),
+    request_body(content = Vec<u8>, content_type = "application/x-tar"),
+    responses((status = 201, description = "The new version, live", body = VersionBody)))]
+pub async fn upload_adapter(
+    State(state): State<AppState>,
+    Query(query): Query<UploadQuery>,
+    headers: HeaderMap,
+    Body(bytes): Body,
+) -> Result<impl IntoResponse, Problem> {
+    let kind = media_type(&headers);
+    if kind.as_deref() != Some(archive::MEDIA_TYPE) {
+        return Err(unsupported(kind.as_deref(), archive::MEDIA_TYPE));
+    }
+    let alias = AliasName::parse(&query.name).map_err(|e| Problem::from(e).field("name"))?;
+    let publish = move |state: &AppState| -> Result<Version, Problem> {
+        let files = archive::unpack(&bytes)?;
+        let expected = query.expected_version;
+        let registry = &state.registry;
+        Ok(registry.upload(&alias, files.config_json, files.safetensors, expected)?)
+    };
+    let version = state.blocking(publish).await?;
+    let location = format!("/adapters/{}", version.alias);
+    let body = Json(VersionBody::new(version, true));
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], body))
+}
+
+/// One adapter
+#[utoipa::path(get, path = "/adapters/{alias}", tag = "adapters", params(("alias" = String, Path)),
+    responses((status = 200, description = "The adapter", body = AdapterBody)))]
+pub async fn get_adapter(
+    State(state): State<AppState>,
+    Path(alias): Path<String>,
+) -> Result<Json<AdapterBody>, Problem> {
+    let alias = AliasName::parse(&alias)?;
+    let found = state.blocking(move |s| s.registry.get(&alias)).await?;
+    Ok(Json(found.into()))
+}
+
+/// Delete an adapter with everything learned into it
+#[utoipa::path(delete, path = "/adapters/{alias}", tag = "adapters",
+    params(("alias" = String, Path), DeleteQuery),
+    responses((status = 204, description = "Deleted")))]
+pub async fn delete_adapter(
+    State(state): State<AppState>,
+    Path(alias): Path<String>,
+    Query(query): Query<DeleteQuery>,
+) -> Result<StatusCode, Problem> {
+    let alias = AliasName::parse(&alias)?;
+    let delete = move |s: &AppState| s.registry.delete(&alias, query.expected_version);
+    state.blocking(delete).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// An adapter's versions, the newest first
+#[utoipa::path(get, path = "/adapters/{alias}/versions", tag = "adapters",
+    params(("alias" = String, Path), PageQuery),
+    responses((status = 200, description = "A page of versions", body = VersionPage)))]
+pub async fn list_versions(
+    State(state): State<AppState>,
+    Path(alias): Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<VersionPage>, Problem> {
+    let alias = AliasName::parse(&alias)?;
+    let limit = limit(query.limit)?;
+    let after =
+        match query.after {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| {
+                Problem::invalid("after", "after is the `next` of the page before.")
+            })?),
+        };
+    let list = move |state: &AppState| -> Result<VersionPage, Problem> {
+        let live = state.registry.get(&alias)?.live;
+        let Page { items, next } = state.registry.versions(&alias, after, limit)?;
+        let body = |version: Version| {
+            let live = live == Some(version.number);
+            VersionBody::new(version, live)
+        };
+        let items = items.into_iter().map(body).collect();
+        Ok(VersionPage { items, next })
+    };
+    Ok(Json(state.blocking(list).await?))
+}
+
+/// A version's files, as PEFT and vLLM load them
+#[utoipa::path(get, path = "/adapters/{alias}/versions/{version}/weights", tag = "adapters",
+    params(("alias" = String, Path), ("version" = u64, Path)),
+    responses((status = 200, description = "A tar archive", body = Vec<u8>, content_type = "application/x-tar")))]
+pub async fn download_weights(
+    State(state): State<AppState>,
+    Path((alias, version)): Path<(String, String)>,
+) -> Result<impl IntoResponse, Problem> {
+    let alias = AliasName::parse(&alias)?;
+    let number: u64 = version
+        .parse()
+        .map_err(|_| Problem::invalid("version", "The version of an adapter is a whole number."))?;
+    let disposition = format!("attachment; filename=\"{alias}-{number}.tar\"");
+    let pack = move |state: &AppState| -> Result<Vec<u8>, Problem> {
+        let files = state.registry.download(&alias, number)?;
+        archive::pack(&files).map_err(Problem::internal)
+    };
+    let bytes = state.blocking(pack).await?;
+    let headers = [
+        (header::CONTENT_TYPE, archive::MEDIA_TYPE.to_owned()),
+        (header::CONTENT_DISPOSITION, disposition),
+    ];
+    Ok((headers, bytes))
+}
+
+/// Make another version live
+#[utoipa::path(post, path = "/adapters/{alias}/rollback", tag = "adapters",
+    params(("alias" = String, Path)), request_body = RollbackRequest,
+    responses((status = 200, description = "The adapter", body = AdapterBody)))]
+pub async fn rollback_adapter(
+    State(state): State<AppState>,
+    Path(alias): Path<String>,
+    JsonBody(request): JsonBody<RollbackRequest>,
+) -> Result<Json<AdapterBody>, Problem> {
+    let alias = AliasName::parse(&alias)?;
+    let move_live = move |s: &AppState| {
+        let expected = request.expected_version;
+        s.registry.rollback(&alias, request.version, expected)
+    };
+    Ok(Json(state.blocking(move_live).await?.into()))
+}
+
+impl From<Alias> for AdapterBody {
+    fn from(alias: Alias) -> Self {
+        AdapterBody {
+            name: alias.name,
+            live_version: alias.live,
+            digest: alias.digest,
+            versions: alias.versions,
+            documents: alias.documents,
+            created_at: alias.created_at,
+            updated_at: alias.updated_at,
+        }
+    }
+}
+
+impl VersionBody {
+    fn new(version: Version, live: bool) -> Self {
+        VersionBody {
+            adapter: version.alias,
+            version: version.number,
+            digest: version.digest,
+            parent: version.parent,
+            live,
+            lineage: version.lineage,
+            bytes: version.bytes,
+            created_at: version.created_at,
+        }
+    }
+}

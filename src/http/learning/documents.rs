@@ -1,0 +1,147 @@
+//! Documents: what was posted, and everything that happened while it was learned.
+
+use super::jobs::limit;
+use crate::adapters::AliasName;
+use crate::http::common::error::Problem;
+use crate::http::common::extract::Query;
+use crate::http::common::state::AppState;
+use crate::learn::inner::report::Report;
+use crate::question::Question;
+use crate::store::{Document, DocumentFilter, DocumentState, DocumentSummary, Page};
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+#[derive(Serialize, ToSchema)]
+pub struct DocumentBody {
+    id: String,
+    adapter: String,
+    title: String,
+    text: String,
+    #[schema(value_type = Object)]
+    metadata: Value,
+    /// The caller's questions; those the model wrote are in the report
+    questions: Vec<Question>,
+    state: DocumentState,
+    job_id: String,
+    /// The version of the adapter that learned it
+    version: Option<u64>,
+    /// Self-edits, training sequences, probes, scores, decision; grows while it is learned
+    #[schema(value_type = Option<Report>)]
+    report: Option<Value>,
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct DocumentItem {
+    id: String,
+    adapter: String,
+    title: String,
+    state: DocumentState,
+    version: Option<u64>,
+    /// Share of its questions answered right before and after, no document in sight
+    score_before: Option<f64>,
+    score_after: Option<f64>,
+    job_id: String,
+    created_at: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct DocumentPage {
+    items: Vec<DocumentItem>,
+    /// The `after` of the next page
+    next: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DocumentQuery {
+    /// Only this adapter's
+    adapter: Option<String>,
+    state: Option<DocumentState>,
+    /// The `next` of the page before
+    after: Option<String>,
+    /// 1 to 500, default 50
+    limit: Option<usize>,
+}
+
+/// List documents, the newest first
+#[utoipa::path(get, path = "/documents", tag = "learning", params(DocumentQuery),
+    responses((status = 200, description = "A page of documents", body = DocumentPage)))]
+pub async fn list_documents(
+    State(state): State<AppState>,
+    Query(query): Query<DocumentQuery>,
+) -> Result<Json<DocumentPage>, Problem> {
+    let limit = limit(query.limit)?;
+    let alias = query.adapter.as_deref().map(AliasName::parse).transpose()?;
+    let list = move |state: &AppState| {
+        let filter = DocumentFilter {
+            alias: alias.as_ref().map(AliasName::as_str),
+            state: query.state,
+        };
+        let documents = state.store.documents();
+        documents.list(filter, query.after.as_deref(), limit)
+    };
+    let Page { items, next } = state.blocking(list).await?;
+    let items = items.into_iter().map(DocumentItem::from).collect();
+    Ok(Json(DocumentPage { items, next }))
+}
+
+/// One document, with its report
+#[utoipa::path(get, path = "/documents/{id}", tag = "learning", params(("id" = String, Path)),
+    responses((status = 200, description = "The document", body = DocumentBody)))]
+pub async fn get_document(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Json<DocumentBody>, Problem> {
+    let wanted = id.clone();
+    let found = state
+        .blocking(move |s| s.store.documents().get(&wanted))
+        .await?;
+    match found {
+        Some(document) => Ok(Json(document.into())),
+        None => Err(Problem::not_found(
+            "document_not_found",
+            format!("there is no document `{id}`."),
+        )),
+    }
+}
+
+impl From<Document> for DocumentBody {
+    fn from(document: Document) -> Self {
+        DocumentBody {
+            id: document.id,
+            adapter: document.alias,
+            title: document.title,
+            text: document.text,
+            metadata: document.metadata,
+            questions: document.questions,
+            state: document.state,
+            job_id: document.job_id,
+            version: document.version,
+            report: document.report,
+            created_at: document.created_at,
+            updated_at: document.updated_at,
+        }
+    }
+}
+
+impl From<DocumentSummary> for DocumentItem {
+    fn from(document: DocumentSummary) -> Self {
+        DocumentItem {
+            id: document.id,
+            adapter: document.alias,
+            title: document.title,
+            state: document.state,
+            version: document.version,
+            score_before: document.score_before,
+            score_after: document.score_after,
+            job_id: document.job_id,
+            created_at: document.created_at,
+        }
+    }
+}

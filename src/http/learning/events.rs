@@ -1,0 +1,57 @@
+//! `GET /jobs/{id}/events`: what happens in a job, as it happens.
+//!
+//! Events are durable and numbered, so a client that lost its connection names the last one it saw
+//! (`Last-Event-ID`) and misses none. The stream ends after the job's terminal event.
+
+use crate::http::common::error::Problem;
+use crate::http::common::state::AppState;
+use crate::jobs;
+use crate::store;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures::{Stream, StreamExt};
+
+/// Follow a job
+#[utoipa::path(get, path = "/jobs/{id}/events", tag = "learning",
+    params(("id" = String, Path),
+        ("Last-Event-ID" = Option<u64>, Header, description = "Go on after this event")),
+    responses((status = 200, content_type = "text/event-stream", body = String,
+        description = "Events `state` and `progress`; of an ingest `document`, `self_edit`, `probes`, `score`, \
+            `train` and `decision`; of a practice `candidate`, `held_out` and `round`; each with its number as `id` and JSON as `data`")))]
+pub async fn job_events(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, jobs::Error>>>, Problem> {
+    let since = last_seen(&headers)?;
+    let subscription = state
+        .blocking(move |s| s.jobs.subscribe(&id, since))
+        .await?;
+    let events = subscription.into_stream().map(|event| event.map(sse_event));
+    // Comments while nothing happens, so that neither side takes the silence for a lost connection.
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+fn sse_event(event: store::Event) -> Event {
+    Event::default()
+        .id(event.seq.to_string())
+        .event(event.kind)
+        .data(event.data.to_string())
+}
+
+fn last_seen(headers: &HeaderMap) -> Result<u64, Problem> {
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(0);
+    };
+    let number = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    number.filter(|n| *n <= i64::MAX as u64).ok_or_else(|| {
+        Problem::invalid(
+            "Last-Event-ID",
+            "Last-Event-ID is the id of an event of this job, a whole number.",
+        )
+    })
+}

@@ -1,0 +1,181 @@
+//! Background jobs: how far they are, and stopping or resuming them.
+
+use crate::adapters::AliasName;
+use crate::http::common::error::Problem;
+use crate::http::common::extract::{Query, wait};
+use crate::http::common::state::AppState;
+use crate::store::{Job, JobError, JobFilter, JobKind, JobState, Page, Progress};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+/// What a page of any list holds if `limit` is not given.
+pub const DEFAULT_LIMIT: usize = 50;
+const MOST: usize = 500;
+
+#[derive(Serialize, ToSchema)]
+pub struct JobBody {
+    pub id: String,
+    kind: JobKind,
+    /// The adapter it works on
+    adapter: String,
+    pub state: JobState,
+    /// Asked for and not yet obeyed: a running job stops at its next check
+    pause_requested: bool,
+    /// Likewise
+    cancel_requested: bool,
+    progress: Progress,
+    /// Of a succeeded job
+    #[schema(value_type = Option<Object>)]
+    result: Option<Value>,
+    /// Of a failed one
+    error: Option<JobError>,
+    /// 1, and one more for every life that ended with the process
+    attempt: u32,
+    created_at: String,
+    started_at: Option<String>,
+    finished_at: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct JobPage {
+    items: Vec<JobBody>,
+    /// The `after` of the next page
+    next: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct JobQuery {
+    /// Only this adapter's
+    adapter: Option<String>,
+    state: Option<JobState>,
+    /// The `next` of the page before
+    after: Option<String>,
+    /// 1 to 500, default 50
+    limit: Option<usize>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WaitQuery {
+    /// Wait so long (`500ms`, `30s`, `2m`; ten minutes at most) for the job's end
+    wait: Option<String>,
+}
+
+/// A job that was asked for: 202, or 200 where the client waited and it has `ended`.
+pub fn located(id: &str, ended: bool, body: impl Serialize) -> Response {
+    let status = match ended {
+        true => StatusCode::OK,
+        false => StatusCode::ACCEPTED,
+    };
+    let location = [(header::LOCATION, format!("/jobs/{id}"))];
+    (status, location, Json(body)).into_response()
+}
+
+/// List jobs, the newest first
+#[utoipa::path(get, path = "/jobs", tag = "learning", params(JobQuery),
+    responses((status = 200, description = "A page of jobs", body = JobPage)))]
+pub async fn list_jobs(
+    State(state): State<AppState>,
+    Query(query): Query<JobQuery>,
+) -> Result<Json<JobPage>, Problem> {
+    let limit = limit(query.limit)?;
+    let alias = query.adapter.as_deref().map(AliasName::parse).transpose()?;
+    let list = move |state: &AppState| {
+        let filter = JobFilter {
+            alias: alias.as_ref().map(AliasName::as_str),
+            state: query.state,
+        };
+        state.jobs.list(filter, query.after.as_deref(), limit)
+    };
+    let Page { items, next } = state.blocking(list).await?;
+    let items = items.into_iter().map(JobBody::from).collect();
+    Ok(Json(JobPage { items, next }))
+}
+
+/// One job
+#[utoipa::path(get, path = "/jobs/{id}", tag = "learning", params(("id" = String, Path), WaitQuery),
+    responses((status = 200, description = "The job, ended or as far as it is", body = JobBody)))]
+pub async fn get_job(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    Query(query): Query<WaitQuery>,
+) -> Result<Json<JobBody>, Problem> {
+    let job = match query.wait.as_deref().map(wait).transpose()? {
+        Some(patience) => state.jobs.wait(&id, patience).await?,
+        None => state.blocking(move |state| state.jobs.get(&id)).await?,
+    };
+    Ok(Json(job.into()))
+}
+
+/// Stop a job for good; what it has published stays
+#[utoipa::path(post, path = "/jobs/{id}/cancel", tag = "learning", params(("id" = String, Path)),
+    responses((status = 200, description = "The job", body = JobBody)))]
+pub async fn cancel_job(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Json<JobBody>, Problem> {
+    let job = state.blocking(move |state| state.jobs.cancel(&id)).await?;
+    Ok(Json(job.into()))
+}
+
+/// Stop a job; what it has finished is kept, a training under way begins again
+#[utoipa::path(post, path = "/jobs/{id}/pause", tag = "learning", params(("id" = String, Path)),
+    responses((status = 200, description = "The job", body = JobBody)))]
+pub async fn pause_job(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Json<JobBody>, Problem> {
+    let job = state.blocking(move |state| state.jobs.pause(&id)).await?;
+    Ok(Json(job.into()))
+}
+
+/// Go on with a paused job
+#[utoipa::path(post, path = "/jobs/{id}/resume", tag = "learning", params(("id" = String, Path)),
+    responses((status = 200, description = "The job", body = JobBody)))]
+pub async fn resume_job(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Json<JobBody>, Problem> {
+    let job = state.blocking(move |state| state.jobs.resume(&id)).await?;
+    Ok(Json(job.into()))
+}
+
+/// The length of a page, checked.
+pub fn limit(asked: Option<usize>) -> Result<usize, Problem> {
+    let limit = asked.unwrap_or(DEFAULT_LIMIT);
+    match (1..=MOST).contains(&limit) {
+        true => Ok(limit),
+        false => Err(Problem::invalid(
+            "limit",
+            format!("limit is {limit}; it must be from 1 to {MOST}."),
+        )),
+    }
+}
+
+impl From<Job> for JobBody {
+    fn from(job: Job) -> Self {
+        JobBody {
+            id: job.id,
+            kind: job.kind,
+            adapter: job.alias,
+            state: job.state,
+            pause_requested: job.pause_requested,
+            cancel_requested: job.cancel_requested,
+            progress: job.progress,
+            result: job.result,
+            error: job.error,
+            attempt: job.attempt,
+            created_at: job.created_at,
+            started_at: job.started_at,
+            finished_at: job.finished_at,
+        }
+    }
+}

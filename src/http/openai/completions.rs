@@ -1,0 +1,233 @@
+//! `POST /v1/completions`, as OpenAI's: plain text, no chat template.
+
+use super::fields::{StreamOptions, Unsupported, Usage, empty, never, refuse};
+use super::generation::{About, Answer, Ask, Choice, LoggedToken, Piece};
+use super::routing::resolve;
+use super::sampling::SamplingFields;
+use super::stream::{Form, sse};
+use crate::http::common::error::Problem;
+use crate::http::common::extract::{Json as Body, from_value};
+use crate::http::common::state::AppState;
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+/// OpenAI's default length.
+const DEFAULT_TOKENS: usize = 16;
+/// The most prompts of one request.
+const MOST_PROMPTS: usize = 64;
+
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct CompletionRequest {
+    /// The base's id, an adapter's name, or `name@version`
+    model: String,
+    /// A string, a list of strings, token ids, or a list of lists of token ids
+    #[schema(value_type = Value)]
+    prompt: Prompt,
+    /// Default 16
+    max_tokens: Option<usize>,
+    #[serde(default)]
+    stream: Option<bool>,
+    #[serde(default)]
+    stream_options: Option<StreamOptions>,
+    /// Report the log-probability of every token and of this many alternatives, 0 to 5
+    logprobs: Option<usize>,
+    #[serde(flatten)]
+    sampling: SamplingFields,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a string, a list of strings, or token ids"
+)]
+enum Prompt {
+    Text(String),
+    Texts(Vec<String>),
+    Tokens(Vec<u32>),
+    TokenLists(Vec<Vec<u32>>),
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct CompletionResponse {
+    id: String,
+    /// `text_completion`
+    object: &'static str,
+    created: i64,
+    model: String,
+    /// Names the adapter (or base) that wrote the answer
+    system_fingerprint: String,
+    /// `n` for each prompt, prompt by prompt
+    choices: Vec<CompletionChoice>,
+    usage: Usage,
+}
+
+#[derive(Serialize, ToSchema)]
+struct CompletionChoice {
+    index: usize,
+    text: String,
+    #[schema(value_type = Option<Object>)]
+    logprobs: Option<Value>,
+    /// `stop` or `length`
+    finish_reason: Option<&'static str>,
+}
+
+const UNSUPPORTED: [Unsupported; 4] = [
+    Unsupported {
+        field: "echo",
+        harmless: |value| value == &Value::Bool(false),
+        sentence: "echo is not supported.",
+    },
+    Unsupported {
+        field: "best_of",
+        harmless: |value| value.as_u64() == Some(1),
+        sentence: "best_of is not supported; ask for n and choose.",
+    },
+    Unsupported {
+        field: "suffix",
+        harmless: never,
+        sentence: "suffix is not supported.",
+    },
+    Unsupported {
+        field: "logit_bias",
+        harmless: empty,
+        sentence: "logit_bias is not supported.",
+    },
+];
+
+/// Continue a text
+#[utoipa::path(post, path = "/v1/completions", tag = "openai", request_body = CompletionRequest,
+    responses((status = 200, description = "The continuation; with `stream` as server-sent events", body = CompletionResponse)))]
+pub async fn create_completion(
+    State(state): State<AppState>,
+    Body(body): Body<Map<String, Value>>,
+) -> Result<Response, Problem> {
+    refuse(&body, &UNSUPPORTED)?;
+    // Serde forgets where it was inside flattened fields, so those are read by themselves first.
+    from_value::<SamplingFields>(&body)?;
+    let request: CompletionRequest = from_value(Value::Object(body))?;
+    let stream = request.stream.unwrap_or(false);
+    let usage = request.stream_options.is_some_and(|o| o.include_usage);
+    let logprobs = request.logprobs.is_some();
+    let ask = state.blocking(move |state| prepare(state, request)).await?;
+    let mut answer = Answer::start(&state, ask)?;
+    if stream {
+        let form = Form {
+            prefix: "cmpl",
+            object: "text_completion",
+            usage,
+        };
+        let mut offsets = vec![0; answer.choices()];
+        return Ok(sse(answer, form, Vec::new(), move |piece| {
+            let offset = &mut offsets[piece.choice];
+            delta(piece, logprobs, offset)
+        }));
+    }
+    let choices = answer.whole().await?;
+    Ok(Json(response(&answer, choices, logprobs)).into_response())
+}
+
+fn prepare(state: &AppState, request: CompletionRequest) -> Result<Ask, Problem> {
+    if let Some(top) = request.logprobs.filter(|top| *top > 5) {
+        let detail = format!("logprobs is {top}; it must be from 0 to 5.");
+        return Err(Problem::invalid("logprobs", detail));
+    }
+    let limit = request.max_tokens.unwrap_or(DEFAULT_TOKENS);
+    let sampling = request.sampling.params(limit, request.logprobs)?;
+    let n = request.sampling.samples()?;
+    // Several prompts are answered by one adapter, so they choose it together.
+    let question = match &request.prompt {
+        Prompt::Text(text) => text.clone(),
+        Prompt::Texts(texts) => texts.join(" "),
+        Prompt::Tokens(_) | Prompt::TokenLists(_) => String::new(),
+    };
+    let resolved = resolve(state, &request.model, &question)?;
+    let encode = |text: String| {
+        let files = state.engine.files();
+        let mut tokens: Vec<u32> = files.bos.into_iter().collect();
+        tokens.extend(files.tokenizer.encode(&text)?);
+        Ok(tokens)
+    };
+    let prompts = match request.prompt {
+        Prompt::Text(text) => vec![encode(text)?],
+        Prompt::Texts(texts) => texts
+            .into_iter()
+            .map(encode)
+            .collect::<Result<_, Problem>>()?,
+        Prompt::Tokens(tokens) => vec![tokens],
+        Prompt::TokenLists(lists) => lists,
+    };
+    if !(1..=MOST_PROMPTS).contains(&prompts.len()) || prompts.iter().any(Vec::is_empty) {
+        let detail = "prompt is one text or up to 64, none of them empty.";
+        return Err(Problem::invalid("prompt", detail));
+    }
+    Ok(Ask {
+        resolved,
+        field: "prompt",
+        prompts,
+        sampling,
+        n,
+    })
+}
+
+fn response(answer: &Answer, choices: Vec<Choice>, logprobs: bool) -> CompletionResponse {
+    let About {
+        id,
+        created,
+        model,
+        system_fingerprint,
+    } = answer.about.clone();
+    let choices = choices.into_iter().enumerate();
+    CompletionResponse {
+        id: format!("cmpl-{id}"),
+        object: "text_completion",
+        created,
+        model,
+        system_fingerprint,
+        choices: choices
+            .map(|(index, choice)| CompletionChoice {
+                index,
+                text: choice.text,
+                logprobs: logprobs.then(|| table(&choice.logprobs, &mut 0)),
+                finish_reason: Some(choice.finish_reason),
+            })
+            .collect(),
+        usage: answer.usage,
+    }
+}
+
+/// A piece as a choice of a chunk; `offset` is where it stands in its choice's text.
+fn delta(piece: Piece, logprobs: bool, offset: &mut usize) -> Value {
+    let logged = piece.logprob.as_slice();
+    json!(CompletionChoice {
+        index: piece.choice,
+        logprobs: (logprobs && !logged.is_empty()).then(|| table(logged, offset)),
+        text: piece.text,
+        finish_reason: piece.finish_reason,
+    })
+}
+
+/// The older shape: a list for each property. `offset` is where the next token stands in the text.
+fn table(tokens: &[LoggedToken], offset: &mut usize) -> Value {
+    let offsets: Vec<usize> = tokens
+        .iter()
+        .map(|t| {
+            let start = *offset;
+            *offset += t.token.chars().count();
+            start
+        })
+        .collect();
+    let top = |t: &LoggedToken| -> Map<String, Value> {
+        let pairs = t.top_logprobs.iter();
+        pairs.map(|a| (a.token.clone(), json!(a.logprob))).collect()
+    };
+    json!({
+        "tokens": tokens.iter().map(|t| &t.token).collect::<Vec<_>>(),
+        "token_logprobs": tokens.iter().map(|t| t.logprob).collect::<Vec<_>>(),
+        "top_logprobs": tokens.iter().map(top).collect::<Vec<_>>(),
+        "text_offset": offsets,
+    })
+}

@@ -1,0 +1,62 @@
+//! What the routes under OpenAI's names have in common: refusals and usage.
+//!
+//! Clients of OpenAI send fields this server has no use for (`user`, `store`, `metadata` …), so unknown
+//! ones are ignored. But a field that would change the answer and is not implemented is refused: an
+//! answer without the tools that were asked for would be a wrong answer.
+
+use crate::http::common::error::Problem;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+/// Tokens of one answer, all choices together.
+#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
+pub struct Usage {
+    pub prompt_tokens: usize,
+    pub completion_tokens: usize,
+    pub total_tokens: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+pub struct StreamOptions {
+    /// Send one more chunk, with the usage and no choice.
+    #[serde(default)]
+    pub include_usage: bool,
+}
+
+/// A field that is not implemented, the values of it that ask for nothing, and what to say else.
+pub struct Unsupported {
+    pub field: &'static str,
+    pub harmless: fn(&Value) -> bool,
+    pub sentence: &'static str,
+}
+
+/// Refuses the first field of `body` that asks for what this server cannot do.
+pub fn refuse(body: &Map<String, Value>, rules: &[Unsupported]) -> Result<(), Problem> {
+    let broken = rules.iter().find(|rule| {
+        let asked = body.get(rule.field).filter(|value| !value.is_null());
+        asked.is_some_and(|value| !(rule.harmless)(value))
+    });
+    match broken {
+        Some(rule) => Err(unsupported(rule.field, rule.sentence)),
+        None => Ok(()),
+    }
+}
+
+pub fn unsupported(field: impl Into<String>, sentence: &str) -> Problem {
+    Problem::bad_request("unsupported_parameter", sentence).field(field)
+}
+
+/// No value of the field is harmless.
+pub fn never(_: &Value) -> bool {
+    false
+}
+
+/// Empty lists and objects ask for nothing.
+pub fn empty(value: &Value) -> bool {
+    match value {
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
+}

@@ -1,0 +1,241 @@
+//! One request's way through the engine: prompts in, pieces of text out.
+//!
+//! The engine's sink feeds a channel. When the client goes away its handler (or its stream) is dropped
+//! with the channel's end, the sink says so, and the engine cancels the work. The resolved adapter
+//! travels with the answer, so that a version moved or deleted meanwhile changes nothing in it.
+
+use super::fields::Usage;
+use crate::adapters::Resolved;
+use crate::http::common::error::Problem;
+use crate::http::common::state::AppState;
+use autodidact_engine::scheduler::{FinishReason, GenerateEvent, GenerateRequest, Priority};
+use autodidact_engine::{Engine, SamplingParams, TokenLogprob};
+use axum::http::StatusCode;
+use serde::Serialize;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use uuid::Uuid;
+
+/// What to generate: `n` samples of each prompt.
+pub struct Ask {
+    pub resolved: Resolved,
+    /// The request's field that the prompts come from.
+    pub field: &'static str,
+    pub prompts: Vec<Vec<u32>>,
+    pub sampling: SamplingParams,
+    pub n: usize,
+}
+
+/// A running answer.
+pub struct Answer {
+    pub about: About,
+    pub usage: Usage,
+    engine: Engine,
+    events: UnboundedReceiver<(usize, GenerateEvent)>,
+    samples_per_prompt: usize,
+    unfinished: usize,
+    choices: usize,
+    /// The end-of-sequence token does not end the answer.
+    ignore_eos: bool,
+    /// Held to the end: the answer is of this version, whatever its alias does.
+    _resolved: Resolved,
+}
+
+/// What every object of one answer repeats.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// Unique; the routes put their own prefix before it.
+    pub id: String,
+    pub created: i64,
+    pub model: String,
+    pub system_fingerprint: String,
+}
+
+/// What one event adds to one choice.
+pub struct Piece {
+    pub choice: usize,
+    pub text: String,
+    /// The token's probabilities, if asked for and part of the text.
+    pub logprob: Option<LoggedToken>,
+    pub finish_reason: Option<&'static str>,
+}
+
+impl Piece {
+    /// Nothing to tell yet: a character or a stop string is incomplete.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.logprob.is_none() && self.finish_reason.is_none()
+    }
+}
+
+/// A whole choice.
+#[derive(Default)]
+pub struct Choice {
+    pub text: String,
+    pub logprobs: Vec<LoggedToken>,
+    pub finish_reason: &'static str,
+}
+
+/// A token with its log-probability, spelled out.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct LoggedToken {
+    pub token: String,
+    pub logprob: f32,
+    pub bytes: Vec<u8>,
+    pub top_logprobs: Vec<Alternative>,
+}
+
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct Alternative {
+    pub token: String,
+    pub logprob: f32,
+    pub bytes: Vec<u8>,
+}
+
+impl Answer {
+    /// Hands the prompts to the engine; refusals come before any of the answer.
+    pub fn start(state: &AppState, ask: Ask) -> Result<Self, Problem> {
+        let (sender, events) = unbounded_channel();
+        let choices = ask.prompts.len() * ask.n;
+        let adapter = ask.resolved.adapter.clone();
+        for (prompt, offset) in ask.prompts.into_iter().zip((0..).step_by(ask.n)) {
+            let sender = sender.clone();
+            let started = state.engine.generate(GenerateRequest {
+                prompt,
+                adapters: adapter.iter().map(|loaded| loaded.lora.clone()).collect(),
+                sampling: ask.sampling.clone(),
+                n: ask.n,
+                priority: Priority::Interactive,
+                sink: Box::new(move |event| sender.send((offset, event)).is_ok()),
+            });
+            // Sampling was checked before: what the engine finds wrong now is the prompt.
+            started.map_err(|error| match Problem::from(error) {
+                problem if problem.status == StatusCode::BAD_REQUEST => problem.field(ask.field),
+                problem => problem,
+            })?;
+        }
+        Ok(Answer {
+            about: About {
+                id: Uuid::now_v7().simple().to_string(),
+                created: jiff::Timestamp::now().as_second(),
+                model: ask.resolved.name.clone(),
+                system_fingerprint: fingerprint(state, &ask.resolved),
+            },
+            usage: Usage::default(),
+            engine: state.engine.clone(),
+            events,
+            samples_per_prompt: ask.n,
+            unfinished: choices,
+            choices,
+            ignore_eos: ask.sampling.ignore_eos,
+            _resolved: ask.resolved,
+        })
+    }
+
+    /// Samples of all prompts.
+    pub fn choices(&self) -> usize {
+        self.choices
+    }
+
+    /// The next piece of any choice; `None` when all are whole.
+    pub async fn next(&mut self) -> Option<Result<Piece, Problem>> {
+        if self.unfinished == 0 {
+            return None;
+        }
+        let Some((offset, event)) = self.events.recv().await else {
+            self.unfinished = 0;
+            return Some(Err(autodidact_engine::Error::Stopped.into()));
+        };
+        Some(self.piece(offset, event))
+    }
+
+    /// All choices, in order.
+    pub async fn whole(&mut self) -> Result<Vec<Choice>, Problem> {
+        let mut choices: Vec<Choice> = Vec::new();
+        choices.resize_with(self.choices, Choice::default);
+        while let Some(piece) = self.next().await {
+            let piece = piece?;
+            let choice = &mut choices[piece.choice];
+            choice.text.push_str(&piece.text);
+            choice.logprobs.extend(piece.logprob);
+            choice.finish_reason = piece.finish_reason.unwrap_or(choice.finish_reason);
+        }
+        Ok(choices)
+    }
+
+    fn piece(&mut self, offset: usize, event: GenerateEvent) -> Result<Piece, Problem> {
+        match event {
+            GenerateEvent::Token {
+                index,
+                text,
+                token,
+                logprob,
+            } => {
+                // The token that ends the answer is no part of it.
+                let end = !self.ignore_eos && self.engine.files().eos.contains(&token);
+                Ok(Piece {
+                    choice: offset + index,
+                    text,
+                    logprob: logprob.filter(|_| !end).map(|l| self.spell(l)),
+                    finish_reason: None,
+                })
+            }
+            GenerateEvent::Finished {
+                index,
+                reason,
+                prompt_tokens,
+                completion_tokens,
+            } => {
+                self.unfinished -= 1;
+                // A prompt is computed once, however many samples it has.
+                if index + 1 == self.samples_per_prompt {
+                    self.usage.prompt_tokens += prompt_tokens;
+                }
+                self.usage.completion_tokens += completion_tokens;
+                self.usage.total_tokens = self.usage.prompt_tokens + self.usage.completion_tokens;
+                Ok(Piece {
+                    choice: offset + index,
+                    text: String::new(),
+                    logprob: None,
+                    finish_reason: Some(match reason {
+                        FinishReason::Stop => "stop",
+                        FinishReason::Length | FinishReason::Cancelled => "length",
+                    }),
+                })
+            }
+            GenerateEvent::Failed { error } => {
+                self.unfinished = 0;
+                Err(Problem::internal(error))
+            }
+        }
+    }
+
+    fn spell(&self, logged: TokenLogprob) -> LoggedToken {
+        let tokenizer = &self.engine.files().tokenizer;
+        let spell = |token: u32, logprob: f32| Alternative {
+            token: tokenizer.token_text(token).into_owned(),
+            // JSON has no minus infinity; OpenAI writes this for "as good as impossible".
+            logprob: logprob.max(-9999.0),
+            bytes: tokenizer.token_bytes(token).to_vec(),
+        };
+        let Alternative {
+            token,
+            logprob,
+            bytes,
+        } = spell(logged.token, logged.logprob);
+        LoggedToken {
+            token,
+            logprob,
+            bytes,
+            top_logprobs: logged.top.iter().map(|(t, l)| spell(*t, *l)).collect(),
+        }
+    }
+}
+
+/// Names the bytes that wrote the answer: the adapter's digest, or the base's.
+fn fingerprint(state: &AppState, resolved: &Resolved) -> String {
+    let (kind, digest) = match &resolved.adapter {
+        Some(loaded) => ("lora", &loaded.digest),
+        None => ("base", &state.engine.files().digest),
+    };
+    let hex = digest.trim_start_matches("sha256:");
+    format!("{kind}-{}", &hex[..hex.len().min(12)])
+}

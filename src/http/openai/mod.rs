@@ -1,0 +1,12 @@
+//! OpenAI's routes, and vLLM's two for adapters: their names, shapes, status codes and error envelope.
+
+pub mod chat;
+pub mod completions;
+pub mod fields;
+pub mod generation;
+pub mod messages;
+pub mod models;
+pub mod routing;
+pub mod sampling;
+pub mod stream;
+pub mod vllm;

@@ -1,0 +1,125 @@
+//! How to draw tokens: the fields that chat and plain completions share, checked one by one so that a
+//! refusal can name the field.
+
+use crate::http::common::error::Problem;
+use autodidact_engine::SamplingParams;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+/// The most samples of one prompt.
+const MOST_SAMPLES: usize = 16;
+/// The most stop strings; OpenAI allows four.
+const MOST_STOPS: usize = 16;
+
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+pub struct SamplingFields {
+    /// 0 to 2; 0 takes the most likely token. Default 1.
+    temperature: Option<f32>,
+    /// Draw from the fewest tokens that together have this probability. Default 1.
+    top_p: Option<f32>,
+    /// Draw from this many most likely tokens only (not OpenAI's).
+    top_k: Option<usize>,
+    /// Answers to choose from, 1 to 16. Default 1.
+    n: Option<usize>,
+    /// Same request, same seed, same idle server: same answer.
+    seed: Option<i64>,
+    /// Up to 16 strings that end the answer; they are not part of it.
+    #[schema(value_type = Option<Vec<String>>)]
+    stop: Option<Stop>,
+    /// -2 to 2.
+    frequency_penalty: Option<f32>,
+    /// -2 to 2.
+    presence_penalty: Option<f32>,
+    /// Above 0; 1 changes nothing (not OpenAI's).
+    repetition_penalty: Option<f32>,
+    /// Go on after the end of the answer, for measurements (not OpenAI's).
+    #[serde(default)]
+    ignore_eos: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "expected a string or a list of strings")]
+enum Stop {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl SamplingFields {
+    /// The number of samples.
+    pub fn samples(&self) -> Result<usize, Problem> {
+        let n = self.n.unwrap_or(1);
+        check((1..=MOST_SAMPLES).contains(&n), "n", n, "from 1 to 16")?;
+        Ok(n)
+    }
+
+    pub fn params(
+        &self,
+        max_tokens: usize,
+        logprobs: Option<usize>,
+    ) -> Result<SamplingParams, Problem> {
+        check(max_tokens >= 1, "max_tokens", max_tokens, "at least 1")?;
+        let temperature = self.temperature.unwrap_or(1.0);
+        let fits = (0.0..=2.0).contains(&temperature);
+        check(fits, "temperature", temperature, "from 0 to 2")?;
+        let top_p = self.top_p.unwrap_or(1.0);
+        let fits = top_p > 0.0 && top_p <= 1.0;
+        check(fits, "top_p", top_p, "above 0 and at most 1")?;
+        check(self.top_k != Some(0), "top_k", 0, "at least 1")?;
+        let penalty = |field, value: Option<f32>| {
+            let value = value.unwrap_or(0.0);
+            check((-2.0..=2.0).contains(&value), field, value, "from -2 to 2").map(|()| value)
+        };
+        let repetition_penalty = self.repetition_penalty.unwrap_or(1.0);
+        let fits = repetition_penalty > 0.0 && repetition_penalty.is_finite();
+        check(fits, "repetition_penalty", repetition_penalty, "above 0")?;
+        Ok(SamplingParams {
+            temperature,
+            top_p,
+            top_k: self.top_k,
+            seed: self.seed()?,
+            max_tokens,
+            stop: self.stops()?,
+            logprobs,
+            frequency_penalty: penalty("frequency_penalty", self.frequency_penalty)?,
+            presence_penalty: penalty("presence_penalty", self.presence_penalty)?,
+            repetition_penalty,
+            ignore_eos: self.ignore_eos,
+            grammar: None,
+        })
+    }
+
+    fn stops(&self) -> Result<Vec<String>, Problem> {
+        let stops = match &self.stop {
+            None => return Ok(Vec::new()),
+            Some(Stop::One(stop)) => vec![stop.clone()],
+            Some(Stop::Many(stops)) => stops.clone(),
+        };
+        if stops.len() > MOST_STOPS || stops.iter().any(String::is_empty) {
+            let detail = "stop is one string or up to 16, none of them empty.";
+            return Err(Problem::invalid("stop", detail));
+        }
+        Ok(stops)
+    }
+
+    fn seed(&self) -> Result<u64, Problem> {
+        match self.seed {
+            Some(seed) => Ok(seed as u64),
+            None => getrandom::u64().map_err(Problem::internal),
+        }
+    }
+}
+
+fn check(
+    fits: bool,
+    field: &'static str,
+    value: impl std::fmt::Display,
+    range: &str,
+) -> Result<(), Problem> {
+    match fits {
+        true => Ok(()),
+        false => Err(Problem::invalid(
+            field,
+            format!("{field} is {value}; it must be {range}."),
+        )),
+    }
+}

@@ -1,0 +1,68 @@
+//! `load_lora_adapter` and `unload_lora_adapter`, as vLLM's, for tools that know those.
+
+use crate::http::common::error::Problem;
+use crate::http::common::extract::{Json, from_value};
+use crate::http::common::state::AppState;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::Value;
+use std::path::PathBuf;
+use utoipa::ToSchema;
+
+// vLLM's own clients send more fields than these, so unknown ones are ignored.
+#[derive(Deserialize, ToSchema)]
+pub struct LoadRequest {
+    lora_name: String,
+    /// A PEFT directory on the server's disk
+    #[schema(value_type = String)]
+    lora_path: PathBuf,
+}
+
+#[derive(Deserialize, ToSchema)]
+pub struct UnloadRequest {
+    lora_name: String,
+}
+
+/// Publish an adapter from the server's disk
+#[utoipa::path(post, path = "/v1/load_lora_adapter", tag = "vllm", request_body = LoadRequest,
+    responses((status = 200, description = "A sentence", body = String, content_type = "text/plain")))]
+pub async fn load_lora_adapter(
+    State(state): State<AppState>,
+    Json(body): Json<Value>,
+) -> Result<String, Problem> {
+    let request: LoadRequest = from_value(body)?;
+    let name = request.lora_name.clone();
+    state
+        .blocking(move |s| s.registry.load(&request.lora_name, &request.lora_path))
+        .await
+        .map_err(named)?;
+    Ok(format!(
+        "Success: LoRA adapter '{name}' added successfully."
+    ))
+}
+
+/// Take an adapter out of service; its versions stay
+#[utoipa::path(post, path = "/v1/unload_lora_adapter", tag = "vllm", request_body = UnloadRequest,
+    responses((status = 200, description = "A sentence", body = String, content_type = "text/plain")))]
+pub async fn unload_lora_adapter(
+    State(state): State<AppState>,
+    Json(body): Json<Value>,
+) -> Result<String, Problem> {
+    let request: UnloadRequest = from_value(body)?;
+    let name = request.lora_name.clone();
+    state
+        .blocking(move |s| s.registry.unload(&request.lora_name))
+        .await
+        .map_err(named)?;
+    Ok(format!(
+        "Success: LoRA adapter '{name}' removed successfully."
+    ))
+}
+
+/// vLLM's field for what we call the adapter.
+fn named(problem: Problem) -> Problem {
+    match problem.field.as_deref() {
+        Some("adapter") => problem.field("lora_name"),
+        _ => problem,
+    }
+}

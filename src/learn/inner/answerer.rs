@@ -1,0 +1,126 @@
+//! What answers a question: one adapter, or the one that a router chooses for it.
+
+use super::route::Router;
+use crate::learn::grading::grader::Grader;
+use crate::learn::knowledge::closed_book::{Answer, answer_in, graded};
+use crate::learn::ports::journal::Stop;
+use crate::learn::ports::model::{Adapter, Interruptible, Prompt, Sampling};
+use std::collections::BTreeMap;
+
+/// A question to be asked: how it is worded is what a router sees, the prompt is what the model sees.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    pub question: String,
+    pub prompt: Prompt,
+    pub gold: String,
+}
+
+/// Brings the adapter of a version of the alias.
+pub type Load<'a> = dyn Fn(u64) -> Result<Adapter, Stop> + 'a;
+
+pub enum Mind<'a> {
+    /// `None`: the base.
+    One(Option<&'a Adapter>),
+    Routed(Routed<'a>),
+}
+
+/// Several adapters behind one name.
+pub struct Routed<'a> {
+    pub router: Router,
+    /// What answers for each document of the router.
+    pub choices: Vec<Choice>,
+    /// The version for questions about no document; `None`: the base.
+    pub otherwise: Option<u64>,
+    /// What [`Choice::New`] stands for.
+    pub new: Option<&'a Adapter>,
+    pub load: &'a Load<'a>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Choice {
+    Base,
+    Version(u64),
+    /// The adapter under evaluation, which has no version yet.
+    New,
+}
+
+impl Mind<'_> {
+    /// Asks everything, each of the adapter that is to answer it, and grades the answers.
+    pub fn answer(
+        &self,
+        model: Interruptible<'_>,
+        items: &[Item],
+        grader: Grader,
+        longest: usize,
+    ) -> Result<Vec<Answer>, Stop> {
+        self.each(items, |adapter, asked| {
+            Ok(answer_in(model, adapter, asked, grader, longest)?)
+        })
+    }
+
+    /// The same, but only which are answered right.
+    pub fn right(
+        &self,
+        model: Interruptible<'_>,
+        items: &[Item],
+        grader: Grader,
+        longest: usize,
+    ) -> Result<Vec<bool>, Stop> {
+        self.each(items, |adapter, asked| {
+            let graded = graded(model, adapter, asked, grader, &Sampling::greedy(longest))?;
+            Ok(graded
+                .into_iter()
+                .flatten()
+                .map(|(_, right)| right)
+                .collect())
+        })
+    }
+
+    /// `ask` of each adapter what it is to answer; the answers in the order of `items`.
+    fn each<T: Clone>(
+        &self,
+        items: &[Item],
+        ask: impl Fn(Option<&Adapter>, &[(Prompt, String)]) -> Result<Vec<T>, Stop>,
+    ) -> Result<Vec<T>, Stop> {
+        let both = |i: &Item| (i.prompt.clone(), i.gold.clone());
+        let routed = match self {
+            Mind::One(adapter) => {
+                return ask(*adapter, &items.iter().map(both).collect::<Vec<_>>());
+            }
+            Mind::Routed(routed) => routed,
+        };
+        // One adapter after another, so that no more than one need be in memory.
+        let mut groups: BTreeMap<Choice, Vec<usize>> = BTreeMap::new();
+        for (i, item) in items.iter().enumerate() {
+            groups
+                .entry(routed.choose(&item.question))
+                .or_default()
+                .push(i);
+        }
+        let mut answers: Vec<Option<T>> = vec![None; items.len()];
+        for (choice, group) in groups {
+            let loaded = match choice {
+                Choice::Version(number) => Some((routed.load)(number)?),
+                Choice::Base | Choice::New => None,
+            };
+            let adapter = match choice {
+                Choice::New => routed.new,
+                _ => loaded.as_ref(),
+            };
+            let asked: Vec<_> = group.iter().map(|i| both(&items[*i])).collect();
+            for (i, answer) in group.into_iter().zip(ask(adapter, &asked)?) {
+                answers[i] = Some(answer);
+            }
+        }
+        Ok(answers.into_iter().flatten().collect())
+    }
+}
+
+impl Routed<'_> {
+    pub fn choose(&self, question: &str) -> Choice {
+        match self.router.choose(question) {
+            Some(document) => self.choices[document],
+            None => self.otherwise.map_or(Choice::Base, Choice::Version),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Context distillation (arXiv 2209.15189), on the student's own samples (arXiv 2306.13649): the teacher
+//! is the model with the document in its context, the student the same model without it. The student
+//! answers the questions of the study notes; at every token of its answers it is moved towards what the
+//! teacher would have said there. A student that has learned answers better, so it is sampled anew for
+//! each round.
+
+use crate::learn::knowledge::Passage;
+use crate::learn::knowledge::closed_book::{ask, ask_open_book};
+use crate::learn::ports::journal::Stop;
+use crate::learn::ports::model::{
+    Adapter, Interruptible, Lesson, ModelError, OnStep, Sampling, Toward, Trained, Training,
+    TrainingText,
+};
+
+/// Samplings of the student; the epochs are divided among them.
+const ROUNDS: usize = 4;
+/// Longest answer of the student, tokens.
+const ANSWER_TOKENS: usize = 32;
+const TEMPERATURE: f32 = 0.7;
+
+/// Most questions of one round.
+const QUESTIONS: usize = 32;
+
+/// Trains as `training` says, on what its texts ask instead of on what they say.
+pub fn train(
+    model: Interruptible<'_>,
+    passage: &Passage,
+    training: Training,
+    on_step: &mut OnStep<'_>,
+) -> Result<Trained, Stop> {
+    let questions = questions(passage, &training.texts);
+    let teacher = training.init.clone();
+    let epochs = training.update.epochs;
+    let rounds = ROUNDS.min(epochs);
+    let mut student = training.init.clone();
+    let (mut losses, mut tokens) = (Vec::new(), 0);
+    for round in 0..rounds {
+        let drawn = training.update.seed.wrapping_add(round as u64);
+        let lessons = lessons(model, passage, &questions, student.as_ref(), drawn)?;
+        let mut part = training.clone();
+        part.init = student.clone();
+        part.update.epochs = epochs * (round + 1) / rounds - epochs * round / rounds;
+        part.update.seed = drawn;
+        let toward = Toward::Teacher {
+            adapter: teacher.clone(),
+            lessons,
+        };
+        let trained = model.train_toward(part, &toward, &mut |done, steps, loss| {
+            on_step(round * steps + done, rounds * steps, loss)
+        })?;
+        losses.extend(trained.losses);
+        tokens += trained.tokens;
+        student = Some(trained.adapter);
+    }
+    let adapter = student.ok_or(ModelError::Stopped)?;
+    Ok(Trained {
+        adapter,
+        losses,
+        tokens,
+    })
+}
+
+/// What the student says now, and how the teacher is asked the same.
+fn lessons(
+    model: Interruptible<'_>,
+    passage: &Passage,
+    questions: &[String],
+    student: Option<&Adapter>,
+    seed: u64,
+) -> Result<Vec<Lesson>, Stop> {
+    let prompts: Vec<_> = questions.iter().map(|q| ask(&passage.title, q)).collect();
+    let sampling = Sampling {
+        temperature: TEMPERATURE,
+        seed,
+        ..Sampling::greedy(ANSWER_TOKENS)
+    };
+    let answers = model.generate(&prompts, student, &sampling)?;
+    let asked = questions.iter().zip(prompts).zip(answers);
+    Ok(asked
+        .map(|((question, student), answers)| Lesson {
+            student,
+            teacher: ask_open_book(passage, question),
+            answer: answers.into_iter().next().unwrap_or_default(),
+        })
+        .collect())
+}
+
+/// Those of the study notes; where they hold none, the document itself is asked for.
+fn questions(passage: &Passage, texts: &[TrainingText]) -> Vec<String> {
+    let asked = texts.iter().filter_map(|text| match text {
+        TrainingText::Chat { user, .. } => Some(user.clone()),
+        _ => None,
+    });
+    let asked: Vec<String> = asked.take(QUESTIONS).collect();
+    match asked.is_empty() {
+        true => vec![format!("What is known about {}?", passage.title)],
+        false => asked,
+    }
+}

@@ -1,0 +1,18 @@
+//! The inner loop (SEAL §3): one document becomes one update of an adapter, and a gate decides.
+
+pub mod answerer;
+pub mod asking;
+pub mod distill;
+pub mod gate;
+pub mod general;
+pub mod replay;
+pub mod report;
+pub mod retention;
+pub mod route;
+#[cfg(test)]
+mod strategy_tests;
+#[cfg(test)]
+mod text_model_tests;
+pub mod update;
+#[cfg(test)]
+mod update_tests;

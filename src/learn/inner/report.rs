@@ -1,0 +1,211 @@
+//! Everything that happened while a document was learned: what `GET /documents/{id}` shows.
+
+use crate::learn::knowledge::closed_book::{Answer, accuracy};
+use crate::learn::knowledge::questions::Dropped;
+use crate::learn::knowledge::self_edit::SelfEdit;
+use crate::learn::ports::model::{TrainingText, Update};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Report {
+    pub self_edits: Vec<SelfEdit>,
+    /// What was trained on, without the replayed sequences of earlier documents.
+    pub training_sequences: Vec<TrainingText>,
+    pub replayed_sequences: usize,
+    pub probes: Vec<ProbeReport>,
+    /// Pairs the model wrote that failed the round trip.
+    pub dropped_probes: Vec<Dropped>,
+    pub score_before: Option<f32>,
+    pub score_after: Option<f32>,
+    pub retention: Option<Retention>,
+    /// The probes of earlier documents that were asked: `after` is of the last attempt.
+    #[serde(default)]
+    pub retained: Vec<RetainedProbe>,
+    /// The general probes: `before` is the base's answer, `after` that of the last attempt.
+    #[serde(default)]
+    pub general: Vec<GeneralProbe>,
+    /// The version whose adapter was trained further; none if it began from nothing.
+    #[serde(default)]
+    pub continued: Option<u64>,
+    pub attempts: Vec<Attempt>,
+    pub decision: Option<Decision>,
+    /// Wall-clock seconds by stage.
+    pub seconds: BTreeMap<String, f32>,
+}
+
+impl Report {
+    /// Trainings so far; an attempt at a smaller scale is none.
+    pub fn trainings(&self) -> usize {
+        self.attempts.iter().filter(|a| a.scale.is_none()).count()
+    }
+
+    /// Keeps what was answered after a training.
+    pub fn answered(&mut self, own: &[Answer], earlier: Vec<Answer>, general: Vec<Answer>) {
+        for (probe, answer) in self.probes.iter_mut().zip(own) {
+            probe.after = Some(answer.clone());
+        }
+        for (probe, answer) in self.retained.iter_mut().zip(earlier) {
+            probe.after = Some(answer);
+        }
+        for (probe, answer) in self.general.iter_mut().zip(general) {
+            probe.after = Some(answer);
+        }
+        self.score_after = Some(accuracy(own));
+        self.retention = self.retention();
+    }
+
+    /// The share of the earlier documents' probes answered right; before any training, `after` is `before`.
+    pub fn retention(&self) -> Option<Retention> {
+        let answers = self.retained.iter();
+        Retention::of(answers.map(|p| (&p.before, p.after.as_ref())))
+    }
+
+    pub fn general_retention(&self) -> Option<Retention> {
+        let answers = self.general.iter();
+        Retention::of(answers.map(|p| (&p.before, p.after.as_ref())))
+    }
+
+    /// Probes that were right before and are not any more, the deepest fall first.
+    pub fn fallen(&self) -> Vec<Fallen> {
+        let retained = self.retained.iter().map(|p| {
+            let title = Some(p.title.clone());
+            (title, &p.question, &p.answer, &p.before, &p.after)
+        });
+        let general = self.general.iter();
+        let general = general.map(|p| (None, &p.question, &p.answer, &p.before, &p.after));
+        let mut fallen: Vec<Fallen> = retained
+            .chain(general)
+            .filter_map(|(title, question, answer, before, after)| {
+                let after = after.as_ref()?;
+                (before.correct && !after.correct).then(|| Fallen {
+                    title,
+                    question: question.clone(),
+                    answer: answer.clone(),
+                    now: after.answer.clone(),
+                    nats: before.logprob - after.logprob,
+                })
+            })
+            .collect();
+        fallen.sort_by(|a, b| b.nats.total_cmp(&a.nats));
+        fallen
+    }
+}
+
+impl Retention {
+    fn of<'a>(
+        answers: impl ExactSizeIterator<Item = (&'a Answer, Option<&'a Answer>)>,
+    ) -> Option<Retention> {
+        let probes = answers.len();
+        let (mut before, mut after) = (0, 0);
+        for (old, new) in answers {
+            before += usize::from(old.correct);
+            after += usize::from(new.unwrap_or(old).correct);
+        }
+        let share = |count: usize| count as f32 / probes as f32;
+        (probes > 0).then(|| Retention {
+            probes,
+            before: share(before),
+            after: share(after),
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ProbeReport {
+    pub question: String,
+    pub answer: String,
+    pub origin: Origin,
+    pub before: Option<Answer>,
+    pub after: Option<Answer>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The caller's.
+    Given,
+    /// The model's, kept by the round trip.
+    Written,
+}
+
+/// A probe of an earlier document, asked around this update.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RetainedProbe {
+    /// Its id
+    pub probe: String,
+    /// The title of its document
+    pub title: String,
+    pub question: String,
+    pub answer: String,
+    pub before: Answer,
+    pub after: Option<Answer>,
+}
+
+/// A question of general knowledge, asked around this update.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct GeneralProbe {
+    pub question: String,
+    pub answer: String,
+    pub before: Answer,
+    pub after: Option<Answer>,
+}
+
+/// A probe that was answered right before and is not any more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Fallen {
+    /// The title of its document; none for general knowledge
+    pub title: Option<String>,
+    pub question: String,
+    pub answer: String,
+    /// What is answered now
+    pub now: String,
+    /// How much likelier the gold answer was before, nats a token
+    pub nats: f32,
+}
+
+/// Shares answered right, of the probes of earlier documents or of the general ones.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Retention {
+    pub probes: usize,
+    pub before: f32,
+    pub after: f32,
+}
+
+/// One training of the document and what the gate said of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Attempt {
+    #[schema(value_type = Object)]
+    pub update: Update,
+    pub replayed_sequences: usize,
+    /// Mean loss of each optimizer step, nats a token.
+    pub losses: Vec<f32>,
+    pub tokens: usize,
+    pub seconds: f32,
+    pub answers: Vec<Answer>,
+    pub score: f32,
+    pub retention: Option<Retention>,
+    /// The same for general probes, against the base.
+    #[serde(default)]
+    pub general: Option<Retention>,
+    /// The probes that fell, the deepest fall first.
+    #[serde(default)]
+    pub fallen: Vec<Fallen>,
+    /// No training: the one before, its change of the live adapter scaled down by this.
+    #[serde(default)]
+    pub scale: Option<f32>,
+    pub accepted: bool,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Decision {
+    pub accepted: bool,
+    /// It took a gentler attempt, because the first one forgot too much.
+    #[serde(default)]
+    pub gentler: bool,
+    pub reason: String,
+    /// The alias version that was published.
+    pub version: Option<u64>,
+}

@@ -1,0 +1,481 @@
+//! One document becomes an adapter (SEAL's inner loop, with a gate): the model writes its notes, the
+//! probes are fixed, asked, the adapter is trained, and the probes are asked again.
+
+use super::answerer::Load;
+use super::asking::Asking;
+use super::distill;
+use super::gate::{Evidence, Verdict, judge};
+use super::replay::{self, Earlier};
+use super::report::{Attempt, Decision, GeneralProbe, Origin, ProbeReport, Report, RetainedProbe};
+use crate::learn::knowledge::closed_book::{Answer, accuracy};
+use crate::learn::knowledge::self_edit::SelfEdit;
+use crate::learn::knowledge::sequences::training_texts;
+use crate::learn::knowledge::{Passage, Question, questions, self_edit};
+use crate::learn::options::strategy::{Method, Strategy};
+use crate::learn::options::update::{GateMode, IngestOptions};
+use crate::learn::ports::journal::{Journal, Stop, step};
+use crate::learn::ports::model::{
+    Adapter, Interruptible, Model, Toward, Trained, Training, TrainingText, Update,
+};
+use crate::learn::ports::text_model::Helpers;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+/// What an update starts from.
+pub struct Start<'a> {
+    pub passage: &'a Passage,
+    /// Writes the study notes; `None`: the base does.
+    pub policy: Option<Policy<'a>>,
+    /// The caller's questions; where there are none the model writes its own.
+    pub given: &'a [Question],
+    /// The live version; unless it routes, the new one continues it.
+    pub live: Option<Live<'a>>,
+    /// Documents the live version has learned, oldest first.
+    pub earlier: &'a [Earlier],
+    /// Brings the adapter of another version, where the alias routes.
+    pub load: &'a Load<'a>,
+    pub options: &'a IngestOptions,
+    /// The teacher and the judge, where the options ask for them.
+    pub helpers: &'a Helpers,
+}
+
+/// An adapter that writes study notes.
+#[derive(Clone, Copy)]
+pub struct Policy<'a> {
+    /// `alias@version`, for the report.
+    pub name: &'a str,
+    pub adapter: &'a Adapter,
+}
+
+/// What answers for the alias now.
+#[derive(Clone, Copy)]
+pub struct Live<'a> {
+    pub version: u64,
+    pub adapter: &'a Adapter,
+    /// Its questions are routed to the versions of the earlier documents; those about none of them go to
+    /// this version, or to the base.
+    pub routed: Option<Option<u64>>,
+}
+
+/// Adapters that an alias routes between at most; from then on a document is trained into the adapter of
+/// the one most like it. Bounds what an alias costs, however many documents it learns.
+pub const MAX_ROUTES: usize = 32;
+
+/// Most ranks of an adapter under `orthogonal`: beyond them, what earlier documents hold is compressed. Bounds what an
+/// alias costs.
+pub const MOST_RANKS: usize = 128;
+
+/// How much of its change is kept of an adapter that forgot too much, before it is trained anew.
+const GENTLER_SCALE: f32 = 0.5;
+
+/// The adapter, where the gate let it through; the report either way.
+pub struct Outcome {
+    pub report: Report,
+    pub adapter: Option<Adapter>,
+}
+
+pub fn learn(model: &dyn Model, start: &Start<'_>, journal: &dyn Journal) -> Result<Outcome, Stop> {
+    let stop = || journal.check().is_err();
+    let mut run = Run {
+        model: Interruptible::new(model, &stop).helped_by(start.helpers),
+        start,
+        journal,
+        report: Report::default(),
+    };
+    run.write_notes()?;
+    run.fix_probes()?;
+    run.report.continued = run.continues();
+    run.ask_before()?;
+    run.train_until_accepted()
+}
+
+struct Run<'a> {
+    model: Interruptible<'a>,
+    start: &'a Start<'a>,
+    journal: &'a dyn Journal,
+    report: Report,
+}
+
+impl Run<'_> {
+    /// The self-edit, and the sequences cut from it.
+    fn write_notes(&mut self) -> Result<(), Stop> {
+        let clock = Instant::now();
+        let Start {
+            passage,
+            policy,
+            options,
+            ..
+        } = self.start;
+        self.journal
+            .progress("self_edit", 0.02, "writing study notes");
+        let edits: Vec<SelfEdit> = step(self.journal, "self_edits", || {
+            let (edit, seed) = (&options.self_edit, options.seed);
+            let adapter = policy.map(|p| p.adapter);
+            let mut edits = self_edit::write(self.model, adapter, passage, edit, seed)?;
+            for edit in &mut edits {
+                edit.policy = policy.map(|p| p.name.to_owned());
+            }
+            Ok(edits)
+        })?;
+        self.report.training_sequences = training_texts(passage, &edits);
+        for edit in &edits {
+            self.journal.event(
+                "self_edit",
+                json!({"kind": edit.kind, "teacher": edit.teacher, "policy": edit.policy,
+                       "text": edit.text, "sequences": edit.statements.len() + edit.pairs.len()}),
+            );
+        }
+        self.report.self_edits = edits;
+        self.done("self_edit", clock);
+        Ok(())
+    }
+
+    /// The questions this update is judged by, fixed before anything is trained.
+    fn fix_probes(&mut self) -> Result<(), Stop> {
+        let clock = Instant::now();
+        let Start {
+            passage, options, ..
+        } = self.start;
+        self.journal.progress("probes", 0.2, "fixing the questions");
+        let origin = match self.start.given {
+            [] => Origin::Written,
+            _ => Origin::Given,
+        };
+        let written: questions::Written =
+            step(self.journal, "probes", || match self.start.given {
+                [] => {
+                    let asking = self.asking();
+                    questions::write(
+                        self.model,
+                        |questions| asking.known(questions),
+                        passage,
+                        &self.report.training_sequences,
+                        options.gate.probes,
+                        options.seed.wrapping_add(1),
+                    )
+                }
+                given => Ok(questions::Written {
+                    kept: given.to_vec(),
+                    dropped: Vec::new(),
+                }),
+            })?;
+        self.journal.event(
+            "probes",
+            json!({"kept": written.kept, "dropped": written.dropped.len()}),
+        );
+        let probes = written.kept.into_iter().map(|q| ProbeReport {
+            question: q.question,
+            answer: q.answer,
+            origin,
+            before: None,
+            after: None,
+        });
+        self.report.probes = probes.collect();
+        self.report.dropped_probes = written.dropped;
+        self.done("probes", clock);
+        Ok(())
+    }
+
+    fn ask_before(&mut self) -> Result<(), Stop> {
+        let clock = Instant::now();
+        self.journal
+            .progress("before", 0.35, "asking before learning");
+        let asking = self.asking();
+        let answers: Vec<Answer> = step(self.journal, "before_own", || asking.own(None))?;
+        let retained: Vec<Answer> =
+            step(self.journal, "before_in_danger", || asking.earlier(None))?;
+        let general: Vec<Answer> = step(self.journal, "before_general", || asking.base_general())?;
+        let (earlier, questions) = (asking.earlier_probes, asking.general_questions);
+        self.tell_score("before", &answers);
+        self.report.score_before = Some(accuracy(&answers));
+        for (probe, answer) in self.report.probes.iter_mut().zip(answers) {
+            probe.before = Some(answer);
+        }
+        let retained = earlier.into_iter().zip(retained);
+        let retained = retained.map(|((title, probe), before)| RetainedProbe {
+            probe: probe.id,
+            title,
+            question: probe.question.question,
+            answer: probe.question.answer,
+            before,
+            after: None,
+        });
+        self.report.retained = retained.collect();
+        let general = questions.into_iter().zip(general);
+        let general = general.map(|(q, before)| GeneralProbe {
+            question: q.question,
+            answer: q.answer,
+            before,
+            after: None,
+        });
+        self.report.general = general.collect();
+        self.report.retention = self.report.retention();
+        self.done("before", clock);
+        Ok(())
+    }
+
+    fn train_until_accepted(mut self) -> Result<Outcome, Stop> {
+        let options = self.start.options;
+        if options.gate.mode != GateMode::Off && self.report.probes.is_empty() {
+            let reason = "no question about the document could be written that the model answers \
+                          right with the document in sight and wrong without it, so nothing can be \
+                          proven; send questions with the document, or set gate.mode to \"off\"";
+            return Ok(self.decide(None, false, reason.to_owned()));
+        }
+        let training = &options.training;
+        let init = self.beginning()?;
+        // What continues an adapter keeps its shape.
+        let shape = init.as_ref().map(|adapter| &adapter.0.config);
+        let mut update = Update {
+            rank: shape.map_or(training.rank, |s| s.rank),
+            alpha: shape.map_or(training.alpha, |s| s.alpha),
+            kept_ranks: match (training.strategy, shape) {
+                (Strategy::Orthogonal, Some(shape)) => shape.rank - training.rank,
+                _ => 0,
+            },
+            ..training.update(options.seed)
+        };
+        let mut replay = match training.strategy.replays() {
+            true => training.replay,
+            false => 0.0,
+        };
+        let mut gentler = false;
+        for nth in 1.. {
+            let trained = self.train(&update, replay, init.as_ref())?;
+            let (whole, mut reason) = match self.examine(&trained, &update, None)? {
+                Verdict::Accept(reason) => {
+                    return Ok(self.decide(Some(trained.adapter), gentler, reason));
+                }
+                Verdict::Weak(reason) => (Verdict::Weak(String::new()), reason),
+                Verdict::Forgot(reason) => (Verdict::Forgot(String::new()), reason),
+            };
+            let forgot = matches!(whole, Verdict::Forgot(_));
+            if forgot {
+                // A part of the change may be within the budgets, and costs no training.
+                gentler = true;
+                let part = trained.partly(init.as_ref(), GENTLER_SCALE)?;
+                match self.examine(&part, &update, Some(GENTLER_SCALE))? {
+                    Verdict::Accept(reason) => {
+                        return Ok(self.decide(Some(part.adapter), gentler, reason));
+                    }
+                    other => reason = format!("{reason}. Half of the change: {}", other.reason()),
+                }
+            }
+            if nth == options.gate.attempts {
+                let reason = format!("refused after {nth} attempts: {reason}");
+                return Ok(self.decide(None, gentler, reason));
+            }
+            if forgot {
+                update.learning_rate *= 0.5;
+                if training.strategy.replays() {
+                    replay = (replay * 2.0).max(1.0);
+                }
+            } else {
+                update.epochs = (update.epochs * 3).div_ceil(2);
+            }
+            update.seed = update.seed.wrapping_add(1);
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    /// The version whose adapter is trained further; `None`: a fresh one is.
+    fn continues(&self) -> Option<u64> {
+        let Start {
+            live,
+            earlier,
+            options,
+            ..
+        } = self.start;
+        if options.training.strategy != Strategy::Route {
+            return live.map(|l| l.version);
+        }
+        let versions: BTreeSet<u64> = earlier.iter().map(|e| e.version).collect();
+        if versions.len() < MAX_ROUTES {
+            return None;
+        }
+        let nearest = self.asking().most_like();
+        nearest.map(|i| earlier[i].version)
+    }
+
+    /// Its adapter.
+    fn beginning(&self) -> Result<Option<Adapter>, Stop> {
+        let Start { live, options, .. } = self.start;
+        let training = &options.training;
+        if training.strategy == Strategy::Route {
+            return self
+                .report
+                .continued
+                .map(|v| (self.start.load)(v))
+                .transpose();
+        }
+        Ok(live.map(|live| match training.strategy {
+            Strategy::Orthogonal => {
+                // What is drawn must differ from what earlier versions drew, or nothing of it is outside.
+                let seed = options
+                    .seed
+                    .wrapping_add(live.version.wrapping_mul(1_000_003));
+                live.adapter.with_room(training.rank, MOST_RANKS, seed)
+            }
+            _ => live.adapter.clone(),
+        }))
+    }
+
+    /// One training, from where it begins.
+    fn train(
+        &mut self,
+        update: &Update,
+        replay: f32,
+        init: Option<&Adapter>,
+    ) -> Result<Trained, Stop> {
+        self.journal.check()?;
+        let clock = Instant::now();
+        let Start {
+            passage, options, ..
+        } = self.start;
+        let nth = self.report.trainings() + 1;
+        let mut texts: Vec<TrainingText> = self.report.training_sequences.clone();
+        let (method, strategy) = (options.training.method, options.training.strategy);
+        let replay = match method {
+            Method::Text => replay,
+            Method::Distill => 0.0,
+        };
+        let wanted = (replay * texts.len() as f32).round() as usize;
+        let replayed = replay::sequences(self.replayable(), wanted);
+        self.report.replayed_sequences = replayed.len();
+        texts.extend(replayed);
+        let training = Training {
+            texts,
+            update: update.clone(),
+            init: init.cloned(),
+        };
+        let journal = self.journal;
+        let mut stop = Ok(());
+        let mut on_step = |done: usize, steps: usize, loss: f32| {
+            let share = done as f32 / steps as f32;
+            let message = format!("step {done} of {steps}, loss {loss:.3}");
+            journal.progress("training", 0.4 + 0.45 * share, &message);
+            journal.event(
+                "train",
+                json!({"attempt": nth, "step": done, "steps": steps, "loss": loss}),
+            );
+            stop = journal.check();
+            stop.is_ok()
+        };
+        let model = self.model;
+        let trained = match (method, strategy) {
+            (Method::Distill, _) => distill::train(model, passage, training, &mut on_step),
+            (Method::Text, Strategy::Kl) => {
+                let toward = Toward::Old {
+                    adapter: init.cloned(),
+                    share: options.training.stay,
+                };
+                let trained = model.train_toward(training, &toward, &mut on_step);
+                trained.map_err(Stop::from)
+            }
+            (Method::Text, _) => {
+                let trained = model.train(vec![training], &mut on_step);
+                let one = |mut all: Vec<Trained>| all.pop().expect("one adapter for one training");
+                trained.map(one).map_err(Stop::from)
+            }
+        };
+        stop?;
+        let trained = trained?;
+        self.done("training", clock);
+        Ok(trained)
+    }
+
+    /// What is in danger: what the trained adapter has learned before.
+    fn replayable(&self) -> Vec<&Earlier> {
+        let Start {
+            earlier, options, ..
+        } = self.start;
+        let routes = options.training.strategy == Strategy::Route;
+        let in_it = |e: &&Earlier| !routes || self.report.continued == Some(e.version);
+        earlier.iter().filter(in_it).collect()
+    }
+
+    /// The questions asked of a training's result, and what the gate says of the answers.
+    fn examine(
+        &mut self,
+        trained: &Trained,
+        update: &Update,
+        scale: Option<f32>,
+    ) -> Result<Verdict, Stop> {
+        let clock = Instant::now();
+        self.journal
+            .progress("after", 0.87, "asking after learning");
+        let asking = self.asking();
+        let after = asking.own(Some(&trained.adapter))?;
+        let earlier = asking.earlier(Some(&trained.adapter))?;
+        let general = asking.general(&trained.adapter)?;
+        self.tell_score("after", &after);
+        self.report.answered(&after, earlier, general);
+        let probes = self.report.probes.iter();
+        let before: Vec<Answer> = probes.filter_map(|p| p.before.clone()).collect();
+        let fallen = self.report.fallen();
+        let retention = self.report.retention();
+        let general = self.report.general_retention();
+        let evidence = Evidence {
+            before: &before,
+            after: &after,
+            retention,
+            general,
+            fallen: &fallen,
+        };
+        let verdict = judge(evidence, &self.start.options.gate);
+        let attempt = Attempt {
+            update: update.clone(),
+            replayed_sequences: self.report.replayed_sequences,
+            losses: trained.losses.clone(),
+            tokens: trained.tokens,
+            seconds: clock.elapsed().as_secs_f32(),
+            score: accuracy(&after),
+            retention,
+            general,
+            answers: after,
+            fallen,
+            scale,
+            accepted: matches!(verdict, Verdict::Accept(_)),
+            reason: verdict.reason().to_owned(),
+        };
+        self.report.attempts.push(attempt);
+        self.done("after", clock);
+        Ok(verdict)
+    }
+
+    fn decide(mut self, adapter: Option<Adapter>, gentler: bool, reason: String) -> Outcome {
+        self.report.decision = Some(Decision {
+            accepted: adapter.is_some(),
+            gentler: gentler && adapter.is_some(),
+            reason,
+            version: None,
+        });
+        self.journal.report(&self.report);
+        Outcome {
+            report: self.report,
+            adapter,
+        }
+    }
+
+    fn asking(&self) -> Asking<'_> {
+        Asking::new(self.model, self.start, &self.report)
+    }
+
+    fn tell_score(&self, when: &str, answers: &[Answer]) {
+        let rows = self.report.probes.iter().zip(answers).map(|(p, a)| {
+            json!({"question": p.question, "answer": p.answer, "got": a.answer, "correct": a.correct})
+        });
+        let rows = rows.collect::<Vec<_>>();
+        let score = accuracy(answers);
+        self.journal.event(
+            "score",
+            json!({"when": when, "score": score, "probes": rows}),
+        );
+    }
+
+    fn done(&mut self, stage: &str, clock: Instant) {
+        *self.report.seconds.entry(stage.to_owned()).or_default() += clock.elapsed().as_secs_f32();
+        self.journal.report(&self.report);
+    }
+}

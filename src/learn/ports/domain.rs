@@ -1,0 +1,85 @@
+//! What the outer loop asks of a kind of task. [`crate::learn::knowledge`] (passages) and few-shot tasks
+//! implement it; the loop knows neither.
+//!
+//! ```text
+//! context C ─prepare─► C with its queries τ fixed
+//!           ─write───► self-edits SE, by the policy            (each with a seed of its own)
+//!           ─training► what the inner loop trains on SE
+//!           ─ask─────► answers to τ, with the trained adapter   → reward
+//!           ─lesson──► (prompt → SE): what the policy learns if SE was kept
+//! ```
+
+use super::model::{Adapter, Interruptible, ModelError, Prompt, Training, TrainingText};
+use crate::learn::knowledge::closed_book::Answer;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Which queries are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queries {
+    /// Those that candidates are rewarded by.
+    Reward,
+    /// Those that results are reported on: gold where there is gold.
+    Report,
+}
+
+/// One kind of task. All of it is to be a function of its arguments and seeds, so that every number can
+/// be computed again.
+pub trait Domain: Sync {
+    /// What is to be learned from.
+    type Context: Serialize + DeserializeOwned + Clone + Send + Sync;
+    /// What the policy writes from it.
+    type Edit: Serialize + DeserializeOwned + Clone + Send + Sync;
+
+    /// What events and reports call the context.
+    fn title<'a>(&self, context: &'a Self::Context) -> &'a str;
+
+    /// Fixes the queries before anything is trained.
+    fn prepare(
+        &self,
+        model: Interruptible<'_>,
+        context: &Self::Context,
+        seed: u64,
+    ) -> Result<Self::Context, ModelError>;
+
+    /// `count` self-edits by the policy (the base, if `None`). The nth is the one that `seed + n` alone
+    /// would give.
+    fn write(
+        &self,
+        model: Interruptible<'_>,
+        policy: Option<&Adapter>,
+        context: &Self::Context,
+        count: usize,
+        seed: u64,
+    ) -> Result<Vec<Self::Edit>, ModelError>;
+
+    /// The self-edit that adds nothing to the context. `None` where nothing is learned without one.
+    fn bare(&self, context: &Self::Context) -> Option<Self::Edit>;
+
+    /// One inner-loop update, from the base, of an adapter that these queries are to be asked of. `None`: nothing
+    /// can be trained on this edit, its answers are the base's.
+    fn training(
+        &self,
+        context: &Self::Context,
+        edit: &Self::Edit,
+        queries: Queries,
+        seed: u64,
+    ) -> Option<Training>;
+
+    /// The answers to the context's queries, the context itself out of sight. `samples`: with the expected
+    /// accuracy of each, over answers drawn from that seed.
+    fn ask(
+        &self,
+        model: Interruptible<'_>,
+        adapter: Option<&Adapter>,
+        context: &Self::Context,
+        queries: Queries,
+        samples: Option<u64>,
+    ) -> Result<Vec<Answer>, ModelError>;
+
+    /// What the policy is fine-tuned on where the edit is kept.
+    fn lesson(&self, context: &Self::Context, edit: &Self::Edit) -> Vec<TrainingText>;
+
+    /// Asks for the edit's mark, a digit from 1 (useless) to 5 (excellent).
+    fn rubric(&self, context: &Self::Context, edit: &Self::Edit) -> Prompt;
+}

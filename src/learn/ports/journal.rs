@@ -1,0 +1,103 @@
+//! What an update asks of the job that runs it.
+
+use super::model::ModelError;
+use crate::learn::inner::report::Report;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Why work ends before its result.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// Cancelled, paused or shutting down: the job knows which.
+    #[error("stopped")]
+    Asked,
+    #[error(transparent)]
+    Model(ModelError),
+    /// The journal could not remember or tell.
+    #[error("journal: {0}")]
+    Journal(String),
+}
+
+impl From<ModelError> for Stop {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Stopped => Stop::Asked,
+            other => Stop::Model(other),
+        }
+    }
+}
+
+/// Remembers finished steps over a crash, tells how far it is, and says when to stop.
+pub trait Journal: Sync {
+    /// The value of a step finished in an earlier life.
+    fn recall(&self, key: &str) -> Result<Option<Value>, Stop>;
+    fn remember(&self, key: &str, value: &Value) -> Result<(), Stop>;
+    /// The same, with the event that tells of it: after a crash there are both or neither.
+    fn remember_and_tell(
+        &self,
+        key: &str,
+        value: &Value,
+        kind: &str,
+        data: Value,
+    ) -> Result<(), Stop> {
+        self.remember(key, value)?;
+        self.event(kind, data);
+        Ok(())
+    }
+    /// `fraction` of the whole document, 0 to 1.
+    fn progress(&self, stage: &str, fraction: f32, message: &str);
+    /// Something happened that a watcher wants to see.
+    fn event(&self, kind: &str, data: Value);
+    /// The report so far, so that it can be read while the update runs.
+    fn report(&self, report: &Report);
+    fn check(&self) -> Result<(), Stop>;
+}
+
+/// Runs `work` once and tells of it once, in the words of `tell`.
+pub fn step_told<T: Serialize + DeserializeOwned>(
+    journal: &dyn Journal,
+    key: &str,
+    kind: &str,
+    tell: impl FnOnce(&T) -> Value,
+    work: impl FnOnce() -> Result<T, Stop>,
+) -> Result<T, Stop> {
+    journal.check()?;
+    if let Some(result) = recalled(journal, key)? {
+        return Ok(result);
+    }
+    let result = work()?;
+    let data = tell(&result);
+    journal.remember_and_tell(key, &written(key, &result)?, kind, data)?;
+    Ok(result)
+}
+
+/// The value of a step that finished, in its own type.
+pub fn recalled<T: DeserializeOwned>(journal: &dyn Journal, key: &str) -> Result<Option<T>, Stop> {
+    let unreadable = |e| Stop::Journal(format!("step {key:?} cannot be read back: {e}"));
+    let value = journal.recall(key)?;
+    value
+        .map(serde_json::from_value)
+        .transpose()
+        .map_err(unreadable)
+}
+
+fn written(key: &str, result: &impl Serialize) -> Result<Value, Stop> {
+    let unwritable = |e| Stop::Journal(format!("step {key:?} cannot be written: {e}"));
+    serde_json::to_value(result).map_err(unwritable)
+}
+
+/// Runs `work` once: a step that finished before is recalled.
+pub fn step<T: Serialize + DeserializeOwned>(
+    journal: &dyn Journal,
+    key: &str,
+    work: impl FnOnce() -> Result<T, Stop>,
+) -> Result<T, Stop> {
+    journal.check()?;
+    if let Some(result) = recalled(journal, key)? {
+        return Ok(result);
+    }
+    let result = work()?;
+    journal.remember(key, &written(key, &result)?)?;
+    Ok(result)
+}

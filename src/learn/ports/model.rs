@@ -1,0 +1,400 @@
+//! What learning needs of a model: write, judge likelihoods, train. Implemented by
+//! [`crate::pool::LocalModel`] over the engine of this process; scripted in tests.
+
+use super::text_model::{Helpers, TextModel};
+use crate::learn::grading::grader::Grader;
+use crate::learn::grading::judge::{Given, Verdict, judge};
+use crate::learn::options::update::Writer;
+use std::fmt;
+use std::sync::Arc;
+
+/// An adapter as learning sees it: something to pass back to the model that made it.
+#[derive(Clone)]
+pub struct Adapter(pub Arc<autodidact_engine::Lora>);
+
+impl fmt::Debug for Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Adapter(rank {})", self.0.config.rank)
+    }
+}
+
+/// One turn asked of the model, in its own chat format.
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    utoipa::ToSchema,
+)]
+pub struct Prompt {
+    pub system: Option<String>,
+    /// Earlier turns that show how it is done: (user, assistant).
+    pub examples: Vec<(String, String)>,
+    pub user: String,
+    /// The beginning of the answer, which the model goes on from: ends where a token ends, so before a word not with a space.
+    pub prefill: String,
+    /// The JSON schema that the answer obeys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub schema: Option<serde_json::Value>,
+}
+
+impl Prompt {
+    pub fn user(text: impl Into<String>) -> Self {
+        Prompt {
+            user: text.into(),
+            ..Default::default()
+        }
+    }
+
+    pub fn prefill(mut self, text: impl Into<String>) -> Self {
+        self.prefill = text.into();
+        self
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    pub temperature: f32,
+    pub top_p: f32,
+    pub max_tokens: usize,
+    pub stop: Vec<String>,
+    pub seed: u64,
+    /// Completions for each prompt.
+    pub n: usize,
+    /// What `max_tokens` cuts off ends with its last whole line: half a line would be learned as a whole one.
+    pub whole_lines: bool,
+}
+
+impl Sampling {
+    /// The most likely answer, at most `max_tokens` long.
+    pub fn greedy(max_tokens: usize) -> Self {
+        Sampling {
+            temperature: 0.0,
+            top_p: 1.0,
+            max_tokens,
+            stop: Vec::new(),
+            seed: 0,
+            n: 1,
+            whole_lines: false,
+        }
+    }
+
+    /// The completion, of which `cut_off` says that `max_tokens` ended it.
+    pub fn completed(&self, mut text: String, cut_off: bool) -> String {
+        if self.whole_lines
+            && cut_off
+            && let Some(end) = text.rfind('\n')
+        {
+            text.truncate(end);
+        }
+        text
+    }
+}
+
+/// One training sequence.
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case", tag = "form")]
+pub enum TrainingText {
+    /// Plain text; every token is learned, and the end after it.
+    Text { text: String },
+    /// A chat turn; only the answer is learned.
+    Chat { user: String, assistant: String },
+    /// A whole prompt and what is to follow it; only that is learned.
+    Completion { prompt: Prompt, completion: String },
+    /// Several turns that belong together, as a prompt with examples shows them.
+    Conversation {
+        system: Option<String>,
+        turns: Vec<Turn>,
+        learn: Learn,
+    },
+}
+
+/// One turn of a conversation.
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
+pub struct Turn {
+    pub user: String,
+    pub assistant: String,
+}
+
+/// Which tokens of a conversation are learned.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Learn {
+    Everything,
+    /// What the assistant says, in every turn.
+    Answers,
+}
+
+/// Settings of one inner-loop update.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Update {
+    pub rank: usize,
+    pub alpha: f32,
+    pub learning_rate: f32,
+    pub epochs: usize,
+    pub batch_size: usize,
+    /// As [`crate::learn::options::update::TrainingOptions::upper_layers`]; a training that continues has its start's layers.
+    #[serde(default)]
+    pub upper_layers: Option<usize>,
+    /// The first so many ranks of a training that continues stay as they are, and the others stay orthogonal
+    /// to them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub kept_ranks: usize,
+    pub seed: u64,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
+}
+
+/// One adapter to train.
+#[derive(Debug, Clone)]
+pub struct Training {
+    pub texts: Vec<TrainingText>,
+    pub update: Update,
+    /// Continue this adapter instead of starting a fresh one.
+    pub init: Option<Adapter>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Trained {
+    pub adapter: Adapter,
+    /// Mean loss of each optimizer step, nats a token.
+    pub losses: Vec<f32>,
+    /// Tokens trained on, all epochs together.
+    pub tokens: usize,
+}
+
+/// What a training goes towards besides its texts.
+#[derive(Debug, Clone)]
+pub enum Toward {
+    /// The model as it was (`None`: the base): its own distribution over the same inputs gets `share` of
+    /// every target, so that the loss holds the divergence from it.
+    Old {
+        adapter: Option<Adapter>,
+        share: f32,
+    },
+    /// What a teacher says to the student's own answers, token by token; in place of the texts.
+    Teacher {
+        adapter: Option<Adapter>,
+        lessons: Vec<Lesson>,
+    },
+}
+
+/// An answer of the student, and how the teacher, who sees more, is asked the same.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lesson {
+    pub student: Prompt,
+    pub teacher: Prompt,
+    pub answer: String,
+}
+
+impl Adapter {
+    /// What it has learned, and `rank` fresh ranks beside it that say nothing yet. What it has learned is compressed
+    /// where both would be more than `most` ranks, or where it would leave the fresh ones less than half of the
+    /// directions that a layer's input has.
+    pub fn with_room(&self, rank: usize, most: usize, seed: u64) -> Adapter {
+        let kept = (most - rank).min(self.0.fewest_inputs() / 2);
+        Adapter(Arc::new(self.0.compressed(kept.max(1)).beside(rank, seed)))
+    }
+}
+
+impl Trained {
+    /// The same training, with only a part of its change of `from` (`None`: of the base).
+    pub fn partly(&self, from: Option<&Adapter>, share: f32) -> Result<Trained, ModelError> {
+        let from = from.map(|adapter| &*adapter.0);
+        Ok(Trained {
+            adapter: Adapter(Arc::new(self.adapter.0.part_of_the_way(from, share)?)),
+            losses: Vec::new(),
+            tokens: 0,
+        })
+    }
+}
+
+/// How far a training is: (steps done, steps in all, last loss).
+pub type OnStep<'a> = dyn FnMut(usize, usize, f32) -> bool + Send + 'a;
+
+/// Asked again and again while the model works, by several threads where they ask it together; true ends the wait.
+pub type ShouldStop<'a> = dyn Fn() -> bool + Sync + 'a;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// By `stop`, or by the training's `on_step`.
+    #[error("stopped")]
+    Stopped,
+    #[error(transparent)]
+    Engine(#[from] autodidact_engine::Error),
+    /// A teacher or a judge gave no answer.
+    #[error("the text model {model} gave no answer: {reason}")]
+    Text { model: String, reason: String },
+    /// A teacher or a judge was wanted where none is.
+    #[error("there is no {0}: name a model under [{0}] in the configuration")]
+    Missing(&'static str),
+}
+
+pub trait Model: Send + Sync {
+    /// `sampling.n` completions for each prompt.
+    fn generate(
+        &self,
+        prompts: &[Prompt],
+        adapter: Option<&Adapter>,
+        sampling: &Sampling,
+        stop: &ShouldStop<'_>,
+    ) -> Result<Vec<Vec<String>>, ModelError>;
+
+    /// Mean log-likelihood (nats a token) of each answer after its prompt.
+    fn likelihood(
+        &self,
+        items: &[(Prompt, String)],
+        adapter: Option<&Adapter>,
+        stop: &ShouldStop<'_>,
+    ) -> Result<Vec<f32>, ModelError>;
+
+    /// Trains several adapters together; `on_step` returning false stops them.
+    fn train(
+        &self,
+        trainings: Vec<Training>,
+        on_step: &mut OnStep<'_>,
+    ) -> Result<Vec<Trained>, ModelError>;
+
+    /// Trains one adapter towards distributions over tokens. A model that cannot tell its distributions
+    /// refuses.
+    fn train_toward(
+        &self,
+        _training: Training,
+        _toward: &Toward,
+        _on_step: &mut OnStep<'_>,
+        _stop: &ShouldStop<'_>,
+    ) -> Result<Trained, ModelError> {
+        let reason =
+            "this model does not tell its distributions, so nothing can be trained towards them";
+        Err(autodidact_engine::Error::Input(reason.into()).into())
+    }
+}
+
+/// A model in the service of one job, with those that help it: whatever is asked of them ends early when
+/// the job is to stop.
+#[derive(Clone, Copy)]
+pub struct Interruptible<'a> {
+    model: &'a dyn Model,
+    stop: &'a ShouldStop<'a>,
+    helpers: &'a Helpers,
+}
+
+impl<'a> Interruptible<'a> {
+    pub fn new(model: &'a dyn Model, stop: &'a ShouldStop<'a>) -> Self {
+        Interruptible {
+            model,
+            stop,
+            helpers: Helpers::none(),
+        }
+    }
+
+    pub fn helped_by(self, helpers: &'a Helpers) -> Self {
+        Interruptible { helpers, ..self }
+    }
+
+    /// Study notes, by the policy or by the teacher.
+    pub fn write(
+        &self,
+        writer: Writer,
+        prompts: &[Prompt],
+        policy: Option<&Adapter>,
+        sampling: &Sampling,
+    ) -> Result<Vec<Vec<String>>, ModelError> {
+        match writer {
+            Writer::Policy => self.generate(prompts, policy, sampling),
+            Writer::Teacher => self.teacher()?.complete(prompts, sampling, self.stop),
+        }
+    }
+
+    /// The teacher's name, where it is who writes.
+    pub fn teacher_of(&self, writer: Writer) -> Result<Option<String>, ModelError> {
+        match writer {
+            Writer::Policy => Ok(None),
+            Writer::Teacher => Ok(Some(self.teacher()?.name().to_owned())),
+        }
+    }
+
+    fn teacher(&self) -> Result<&'a dyn TextModel, ModelError> {
+        let teacher = self.helpers.teacher.as_deref();
+        teacher.ok_or(ModelError::Missing("teacher"))
+    }
+
+    /// Which of the answers are right, by their words or by what the judge says.
+    pub fn grade(&self, grader: Grader, answers: &[Given<'_>]) -> Result<Vec<bool>, ModelError> {
+        if grader != Grader::Judge {
+            let by_words = answers.iter().map(|a| grader.correct(a.gold, a.answer));
+            return Ok(by_words.collect());
+        }
+        let helper = self.helpers.judge.as_deref();
+        let helper = helper.ok_or(ModelError::Missing("judge"))?;
+        let verdicts = judge(helper, answers, self.stop)?;
+        Ok(verdicts.iter().map(|v| *v == Verdict::Right).collect())
+    }
+
+    pub fn generate(
+        &self,
+        prompts: &[Prompt],
+        adapter: Option<&Adapter>,
+        sampling: &Sampling,
+    ) -> Result<Vec<Vec<String>>, ModelError> {
+        self.model.generate(prompts, adapter, sampling, self.stop)
+    }
+
+    pub fn likelihood(
+        &self,
+        items: &[(Prompt, String)],
+        adapter: Option<&Adapter>,
+    ) -> Result<Vec<f32>, ModelError> {
+        self.model.likelihood(items, adapter, self.stop)
+    }
+
+    /// Stops between two steps, as `on_step` says.
+    pub fn train(
+        &self,
+        trainings: Vec<Training>,
+        on_step: &mut OnStep<'_>,
+    ) -> Result<Vec<Trained>, ModelError> {
+        self.model.train(trainings, on_step)
+    }
+
+    pub fn train_toward(
+        &self,
+        training: Training,
+        toward: &Toward,
+        on_step: &mut OnStep<'_>,
+    ) -> Result<Trained, ModelError> {
+        self.model
+            .train_toward(training, toward, on_step, self.stop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_limit_cut_loses_its_last_line() {
+        let whole = Sampling {
+            whole_lines: true,
+            ..Sampling::greedy(8)
+        };
+        let text = || "One is.\nTwo is.\nThree".to_owned();
+        assert_eq!(whole.completed(text(), true), "One is.\nTwo is.");
+        assert_eq!(whole.completed(text(), false), text());
+        assert_eq!(Sampling::greedy(8).completed(text(), true), text());
+        assert_eq!(whole.completed("Three".into(), true), "Three");
+    }
+}

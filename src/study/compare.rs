@@ -1,0 +1,431 @@
+//! The paper's single-passage table (SEAL §4.2): the same passages, learned from nothing, from the
+//! passage alone, and from the passage with self-edits, each with a fresh adapter on the base, then
+//! asked closed book.
+
+use crate::learn::datasets;
+use crate::learn::fan_out;
+use crate::learn::knowledge::closed_book::{Answer, answer_all, ask_open_book, closed_book};
+use crate::learn::knowledge::self_edit::{self, SelfEdit};
+use crate::learn::knowledge::sequences::training_texts;
+use crate::learn::knowledge::{Passage, Question};
+use crate::learn::options::update::{IngestOptions, SelfEditKind, SelfEditOptions};
+use crate::learn::ports::journal::{Journal, Stop, recalled, step};
+use crate::learn::ports::model::{Adapter, Interruptible, Model, Training, TrainingText};
+use crate::learn::stats::{Estimate, estimate};
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+/// A passage with its held-out questions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    pub passage: Passage,
+    pub questions: Vec<Question>,
+    /// A stronger model's self-edits, if there are any.
+    pub teacher: Vec<SelfEdit>,
+}
+
+impl Case {
+    /// The teacher's self-edits as passages, for `datasets::digest` to name. With their kind, since the same text is
+    /// trained on as statements, or as questions and answers.
+    pub fn taught(&self) -> Vec<Passage> {
+        let passage = |edit: &SelfEdit| Passage {
+            title: format!("{} ({})", self.passage.title, edit.kind.name()),
+            text: edit.text.clone(),
+        };
+        self.teacher.iter().map(passage).collect()
+    }
+
+    /// Names what it is learned from and asked: the same in every list that it stands in.
+    fn digest(&self, arm: Arm) -> String {
+        let taught = match arm {
+            Arm::Teacher => self.taught(),
+            _ => Vec::new(),
+        };
+        let own = [(&self.passage, self.questions.as_slice())].into_iter();
+        datasets::digest(own.chain(taught.iter().map(|t| (t, [].as_slice()))))
+    }
+}
+
+/// One way of learning a passage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arm {
+    /// Nothing learned.
+    Base,
+    /// Nothing learned, the passage in the prompt: the ceiling.
+    OpenBook,
+    /// The passage, with self-edits of this kind (`None`: the passage alone).
+    Learn(SelfEditKind),
+    /// The passage, with the teacher's self-edits.
+    Teacher,
+}
+
+impl Arm {
+    /// Those of the table if nothing else is asked for.
+    pub const ALL: [Arm; 7] = [
+        Arm::Base,
+        Arm::Learn(SelfEditKind::None),
+        Arm::Learn(SelfEditKind::Rewrite),
+        Arm::Learn(SelfEditKind::Implications),
+        Arm::Learn(SelfEditKind::SelfQa),
+        Arm::Teacher,
+        Arm::OpenBook,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Arm::Base => "base",
+            Arm::OpenBook => "open-book",
+            Arm::Learn(SelfEditKind::None) => "passage",
+            Arm::Learn(kind) => kind.name(),
+            Arm::Teacher => "teacher",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Arm> {
+        Arm::all().find(|a| a.name() == name)
+    }
+
+    /// Also those that the table has only where they are asked for.
+    pub fn all() -> impl Iterator<Item = Arm> {
+        let learned = SelfEditKind::ALL.into_iter().map(Arm::Learn);
+        let others = learned.filter(|a| !Arm::ALL.contains(a));
+        Arm::ALL.into_iter().chain(others)
+    }
+}
+
+/// A row to be measured.
+pub struct Way<'a> {
+    /// What the table calls it, and what its steps are remembered by.
+    pub name: String,
+    pub arm: Arm,
+    /// Who writes the self-edits, one practice's policy beside another's; the base, where there is none.
+    pub policies: &'a [Option<Adapter>],
+}
+
+impl Way<'_> {
+    /// Seed by seed another practice's policy, by the seed's number alone: more seeds change nobody's.
+    fn policy(&self, seed: u64) -> Option<&Adapter> {
+        let of = self.policies.len().max(1) as u64;
+        self.policies.get((seed % of) as usize)?.as_ref()
+    }
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    pub arm: String,
+    pub accuracy: Estimate,
+    /// Mean log-likelihood of the gold answers, nats a token.
+    pub logprob: f32,
+    /// Wall-clock seconds a passage: writing, training and asking.
+    pub seconds_per_passage: f32,
+    pub tokens_per_passage: f32,
+    pub seeds: usize,
+    /// That notes were drawn at.
+    pub temperature: f32,
+    /// Against an earlier row, question by question; the interval by resampling passages.
+    pub difference: Option<Difference>,
+    /// What was trained on, run by run.
+    pub texts: Vec<Vec<TrainingText>>,
+    pub answers: Vec<Asked>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Difference {
+    pub from: String,
+    pub accuracy: Estimate,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Asked {
+    /// Which passage of the list.
+    pub passage: usize,
+    pub title: String,
+    pub question: String,
+    pub gold: String,
+    pub answer: String,
+    pub correct: bool,
+    pub seed: u64,
+}
+
+/// One passage, learned from one seed.
+#[derive(Default, Serialize, Deserialize)]
+struct Learned {
+    answers: Vec<Answer>,
+    texts: Vec<TrainingText>,
+    /// Trained on, all epochs together.
+    tokens: usize,
+    /// Its share of the time its pack took.
+    seconds: f32,
+}
+
+/// Passages learned in company.
+const PACK: usize = 4;
+
+/// One way over all cases and seeds. What the journal remembers is not measured again.
+pub fn run(
+    model: &dyn Model,
+    cases: &[Case],
+    way: &Way<'_>,
+    options: &IngestOptions,
+    seeds: &[u64],
+    journal: &dyn Journal,
+) -> Result<Row, Stop> {
+    let runs: Vec<Place> = cases
+        .iter()
+        .flat_map(|case| {
+            let named = case.digest(way.arm);
+            seeds.iter().map(move |&seed| Place {
+                key: format!("{}:{named}:seed:{seed}", way.name),
+                case,
+                seed,
+            })
+        })
+        .collect();
+    let known = runs.iter().map(|p| recalled(journal, &p.key));
+    let mut learned: Vec<Option<Learned>> = known.collect::<Result<_, _>>()?;
+    let missing: Vec<usize> = (0..runs.len()).filter(|&i| learned[i].is_none()).collect();
+    let mut done = runs.len() - missing.len();
+    for pack in missing.chunks(PACK) {
+        let share = done as f32 / runs.len() as f32;
+        let message = format!("{done} of {}", runs.len());
+        journal.progress(&way.name, share, &message);
+        let places: Vec<&Place<'_>> = pack.iter().map(|&i| &runs[i]).collect();
+        let measured = run_pack(model, &places, way, options, journal)?;
+        for (&i, measured) in pack.iter().zip(measured) {
+            learned[i] = Some(measured);
+        }
+        done += pack.len();
+    }
+    Ok(row(
+        cases,
+        way,
+        options,
+        seeds,
+        learned.into_iter().flatten().collect(),
+    ))
+}
+
+struct Place<'a> {
+    key: String,
+    case: &'a Case,
+    seed: u64,
+}
+
+fn run_pack(
+    model: &dyn Model,
+    pack: &[&Place<'_>],
+    way: &Way<'_>,
+    options: &IngestOptions,
+    journal: &dyn Journal,
+) -> Result<Vec<Learned>, Stop> {
+    journal.check()?;
+    let clock = Instant::now();
+    let stop = || journal.check().is_err();
+    let texts = fan_out::each(pack.len(), PACK, |i| {
+        let model = Interruptible::new(model, &stop);
+        trained_on(model, pack[i].case, way, options, pack[i].seed)
+    })?;
+    let trainings = texts.iter().zip(pack);
+    let trainings: Vec<Training> = trainings
+        .filter(|(texts, _)| !texts.is_empty())
+        .map(|(texts, p)| Training {
+            texts: texts.clone(),
+            update: options.training.update(p.seed),
+            init: None,
+        })
+        .collect();
+    let mut trained = match trainings.is_empty() {
+        true => Vec::new().into_iter(),
+        false => {
+            let go_on = &mut |_, _, _| journal.check().is_ok();
+            model.train(trainings, go_on)?.into_iter()
+        }
+    };
+    let trained: Vec<_> = texts
+        .iter()
+        .map(|t| (!t.is_empty()).then(|| trained.next()).flatten())
+        .collect();
+    let answers = fan_out::each(pack.len(), PACK, |i| {
+        let case = pack[i].case;
+        let items = match way.arm {
+            Arm::OpenBook => {
+                let open =
+                    |q: &Question| (ask_open_book(&case.passage, &q.question), q.answer.clone());
+                case.questions.iter().map(open).collect()
+            }
+            _ => closed_book(&case.passage.title, &case.questions),
+        };
+        let adapter = trained[i].as_ref().map(|t| &t.adapter);
+        let model = Interruptible::new(model, &stop);
+        answer_all(model, adapter, &items, options.gate.grader)
+    })?;
+    let seconds = clock.elapsed().as_secs_f32() / pack.len() as f32;
+    let done = pack.iter().zip(texts).zip(trained).zip(answers);
+    done.map(|(((place, texts), trained), answers)| {
+        step(journal, &place.key, || {
+            Ok(Learned {
+                answers,
+                texts,
+                tokens: trained.map_or(0, |t| t.tokens),
+                seconds,
+            })
+        })
+    })
+    .collect()
+}
+
+/// Empty where nothing is learned.
+fn trained_on(
+    model: Interruptible<'_>,
+    case: &Case,
+    way: &Way<'_>,
+    options: &IngestOptions,
+    seed: u64,
+) -> Result<Vec<TrainingText>, Stop> {
+    Ok(match way.arm {
+        Arm::Base | Arm::OpenBook => Vec::new(),
+        _ => {
+            let policy = way.policy(seed);
+            let edits = edits(model, case, way.arm, policy, options, seed)?;
+            training_texts(&case.passage, &edits)
+        }
+    })
+}
+
+/// The self-edits of one passage, as the arm has them written; by the base without a policy.
+pub(crate) fn edits(
+    model: Interruptible<'_>,
+    case: &Case,
+    arm: Arm,
+    policy: Option<&Adapter>,
+    options: &IngestOptions,
+    seed: u64,
+) -> Result<Vec<SelfEdit>, Stop> {
+    Ok(match arm {
+        Arm::Base | Arm::OpenBook => Vec::new(),
+        Arm::Teacher => {
+            let samples = options.self_edit.samples;
+            case.teacher.iter().take(samples).cloned().collect()
+        }
+        Arm::Learn(kind) => {
+            let edit = SelfEditOptions {
+                kind,
+                ..options.self_edit.clone()
+            };
+            self_edit::write(model, policy, &case.passage, &edit, seed)?
+        }
+    })
+}
+
+/// `learned`: case by case, seed by seed.
+fn row(
+    cases: &[Case],
+    way: &Way<'_>,
+    options: &IngestOptions,
+    seeds: &[u64],
+    learned: Vec<Learned>,
+) -> Row {
+    let mut clusters = vec![Vec::new(); cases.len()];
+    let (mut asked, mut texts, mut logprobs) = (Vec::new(), Vec::new(), 0.0);
+    let runs = learned.len().max(1) as f32;
+    let seconds: f32 = learned.iter().map(|l| l.seconds).sum();
+    let tokens: usize = learned.iter().map(|l| l.tokens).sum();
+    for (nth, learned) in learned.into_iter().enumerate() {
+        let (passage, seed) = (nth / seeds.len(), seeds[nth % seeds.len()]);
+        texts.push(learned.texts);
+        for (question, answer) in cases[passage].questions.iter().zip(learned.answers) {
+            clusters[passage].push(answer.correct as u8 as f32);
+            logprobs += answer.logprob;
+            asked.push(Asked {
+                passage,
+                title: cases[passage].passage.title.clone(),
+                question: question.question.clone(),
+                gold: question.answer.clone(),
+                answer: answer.answer,
+                correct: answer.correct,
+                seed,
+            });
+        }
+    }
+    Row {
+        arm: way.name.clone(),
+        accuracy: estimate(&clusters),
+        logprob: logprobs / asked.len().max(1) as f32,
+        seconds_per_passage: seconds / runs,
+        tokens_per_passage: tokens as f32 / runs,
+        seeds: seeds.len(),
+        temperature: options.self_edit.temperature,
+        difference: None,
+        texts,
+        answers: asked,
+    }
+}
+
+/// How much better `row` answers the same questions from the same seeds than `from`.
+pub fn difference(row: &Row, from: &Row) -> Difference {
+    let passages = row.answers.iter().map(|a| a.passage + 1).max().unwrap_or(0);
+    let mut clusters = vec![Vec::new(); passages];
+    for (new, old) in row.answers.iter().zip(&from.answers) {
+        debug_assert_eq!((&new.question, new.seed), (&old.question, old.seed));
+        clusters[new.passage].push(new.correct as u8 as f32 - old.correct as u8 as f32);
+    }
+    Difference {
+        from: from.arm.clone(),
+        accuracy: estimate(&clusters),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(arm: &str, correct: &[(usize, bool)]) -> Row {
+        let asked = |(passage, correct): &(usize, bool)| Asked {
+            passage: *passage,
+            title: String::new(),
+            question: "Q?".into(),
+            gold: String::new(),
+            answer: String::new(),
+            correct: *correct,
+            seed: 0,
+        };
+        Row {
+            arm: arm.into(),
+            accuracy: estimate(&[]),
+            logprob: 0.0,
+            seconds_per_passage: 0.0,
+            tokens_per_passage: 0.0,
+            seeds: 1,
+            temperature: 0.0,
+            difference: None,
+            texts: Vec::new(),
+            answers: correct.iter().map(asked).collect(),
+        }
+    }
+
+    #[test]
+    fn a_difference_is_paired_and_clustered_by_passage() {
+        let old = row("old", &[(0, false), (0, true), (2, false), (2, false)]);
+        let new = row("new", &[(0, true), (0, true), (2, true), (2, false)]);
+        let d = difference(&new, &old);
+        assert_eq!((d.from.as_str(), d.accuracy.n), ("old", 4));
+        assert_eq!(d.accuracy.mean, 0.5);
+        // Both passages gain one of two: resampling them changes nothing.
+        assert_eq!((d.accuracy.low, d.accuracy.high), (0.5, 0.5));
+    }
+
+    #[test]
+    fn every_kind_of_self_edit_is_an_arm() {
+        for name in [
+            "base",
+            "passage",
+            "implications-long",
+            "chain-of-thought",
+            "teacher",
+        ] {
+            assert_eq!(Arm::from_name(name).map(Arm::name), Some(name));
+        }
+        assert_eq!(Arm::from_name("none"), None);
+    }
+}

@@ -1,0 +1,334 @@
+//! The paper's continual run (SEAL §5): documents learned one after another into one alias, and after each
+//! the questions of all documents so far. What `autodidact reproduce continual` runs, once for each
+//! strategy, sequence and seed.
+//!
+//! An update is [`learn`], exactly as a server does it; only the versions lie in memory. The questions are
+//! held out: they are asked, never trained on. With the gate off (the default here: equal compute for all)
+//! an update asks nothing of earlier documents itself; the matrix is asked beside it and is not timed.
+
+use crate::learn::inner::answerer::{Choice, Item, Mind, Routed};
+use crate::learn::inner::general;
+use crate::learn::inner::replay::{self, Earlier, Probe};
+use crate::learn::inner::report::Report;
+use crate::learn::inner::update::{Live, Start, learn};
+use crate::learn::knowledge::closed_book::{ANSWER_TOKENS, ask};
+use crate::learn::knowledge::{Passage, Question};
+use crate::learn::options::strategy::Strategy;
+use crate::learn::options::update::{GateMode, IngestOptions};
+use crate::learn::ports::journal::{Journal, Stop};
+use crate::learn::ports::model::{Adapter, Interruptible, Model};
+use crate::learn::ports::text_model::Helpers;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
+
+/// What one run came to. Row 0 is the base, row i the state after the ith document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// `answers[i][j]`: after document i, which questions of document j were answered right; in row 0
+    /// every document, else those up to i.
+    pub answers: Vec<Vec<Vec<bool>>>,
+    /// General probes answered right, row by row, and how many were asked.
+    pub general: Vec<usize>,
+    pub general_asked: usize,
+    pub updates: Vec<Cost>,
+}
+
+/// What one update cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    pub seconds: f32,
+    /// Trained on, all epochs and attempts together.
+    pub tokens: usize,
+    /// Of the adapters that answer for the alias after it, in 32 bits.
+    pub adapter_bytes: usize,
+    pub accepted: bool,
+}
+
+/// What runs of one model have in common, whatever their strategy: it is made once.
+#[derive(Default)]
+pub struct Shared {
+    /// The study notes of a document and seed, and the seconds that they took.
+    notes: Mutex<HashMap<String, (Value, f32)>>,
+    /// What the base answers of some questions.
+    base: Mutex<HashMap<String, Row>>,
+}
+
+/// A row of the matrix, and the general probes that were answered right in it.
+type Row = (Vec<Vec<bool>>, usize);
+
+impl Shared {
+    fn base(&self, asked: String, ask: impl FnOnce() -> Result<Row, Stop>) -> Result<Row, Stop> {
+        let known = self.rows().get(&asked).cloned();
+        if let Some(row) = known {
+            return Ok(row);
+        }
+        let row = ask()?;
+        self.rows().insert(asked, row.clone());
+        Ok(row)
+    }
+
+    fn rows(&self) -> MutexGuard<'_, HashMap<String, Row>> {
+        self.base.lock().expect("nobody panics with it")
+    }
+}
+
+/// Learns `documents` in their order with `options` (strategy and seed included). `tell` hears of every
+/// finished update.
+pub fn run(
+    model: &dyn Model,
+    documents: &[(Passage, Vec<Question>)],
+    options: &IngestOptions,
+    general_probes: usize,
+    shared: &Shared,
+    tell: &mut dyn FnMut(usize, &Cost),
+) -> Result<Run, Stop> {
+    let mut alias = Alias {
+        model,
+        options,
+        versions: Vec::new(),
+        earlier: Vec::new(),
+        known: BTreeMap::new(),
+    };
+    let items: Vec<Vec<Item>> = documents.iter().map(|(p, q)| questions(p, q)).collect();
+    let general: Vec<Item> = general::some(general_probes, options.seed)
+        .iter()
+        .map(general::item)
+        .collect();
+    let asked = format!("{:?} {items:?} {general:?}", options.gate.grader);
+    let (answers, generally) = shared.base(asked, || {
+        Ok((alias.ask(&items)?, alias.ask_general(&general)?))
+    })?;
+    let mut run = Run {
+        answers: vec![answers],
+        general: vec![generally],
+        general_asked: general.len(),
+        updates: Vec::new(),
+    };
+    for (nth, (passage, questions)) in documents.iter().enumerate() {
+        let cost = alias.learn(passage, questions, shared)?;
+        tell(nth, &cost);
+        run.updates.push(cost);
+        run.answers.push(alias.ask(&items[..=nth])?);
+        run.general.push(alias.ask_general(&general)?);
+    }
+    Ok(run)
+}
+
+/// An alias in memory.
+struct Alias<'a> {
+    model: &'a dyn Model,
+    options: &'a IngestOptions,
+    /// Version n is at n - 1; what no document needs any more is let go.
+    versions: Vec<Option<Adapter>>,
+    earlier: Vec<Earlier>,
+    /// Whether a router's choice answers a prompt as the gold answer says: it answers the same again.
+    known: BTreeMap<(Choice, String, String), bool>,
+}
+
+impl Alias<'_> {
+    fn learn(
+        &mut self,
+        passage: &Passage,
+        questions: &[Question],
+        shared: &Shared,
+    ) -> Result<Cost, Stop> {
+        let clock = Instant::now();
+        let routes = self.options.training.strategy == Strategy::Route;
+        let number = self.versions.len() as u64;
+        let live = self.versions.last().and_then(Option::as_ref);
+        let journal = NotesOnly {
+            shared,
+            key: format!("{} {}", self.options.seed, passage.text),
+            written: Mutex::default(),
+        };
+        let load = |version: u64| Ok(self.load(version));
+        let start = Start {
+            passage,
+            given: questions,
+            live: live.map(|adapter| Live {
+                version: number,
+                adapter,
+                routed: routes.then_some(None),
+            }),
+            earlier: &self.earlier,
+            load: &load,
+            options: self.options,
+            policy: None,
+            helpers: &Helpers::default(),
+        };
+        let outcome = learn(self.model, &start, &journal)?;
+        let report = outcome.report;
+        // What was written for another run of the same seed took its time too.
+        let seconds = clock.elapsed().as_secs_f32() + journal.saved(&report);
+        let accepted = outcome.adapter.is_some();
+        if let Some(adapter) = outcome.adapter {
+            self.publish(passage, questions, adapter, &report, routes);
+        }
+        let adapters = self.versions.iter().flatten();
+        Ok(Cost {
+            seconds,
+            tokens: report.attempts.iter().map(|a| a.tokens).sum(),
+            adapter_bytes: adapters.map(|a| 4 * a.0.parameters()).sum(),
+            accepted,
+        })
+    }
+
+    fn publish(
+        &mut self,
+        passage: &Passage,
+        questions: &[Question],
+        adapter: Adapter,
+        report: &Report,
+        routes: bool,
+    ) {
+        self.versions.push(Some(adapter));
+        let version = self.versions.len() as u64;
+        for earlier in &mut self.earlier {
+            if !routes || report.continued == Some(earlier.version) {
+                earlier.version = version;
+            }
+        }
+        // Without a gate nothing is asked of them in an update.
+        let probes = match self.options.gate.mode {
+            GateMode::Probes => questions,
+            GateMode::Off => &[],
+        };
+        self.earlier.push(Earlier {
+            passage: passage.clone(),
+            texts: report.training_sequences.clone(),
+            probes: probes
+                .iter()
+                .map(|q| Probe {
+                    id: String::new(),
+                    question: q.clone(),
+                })
+                .collect(),
+            version,
+        });
+        for (number, adapter) in (1..).zip(&mut self.versions) {
+            if number < version && !self.earlier.iter().any(|e| e.version == number) {
+                *adapter = None;
+            }
+        }
+    }
+
+    fn load(&self, version: u64) -> Adapter {
+        let adapter = self.versions[version as usize - 1].clone();
+        adapter.expect("a version that answers for a document is kept")
+    }
+
+    /// What each document's questions are answered.
+    fn ask(&mut self, items: &[Vec<Item>]) -> Result<Vec<Vec<bool>>, Stop> {
+        let all: Vec<Item> = items.iter().flatten().cloned().collect();
+        let mut rights = self
+            .answer(&all, self.options.gate.grader, ANSWER_TOKENS)?
+            .into_iter();
+        let of_document = |items: &Vec<Item>| rights.by_ref().take(items.len()).collect();
+        Ok(items.iter().map(of_document).collect())
+    }
+
+    fn ask_general(&mut self, items: &[Item]) -> Result<usize, Stop> {
+        let rights = self.answer(items, general::GRADER, general::ANSWER_TOKENS)?;
+        Ok(rights.into_iter().filter(|right| *right).count())
+    }
+
+    /// As the alias would answer a client now.
+    fn answer(
+        &mut self,
+        items: &[Item],
+        grader: crate::learn::grading::grader::Grader,
+        longest: usize,
+    ) -> Result<Vec<bool>, Stop> {
+        let load = |version: u64| Ok(self.load(version));
+        let model = Interruptible::new(self.model, &|| false);
+        if self.options.training.strategy != Strategy::Route {
+            let mind = Mind::One(self.versions.last().and_then(Option::as_ref));
+            return mind.right(model, items, grader, longest);
+        }
+        let documents = self.earlier.iter();
+        let routed = Routed {
+            router: replay::router(documents.map(|e| (&e.passage, e.texts.as_slice()))),
+            choices: (self.earlier.iter())
+                .map(|e| Choice::Version(e.version))
+                .collect(),
+            otherwise: None,
+            new: None,
+            load: &load,
+        };
+        let key = |i: &Item| {
+            let choice = routed.choose(&i.question);
+            (choice, i.prompt.user.clone(), i.gold.clone())
+        };
+        let keys: Vec<_> = items.iter().map(key).collect();
+        let unknown = keys.iter().zip(items);
+        let unknown = unknown.filter(|(key, _)| !self.known.contains_key(key));
+        let (new, asked): (Vec<_>, Vec<_>) = unknown.map(|(k, i)| (k.clone(), i.clone())).unzip();
+        let right = Mind::Routed(routed).right(model, &asked, grader, longest)?;
+        self.known.extend(new.into_iter().zip(right));
+        Ok(keys.iter().map(|key| self.known[key]).collect())
+    }
+}
+
+fn questions(passage: &Passage, questions: &[Question]) -> Vec<Item> {
+    let items = questions.iter().map(|q| Item {
+        question: q.question.clone(),
+        prompt: ask(&passage.title, &q.question),
+        gold: q.answer.clone(),
+    });
+    items.collect()
+}
+
+/// A journal that remembers nothing but the study notes.
+struct NotesOnly<'a> {
+    shared: &'a Shared,
+    key: String,
+    /// Seconds that the recalled notes once took.
+    written: Mutex<Option<f32>>,
+}
+
+const NOTES: &str = "self_edits";
+
+impl NotesOnly<'_> {
+    /// The seconds saved; remembers those that were spent.
+    fn saved(&self, report: &Report) -> f32 {
+        if let Some(seconds) = *self.written.lock().expect("nobody panics with it") {
+            return seconds;
+        }
+        let spent = report.seconds.get("self_edit").copied().unwrap_or(0.0);
+        let mut notes = self.shared.notes.lock().expect("nobody panics with it");
+        if let Some((_, seconds)) = notes.get_mut(&self.key) {
+            *seconds = spent;
+        }
+        0.0
+    }
+}
+
+impl Journal for NotesOnly<'_> {
+    fn recall(&self, key: &str) -> Result<Option<Value>, Stop> {
+        let notes = self.shared.notes.lock().expect("nobody panics with it");
+        let found = notes.get(&self.key).filter(|_| key == NOTES);
+        if let Some((_, seconds)) = found {
+            *self.written.lock().expect("nobody panics with it") = Some(*seconds);
+        }
+        Ok(found.map(|(value, _)| value.clone()))
+    }
+
+    fn remember(&self, key: &str, value: &Value) -> Result<(), Stop> {
+        if key == NOTES {
+            let mut notes = self.shared.notes.lock().expect("nobody panics with it");
+            notes.insert(self.key.clone(), (value.clone(), 0.0));
+        }
+        Ok(())
+    }
+
+    fn progress(&self, _: &str, _: f32, _: &str) {}
+    fn event(&self, _: &str, _: Value) {}
+    fn report(&self, _: &Report) {}
+
+    fn check(&self) -> Result<(), Stop> {
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! The paper's continued pretraining (SEAL §4.2, its table's right half): all passages at once in one
+//! adapter, then all questions.
+
+use super::compare::{Arm, Case, edits};
+use crate::learn::fan_out;
+use crate::learn::knowledge::closed_book::{Answer, answer_all, closed_book};
+use crate::learn::knowledge::sequences::training_texts;
+use crate::learn::options::update::IngestOptions;
+use crate::learn::ports::journal::{Journal, Stop, step};
+use crate::learn::ports::model::{Interruptible, Model, Prompt, Training, TrainingText};
+use crate::learn::stats::{Estimate, estimate};
+use serde::{Deserialize, Serialize};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct CptRow {
+    pub arm: String,
+    pub accuracy: Estimate,
+    /// Mean log-likelihood of the gold answers, nats a token.
+    pub logprob: f32,
+    pub seeds: usize,
+    /// Wall-clock seconds a seed: writing, training and asking.
+    pub seconds: f32,
+    pub sequences: f32,
+    pub tokens: f32,
+}
+
+/// One adapter that learned everything, asked everything.
+#[derive(Serialize, Deserialize)]
+struct Learned {
+    answers: Vec<Answer>,
+    sequences: usize,
+    tokens: usize,
+    seconds: f32,
+}
+
+/// What a passage is learned from.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    texts: Vec<TrainingText>,
+    /// Since the passage before it was written, or the writing began: all together are the time it took, over crashes.
+    seconds: f32,
+}
+
+/// Self-edits written at once.
+const WRITERS: usize = 8;
+/// Questions asked at once.
+const QUESTIONS: usize = 64;
+
+/// One arm over all seeds, an adapter a seed.
+pub fn run(
+    model: &dyn Model,
+    cases: &[Case],
+    arm: Arm,
+    options: &IngestOptions,
+    seeds: &[u64],
+    journal: &dyn Journal,
+) -> Result<CptRow, Stop> {
+    let mut learned = Vec::new();
+    for &seed in seeds {
+        let key = format!("cpt:{}:seed:{seed}", arm.name());
+        let one = || learn_all(model, cases, arm, options, seed, journal);
+        learned.push(step(journal, &key, one)?);
+    }
+    let mut clusters = vec![Vec::new(); cases.len()];
+    let mut logprobs = Vec::new();
+    for one in &learned {
+        let mut answers = one.answers.iter();
+        for (case, cluster) in cases.iter().zip(&mut clusters) {
+            for answer in answers.by_ref().take(case.questions.len()) {
+                cluster.push(answer.correct as u8 as f32);
+                logprobs.push(answer.logprob);
+            }
+        }
+    }
+    let mean =
+        |of: fn(&Learned) -> f32| learned.iter().map(of).sum::<f32>() / learned.len().max(1) as f32;
+    Ok(CptRow {
+        arm: arm.name().to_owned(),
+        accuracy: estimate(&clusters),
+        logprob: logprobs.iter().sum::<f32>() / logprobs.len().max(1) as f32,
+        seeds: seeds.len(),
+        seconds: mean(|l| l.seconds),
+        sequences: mean(|l| l.sequences as f32),
+        tokens: mean(|l| l.tokens as f32),
+    })
+}
+
+fn learn_all(
+    model: &dyn Model,
+    cases: &[Case],
+    arm: Arm,
+    options: &IngestOptions,
+    seed: u64,
+    journal: &dyn Journal,
+) -> Result<Learned, Stop> {
+    let stop = || journal.check().is_err();
+    journal.progress(arm.name(), 0.0, "writing");
+    let last = Mutex::new(Instant::now());
+    let written: Vec<Written> = fan_out::each(cases.len(), WRITERS, |i| {
+        let key = format!("cpt:{}:seed:{seed}:written:{i}", arm.name());
+        step(journal, &key, || {
+            let model = Interruptible::new(model, &stop);
+            // Passages do not share their luck.
+            let own = seed.wrapping_mul(1_000_003).wrapping_add(i as u64);
+            let edits = edits(model, &cases[i], arm, None, options, own)?;
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = std::mem::replace(&mut *last, Instant::now());
+            Ok(Written {
+                texts: training_texts(&cases[i].passage, &edits),
+                seconds: last.duration_since(before).as_secs_f32(),
+            })
+        })
+    })?;
+    let writing: f32 = written.iter().map(|w| w.seconds).sum();
+    let clock = Instant::now();
+    let texts: Vec<TrainingText> = match arm {
+        Arm::Base | Arm::OpenBook => Vec::new(),
+        _ => written.into_iter().flat_map(|w| w.texts).collect(),
+    };
+    let sequences = texts.len();
+    let trained = match texts.is_empty() {
+        true => None,
+        false => {
+            let training = Training {
+                texts,
+                update: options.training.update(seed),
+                init: None,
+            };
+            let mut tell = |done: usize, of: usize, loss: f32| {
+                let message = format!("step {done} of {of}, loss {loss:.3}");
+                journal.progress(arm.name(), 0.1 + 0.8 * done as f32 / of as f32, &message);
+                journal.check().is_ok()
+            };
+            model.train(vec![training], &mut tell)?.pop()
+        }
+    };
+    journal.progress(arm.name(), 0.9, "asking");
+    let items: Vec<(Prompt, String)> = cases
+        .iter()
+        .flat_map(|c| closed_book(&c.passage.title, &c.questions))
+        .collect();
+    let adapter = trained.as_ref().map(|t| &t.adapter);
+    let mut answers = Vec::new();
+    for batch in items.chunks(QUESTIONS) {
+        let model = Interruptible::new(model, &stop);
+        answers.extend(answer_all(model, adapter, batch, options.gate.grader)?);
+    }
+    Ok(Learned {
+        answers,
+        sequences,
+        tokens: trained.map_or(0, |t| t.tokens),
+        seconds: writing + clock.elapsed().as_secs_f32(),
+    })
+}

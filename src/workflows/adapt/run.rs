@@ -1,0 +1,226 @@
+//! The adapt job: one task learned from its examples, its tests answered, the adapter published.
+//!
+//! Its alias is where the adapter goes: a throw-away name, or one the client wants it kept under.
+
+use crate::adapters::{self, AliasName, Registry, THROW_AWAY};
+use crate::jobs::{Handler, JobContext, JobFailure};
+use crate::learn::fewshot::{AdaptOptions, AdaptReport, Outcome, SelfEdit, Start, Task, adapt};
+use crate::learn::inner::report::Report;
+use crate::learn::ports::journal::{self, Journal};
+use crate::learn::ports::model::{Adapter, Model};
+use crate::store::{self, Version};
+use crate::workflows::reason::Reason;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// The source that the lineage of such a version names.
+const ADAPTED: &str = "adapt";
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AdaptInput {
+    pub task: Task,
+    /// Writes the configurations and is trained further; the base if there is none.
+    pub adapter: Option<AliasName>,
+    pub self_edit: Option<SelfEdit>,
+    pub options: AdaptOptions,
+    /// How long a throw-away adapter lives after it is published.
+    pub ttl_seconds: Option<u64>,
+}
+
+/// What a succeeded adapt job came to.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct AdaptResult {
+    /// The `model` to go on asking
+    pub adapter: String,
+    pub version: u64,
+    /// When it is deleted; null if it is kept
+    pub expires_at: Option<String>,
+    #[serde(flatten)]
+    pub report: AdaptReport,
+}
+
+impl AdaptInput {
+    /// A name for an adapter that nobody asked to keep.
+    pub fn throw_away_name() -> AliasName {
+        let name = store::new_id(THROW_AWAY.trim_end_matches('-')).replace('_', "-");
+        AliasName::parse(&name).expect("hexadecimal digits after a short word")
+    }
+}
+
+pub struct AdaptHandler {
+    model: Arc<dyn Model>,
+    registry: Arc<Registry>,
+    window: usize,
+}
+
+impl AdaptHandler {
+    /// `window`: tokens of the context window.
+    pub fn new(model: Arc<dyn Model>, registry: Arc<Registry>, window: usize) -> Self {
+        AdaptHandler {
+            model,
+            registry,
+            window,
+        }
+    }
+}
+
+impl Handler for AdaptHandler {
+    fn run(&self, cx: &JobContext, input: Value) -> Result<Value, JobFailure> {
+        let input: AdaptInput = serde_json::from_value(input)
+            .map_err(|e| JobFailure::new("invalid_input", e.to_string()))?;
+        let alias = AliasName::parse(&cx.job().alias)
+            .map_err(|e| JobFailure::new("invalid_name", e.to_string()))?;
+        if let Some(done) = self.published(cx, &alias)? {
+            return Ok(done);
+        }
+        // The alias may be moved while its next version is trained; then it starts over from what is
+        // live now.
+        loop {
+            let from = input.adapter.as_ref().map(|a| self.live(a)).transpose()?;
+            let number = from.as_ref().map(|(number, _)| *number);
+            let adapter = from.as_ref().map(|(_, adapter)| adapter);
+            let tale = AdaptTale::new(cx, number);
+            let start = Start {
+                task: &input.task,
+                given: input.self_edit.as_ref(),
+                policy: adapter,
+                init: adapter,
+                options: &input.options,
+                window: self.window,
+            };
+            let outcome =
+                adapt(&*self.model, &start, &tale).map_err(|stop| tale.reason.failure(stop))?;
+            cx.remember(REPORT, &json!(outcome.report))?;
+            let continues = input.adapter.as_ref() == Some(&alias);
+            let live = number.filter(|_| continues);
+            let lineage = lineage(cx, &input, number, &outcome);
+            let published = self
+                .registry
+                .publish(&alias, live, &outcome.adapter.0, lineage);
+            match published {
+                Ok(version) => return result(&version, outcome.report),
+                Err(adapters::Error::Store(store::Error::Conflict { .. })) if continues => {
+                    let message = "the adapter moved meanwhile; adapting its live version";
+                    tale.event("moved", json!({"message": message}));
+                }
+                Err(error) => return Err(JobFailure::new("publish", error.to_string())),
+            }
+        }
+    }
+}
+
+/// The step that keeps the report until the version that it belongs to is published.
+const REPORT: &str = "report";
+
+impl AdaptHandler {
+    /// The result, if an earlier life of this job died after it had published.
+    fn published(&self, cx: &JobContext, alias: &AliasName) -> Result<Option<Value>, JobFailure> {
+        let Some(report) = cx.recall(REPORT)? else {
+            return Ok(None);
+        };
+        let live = cx.store().aliases().live_version(alias.as_str())?;
+        let Some(version) = live.filter(|v| v.lineage["job"] == cx.id()) else {
+            return Ok(None);
+        };
+        let report = serde_json::from_value(report)
+            .map_err(|e| JobFailure::new("report", format!("it cannot be read back: {e}")))?;
+        result(&version, report).map(Some)
+    }
+
+    fn live(&self, alias: &AliasName) -> Result<(u64, Adapter), JobFailure> {
+        let resolved = self.registry.resolve(alias.as_str());
+        let resolved = resolved.map_err(|e| JobFailure::new("adapter", e.to_string()))?;
+        let both = resolved.version.zip(resolved.adapter);
+        let ((_, number), loaded) = both.ok_or_else(|| {
+            JobFailure::new("adapter", format!("{alias} is the base, not an adapter"))
+        })?;
+        Ok((number, Adapter(loaded.lora.clone())))
+    }
+}
+
+fn result(version: &Version, report: AdaptReport) -> Result<Value, JobFailure> {
+    let result = AdaptResult {
+        adapter: version.alias.clone(),
+        version: version.number,
+        expires_at: version.lineage["expires_at"].as_str().map(str::to_owned),
+        report,
+    };
+    // By way of text, which writes a rate of 0.001 as that and not as what 32 bits make of it.
+    let text = serde_json::to_string(&result);
+    let value = text.and_then(|text| serde_json::from_str(&text));
+    value.map_err(|e| JobFailure::new("report", e.to_string()))
+}
+
+/// What made the version: kept with it for ever.
+fn lineage(cx: &JobContext, input: &AdaptInput, from: Option<u64>, outcome: &Outcome) -> Value {
+    let report = &outcome.report;
+    let mut lineage = json!({
+        "source": ADAPTED,
+        "job": cx.id(),
+        "demonstrations": input.task.train_len(),
+        "self_edit": report.self_edit,
+        "training": report.training,
+        "from": input.adapter.as_ref().zip(from).map(|(a, n)| format!("{a}@{n}")),
+    });
+    if let Some(seconds) = input.ttl_seconds {
+        lineage["expires_at"] = Value::from(store::in_seconds(seconds));
+    }
+    lineage
+}
+
+/// Learning's journal over the job's context.
+struct AdaptTale<'a> {
+    cx: &'a JobContext,
+    /// The version it starts from: a step belongs to that start.
+    from: Option<u64>,
+    reason: Reason,
+}
+
+impl<'a> AdaptTale<'a> {
+    fn new(cx: &'a JobContext, from: Option<u64>) -> Self {
+        AdaptTale {
+            cx,
+            from,
+            reason: Reason::default(),
+        }
+    }
+
+    fn key(&self, step: &str) -> String {
+        format!("from {}:{step}", self.from.unwrap_or(0))
+    }
+}
+
+impl Journal for AdaptTale<'_> {
+    fn recall(&self, key: &str) -> Result<Option<Value>, journal::Stop> {
+        let value = self.cx.recall(&self.key(key));
+        value.map_err(|e| self.reason.stop(e.into()))
+    }
+
+    fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Stop> {
+        let kept = self.cx.remember(&self.key(key), value);
+        kept.map_err(|e| self.reason.stop(e.into()))
+    }
+
+    fn progress(&self, stage: &str, fraction: f32, message: &str) {
+        if let Err(error) = self.cx.progress(stage, fraction, message) {
+            tracing::warn!(%error, "progress is lost");
+        }
+    }
+
+    fn event(&self, kind: &str, data: Value) {
+        if let Err(error) = self.cx.event(kind, data) {
+            tracing::warn!(%error, "an event is lost");
+        }
+    }
+
+    /// An adaptation learns no document.
+    fn report(&self, _: &Report) {}
+
+    fn check(&self) -> Result<(), journal::Stop> {
+        self.cx
+            .check()
+            .map_err(|stop| self.reason.stop(stop.into()))
+    }
+}

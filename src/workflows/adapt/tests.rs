@@ -1,0 +1,319 @@
+//! An adapt job from configurations to a published adapter, its lives and its end, with a model that learns
+//! by script: what it is trained on at a high rate it answers right afterwards.
+
+use super::run::{AdaptHandler, AdaptInput, AdaptResult};
+use crate::adapters::{AliasName, Registry, delete_expired};
+use crate::jobs::{Handler, JobContext, JobFailure, Jobs};
+use crate::learn::fewshot::report::Origin;
+use crate::learn::fewshot::{AdaptOptions, FewShot, Grid, Pair, SelfEdit, Task};
+use crate::learn::ports::model::{
+    Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
+};
+use crate::store::{self, Job, JobKind, Store};
+use autodidact_engine::tiny::tiny_config;
+use autodidact_engine::{Error, Family, Lora, LoraConfig};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+
+/// Writes a configuration of too low a rate first and a good one next; repeats grids once it has learned.
+#[derive(Default)]
+struct Learner {
+    /// Adapters trained, call by call.
+    trainings: Mutex<Vec<usize>>,
+    /// The training call that breaks off.
+    dies_at: Mutex<Option<usize>>,
+    rank: Mutex<usize>,
+}
+
+const GOOD_RATE: f32 = 0.002;
+
+fn configuration(rate: f32) -> String {
+    let mut edit = SelfEdit::default();
+    edit.training.learning_rate = rate;
+    serde_json::to_string(&edit).unwrap()
+}
+
+impl Model for Learner {
+    fn generate(
+        &self,
+        prompts: &[Prompt],
+        adapter: Option<&Adapter>,
+        sampling: &Sampling,
+        _: &ShouldStop<'_>,
+    ) -> Result<Vec<Vec<String>>, ModelError> {
+        let learned = adapter.is_some_and(|a| a.0.config.alpha == 1.0);
+        let say = |prompt: &Prompt| match (&prompt.schema, sampling.temperature == 0.0) {
+            (Some(_), true) => configuration(0.0001),
+            (Some(_), false) => configuration(GOOD_RATE),
+            (None, _) if learned => prompt.user.clone(),
+            (None, _) => "no grid".to_owned(),
+        };
+        Ok(prompts.iter().map(|p| vec![say(p); sampling.n]).collect())
+    }
+
+    fn likelihood(
+        &self,
+        items: &[(Prompt, String)],
+        _: Option<&Adapter>,
+        _: &ShouldStop<'_>,
+    ) -> Result<Vec<f32>, ModelError> {
+        Ok(vec![-1.0; items.len()])
+    }
+
+    fn train(
+        &self,
+        trainings: Vec<Training>,
+        on_step: &mut OnStep<'_>,
+    ) -> Result<Vec<Trained>, ModelError> {
+        let mut calls = self.trainings.lock().unwrap();
+        calls.push(trainings.len());
+        if self
+            .dies_at
+            .lock()
+            .unwrap()
+            .is_some_and(|nth| nth == calls.len())
+        {
+            return Err(Error::Stopped.into());
+        }
+        on_step(1, 1, 0.5);
+        let one = |training: Training| {
+            *self.rank.lock().unwrap() = training.update.rank;
+            // The mark of an adapter that has learned is its alpha.
+            let alpha = if training.update.learning_rate == GOOD_RATE {
+                1.0
+            } else {
+                2.0
+            };
+            let config = LoraConfig::all_linear(training.update.rank, alpha);
+            let lora = Lora::random(config, &tiny_config(Family::Llama), 1);
+            Trained {
+                adapter: Adapter(Arc::new(lora)),
+                losses: vec![1.0, 0.5],
+                tokens: 10,
+            }
+        };
+        Ok(trainings.into_iter().map(one).collect())
+    }
+}
+
+struct Place {
+    _directory: TempDir,
+    jobs: Jobs,
+    registry: Arc<Registry>,
+    model: Arc<Learner>,
+    handler: AdaptHandler,
+}
+
+fn place() -> Place {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let config = tiny_config(Family::Llama);
+    let registry = Arc::new(Registry::new(store.clone(), config, "tiny", "sha256:0"));
+    let model = Arc::new(Learner::default());
+    Place {
+        _directory: directory,
+        jobs: Jobs::new(store, 10),
+        registry: registry.clone(),
+        handler: AdaptHandler::new(model.clone(), registry, 2048),
+        model,
+    }
+}
+
+fn grid(n: u8) -> Grid {
+    Grid::build(2, 2, |y, x| (n + y as u8 + 2 * x as u8) % 10).unwrap()
+}
+
+fn task() -> Task {
+    let pair = |n| Pair {
+        input: grid(n),
+        output: grid(n),
+    };
+    Task::Grid(FewShot {
+        train: (0..3).map(pair).collect(),
+        test: vec![grid(7)],
+    })
+}
+
+fn input() -> AdaptInput {
+    AdaptInput {
+        task: task(),
+        adapter: None,
+        self_edit: None,
+        options: AdaptOptions {
+            rank: 2,
+            // Enough for everything, however busy the machine is.
+            seconds: 3600.0,
+            ..AdaptOptions::default()
+        },
+        ttl_seconds: Some(60),
+    }
+}
+
+impl Place {
+    fn submit(&self, alias: &str, input: &AdaptInput) {
+        let alias = AliasName::parse(alias).unwrap();
+        let input = json!(input);
+        self.jobs
+            .submit(JobKind::Adapt, &alias, &input, &[], None)
+            .unwrap();
+    }
+
+    /// One life of the next job in the queue.
+    fn run(&self) -> (Job, Result<AdaptResult, JobFailure>) {
+        let job = self.jobs.store().jobs().lease_next("test").unwrap();
+        let job = job.expect("a job waits");
+        let cx = JobContext::new(&self.jobs, job.clone(), Arc::default());
+        let result = self.handler.run(&cx, job.input.clone());
+        (
+            job,
+            result.map(|value| serde_json::from_value(value).unwrap()),
+        )
+    }
+
+    fn done(&self, job: &Job) {
+        let outcome = store::Outcome::Succeeded(Value::Null);
+        self.jobs.store().jobs().finish(&job.id, &outcome).unwrap();
+    }
+
+    fn trainings(&self) -> Vec<usize> {
+        std::mem::take(&mut self.model.trainings.lock().unwrap())
+    }
+}
+
+#[test]
+fn the_configuration_that_answers_what_it_has_not_seen_is_taken() {
+    let place = place();
+    place.submit("adapt-1", &input());
+    let (job, result) = place.run();
+    let result = result.unwrap();
+    let report = &result.report;
+    let rates: Vec<f32> = (report.tried.iter())
+        .map(|t| t.self_edit.training.learning_rate)
+        .collect();
+    assert_eq!(rates, [0.0001, GOOD_RATE]);
+    assert!(report.tried.iter().all(|t| t.origin == Origin::Written));
+    let right: Vec<_> = report
+        .tried
+        .iter()
+        .map(|t| t.score.unwrap().right)
+        .collect();
+    // There was time to hold out every demonstration once.
+    assert_eq!(right, [0, 3]);
+    assert_eq!(report.in_context.unwrap().right, 0);
+    assert!(!report.tried[0].chosen && report.tried[1].chosen);
+    assert_eq!(report.self_edit.training.learning_rate, GOOD_RATE);
+    let prediction = &report.predictions[0];
+    assert_eq!(prediction.attempts[0].output, json!(grid(7)));
+    assert_eq!(prediction.attempts[0].votes, prediction.views);
+    // Two for the pace, two configurations on three demonstrations, the adapter.
+    assert_eq!(place.trainings(), [1, 1, 6, 1]);
+
+    assert_eq!((result.adapter.as_str(), result.version), ("adapt-1", 1));
+    let version = place.registry.resolve("adapt-1").unwrap();
+    assert!(version.adapter.is_some());
+    let events = place.jobs.store().events().since(&job.id, 0, 100).unwrap();
+    let told = events.iter().filter(|e| e.kind == "candidate").count();
+    assert_eq!(told, 2);
+}
+
+#[test]
+fn a_killed_job_tries_no_candidate_twice_and_publishes_once() {
+    let place = place();
+    place.submit("adapt-1", &input());
+    *place.model.dies_at.lock().unwrap() = Some(4);
+    let (_, failed) = place.run();
+    assert_eq!(
+        failed.unwrap_err(),
+        JobFailure::new("model", "the engine has stopped")
+    );
+    assert_eq!(place.trainings(), [1, 1, 6, 1]);
+
+    *place.model.dies_at.lock().unwrap() = None;
+    place.jobs.store().jobs().requeue_orphans().unwrap();
+    let (job, result) = place.run();
+    let result = result.unwrap();
+    assert_eq!(place.trainings(), [1], "only the adapter is trained again");
+    let events = place.jobs.store().events().since(&job.id, 0, 100).unwrap();
+    assert_eq!(events.iter().filter(|e| e.kind == "candidate").count(), 2);
+
+    // It dies again, after it has published.
+    place.jobs.store().jobs().requeue_orphans().unwrap();
+    let (_, again) = place.run();
+    let again = again.unwrap();
+    assert_eq!(json!(again), json!(result));
+    assert!(place.trainings().is_empty());
+    let alias = AliasName::parse("adapt-1").unwrap();
+    assert_eq!(place.registry.get(&alias).unwrap().versions, 1);
+}
+
+#[test]
+fn a_given_configuration_is_trained_as_it_is() {
+    let place = place();
+    let mut edit = SelfEdit::default();
+    edit.training.learning_rate = GOOD_RATE;
+    let input = AdaptInput {
+        self_edit: Some(edit.clone()),
+        ttl_seconds: None,
+        ..input()
+    };
+    place.submit("kept", &input);
+    let (job, result) = place.run();
+    let result = result.unwrap();
+    assert_eq!(result.report.tried.len(), 1);
+    assert_eq!(result.report.tried[0].origin, Origin::Given);
+    assert_eq!(result.report.self_edit, edit);
+    assert_eq!(
+        place.trainings(),
+        [1, 1, 1],
+        "twice for the pace, and the adapter"
+    );
+    place.done(&job);
+
+    // Adapted further, it has a next version and keeps its shape.
+    let further = AdaptInput {
+        adapter: Some(AliasName::parse("kept").unwrap()),
+        options: AdaptOptions {
+            rank: 5,
+            ..AdaptOptions::default()
+        },
+        ..input
+    };
+    place.submit("kept", &further);
+    let (_, result) = place.run();
+    assert_eq!(result.unwrap().version, 2);
+    assert_eq!(*place.model.rank.lock().unwrap(), 2);
+    let alias = AliasName::parse("kept").unwrap();
+    let version = place.registry.version(&alias, 2).unwrap();
+    assert_eq!(
+        (version.parent, &version.lineage["from"]),
+        (Some(1), &json!("kept@1"))
+    );
+}
+
+#[test]
+fn only_adapters_whose_time_is_over_are_deleted() {
+    let place = place();
+    let with = |ttl_seconds| AdaptInput {
+        ttl_seconds,
+        self_edit: Some(SelfEdit::default()),
+        ..input()
+    };
+    let inputs = [
+        ("adapt-a", Some(0)),
+        ("adapt-b", Some(600)),
+        ("adapt-c", None),
+        ("other", Some(0)),
+    ];
+    for (alias, ttl) in inputs {
+        place.submit(alias, &with(ttl));
+        let (job, result) = place.run();
+        result.unwrap();
+        place.done(&job);
+    }
+    assert_eq!(delete_expired(&place.registry).unwrap(), 1);
+    let left = place.registry.list(None, 10).unwrap().items;
+    let left: Vec<_> = left.iter().map(|a| a.name.as_str()).collect();
+    assert_eq!(left, ["adapt-b", "adapt-c", "other"]);
+    assert_eq!(delete_expired(&place.registry).unwrap(), 0);
+}

@@ -1,0 +1,451 @@
+//! The ingest job: its documents are learned one after another, each a version of the alias.
+//!
+//! A document that the model fails on is marked failed, with its reason, and the next one is learned;
+//! the job fails only if no document came to a decision.
+
+use super::journal::{Tale, is_over};
+use super::scores;
+use crate::adapters::{self, AliasName, Registry, Routes};
+use crate::jobs::{Handler, JobContext, JobFailure};
+use crate::learn::inner::replay::{Earlier, Probe};
+use crate::learn::inner::report::{Decision, Origin, Report};
+use crate::learn::inner::update::{Live, Policy, Start, learn};
+use crate::learn::knowledge::{Passage, Question};
+use crate::learn::options::precedence::Layers;
+use crate::learn::options::strategy::Strategy;
+use crate::learn::options::update::{IngestOptions, OptionError};
+use crate::learn::ports::journal::{self, Journal};
+use crate::learn::ports::model::{Adapter, Model};
+use crate::learn::ports::text_model::Helpers;
+use crate::store::{self, Document, DocumentState, GateVerdict, LEARNED, NewProbe, ProbeOrigin};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+pub struct IngestHandler {
+    model: Arc<dyn Model>,
+    registry: Arc<Registry>,
+    layers: Layers,
+    helpers: Helpers,
+}
+
+impl IngestHandler {
+    pub fn new(model: Arc<dyn Model>, registry: Arc<Registry>, layers: Layers) -> Self {
+        IngestHandler {
+            model,
+            registry,
+            layers,
+            helpers: Helpers::default(),
+        }
+    }
+
+    /// With a teacher and a judge; fails if a layer asks for one that is not there.
+    pub fn with_helpers(mut self, helpers: Helpers) -> Result<Self, OptionError> {
+        let options = self.layers.tuned();
+        options.check_helpers(helpers.teacher.is_some(), helpers.judge.is_some())?;
+        self.helpers = helpers;
+        Ok(self)
+    }
+
+    fn options(
+        &self,
+        input: &Value,
+        made_by: Option<Strategy>,
+    ) -> Result<IngestOptions, JobFailure> {
+        let mut request = input.clone();
+        if let Some(fields) = request.as_object_mut() {
+            fields.remove("documents");
+        }
+        let options = self.layers.under(&request, made_by);
+        options.map_err(|e| JobFailure::new("invalid_options", e.to_string()))
+    }
+}
+
+impl Handler for IngestHandler {
+    fn run(&self, cx: &JobContext, input: Value) -> Result<Value, JobFailure> {
+        let alias = AliasName::parse(&cx.job().alias)
+            .map_err(|e| JobFailure::new("invalid_name", e.to_string()))?;
+        let documents = cx.store().documents().for_job(cx.id())?;
+        let count = documents.len();
+        for (nth, document) in documents.iter().enumerate() {
+            let place = (nth, count);
+            match document.state {
+                DocumentState::Queued | DocumentState::Learning => {
+                    self.learn_one(cx, &alias, &input, document, place)?;
+                }
+                // What an earlier life of this job finished is not done again, but it may have died
+                // before it told so.
+                DocumentState::Learned | DocumentState::Refused => {
+                    self.conclude_again(cx, &alias, document, place)?;
+                }
+                DocumentState::Failed => self.tell_failed(&Tale::new(cx, document, place, None))?,
+                DocumentState::Cancelled => {}
+            }
+        }
+        let documents = cx.store().documents().for_job(cx.id())?;
+        all_failed(&documents)?;
+        let live = cx
+            .store()
+            .aliases()
+            .get(alias.as_str())?
+            .and_then(|a| a.live);
+        let rows: Vec<Value> = documents.iter().map(summary).collect();
+        Ok(json!({"documents": rows, "live_version": live}))
+    }
+}
+
+impl IngestHandler {
+    fn learn_one(
+        &self,
+        cx: &JobContext,
+        alias: &AliasName,
+        input: &Value,
+        document: &Document,
+        place: (usize, usize),
+    ) -> Result<(), JobFailure> {
+        let store = cx.store();
+        let passage = Passage::posted(&document.title, &document.text);
+        store
+            .documents()
+            .set_state(&document.id, DocumentState::Learning, None)?;
+
+        // The alias may be moved while its document is being learned (a rollback, an upload). The
+        // update would then continue a version that is no longer live, so it starts over.
+        loop {
+            let live = self.live(alias)?;
+            let number = live.as_ref().map(|live| live.number);
+            let routes = live.as_ref().and_then(|live| live.routes.as_ref());
+            let options = &self.options(input, made_by(store, alias, number)?)?;
+            let tale = &Tale::new(cx, document, place, number);
+            tale.tell_state(DocumentState::Learning);
+            let policy = match self.policy(options.self_edit.policy.as_deref()) {
+                Ok(policy) => policy,
+                Err(reason) => return self.fail(tale, &reason),
+            };
+            let (ids, earlier) = earlier(store, alias, number, routes)?;
+            let load = |number| {
+                let loaded = self.registry.load_number(alias, number);
+                let loaded = loaded
+                    .map_err(|e| tale.reason.stop(JobFailure::new("adapter", e.to_string())))?;
+                Ok(Adapter(loaded.lora.clone()))
+            };
+            let start = Start {
+                passage: &passage,
+                policy: policy
+                    .as_ref()
+                    .map(|(name, adapter)| Policy { name, adapter }),
+                given: &document.questions,
+                live: live.as_ref().map(|live| Live {
+                    version: live.number,
+                    adapter: &live.adapter,
+                    routed: routes.map(|r| r.otherwise),
+                }),
+                earlier: &earlier,
+                load: &load,
+                options,
+                helpers: &self.helpers,
+            };
+            let outcome = match learn(&*self.model, &start, tale) {
+                Ok(outcome) => outcome,
+                Err(journal::Stop::Model(error)) if !is_over(&error) => {
+                    return self.fail(tale, &error.to_string());
+                }
+                Err(stop) => return Err(tale.reason.failure(stop)),
+            };
+            let report = outcome.report;
+            let Some(adapter) = outcome.adapter else {
+                store
+                    .documents()
+                    .set_state(&document.id, DocumentState::Refused, None)?;
+                return self.conclude(tale, alias, report, None);
+            };
+            let mut lineage = lineage(document, &report, options);
+            if options.training.strategy == Strategy::Route {
+                let otherwise = routes.map_or(number, |r| r.otherwise);
+                let kept = ids.iter().zip(&earlier).map(|(id, e)| {
+                    let version = Some(e.version).filter(|_| report.continued != Some(e.version));
+                    (id.clone(), version)
+                });
+                let own = (document.id.clone(), None);
+                let documents: Vec<_> = kept.chain([own]).collect();
+                lineage["routes"] = Routes::lineage(&documents, otherwise);
+            }
+            let ids = [document.id.clone()];
+            self.keep_probes(tale, alias, &report)?;
+            match self
+                .registry
+                .publish_learned(alias, number, &adapter.0, lineage, &ids)
+            {
+                Ok(version) => return self.conclude(tale, alias, report, Some(version.number)),
+                Err(adapters::Error::Store(store::Error::Conflict { .. })) => {
+                    let message = "the alias moved meanwhile; learning from its live version";
+                    tale.event("moved", json!({"message": message}));
+                }
+                Err(error) => return Err(JobFailure::new("publish", error.to_string())),
+            }
+        }
+    }
+
+    /// Writes down and tells how it ended. The end itself is durable already.
+    fn conclude(
+        &self,
+        tale: &Tale,
+        alias: &AliasName,
+        mut report: Report,
+        version: Option<u64>,
+    ) -> Result<(), JobFailure> {
+        if let Some(decision) = &mut report.decision {
+            decision.version = version;
+        }
+        tale.report(&report);
+        let documents = tale.cx.store().documents();
+        match version {
+            Some(version) => {
+                scores::keep(tale, alias, &report, version)?;
+                let gentler = report.decision.as_ref().is_some_and(|d| d.gentler);
+                documents.set_verdict(
+                    &tale.document.id,
+                    match gentler {
+                        true => GateVerdict::Gentler,
+                        false => GateVerdict::Accepted,
+                    },
+                )?;
+            }
+            None => documents.set_verdict(&tale.document.id, GateVerdict::Refused)?,
+        }
+        tale.tell_decision(&report);
+        tale.cx.remember(&told(tale.document), &Value::Bool(true))?;
+        Ok(())
+    }
+
+    /// The model cannot learn this document; that says nothing about the others.
+    fn fail(&self, tale: &Tale, reason: &str) -> Result<(), JobFailure> {
+        let (id, documents) = (&tale.document.id, tale.cx.store().documents());
+        let mut report = read_report(documents.get(id)?.and_then(|d| d.report))?;
+        report.decision = Some(Decision {
+            accepted: false,
+            gentler: false,
+            reason: reason.to_owned(),
+            version: None,
+        });
+        let report = serde_json::to_value(report)
+            .map_err(|e| JobFailure::new("report", format!("a report cannot be written: {e}")))?;
+        documents.set_report(id, &report)?;
+        documents.set_state(id, DocumentState::Failed, None)?;
+        self.tell_failed(tale)
+    }
+
+    /// Once, though the job may have died between the failure and the telling.
+    fn tell_failed(&self, tale: &Tale) -> Result<(), JobFailure> {
+        let key = told(tale.document);
+        if tale.cx.recall(&key)?.is_some() {
+            return Ok(());
+        }
+        let documents = tale.cx.store().documents();
+        let stored = documents.get(&tale.document.id)?;
+        let reason = stored.as_ref().map_or(Value::Null, reason);
+        let (title, state) = (&tale.document.title, DocumentState::Failed);
+        tale.event(
+            "document",
+            json!({"title": title, "state": state, "reason": reason}),
+        );
+        tale.cx.remember(&key, &Value::Bool(true))?;
+        Ok(())
+    }
+
+    fn conclude_again(
+        &self,
+        cx: &JobContext,
+        alias: &AliasName,
+        document: &Document,
+        place: (usize, usize),
+    ) -> Result<(), JobFailure> {
+        if cx.recall(&told(document))?.is_some() {
+            return Ok(());
+        }
+        let report = read_report(document.report.clone())?;
+        let tale = Tale::new(cx, document, place, document.version);
+        self.conclude(&tale, alias, report, document.version)
+    }
+
+    fn live(&self, alias: &AliasName) -> Result<Option<LiveVersion>, JobFailure> {
+        match self.registry.resolve(alias.as_str()) {
+            Ok(resolved) => {
+                let (version, routes) = (resolved.version, resolved.routes);
+                let found = version.zip(resolved.adapter);
+                Ok(found.map(|((_, number), loaded)| LiveVersion {
+                    number,
+                    adapter: Adapter(loaded.lora.clone()),
+                    routes,
+                }))
+            }
+            Err(adapters::Error::Unknown { .. }) => Ok(None),
+            Err(error) => Err(JobFailure::new("adapter", error.to_string())),
+        }
+    }
+
+    /// The adapter that writes, and the version it is; the base is none.
+    fn policy(&self, named: Option<&str>) -> Result<Option<(String, Adapter)>, String> {
+        let Some(named) = named else {
+            return Ok(None);
+        };
+        let resolved = self.registry.resolve(named);
+        let resolved = resolved.map_err(|e| format!("self_edit.policy: {e}"))?;
+        let found = resolved.version.zip(resolved.adapter);
+        Ok(found.map(|((alias, number), loaded)| {
+            let name = format!("{}@{number}", alias.as_str());
+            (name, Adapter(loaded.lora.clone()))
+        }))
+    }
+
+    /// Probes are stored before the version that answers them, so that no live version lacks them.
+    fn keep_probes(
+        &self,
+        tale: &Tale,
+        alias: &AliasName,
+        report: &Report,
+    ) -> Result<(), JobFailure> {
+        let probes = report.probes.iter().map(|p| NewProbe {
+            question: p.question.clone(),
+            answer: p.answer.clone(),
+            origin: match p.origin {
+                Origin::Given => ProbeOrigin::Given,
+                Origin::Written => ProbeOrigin::Written,
+            },
+        });
+        let probes: Vec<NewProbe> = probes.collect();
+        let store = tale.cx.store().probes();
+        store.insert_many(&tale.document.id, alias.as_str(), &probes)?;
+        Ok(())
+    }
+}
+
+/// What a new version follows.
+struct LiveVersion {
+    number: u64,
+    adapter: Adapter,
+    routes: Option<Routes>,
+}
+
+/// The strategy that the alias goes on by from this version: the one it was learned by, and for one that was uploaded
+/// or adapted replay.
+pub fn made_by(
+    store: &store::Store,
+    alias: &AliasName,
+    live: Option<u64>,
+) -> store::Result<Option<Strategy>> {
+    let Some(live) = live else {
+        return Ok(None);
+    };
+    let version = store.aliases().version(alias.as_str(), live)?;
+    if version.as_ref().is_some_and(|v| Routes::of(v).is_some()) {
+        return Ok(Some(Strategy::Route));
+    }
+    let said = version.map(|v| v.lineage["strategy"].clone());
+    let said = said.and_then(|strategy| serde_json::from_value(strategy).ok());
+    Ok(Some(said.unwrap_or(Strategy::Replay)))
+}
+
+/// Fails with the first document's reason if the model failed and nothing came to a decision.
+fn all_failed(documents: &[Document]) -> Result<(), JobFailure> {
+    let decided = [DocumentState::Learned, DocumentState::Refused];
+    let failed = documents.iter().find(|d| d.state == DocumentState::Failed);
+    match failed {
+        Some(failed) if !documents.iter().any(|d| decided.contains(&d.state)) => {
+            let reason = reason(failed);
+            let reason = reason.as_str().unwrap_or("the model failed");
+            Err(JobFailure::new("model", reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read_report(report: Option<Value>) -> Result<Report, JobFailure> {
+    report
+        .map_or(Ok(Report::default()), serde_json::from_value)
+        .map_err(|e| JobFailure::new("report", format!("a report cannot be read back: {e}")))
+}
+
+/// The step of having told how a document ended.
+fn told(document: &Document) -> String {
+    format!("{}:told", document.id)
+}
+
+/// What the live version has learned, as replay and retention need it, with the documents' ids.
+fn earlier(
+    store: &store::Store,
+    alias: &AliasName,
+    live: Option<u64>,
+    routes: Option<&Routes>,
+) -> Result<(Vec<String>, Vec<Earlier>), JobFailure> {
+    let line = match live {
+        Some(number) => store.aliases().line(alias.as_str(), number)?,
+        None => HashSet::new(),
+    };
+    let documents = store.documents().learned(alias.as_str())?;
+    let pairs: Result<Vec<(String, Earlier)>, JobFailure> = documents
+        .into_iter()
+        .filter(|document| document.version.is_some_and(|v| line.contains(&v)))
+        .map(|document| {
+            let probes = store.probes().for_document(&document.id)?;
+            let report = document.report.unwrap_or_default();
+            let texts = report["training_sequences"].clone();
+            let routed = routes.and_then(|r| r.version_of(&document.id));
+            let earlier = Earlier {
+                passage: Passage::posted(&document.title, &document.text),
+                texts: serde_json::from_value(texts).unwrap_or_default(),
+                probes: probes
+                    .into_iter()
+                    .map(|p| Probe {
+                        id: p.id,
+                        question: Question {
+                            question: p.question,
+                            answer: p.answer,
+                        },
+                    })
+                    .collect(),
+                version: routed.or(live).unwrap_or_default(),
+            };
+            Ok((document.id, earlier))
+        })
+        .collect();
+    Ok(pairs?.into_iter().unzip())
+}
+
+/// What made the version: kept with it for ever.
+fn lineage(document: &Document, report: &Report, options: &IngestOptions) -> Value {
+    let last = report.attempts.last();
+    json!({
+        "source": LEARNED,
+        "strategy": options.training.strategy,
+        "documents": [{"id": document.id, "title": document.title}],
+        "self_edit": options.self_edit,
+        "update": last.map(|a| &a.update),
+        "score_before": report.score_before,
+        "score_after": report.score_after,
+        "retention": report.retention,
+        "general": report.general_retention(),
+        "scale": last.and_then(|a| a.scale),
+        "training_sequences": report.training_sequences.len(),
+        "replayed_sequences": report.replayed_sequences,
+    })
+}
+
+fn summary(document: &Document) -> Value {
+    let report = document.report.as_ref();
+    let of_report = |key: &str| report.map_or(Value::Null, |r| r[key].clone());
+    json!({
+        "id": document.id,
+        "title": document.title,
+        "state": document.state,
+        "version": document.version,
+        "score_before": of_report("score_before"),
+        "score_after": of_report("score_after"),
+        "reason": reason(document),
+    })
+}
+
+fn reason(document: &Document) -> Value {
+    let report = document.report.as_ref();
+    report.map_or(Value::Null, |r| r["decision"]["reason"].clone())
+}

@@ -1,0 +1,3 @@
+//! Train: a policy practises writing self-edits.
+
+pub mod run;
