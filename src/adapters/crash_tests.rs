@@ -70,7 +70,9 @@ fn publish_until_killed(directory: &Path) -> ! {
             targets: vec![Projection::Q],
         };
         let lora = Lora::random(config, &tiny_config(Family::Llama), live.unwrap_or(0));
-        let version = registry.publish(&kb(), live, &lora, json!({})).unwrap();
+        let version = registry
+            .publish(&kb(), live, &lora, &Lineage::Upload)
+            .unwrap();
         let documents = ["a", "b"].map(|title| NewDocument::new(title, "text"));
         let submission = store.jobs().submit(NewJob {
             kind: JobKind::Ingest,

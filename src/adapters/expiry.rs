@@ -3,7 +3,7 @@
 //! When that is, the lineage of the live version says (`expires_at`); a version that somebody publishes on
 //! top of it says nothing of the kind, and so the alias stays.
 
-use super::{AliasName, Error, Registry, Result};
+use super::{AliasName, Error, Lineage, Registry, Result};
 use crate::store::{self, now};
 
 /// What the names of throw-away aliases begin with.
@@ -23,8 +23,8 @@ pub fn delete_expired(registry: &Registry) -> Result<usize> {
             let name = AliasName::parse(&alias.name)?;
             let version = registry.version(&name, live)?;
             // Times of one width sort as text.
-            let expires = version.lineage["expires_at"].as_str();
-            if expires.is_none_or(|at| at > now.as_str()) {
+            let lineage = Lineage::of(&version)?;
+            if lineage.expires_at().is_none_or(|at| at > now.as_str()) {
                 continue;
             }
             match registry.delete(&name, Some(live)) {

@@ -13,13 +13,17 @@
 mod cache;
 mod error;
 mod expiry;
+pub mod lineage;
 mod name;
+pub mod records;
 mod registry;
+mod routers;
 mod routes;
 
 pub use cache::Loaded;
 pub use error::{Error, Result};
 pub use expiry::{THROW_AWAY, delete_expired};
+pub use lineage::Lineage;
 pub use name::{AliasName, InvalidName};
 pub use registry::{Registry, Resolved};
 pub use routes::Routes;

@@ -1,11 +1,12 @@
 //! Names to adapters, and everything that moves a name.
 
 use super::cache::{Cache, Loaded};
+use super::lineage::Lineage;
+use super::routers::Routers;
 use super::{AliasName, Error, Result, Routes};
-use crate::store::{self, Alias, Expected, NewVersion, Page, Store, Version};
+use crate::store::{self, Alias, Expected, NewVersion, Page, Record, Store, Version};
 use autodidact_engine::lora::peft::{self, PeftFiles};
 use autodidact_engine::{Lora, ModelConfig};
-use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,11 +17,12 @@ const KEEP_LOADED: usize = 8;
 const MIN_DIGEST_DIGITS: usize = 8;
 
 pub struct Registry {
-    store: Store,
+    pub(super) store: Store,
     model: ModelConfig,
     base_id: String,
     base_digest: String,
     cache: Cache,
+    pub(super) routers: Routers,
 }
 
 /// What a request's `model` stands for. The request keeps it, whatever the alias does meanwhile.
@@ -50,6 +52,7 @@ impl Registry {
             base_id: base_id.into(),
             base_digest: base_digest.into(),
             cache: Cache::new(KEEP_LOADED),
+            routers: Routers::default(),
         }
     }
 
@@ -93,7 +96,7 @@ impl Registry {
             name: model.into(),
             version: Some((alias, version.number)),
             adapter: Some(adapter),
-            routes: Routes::of(&version),
+            routes: Routes::of(&version)?,
         })
     }
 
@@ -109,7 +112,7 @@ impl Registry {
         alias: &AliasName,
         expected_live: Option<u64>,
         lora: &Lora,
-        lineage: Value,
+        lineage: &Lineage,
     ) -> Result<Version> {
         self.publish_learned(alias, expected_live, lora, lineage, &[])
     }
@@ -121,7 +124,7 @@ impl Registry {
         alias: &AliasName,
         expected_live: Option<u64>,
         lora: &Lora,
-        lineage: Value,
+        lineage: &Lineage,
         documents: &[String],
     ) -> Result<Version> {
         let files = peft::to_files(lora, &self.base_id);
@@ -146,8 +149,7 @@ impl Registry {
             safetensors,
         };
         self.check_files(&files)?;
-        let lineage = json!({"source": "upload"});
-        self.insert(alias, expected.into(), &files, lineage, &[])
+        self.insert(alias, expected.into(), &files, &Lineage::Upload, &[])
     }
 
     /// The PEFT files of a version.
@@ -230,8 +232,10 @@ impl Registry {
             source,
         })?;
         self.check_files(&files)?;
-        let lineage = json!({"source": "load_lora_adapter", "path": lora_path});
-        match self.insert(&alias, Expected::Exactly(None), &files, lineage, &[]) {
+        let lineage = Lineage::Load {
+            path: lora_path.into(),
+        };
+        match self.insert(&alias, Expected::Exactly(None), &files, &lineage, &[]) {
             Err(Error::Store(store::Error::Conflict { .. })) => Err(Error::AlreadyLoaded {
                 name: lora_name.into(),
             }),
@@ -282,7 +286,7 @@ impl Registry {
         alias: &AliasName,
         expected: Expected,
         files: &PeftFiles,
-        lineage: Value,
+        lineage: &Lineage,
         documents: &[String],
     ) -> Result<Version> {
         self.check_name(alias)?;
@@ -294,7 +298,8 @@ impl Registry {
             config_blob: blobs.put(&files.config_json)?,
             weights_blob: blobs.put(&files.safetensors)?,
             bytes: (files.config_json.len() + files.safetensors.len()) as u64,
-            lineage,
+            lineage: lineage.encode()?,
+            continues_parent: lineage.continues_parent(),
             documents: documents.to_vec(),
         };
         let version = aliases.publish(alias.as_str(), expected, new)?;

@@ -1,77 +1,72 @@
-//! A version that answers by several adapters: its lineage names, for each document it knows, the version
-//! of the alias whose adapter answers questions about it.
+//! A version that answers by several adapters: its lineage names, for each document, the version of the alias
+//! whose adapter answers questions about it.
 
+use super::Result;
+use super::lineage::{Lineage, RouteRecord, RoutesRecord};
+use crate::learn::inner::responders::{Responder, Responders};
 use crate::store::Version;
-use serde_json::{Value, json};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Routes {
-    /// Documents by id, each with a version of the same alias, in the order they were learned.
-    pub documents: Vec<(String, u64)>,
-    /// The version for questions about none of them; `None`: the base.
-    pub otherwise: Option<u64>,
+    /// Ids, in the order in which the documents were learned.
+    pub documents: Vec<String>,
+    pub responders: Responders,
 }
 
 impl Routes {
     /// `None`: this version's own adapter answers everything.
-    pub fn of(version: &Version) -> Option<Routes> {
-        let routes = version.lineage.get("routes")?;
-        let entry = |entry: &Value| {
-            let id = entry["document"].as_str()?.to_owned();
-            // Null is the version itself, whose number was not known when its lineage was written.
-            Some((id, entry["version"].as_u64().unwrap_or(version.number)))
+    pub fn of(version: &Version) -> Result<Option<Routes>> {
+        let Lineage::Ingest(lineage) = Lineage::of(version)? else {
+            return Ok(None);
         };
-        Some(Routes {
-            documents: routes["documents"]
-                .as_array()?
-                .iter()
-                .filter_map(entry)
+        Ok(lineage
+            .routes
+            .map(|record| Self::read(record, version.number)))
+    }
+
+    fn read(record: RoutesRecord, own: u64) -> Routes {
+        let responder = |route: &RouteRecord| Responder::Version(route.version.unwrap_or(own));
+        let responders = record.documents.iter().map(responder).collect();
+        Routes {
+            responders: Responders::by_document(responders, record.otherwise.into()),
+            documents: record.documents.into_iter().map(|r| r.document).collect(),
+        }
+    }
+
+    /// As the lineage of a version that is not published yet holds the routes.
+    pub fn record(self) -> RoutesRecord {
+        let versions = self.responders.documents().iter().map(|r| r.version());
+        let documents = self.documents.into_iter().zip(versions);
+        RoutesRecord {
+            documents: documents
+                .map(|(document, version)| RouteRecord { document, version })
                 .collect(),
-            otherwise: routes["otherwise"].as_u64(),
-        })
+            otherwise: self.responders.otherwise().version(),
+        }
     }
 
-    /// As the lineage holds it; a document with no version belongs to the one being made.
-    pub fn lineage(documents: &[(String, Option<u64>)], otherwise: Option<u64>) -> Value {
-        let documents = documents.iter();
-        let entry =
-            |(id, version): &(String, Option<u64>)| json!({"document": id, "version": version});
-        json!({"documents": documents.map(entry).collect::<Vec<_>>(), "otherwise": otherwise})
-    }
-
-    /// The version that answers for a document.
-    pub fn version_of(&self, document: &str) -> Option<u64> {
-        let mut documents = self.documents.iter();
-        documents.find(|(id, _)| id == document).map(|(_, v)| *v)
+    /// Who answers for a document.
+    pub fn of_document(&self, id: &str) -> Option<Responder> {
+        let place = self.documents.iter().position(|document| document == id)?;
+        Some(self.responders.documents()[place])
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Responder::{Base, New, Version};
     use super::*;
 
     #[test]
     fn what_is_written_is_read_back() {
-        let routes = [("doc_a".to_owned(), Some(2)), ("doc_b".to_owned(), None)];
-        let version = |lineage| Version {
-            alias: "kb".into(),
-            number: 7,
-            digest: String::new(),
-            base_digest: String::new(),
-            config_blob: String::new(),
-            weights_blob: String::new(),
-            bytes: 0,
-            parent: Some(6),
-            lineage,
-            created_at: String::new(),
+        let routes = Routes {
+            documents: vec!["doc_a".into(), "doc_b".into()],
+            responders: Responders::by_document(vec![Version(2), New], Base),
         };
-        let found =
-            Routes::of(&version(json!({"routes": Routes::lineage(&routes, None)}))).unwrap();
-        let documents = vec![("doc_a".to_owned(), 2), ("doc_b".to_owned(), 7)];
-        assert_eq!((&found.documents, found.otherwise), (&documents, None));
-        assert_eq!(found.version_of("doc_b"), Some(7));
-        let found = Routes::of(&version(json!({"routes": Routes::lineage(&[], Some(1))}))).unwrap();
-        assert_eq!(found.otherwise, Some(1));
-        assert_eq!(Routes::of(&version(json!({"source": "upload"}))), None);
+        let found = Routes::read(routes.record(), 7);
+        assert_eq!(found.responders.documents(), [Version(2), Version(7)]);
+        assert_eq!(found.responders.otherwise(), Base);
+        assert_eq!(found.of_document("doc_b"), Some(Version(7)));
+        assert_eq!(found.of_document("doc_c"), None);
     }
 }

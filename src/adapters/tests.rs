@@ -3,7 +3,7 @@ use crate::store::{self, DocumentState, JobKind, NewDocument, NewJob, Store, Sub
 use autodidact_engine::lora::peft;
 use autodidact_engine::tiny::tiny_config;
 use autodidact_engine::{Family, Lora, LoraConfig, ModelConfig, Projection};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::{Arc, Barrier};
 use tempfile::TempDir;
 
@@ -36,7 +36,7 @@ fn kb() -> AliasName {
 
 fn publish(registry: &Registry, expected: Option<u64>, seed: u64) -> store::Version {
     registry
-        .publish(&kb(), expected, &lora(seed), json!({"seed": seed}))
+        .publish(&kb(), expected, &lora(seed), &Lineage::Upload)
         .unwrap()
 }
 
@@ -125,7 +125,7 @@ fn racing_publishers_get_one_version_and_a_conflict() {
             let (registry, barrier) = (&registry, &barrier);
             scope.spawn(move || {
                 barrier.wait();
-                registry.publish(&kb(), Some(1), &lora(seed), Value::Null)
+                registry.publish(&kb(), Some(1), &lora(seed), &Lineage::Upload)
             })
         };
         [race(2), race(3)].map(|t| t.join().unwrap()).into()
@@ -241,7 +241,8 @@ fn publishing_and_marking_the_documents_is_one_act() {
     });
     assert!(matches!(submission, Ok(Submission::New(_))));
     let ids = [document.id.clone()];
-    let publish = |expected| registry.publish_learned(&kb(), expected, &lora(1), Value::Null, &ids);
+    let publish =
+        |expected| registry.publish_learned(&kb(), expected, &lora(1), &Lineage::Upload, &ids);
     publish(Some(4)).unwrap_err();
     let state = || store.documents().get(&ids[0]).unwrap().unwrap().state;
     assert_eq!(state(), DocumentState::Queued);

@@ -1,6 +1,7 @@
 //! What a handler has of the job it runs.
 
 use super::Jobs;
+use crate::adapters;
 use crate::store::{self, Job, JobError, Progress, Store};
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,6 +44,12 @@ impl JobFailure {
 impl From<store::Error> for JobFailure {
     fn from(error: store::Error) -> Self {
         JobFailure::new("storage", error.to_string())
+    }
+}
+
+impl From<adapters::Error> for JobFailure {
+    fn from(error: adapters::Error) -> Self {
+        JobFailure::new("adapter", error.to_string())
     }
 }
 

@@ -76,28 +76,28 @@ fn an_alias_counts_the_documents_that_its_live_version_builds_on() {
         .map(|n| NewDocument::new(format!("{n}"), "Text"))
         .collect();
     submit(&store, "kb", &documents);
-    let publish = |tag: &str, source: &str, learned: &[NewDocument]| {
+    let publish = |tag: &str, continues_parent: bool, learned: &[NewDocument]| {
         let mut new = new_version(&store, tag);
-        new.lineage = json!({"source": source});
+        new.continues_parent = continues_parent;
         new.documents = learned.iter().map(|d| d.id.clone()).collect();
         aliases.publish("kb", Expected::Anything, new).unwrap();
     };
     let go_back = |to: Option<u64>| aliases.move_live("kb", Expected::Anything, to).unwrap();
     let counted = || aliases.get("kb").unwrap().unwrap().documents;
     for (n, document) in documents[..3].chunks(1).enumerate() {
-        publish(&n.to_string(), LEARNED, document);
+        publish(&n.to_string(), true, document);
     }
     assert_eq!(counted(), 3);
     go_back(Some(1));
     assert_eq!(counted(), 1);
-    publish("other", LEARNED, &documents[3..]);
+    publish("other", true, &documents[3..]);
     assert_eq!(counted(), 2);
     assert_eq!(aliases.line("kb", 4).unwrap(), [1, 4].into());
     go_back(Some(3));
     assert_eq!(counted(), 3);
     go_back(None);
     assert_eq!(counted(), 0);
-    publish("foreign", "upload", &[]);
+    publish("foreign", false, &[]);
     assert_eq!(counted(), 0);
 }
 

@@ -53,6 +53,8 @@ pub struct NewVersion {
     pub weights_blob: String,
     pub bytes: u64,
     pub lineage: Value,
+    /// Whether it holds what its parent holds: a document was learned on top. An upload holds none of it.
+    pub continues_parent: bool,
     /// Documents that become `learned` by it, in the same transaction: a crash right after leaves no
     /// document whose learning would be repeated.
     pub documents: Vec<String>,
@@ -75,9 +77,6 @@ impl From<Option<u64>> for Expected {
 
 pub struct Aliases<'a>(pub(super) &'a Store);
 
-/// What a version's lineage calls its source if it went on from its parent: one that was uploaded did not.
-pub const LEARNED: &str = "ingest";
-
 const SELECT: &str = "SELECT aliases.*, (SELECT digest FROM versions
            WHERE alias = name AND number = live) AS digest,
        (SELECT count(*) FROM versions WHERE alias = name) AS versions
@@ -88,7 +87,7 @@ const SELECT: &str = "SELECT aliases.*, (SELECT digest FROM versions
 const LINE: &str = "WITH RECURSIVE line(number) AS (
          SELECT ?2
          UNION SELECT parent FROM versions JOIN line USING (number)
-         WHERE alias = ?1 AND parent IS NOT NULL AND lineage ->> 'source' = ?3)";
+         WHERE alias = ?1 AND parent IS NOT NULL AND continues_parent)";
 
 impl Aliases<'_> {
     pub fn get(&self, name: &str) -> Result<Option<Alias>> {
@@ -150,7 +149,7 @@ impl Aliases<'_> {
     pub fn line(&self, alias: &str, number: u64) -> Result<HashSet<u64>> {
         self.0.read("read what a version continues", |c| {
             c.prepare_cached(&format!("{LINE} SELECT number FROM line"))?
-                .query_map(params![alias, number as i64, LEARNED], |row| {
+                .query_map(params![alias, number as i64], |row| {
                     Ok(row.get::<_, i64>(0)? as u64)
                 })?
                 .collect()
@@ -190,8 +189,8 @@ impl Aliases<'_> {
             )?;
             tx.execute(
                 "INSERT INTO versions (alias, number, digest, base_digest, config_blob, weights_blob,
-                                       bytes, parent, lineage, created_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                                       bytes, parent, lineage, continues_parent, created_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                 params![
                     alias,
                     number,
@@ -202,6 +201,7 @@ impl Aliases<'_> {
                     new.bytes as i64,
                     live.flatten().map(|n| n as i64),
                     Figures(&new.lineage),
+                    new.continues_parent,
                     at
                 ],
             )?;
@@ -357,7 +357,7 @@ fn count_documents(c: &Connection, alias: &str, live: i64) -> rusqlite::Result<u
         "{LINE} SELECT count(*) FROM documents
          WHERE alias = ?1 AND state = 'learned' AND version IN line"
     ))?;
-    let documents = count.query_row(params![alias, live, LEARNED], |row| row.get::<_, i64>(0))?;
+    let documents = count.query_row(params![alias, live], |row| row.get::<_, i64>(0))?;
     Ok(documents as u64)
 }
 

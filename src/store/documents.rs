@@ -1,7 +1,7 @@
 //! Documents: what a client asked an alias to learn, and what became of each.
 
 use super::error::Result;
-use super::sql::{Figures, Json, page_limit, text_enum};
+use super::sql::{Figures, Json, decimal, page_limit, text_enum};
 use super::{Page, Store, events, new_id, now};
 use crate::question::Question;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -51,7 +51,7 @@ pub struct Document {
     pub updated_at: String,
 }
 
-/// A document in a list: without its text, its report boiled down to two scores.
+/// A document in a list: without its text and its report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DocumentSummary {
     pub id: String,
@@ -63,6 +63,13 @@ pub struct DocumentSummary {
     pub score_before: Option<f64>,
     pub score_after: Option<f64>,
     pub created_at: String,
+}
+
+/// Shares of a document's probes answered right, 0 to 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Scores {
+    pub before: Option<f32>,
+    pub after: Option<f32>,
 }
 
 /// A document to be stored with its job. The id is made first, so that the job's input can name it.
@@ -134,9 +141,7 @@ impl Documents<'_> {
         let limit = page_limit(limit);
         let rows = self.0.read("list documents", |c| {
             c.prepare_cached(
-                "SELECT *, json_extract(report, '$.score_before') AS score_before,
-                        json_extract(report, '$.score_after') AS score_after
-                 FROM documents
+                "SELECT * FROM documents
                  WHERE (?1 IS NULL OR alias = ?1) AND (?2 IS NULL OR state = ?2)
                    AND (?3 IS NULL OR id < ?3)
                  ORDER BY id DESC LIMIT ?4",
@@ -199,11 +204,19 @@ impl Documents<'_> {
         })
     }
 
-    pub fn set_report(&self, id: &str, report: &Value) -> Result<()> {
+    /// `scores`: those of the report, for lists.
+    pub fn set_report(&self, id: &str, report: &Value, scores: Scores) -> Result<()> {
         self.0.write("set the report of a document", |tx| {
             tx.execute(
-                "UPDATE documents SET report = ?2, updated_at = ?3 WHERE id = ?1",
-                params![id, Figures(report), now()],
+                "UPDATE documents SET report = ?2, score_before = ?3, score_after = ?4, updated_at = ?5
+                 WHERE id = ?1",
+                params![
+                    id,
+                    Figures(report),
+                    scores.before.map(decimal),
+                    scores.after.map(decimal),
+                    now()
+                ],
             )?;
             Ok(())
         })

@@ -49,6 +49,14 @@ pub enum Error {
         #[source]
         source: rusqlite::Error,
     },
+    #[error("the {kind} of {owner} cannot be read back: {reason}")]
+    Unreadable {
+        kind: &'static str,
+        owner: String,
+        reason: String,
+    },
+    #[error("a {kind} cannot be written: {reason}")]
+    Unwritable { kind: &'static str, reason: String },
     #[error("cannot write blob {digest}: {source}")]
     WriteBlob {
         digest: String,

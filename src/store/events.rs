@@ -143,7 +143,7 @@ fn event(row: &Row) -> rusqlite::Result<Event> {
 mod tests {
     use super::*;
     use crate::store::tests::{open, submit};
-    use crate::store::{Job, NewDocument, Outcome};
+    use crate::store::{Job, NewDocument, Outcome, Scores};
     use serde_json::json;
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
         }
         store
             .documents()
-            .set_report(&document.id, &json!({"score_after": 1}))
+            .set_report(&document.id, &json!({"score_after": 1}), Scores::default())
             .unwrap();
         let outcome = Outcome::Succeeded(json!("done"));
         store.jobs().finish(&ended.id, &outcome).unwrap();

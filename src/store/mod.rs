@@ -24,14 +24,16 @@ mod idempotency;
 mod jobs;
 mod probes;
 mod queue;
+mod record;
 mod schema;
 mod sql;
 mod tasks;
 
-pub use aliases::{Alias, Aliases, Expected, LEARNED, NewVersion, Version};
+pub use aliases::{Alias, Aliases, Expected, NewVersion, Version};
 pub use blobs::{BlobGuard, Blobs, digest};
 pub use documents::{
     Document, DocumentFilter, DocumentState, DocumentSummary, Documents, GateVerdict, NewDocument,
+    Scores,
 };
 pub use error::{Error, Result};
 pub use events::{Event, Events};
@@ -39,6 +41,7 @@ pub use idempotency::IdempotencyKey;
 pub use jobs::{Job, JobError, JobFilter, JobKind, JobState, Jobs, NewJob, Progress, Submission};
 pub use probes::{DocumentScore, GeneralScore, NewProbe, Probe, ProbeOrigin, ProbeScore, Probes};
 pub use queue::{Outcome, Transition};
+pub use record::Record;
 pub use tasks::Tasks;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};

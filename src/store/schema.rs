@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
 
-const MIGRATIONS: &[&str] = &[INITIAL, TASKS, RETENTION, GONE];
+const MIGRATIONS: &[&str] = &[INITIAL, TASKS, RETENTION, GONE, RECORDS];
 
 const INITIAL: &str = "
 CREATE TABLE jobs (
@@ -161,6 +161,16 @@ CREATE TRIGGER count_gone_documents AFTER DELETE ON documents BEGIN
     INSERT INTO gone_documents VALUES (old.state, coalesce(old.verdict, ''), 1)
         ON CONFLICT DO UPDATE SET count = count + 1;
 END;
+";
+
+/// What queries need of a record has a column of its own, so that no query reads a record's inside.
+const RECORDS: &str = "
+ALTER TABLE versions ADD COLUMN continues_parent INTEGER NOT NULL DEFAULT 0;
+UPDATE versions SET continues_parent = 1 WHERE lineage ->> 'source' = 'ingest';
+
+ALTER TABLE documents ADD COLUMN score_before REAL;
+ALTER TABLE documents ADD COLUMN score_after REAL;
+UPDATE documents SET score_before = report ->> 'score_before', score_after = report ->> 'score_after';
 ";
 
 /// A connection whose commits are on the disk when they return.

@@ -54,6 +54,11 @@ impl<T: DeserializeOwned> FromSql for Json<T> {
     }
 }
 
+/// The figure in the digits that it has, as [`Figures`] writes it.
+pub(super) fn decimal(figure: f32) -> f64 {
+    figure.to_string().parse().unwrap_or(f64::from(figure))
+}
+
 /// How many rows to ask for, one more than shown (see `Page::cut`); keeps a page within reason.
 pub(super) fn page_limit(limit: usize) -> usize {
     limit.clamp(1, 1000)

@@ -18,6 +18,7 @@ pub(super) fn new_version(store: &Store, tag: &str) -> NewVersion {
         weights_blob: blobs.put(format!("weights of {tag}").as_bytes()).unwrap(),
         bytes: 7,
         lineage: json!({"tag": tag}),
+        continues_parent: false,
         documents: Vec::new(),
     }
 }
@@ -198,10 +199,13 @@ fn documents_keep_their_order_and_list_newest_first() {
     assert_eq!(ids, documents.iter().map(|d| &d.id).collect::<Vec<_>>());
     assert_eq!(stored[1].questions, documents[1].questions);
 
-    let report = json!({"score_before": 0.0, "score_after": 0.75});
+    let scores = Scores {
+        before: Some(0.0),
+        after: Some(0.7),
+    };
     store
         .documents()
-        .set_report(&documents[4].id, &report)
+        .set_report(&documents[4].id, &json!({}), scores)
         .unwrap();
     let filter = DocumentFilter {
         alias: Some("kb"),
@@ -209,7 +213,7 @@ fn documents_keep_their_order_and_list_newest_first() {
     };
     let first = store.documents().list(filter.clone(), None, 2).unwrap();
     assert_eq!(first.items[0].title, "title 4");
-    assert_eq!(first.items[0].score_after, Some(0.75));
+    assert_eq!(first.items[0].score_after, Some(0.7));
     assert_eq!(first.items[1].score_after, None);
     let rest = store
         .documents()

@@ -6,10 +6,11 @@
 //! held out: they are asked, never trained on. With the gate off (the default here: equal compute for all)
 //! an update asks nothing of earlier documents itself; the matrix is asked beside it and is not timed.
 
-use crate::learn::inner::answerer::{Choice, Item, Mind, Routed};
+use crate::learn::inner::answerer::{Item, Mind, Routed};
 use crate::learn::inner::general;
 use crate::learn::inner::replay::{self, Earlier, Probe};
 use crate::learn::inner::report::Report;
+use crate::learn::inner::responders::{Responder, Responders};
 use crate::learn::inner::update::{Live, Start, learn};
 use crate::learn::knowledge::closed_book::{ANSWER_TOKENS, ask};
 use crate::learn::knowledge::{Passage, Question};
@@ -90,6 +91,10 @@ pub fn run(
         options,
         versions: Vec::new(),
         earlier: Vec::new(),
+        responders: match options.training.strategy {
+            Strategy::Route => Responders::by_document(Vec::new(), Responder::Base),
+            _ => Responders::one(Responder::Base, 0),
+        },
         known: BTreeMap::new(),
     };
     let items: Vec<Vec<Item>> = documents.iter().map(|(p, q)| questions(p, q)).collect();
@@ -124,8 +129,9 @@ struct Alias<'a> {
     /// Version n is at n - 1; what no document needs any more is let go.
     versions: Vec<Option<Adapter>>,
     earlier: Vec<Earlier>,
+    responders: Responders,
     /// Whether a router's choice answers a prompt as the gold answer says: it answers the same again.
-    known: BTreeMap<(Choice, String, String), bool>,
+    known: BTreeMap<(Responder, String, String), bool>,
 }
 
 impl Alias<'_> {
@@ -151,9 +157,9 @@ impl Alias<'_> {
             live: live.map(|adapter| Live {
                 version: number,
                 adapter,
-                routed: routes.then_some(None),
             }),
             earlier: &self.earlier,
+            responders: &self.responders,
             load: &load,
             options: self.options,
             policy: None,
@@ -186,11 +192,8 @@ impl Alias<'_> {
     ) {
         self.versions.push(Some(adapter));
         let version = self.versions.len() as u64;
-        for earlier in &mut self.earlier {
-            if !routes || report.continued == Some(earlier.version) {
-                earlier.version = version;
-            }
-        }
+        let responders = self.responders.after_update(routes, report.continued);
+        self.responders = responders.published(version);
         // Without a gate nothing is asked of them in an update.
         let probes = match self.options.gate.mode {
             GateMode::Probes => questions,
@@ -206,10 +209,10 @@ impl Alias<'_> {
                     question: q.clone(),
                 })
                 .collect(),
-            version,
         });
+        let answering = self.responders.versions();
         for (number, adapter) in (1..).zip(&mut self.versions) {
-            if number < version && !self.earlier.iter().any(|e| e.version == number) {
+            if !answering.contains(&number) {
                 *adapter = None;
             }
         }
@@ -244,17 +247,14 @@ impl Alias<'_> {
     ) -> Result<Vec<bool>, Stop> {
         let load = |version: u64| Ok(self.load(version));
         let model = Interruptible::new(self.model, &|| false);
-        if self.options.training.strategy != Strategy::Route {
+        if !self.responders.is_routed() {
             let mind = Mind::One(self.versions.last().and_then(Option::as_ref));
             return mind.right(model, items, grader, longest);
         }
         let documents = self.earlier.iter();
         let routed = Routed {
             router: replay::router(documents.map(|e| (&e.passage, e.texts.as_slice()))),
-            choices: (self.earlier.iter())
-                .map(|e| Choice::Version(e.version))
-                .collect(),
-            otherwise: None,
+            responders: self.responders.clone(),
             new: None,
             load: &load,
         };

@@ -1,9 +1,9 @@
 //! The forgetting matrix over HTTP, and the budgets that an ingest may bring.
 
 use crate::common::{Server, json_of};
-use autodidact::adapters::AliasName;
+use autodidact::adapters::{AliasName, Lineage};
 use autodidact::store::{
-    DocumentState, GateVerdict, GeneralScore, LEARNED, NewProbe, ProbeOrigin, ProbeScore,
+    DocumentState, GateVerdict, GeneralScore, NewProbe, ProbeOrigin, ProbeScore,
 };
 use serde_json::{Value, json};
 
@@ -15,8 +15,8 @@ async fn taught() -> Server {
     let registry = &server.state.registry;
     let first = registry.resolve("kb@1").unwrap().adapter.unwrap();
     let alias = AliasName::parse("kb").unwrap();
-    let lineage = json!({"source": LEARNED});
-    let second = registry.publish(&alias, Some(1), &first.lora, lineage);
+    let lineage = Lineage::Ingest(Box::default());
+    let second = registry.publish(&alias, Some(1), &first.lora, &lineage);
     assert_eq!(second.unwrap().number, 2);
     let request = server
         .ingest("kb", &["One", "Two"])

@@ -4,7 +4,6 @@ use super::auth::Access;
 use super::error::Problem;
 use crate::adapters::Registry;
 use crate::config::Config;
-use crate::http::openai::routing::Routers;
 use crate::jobs::Jobs;
 use crate::learn::options::precedence::Layers;
 use crate::store::Store;
@@ -22,7 +21,6 @@ pub struct AppState {
     /// The learning settings under a request's.
     pub layers: Layers,
     pub access: Arc<Access>,
-    pub routers: Arc<Routers>,
     /// Unix seconds: the base model's `created`.
     pub started: i64,
 }
@@ -42,7 +40,6 @@ impl AppState {
             registry,
             engine,
             access: Arc::new(Access::from_config(&config.auth.keys)?),
-            routers: Arc::default(),
             config,
             layers,
             started: jiff::Timestamp::now().as_second(),

@@ -3,7 +3,6 @@
 use super::fields::{StreamOptions, Unsupported, Usage, empty, never, refuse};
 use super::generation::{About, Answer, Ask, Choice, LoggedToken, Piece};
 use super::messages::{ChatMessage, messages};
-use super::routing::resolve;
 use super::sampling::SamplingFields;
 use super::stream::{Form, sse};
 use crate::http::common::error::Problem;
@@ -173,7 +172,7 @@ fn prepare(state: &AppState, request: ChatRequest) -> Result<Ask, Problem> {
     let messages = messages(request.messages)?;
     let question = messages.iter().rev().find(|m| m.role == "user");
     let question = question.map_or("", |m| m.content.as_str());
-    let resolved = resolve(state, &request.model, question)?;
+    let resolved = state.registry.resolve_for(&request.model, question)?;
     let extra = request.chat_template_kwargs.unwrap_or_default();
     let prompt = render(state, &messages, &extra)?;
     Ok(Ask {

@@ -2,7 +2,6 @@
 
 use super::fields::{StreamOptions, Unsupported, Usage, empty, never, refuse};
 use super::generation::{About, Answer, Ask, Choice, LoggedToken, Piece};
-use super::routing::resolve;
 use super::sampling::SamplingFields;
 use super::stream::{Form, sse};
 use crate::http::common::error::Problem;
@@ -144,7 +143,7 @@ fn prepare(state: &AppState, request: CompletionRequest) -> Result<Ask, Problem>
         Prompt::Texts(texts) => texts.join(" "),
         Prompt::Tokens(_) | Prompt::TokenLists(_) => String::new(),
     };
-    let resolved = resolve(state, &request.model, &question)?;
+    let resolved = state.registry.resolve_for(&request.model, &question)?;
     let encode = |text: String| {
         let files = state.engine.files();
         let mut tokens: Vec<u32> = files.bos.into_iter().collect();

@@ -6,7 +6,6 @@ pub mod fields;
 pub mod generation;
 pub mod messages;
 pub mod models;
-pub mod routing;
 pub mod sampling;
 pub mod stream;
 pub mod vllm;

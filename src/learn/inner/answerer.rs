@@ -1,5 +1,6 @@
 //! What answers a question: one adapter, or the one that a router chooses for it.
 
+use super::responders::{Responder, Responders};
 use super::route::Router;
 use crate::learn::grading::grader::Grader;
 use crate::learn::knowledge::closed_book::{Answer, answer_in, graded};
@@ -27,21 +28,11 @@ pub enum Mind<'a> {
 /// Several adapters behind one name.
 pub struct Routed<'a> {
     pub router: Router,
-    /// What answers for each document of the router.
-    pub choices: Vec<Choice>,
-    /// The version for questions about no document; `None`: the base.
-    pub otherwise: Option<u64>,
-    /// What [`Choice::New`] stands for.
+    /// Who answers for each document of the router, and for questions about none.
+    pub responders: Responders,
+    /// What [`Responder::New`] stands for.
     pub new: Option<&'a Adapter>,
     pub load: &'a Load<'a>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Choice {
-    Base,
-    Version(u64),
-    /// The adapter under evaluation, which has no version yet.
-    New,
 }
 
 impl Mind<'_> {
@@ -90,7 +81,7 @@ impl Mind<'_> {
             Mind::Routed(routed) => routed,
         };
         // One adapter after another, so that no more than one need be in memory.
-        let mut groups: BTreeMap<Choice, Vec<usize>> = BTreeMap::new();
+        let mut groups: BTreeMap<Responder, Vec<usize>> = BTreeMap::new();
         for (i, item) in items.iter().enumerate() {
             groups
                 .entry(routed.choose(&item.question))
@@ -100,11 +91,11 @@ impl Mind<'_> {
         let mut answers: Vec<Option<T>> = vec![None; items.len()];
         for (choice, group) in groups {
             let loaded = match choice {
-                Choice::Version(number) => Some((routed.load)(number)?),
-                Choice::Base | Choice::New => None,
+                Responder::Version(number) => Some((routed.load)(number)?),
+                Responder::Base | Responder::New => None,
             };
             let adapter = match choice {
-                Choice::New => routed.new,
+                Responder::New => routed.new,
                 _ => loaded.as_ref(),
             };
             let asked: Vec<_> = group.iter().map(|i| both(&items[*i])).collect();
@@ -117,10 +108,7 @@ impl Mind<'_> {
 }
 
 impl Routed<'_> {
-    pub fn choose(&self, question: &str) -> Choice {
-        match self.router.choose(question) {
-            Some(document) => self.choices[document],
-            None => self.otherwise.map_or(Choice::Base, Choice::Version),
-        }
+    pub fn choose(&self, question: &str) -> Responder {
+        self.responders.choose(self.router.choose(question))
     }
 }

@@ -1,10 +1,11 @@
 //! Whom an update asks what: the new document's probes, those of earlier documents and general ones, each
 //! of the adapter that would answer a client's request.
 
-use super::answerer::{Choice, Item, Mind, Routed};
+use super::answerer::{Item, Mind, Routed};
 use super::general;
 use super::replay::{self, Earlier, Probe};
 use super::report::Report;
+use super::responders::Responder;
 use super::route::{Routable, Router};
 use super::update::Start;
 use crate::learn::knowledge::Question;
@@ -102,31 +103,22 @@ impl<'a> Asking<'a> {
 
     /// What answers for the alias: as it is now, or as it would be with the adapter under evaluation.
     fn mind<'n>(&'n self, new: Option<&'n Adapter>) -> Mind<'n> {
-        let Start {
-            live,
-            earlier,
-            load,
-            ..
-        } = self.start;
-        let will_route = self.start.options.training.strategy == Strategy::Route;
-        let routed = live.and_then(|l| l.routed);
-        let otherwise = match (new, routed) {
-            (Some(adapter), _) if !will_route => return Mind::One(Some(adapter)),
-            (None, None) => return Mind::One(live.map(|l| l.adapter)),
-            (_, Some(otherwise)) => otherwise,
-            (Some(_), None) => live.map(|l| l.version),
+        let routes = self.start.options.training.strategy == Strategy::Route;
+        let responders = match new {
+            None => self.start.responders.clone(),
+            Some(_) => (self.start.responders).after_update(routes, self.report.continued),
         };
-        let continued = self.report.continued;
-        let choices = earlier.iter().map(|e| match new {
-            Some(_) if continued == Some(e.version) => Choice::New,
-            _ => Choice::Version(e.version),
-        });
+        if !responders.is_routed() {
+            return Mind::One(match responders.otherwise() {
+                Responder::New => new,
+                _ => self.start.live.map(|l| l.adapter),
+            });
+        }
         Mind::Routed(Routed {
             router: router(self.start, self.report, new.is_some()),
-            choices: choices.chain(new.map(|_| Choice::New)).collect(),
-            otherwise,
+            responders,
             new,
-            load: *load,
+            load: self.start.load,
         })
     }
 }
@@ -139,13 +131,15 @@ fn in_danger(start: &Start<'_>, report: &Report) -> Vec<(String, Probe)> {
     let Some(shared) = report.continued.filter(|_| routes) else {
         return replay::probes(start.earlier);
     };
-    let (in_it, others): (Vec<&Earlier>, Vec<&Earlier>) =
-        start.earlier.iter().partition(|e| e.version == shared);
+    let responders = start.responders.documents().iter();
+    let (in_it, others): (Vec<_>, Vec<_>) =
+        (start.earlier.iter().zip(responders)).partition(|(_, r)| r.version() == Some(shared));
+    let documents = |of: Vec<(_, _)>| of.into_iter().map(|(e, _): (&Earlier, &Responder)| e);
     let router = router(start, report, true);
     let new = start.earlier.len();
     let moves = |(_, probe): &(String, Probe)| router.choose(&probe.question.question) == Some(new);
-    let moved = replay::probes(others).into_iter().filter(moves);
-    let probes = replay::probes(in_it).into_iter().chain(moved);
+    let moved = replay::probes(documents(others)).into_iter().filter(moves);
+    let probes = replay::probes(documents(in_it)).into_iter().chain(moved);
     probes.take(replay::RETENTION_PROBES).collect()
 }
 

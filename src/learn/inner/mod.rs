@@ -7,6 +7,7 @@ pub mod gate;
 pub mod general;
 pub mod replay;
 pub mod report;
+pub mod responders;
 pub mod retention;
 pub mod route;
 #[cfg(test)]

@@ -11,8 +11,6 @@ pub struct Earlier {
     pub passage: Passage,
     pub texts: Vec<TrainingText>,
     pub probes: Vec<Probe>,
-    /// The version that answers questions about it: the live one, or where the alias routes its own.
-    pub version: u64,
 }
 
 /// A stored probe.
@@ -126,7 +124,6 @@ mod tests {
                     },
                 })
                 .collect(),
-            version: 1,
         }
     }
 

@@ -1,6 +1,7 @@
 //! How an update spares what was learned before: gentler attempts, general knowledge, strategies.
 
 use super::replay::Earlier;
+use super::responders::{Responder, Responders};
 use super::update::{Live, MAX_ROUTES, MOST_RANKS, Outcome, Start, learn};
 use super::update_tests::{
     ALL, Memory, NEW, OLD, Scripted, adapter, load, number_of, probe, question, run,
@@ -252,10 +253,10 @@ fn learn_routed(
                 1 if documents > 1 => vec![probe("E2? Of a green lamp")],
                 _ => vec![probe(&format!("E1? Of the {subject} {n}"))],
             },
-            version: n as u64,
         }
     };
     let earlier: Vec<Earlier> = (1..=documents).map(earlier).collect();
+    let responders = (1..=documents as u64).map(Responder::Version);
     let start = Start {
         passage: &Passage {
             title: "A lamp of Q1 Q2".into(),
@@ -265,9 +266,9 @@ fn learn_routed(
         live: Some(Live {
             version: documents as u64,
             adapter: &adapter(0),
-            routed: Some(None),
         }),
         earlier: &earlier,
+        responders: &Responders::by_document(responders.collect(), Responder::Base),
         load: &load,
         options: &options,
         policy: None,

@@ -7,6 +7,7 @@ use super::distill;
 use super::gate::{Evidence, Verdict, judge};
 use super::replay::{self, Earlier};
 use super::report::{Attempt, Decision, GeneralProbe, Origin, ProbeReport, Report, RetainedProbe};
+use super::responders::Responders;
 use crate::learn::knowledge::closed_book::{Answer, accuracy};
 use crate::learn::knowledge::self_edit::SelfEdit;
 use crate::learn::knowledge::sequences::training_texts;
@@ -19,7 +20,6 @@ use crate::learn::ports::model::{
 };
 use crate::learn::ports::text_model::Helpers;
 use serde_json::json;
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// What an update starts from.
@@ -33,6 +33,8 @@ pub struct Start<'a> {
     pub live: Option<Live<'a>>,
     /// Documents the live version has learned, oldest first.
     pub earlier: &'a [Earlier],
+    /// Who answers for the alias now: for each of the earlier documents, and for other questions.
+    pub responders: &'a Responders,
     /// Brings the adapter of another version, where the alias routes.
     pub load: &'a Load<'a>,
     pub options: &'a IngestOptions,
@@ -53,9 +55,6 @@ pub struct Policy<'a> {
 pub struct Live<'a> {
     pub version: u64,
     pub adapter: &'a Adapter,
-    /// Its questions are routed to the versions of the earlier documents; those about none of them go to
-    /// this version, or to the base.
-    pub routed: Option<Option<u64>>,
 }
 
 /// Adapters that an alias routes between at most; from then on a document is trained into the adapter of
@@ -283,19 +282,18 @@ impl Run<'_> {
     fn continues(&self) -> Option<u64> {
         let Start {
             live,
-            earlier,
+            responders,
             options,
             ..
         } = self.start;
         if options.training.strategy != Strategy::Route {
             return live.map(|l| l.version);
         }
-        let versions: BTreeSet<u64> = earlier.iter().map(|e| e.version).collect();
-        if versions.len() < MAX_ROUTES {
+        if responders.versions().len() < MAX_ROUTES {
             return None;
         }
         let nearest = self.asking().most_like();
-        nearest.map(|i| earlier[i].version)
+        nearest.and_then(|place| responders.documents()[place].version())
     }
 
     /// Its adapter.
@@ -388,11 +386,20 @@ impl Run<'_> {
     /// What is in danger: what the trained adapter has learned before.
     fn replayable(&self) -> Vec<&Earlier> {
         let Start {
-            earlier, options, ..
+            earlier,
+            responders,
+            options,
+            ..
         } = self.start;
-        let routes = options.training.strategy == Strategy::Route;
-        let in_it = |e: &&Earlier| !routes || self.report.continued == Some(e.version);
-        earlier.iter().filter(in_it).collect()
+        if options.training.strategy != Strategy::Route {
+            return earlier.iter().collect();
+        }
+        let Some(continued) = self.report.continued else {
+            return Vec::new();
+        };
+        let documents = earlier.iter().zip(responders.documents());
+        let in_it = documents.filter(|(_, responder)| responder.version() == Some(continued));
+        in_it.map(|(document, _)| document).collect()
     }
 
     /// The questions asked of a training's result, and what the gate says of the answers.

@@ -3,6 +3,7 @@
 
 use super::replay::{Earlier, Probe};
 use super::report::{Origin, Report};
+use super::responders::{Responder, Responders};
 use super::update::{Live, Outcome, Start, learn};
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::options::strategy::Strategy;
@@ -257,7 +258,6 @@ pub(crate) fn run(
         passage: passage("the old"),
         texts: texts.collect(),
         probes: ["E1?", "E2?", "E3?", "E4?"].map(probe).to_vec(),
-        version: 5,
     };
     let start = Start {
         passage: &passage("the new"),
@@ -268,9 +268,9 @@ pub(crate) fn run(
                 true => with_matrix(0, 0.0),
                 false => adapter(0),
             },
-            routed: None,
         }),
         earlier: &[earlier],
+        responders: &Responders::one(Responder::Version(5), 1),
         load: &load,
         options: &options,
         policy: None,
@@ -446,6 +446,7 @@ fn a_document_that_nothing_can_be_asked_about_is_not_trained() {
         given: &[],
         live: None,
         earlier: &[],
+        responders: &Responders::one(Responder::Base, 0),
         load: &load,
         options: &options,
         policy: None,

@@ -15,6 +15,16 @@ pub enum Preset {
     Paper,
 }
 
+/// What kind of task the policy writes self-edits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainDomain {
+    /// Passages with questions
+    Knowledge,
+    /// Tasks with demonstrations: grids or texts
+    Fewshot,
+}
+
 /// Which self-edits of a context the policy learns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

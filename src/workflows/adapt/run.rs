@@ -2,7 +2,8 @@
 //!
 //! Its alias is where the adapter goes: a throw-away name, or one the client wants it kept under.
 
-use crate::adapters::{self, AliasName, Registry, THROW_AWAY};
+use crate::adapters::lineage::AdaptLineage;
+use crate::adapters::{self, AliasName, Lineage, Registry, THROW_AWAY};
 use crate::jobs::{Handler, JobContext, JobFailure};
 use crate::learn::fewshot::{AdaptOptions, AdaptReport, Outcome, SelfEdit, Start, Task, adapt};
 use crate::learn::inner::report::Report;
@@ -14,9 +15,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use utoipa::ToSchema;
-
-/// The source that the lineage of such a version names.
-const ADAPTED: &str = "adapt";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AdaptInput {
@@ -98,7 +96,7 @@ impl Handler for AdaptHandler {
             let lineage = lineage(cx, &input, number, &outcome);
             let published = self
                 .registry
-                .publish(&alias, live, &outcome.adapter.0, lineage);
+                .publish(&alias, live, &outcome.adapter.0, &lineage);
             match published {
                 Ok(version) => return result(&version, outcome.report),
                 Err(adapters::Error::Store(store::Error::Conflict { .. })) if continues => {
@@ -121,9 +119,12 @@ impl AdaptHandler {
             return Ok(None);
         };
         let live = cx.store().aliases().live_version(alias.as_str())?;
-        let Some(version) = live.filter(|v| v.lineage["job"] == cx.id()) else {
+        let Some(version) = live else {
             return Ok(None);
         };
+        if Lineage::of(&version)?.job() != Some(cx.id()) {
+            return Ok(None);
+        }
         let report = serde_json::from_value(report)
             .map_err(|e| JobFailure::new("report", format!("it cannot be read back: {e}")))?;
         result(&version, report).map(Some)
@@ -144,7 +145,7 @@ fn result(version: &Version, report: AdaptReport) -> Result<Value, JobFailure> {
     let result = AdaptResult {
         adapter: version.alias.clone(),
         version: version.number,
-        expires_at: version.lineage["expires_at"].as_str().map(str::to_owned),
+        expires_at: Lineage::of(version)?.expires_at().map(str::to_owned),
         report,
     };
     // By way of text, which writes a rate of 0.001 as that and not as what 32 bits make of it.
@@ -154,20 +155,17 @@ fn result(version: &Version, report: AdaptReport) -> Result<Value, JobFailure> {
 }
 
 /// What made the version: kept with it for ever.
-fn lineage(cx: &JobContext, input: &AdaptInput, from: Option<u64>, outcome: &Outcome) -> Value {
+fn lineage(cx: &JobContext, input: &AdaptInput, from: Option<u64>, outcome: &Outcome) -> Lineage {
     let report = &outcome.report;
-    let mut lineage = json!({
-        "source": ADAPTED,
-        "job": cx.id(),
-        "demonstrations": input.task.train_len(),
-        "self_edit": report.self_edit,
-        "training": report.training,
-        "from": input.adapter.as_ref().zip(from).map(|(a, n)| format!("{a}@{n}")),
-    });
-    if let Some(seconds) = input.ttl_seconds {
-        lineage["expires_at"] = Value::from(store::in_seconds(seconds));
-    }
-    lineage
+    let from = input.adapter.as_ref().zip(from);
+    Lineage::Adapt(Box::new(AdaptLineage {
+        job: cx.id().to_owned(),
+        demonstrations: input.task.train_len(),
+        self_edit: report.self_edit.clone(),
+        training: report.training.clone(),
+        from: from.map(|(alias, number)| format!("{alias}@{number}")),
+        expires_at: input.ttl_seconds.map(store::in_seconds),
+    }))
 }
 
 /// Learning's journal over the job's context.

@@ -1,10 +1,11 @@
 //! What the ingest job tells and remembers of one document: learning's journal over the job's context.
 
+use super::run::scores_of;
 use crate::jobs::JobContext;
 use crate::learn::inner::report::Report;
 use crate::learn::ports::journal::{self, Journal};
 use crate::learn::ports::model::ModelError;
-use crate::store::{Document, DocumentState};
+use crate::store::{Document, DocumentState, Record};
 use crate::workflows::reason::Reason;
 use serde_json::{Value, json};
 
@@ -90,9 +91,9 @@ impl Journal for Tale<'_> {
     }
 
     fn report(&self, report: &Report) {
-        let report = serde_json::to_value(report).unwrap_or_default();
         let documents = self.cx.store().documents();
-        if let Err(error) = documents.set_report(&self.document.id, &report) {
+        let set = |stored| documents.set_report(&self.document.id, &stored, scores_of(report));
+        if let Err(error) = report.encode().and_then(set) {
             tracing::warn!(%error, "a report is lost");
         }
     }

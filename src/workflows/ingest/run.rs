@@ -5,10 +5,13 @@
 
 use super::journal::{Tale, is_over};
 use super::scores;
-use crate::adapters::{self, AliasName, Registry, Routes};
+use crate::adapters::lineage::{IngestLineage, LearnedDocument};
+use crate::adapters::records::{report, taught};
+use crate::adapters::{self, AliasName, Lineage, Registry, Routes};
 use crate::jobs::{Handler, JobContext, JobFailure};
 use crate::learn::inner::replay::{Earlier, Probe};
 use crate::learn::inner::report::{Decision, Origin, Report};
+use crate::learn::inner::responders::Responders;
 use crate::learn::inner::update::{Live, Policy, Start, learn};
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::options::precedence::Layers;
@@ -17,7 +20,9 @@ use crate::learn::options::update::{IngestOptions, OptionError};
 use crate::learn::ports::journal::{self, Journal};
 use crate::learn::ports::model::{Adapter, Model};
 use crate::learn::ports::text_model::Helpers;
-use crate::store::{self, Document, DocumentState, GateVerdict, LEARNED, NewProbe, ProbeOrigin};
+use crate::store::{
+    self, Document, DocumentState, GateVerdict, NewProbe, ProbeOrigin, Record, Scores,
+};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -89,8 +94,8 @@ impl Handler for IngestHandler {
             .aliases()
             .get(alias.as_str())?
             .and_then(|a| a.live);
-        let rows: Vec<Value> = documents.iter().map(summary).collect();
-        Ok(json!({"documents": rows, "live_version": live}))
+        let rows: Result<Vec<Value>, JobFailure> = documents.iter().map(summary).collect();
+        Ok(json!({"documents": rows?, "live_version": live}))
     }
 }
 
@@ -122,7 +127,7 @@ impl IngestHandler {
                 Ok(policy) => policy,
                 Err(reason) => return self.fail(tale, &reason),
             };
-            let (ids, earlier) = earlier(store, alias, number, routes)?;
+            let earlier = Learned::of(store, alias, number, routes)?;
             let load = |number| {
                 let loaded = self.registry.load_number(alias, number);
                 let loaded = loaded
@@ -138,9 +143,9 @@ impl IngestHandler {
                 live: live.as_ref().map(|live| Live {
                     version: live.number,
                     adapter: &live.adapter,
-                    routed: routes.map(|r| r.otherwise),
                 }),
-                earlier: &earlier,
+                earlier: &earlier.documents,
+                responders: &earlier.responders,
                 load: &load,
                 options,
                 helpers: &self.helpers,
@@ -159,22 +164,12 @@ impl IngestHandler {
                     .set_state(&document.id, DocumentState::Refused, None)?;
                 return self.conclude(tale, alias, report, None);
             };
-            let mut lineage = lineage(document, &report, options);
-            if options.training.strategy == Strategy::Route {
-                let otherwise = routes.map_or(number, |r| r.otherwise);
-                let kept = ids.iter().zip(&earlier).map(|(id, e)| {
-                    let version = Some(e.version).filter(|_| report.continued != Some(e.version));
-                    (id.clone(), version)
-                });
-                let own = (document.id.clone(), None);
-                let documents: Vec<_> = kept.chain([own]).collect();
-                lineage["routes"] = Routes::lineage(&documents, otherwise);
-            }
+            let lineage = lineage(document, &report, options, earlier);
             let ids = [document.id.clone()];
             self.keep_probes(tale, alias, &report)?;
             match self
                 .registry
-                .publish_learned(alias, number, &adapter.0, lineage, &ids)
+                .publish_learned(alias, number, &adapter.0, &lineage, &ids)
             {
                 Ok(version) => return self.conclude(tale, alias, report, Some(version.number)),
                 Err(adapters::Error::Store(store::Error::Conflict { .. })) => {
@@ -221,16 +216,16 @@ impl IngestHandler {
     /// The model cannot learn this document; that says nothing about the others.
     fn fail(&self, tale: &Tale, reason: &str) -> Result<(), JobFailure> {
         let (id, documents) = (&tale.document.id, tale.cx.store().documents());
-        let mut report = read_report(documents.get(id)?.and_then(|d| d.report))?;
+        let stored = documents.get(id)?;
+        let stored = stored.as_ref().map(report).transpose()?.flatten();
+        let mut report = stored.unwrap_or_default();
         report.decision = Some(Decision {
             accepted: false,
             gentler: false,
             reason: reason.to_owned(),
             version: None,
         });
-        let report = serde_json::to_value(report)
-            .map_err(|e| JobFailure::new("report", format!("a report cannot be written: {e}")))?;
-        documents.set_report(id, &report)?;
+        documents.set_report(id, &report.encode()?, scores_of(&report))?;
         documents.set_state(id, DocumentState::Failed, None)?;
         self.tell_failed(tale)
     }
@@ -243,7 +238,7 @@ impl IngestHandler {
         }
         let documents = tale.cx.store().documents();
         let stored = documents.get(&tale.document.id)?;
-        let reason = stored.as_ref().map_or(Value::Null, reason);
+        let reason = stored.as_ref().map(reason).transpose()?.flatten();
         let (title, state) = (&tale.document.title, DocumentState::Failed);
         tale.event(
             "document",
@@ -263,7 +258,7 @@ impl IngestHandler {
         if cx.recall(&told(document))?.is_some() {
             return Ok(());
         }
-        let report = read_report(document.report.clone())?;
+        let report = report(document)?.unwrap_or_default();
         let tale = Tale::new(cx, document, place, document.version);
         self.conclude(&tale, alias, report, document.version)
     }
@@ -333,17 +328,17 @@ pub fn made_by(
     store: &store::Store,
     alias: &AliasName,
     live: Option<u64>,
-) -> store::Result<Option<Strategy>> {
+) -> adapters::Result<Option<Strategy>> {
     let Some(live) = live else {
         return Ok(None);
     };
     let version = store.aliases().version(alias.as_str(), live)?;
-    if version.as_ref().is_some_and(|v| Routes::of(v).is_some()) {
-        return Ok(Some(Strategy::Route));
-    }
-    let said = version.map(|v| v.lineage["strategy"].clone());
-    let said = said.and_then(|strategy| serde_json::from_value(strategy).ok());
-    Ok(Some(said.unwrap_or(Strategy::Replay)))
+    let lineage = version.as_ref().map(Lineage::of).transpose()?;
+    Ok(Some(match lineage {
+        Some(Lineage::Ingest(lineage)) if lineage.routes.is_some() => Strategy::Route,
+        Some(Lineage::Ingest(lineage)) => lineage.strategy,
+        _ => Strategy::Replay,
+    }))
 }
 
 /// Fails with the first document's reason if the model failed and nothing came to a decision.
@@ -352,18 +347,12 @@ fn all_failed(documents: &[Document]) -> Result<(), JobFailure> {
     let failed = documents.iter().find(|d| d.state == DocumentState::Failed);
     match failed {
         Some(failed) if !documents.iter().any(|d| decided.contains(&d.state)) => {
-            let reason = reason(failed);
-            let reason = reason.as_str().unwrap_or("the model failed");
+            let reason = reason(failed)?;
+            let reason = reason.unwrap_or_else(|| "the model failed".into());
             Err(JobFailure::new("model", reason))
         }
         _ => Ok(()),
     }
-}
-
-fn read_report(report: Option<Value>) -> Result<Report, JobFailure> {
-    report
-        .map_or(Ok(Report::default()), serde_json::from_value)
-        .map_err(|e| JobFailure::new("report", format!("a report cannot be read back: {e}")))
 }
 
 /// The step of having told how a document ended.
@@ -371,81 +360,122 @@ fn told(document: &Document) -> String {
     format!("{}:told", document.id)
 }
 
-/// What the live version has learned, as replay and retention need it, with the documents' ids.
-fn earlier(
-    store: &store::Store,
-    alias: &AliasName,
-    live: Option<u64>,
-    routes: Option<&Routes>,
-) -> Result<(Vec<String>, Vec<Earlier>), JobFailure> {
-    let line = match live {
-        Some(number) => store.aliases().line(alias.as_str(), number)?,
-        None => HashSet::new(),
-    };
-    let documents = store.documents().learned(alias.as_str())?;
-    let pairs: Result<Vec<(String, Earlier)>, JobFailure> = documents
-        .into_iter()
-        .filter(|document| document.version.is_some_and(|v| line.contains(&v)))
-        .map(|document| {
+/// What the live version has learned, as replay and retention need it.
+struct Learned {
+    /// The documents' ids.
+    ids: Vec<String>,
+    documents: Vec<Earlier>,
+    responders: Responders,
+}
+
+impl Learned {
+    fn of(
+        store: &store::Store,
+        alias: &AliasName,
+        live: Option<u64>,
+        routes: Option<&Routes>,
+    ) -> Result<Self, JobFailure> {
+        let line = match live {
+            Some(number) => store.aliases().line(alias.as_str(), number)?,
+            None => HashSet::new(),
+        };
+        let (mut ids, mut documents, mut responders) = (Vec::new(), Vec::new(), Vec::new());
+        for document in store.documents().learned(alias.as_str())? {
+            if document
+                .version
+                .is_none_or(|version| !line.contains(&version))
+            {
+                continue;
+            }
             let probes = store.probes().for_document(&document.id)?;
-            let report = document.report.unwrap_or_default();
-            let texts = report["training_sequences"].clone();
-            let routed = routes.and_then(|r| r.version_of(&document.id));
-            let earlier = Earlier {
-                passage: Passage::posted(&document.title, &document.text),
-                texts: serde_json::from_value(texts).unwrap_or_default(),
-                probes: probes
-                    .into_iter()
-                    .map(|p| Probe {
-                        id: p.id,
-                        question: Question {
-                            question: p.question,
-                            answer: p.answer,
-                        },
-                    })
-                    .collect(),
-                version: routed.or(live).unwrap_or_default(),
+            let probe = |p: store::Probe| Probe {
+                id: p.id,
+                question: Question {
+                    question: p.question,
+                    answer: p.answer,
+                },
             };
-            Ok((document.id, earlier))
+            let texts = taught(&document)?;
+            documents.push(Earlier {
+                passage: Passage::posted(&document.title, &document.text),
+                texts,
+                probes: probes.into_iter().map(probe).collect(),
+            });
+            let routed = routes.and_then(|r| r.of_document(&document.id));
+            responders.push(routed.unwrap_or(live.into()));
+            ids.push(document.id);
+        }
+        let responders = match routes {
+            Some(routes) => Responders::by_document(responders, routes.responders.otherwise()),
+            None => Responders::one(live.into(), documents.len()),
+        };
+        Ok(Learned {
+            ids,
+            documents,
+            responders,
         })
-        .collect();
-    Ok(pairs?.into_iter().unzip())
+    }
+
+    /// The routes once `document` is learned too.
+    fn with(mut self, document: &Document, continued: Option<u64>) -> Routes {
+        self.ids.push(document.id.clone());
+        Routes {
+            documents: self.ids,
+            responders: self.responders.after_update(true, continued),
+        }
+    }
 }
 
 /// What made the version: kept with it for ever.
-fn lineage(document: &Document, report: &Report, options: &IngestOptions) -> Value {
+fn lineage(
+    document: &Document,
+    report: &Report,
+    options: &IngestOptions,
+    earlier: Learned,
+) -> Lineage {
     let last = report.attempts.last();
-    json!({
-        "source": LEARNED,
-        "strategy": options.training.strategy,
-        "documents": [{"id": document.id, "title": document.title}],
-        "self_edit": options.self_edit,
-        "update": last.map(|a| &a.update),
-        "score_before": report.score_before,
-        "score_after": report.score_after,
-        "retention": report.retention,
-        "general": report.general_retention(),
-        "scale": last.and_then(|a| a.scale),
-        "training_sequences": report.training_sequences.len(),
-        "replayed_sequences": report.replayed_sequences,
-    })
+    let routes = options.training.strategy == Strategy::Route;
+    Lineage::Ingest(Box::new(IngestLineage {
+        strategy: options.training.strategy,
+        documents: vec![LearnedDocument {
+            id: document.id.clone(),
+            title: document.title.clone(),
+        }],
+        self_edit: options.self_edit.clone(),
+        update: last.map(|a| a.update.clone()),
+        score_before: report.score_before,
+        score_after: report.score_after,
+        retention: report.retention,
+        general: report.general_retention(),
+        scale: last.and_then(|a| a.scale),
+        training_sequences: report.training_sequences.len(),
+        replayed_sequences: report.replayed_sequences,
+        routes: routes.then(|| earlier.with(document, report.continued).record()),
+    }))
 }
 
-fn summary(document: &Document) -> Value {
-    let report = document.report.as_ref();
-    let of_report = |key: &str| report.map_or(Value::Null, |r| r[key].clone());
-    json!({
+fn summary(document: &Document) -> Result<Value, JobFailure> {
+    let report = report(document)?.unwrap_or_default();
+    Ok(json!({
         "id": document.id,
         "title": document.title,
         "state": document.state,
         "version": document.version,
-        "score_before": of_report("score_before"),
-        "score_after": of_report("score_after"),
-        "reason": reason(document),
-    })
+        "score_before": report.score_before,
+        "score_after": report.score_after,
+        "reason": report.decision.map(|d| d.reason),
+    }))
 }
 
-fn reason(document: &Document) -> Value {
-    let report = document.report.as_ref();
-    report.map_or(Value::Null, |r| r["decision"]["reason"].clone())
+fn reason(document: &Document) -> Result<Option<String>, store::Error> {
+    let decision = report(document)?.and_then(|r| r.decision);
+    Ok(decision.map(|d| d.reason))
+}
+
+/// For lists.
+pub(crate) fn scores_of(report: &Report) -> Scores {
+    Scores {
+        before: report.score_before,
+        after: report.score_after,
+    }
 }

@@ -1,7 +1,7 @@
 //! What becomes of a job when the model fails on some of its documents.
 
 use super::run::IngestHandler;
-use crate::adapters::{AliasName, Registry};
+use crate::adapters::{AliasName, Lineage, Registry};
 use crate::jobs::{Handler, JobContext, JobFailure, Jobs};
 use crate::learn::options::precedence::Layers;
 use crate::learn::ports::model::{
@@ -211,7 +211,9 @@ fn a_policy_writes_the_notes_and_is_named() {
         let writer = AliasName::parse("writer").unwrap();
         let config = LoraConfig::all_linear(2, 4.0);
         let lora = Lora::random(config, &tiny_config(Family::Llama), 3);
-        let published = place.registry.publish(&writer, None, &lora, json!({}));
+        let published = place
+            .registry
+            .publish(&writer, None, &lora, &Lineage::Upload);
         assert_eq!(published.unwrap().number, 1);
         place.submit(&["the ferry"]);
         let (job, result) =

@@ -1,7 +1,8 @@
 //! The training job: a policy practises writing self-edits (`learn::outer`), and each round's policy is a
 //! version of the job's alias.
 
-use crate::adapters::{self, AliasName, Registry};
+use crate::adapters::lineage::{HeldOutRecord, RewardRecord, TrainLineage};
+use crate::adapters::{self, AliasName, Lineage, Registry};
 use crate::jobs::{Handler, JobContext, JobFailure};
 use crate::learn::fewshot::domain::FewShotOptions;
 use crate::learn::fewshot::practice::Solved;
@@ -9,7 +10,7 @@ use crate::learn::knowledge::domain::{Case, KnowledgeOptions};
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::options::precedence::Layers;
 use crate::learn::options::update::{IngestOptions, OptionError};
-use crate::learn::outer::options::{Baseline, OuterOptions, Preset};
+use crate::learn::outer::options::{Baseline, OuterOptions, Preset, TrainDomain};
 use crate::learn::outer::report::{PolicyUpdate, Round};
 use crate::learn::outer::{self, Shelf};
 use crate::learn::ports::domain::Domain;
@@ -24,10 +25,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
-use utoipa::ToSchema;
-
-/// The source that the lineage of a trained policy names.
-const TRAINED: &str = "train";
 
 /// What the job is stored with. The contexts are a blob, so that the row stays small.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,16 +44,6 @@ pub struct TrainInput {
     /// Names the contexts' texts (`learn::datasets::digest`).
     pub contexts_digest: String,
     pub dataset: Option<String>,
-}
-
-/// What kind of task the policy writes self-edits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TrainDomain {
-    /// Passages with questions
-    Knowledge,
-    /// Tasks with demonstrations: grids or texts
-    Fewshot,
 }
 
 /// What is practised on.
@@ -299,55 +286,65 @@ impl Practice<'_> {
     }
 
     /// Keys of all contexts that a version's policy practised on, in whatever job.
-    fn practised_before(&self, version: Option<u64>) -> Result<HashSet<String>, store::Error> {
-        let Some(version) = version else {
-            return Ok(HashSet::new());
-        };
+    fn practised_before(&self, version: Option<u64>) -> adapters::Result<HashSet<String>> {
         let aliases = self.cx.store().aliases();
-        let lineage = aliases
-            .version(self.alias.as_str(), version)?
-            .map(|v| v.lineage);
-        let keys = lineage.as_ref().and_then(|l| l["practised"].as_array());
-        let keys = keys.into_iter().flatten().filter_map(Value::as_str);
-        Ok(keys.map(str::to_owned).collect())
+        let version = match version {
+            Some(number) => aliases.version(self.alias.as_str(), number)?,
+            None => None,
+        };
+        Ok(match version.as_ref().map(Lineage::of).transpose()? {
+            Some(Lineage::Train(lineage)) => lineage.practised.into_iter().collect(),
+            _ => HashSet::new(),
+        })
     }
 
     /// The version that an earlier life made of this round and died before it could remember.
-    fn published(&self, live: Option<u64>, round: usize) -> Result<Option<u64>, store::Error> {
+    fn published(&self, live: Option<u64>, round: usize) -> adapters::Result<Option<u64>> {
         let Some(live) = live else { return Ok(None) };
         let version = self
             .cx
             .store()
             .aliases()
             .version(self.alias.as_str(), live)?;
-        let ours = |v: &store::Version| {
-            v.lineage["job"] == self.cx.id() && v.lineage["round"] == json!(round)
+        let Some(version) = version else {
+            return Ok(None);
         };
-        Ok(version.filter(ours).map(|v| v.number))
+        let ours = match Lineage::of(&version)? {
+            Lineage::Train(lineage) => lineage.job == self.cx.id() && lineage.round == round,
+            _ => false,
+        };
+        Ok(ours.then_some(version.number))
     }
 
-    fn lineage(&self, round: &Round, practised: &[usize]) -> Result<Value, journal::Stop> {
+    fn lineage(&self, round: &Round, practised: &[usize]) -> Result<Lineage, journal::Stop> {
         let before = self.practised_before(self.started()?);
         let mut keys = before.map_err(|e| self.reason.stop(e.into()))?;
         keys.extend(practised.iter().map(|i| self.keys[*i].clone()));
         let mut keys: Vec<String> = keys.into_iter().collect();
         keys.sort();
         let held_out = round.held_out.as_ref();
-        Ok(json!({
-            "source": TRAINED,
-            "job": self.cx.id(),
-            "domain": self.input.domain,
-            "round": round.round,
-            "reward": {"kind": round.reward_kind, "baseline": round.baseline, "mean": round.reward,
-                "best": round.best_reward},
-            "kept": round.kept.len(),
-            "update": round.policy,
-            "score": held_out.map(|h| h.gain.mean),
-            "held_out": held_out.map(|h| json!({"gain": h.gain, "accuracy_before": h.accuracy_before,
-                "accuracy_after": h.accuracy_after, "contexts": h.contexts})),
-            "contexts_digest": self.input.contexts_digest,
-            "practised": keys,
-        }))
+        Ok(Lineage::Train(Box::new(TrainLineage {
+            job: self.cx.id().to_owned(),
+            domain: self.input.domain,
+            round: round.round,
+            reward: RewardRecord {
+                kind: round.reward_kind,
+                baseline: round.baseline,
+                mean: round.reward,
+                best: round.best_reward,
+            },
+            kept: round.kept.len(),
+            update: round.policy.clone(),
+            score: held_out.map(|h| h.gain.mean),
+            held_out: held_out.map(|h| HeldOutRecord {
+                gain: h.gain,
+                accuracy_before: h.accuracy_before,
+                accuracy_after: h.accuracy_after,
+                contexts: h.contexts,
+            }),
+            contexts_digest: self.input.contexts_digest.clone(),
+            practised: keys,
+        })))
     }
 }
 
@@ -447,7 +444,7 @@ impl Shelf for Practice<'_> {
                 return Ok(number);
             }
             let lineage = self.lineage(round, practised)?;
-            match self.registry.publish(self.alias, live, &policy.0, lineage) {
+            match self.registry.publish(self.alias, live, &policy.0, &lineage) {
                 Ok(version) => return Ok(version.number),
                 Err(adapters::Error::Store(store::Error::Conflict { .. })) => self.check()?,
                 Err(error) => {

@@ -1,0 +1,114 @@
+//! Which adapter answers a request: that of the version it names, or where the version routes, that of the
+//! document that its question is about.
+
+use super::records::taught;
+use super::{AliasName, Registry, Resolved, Result, Routes};
+use crate::learn::inner::replay;
+use crate::learn::inner::responders::Responder;
+use crate::learn::inner::route::Router;
+use crate::learn::knowledge::Passage;
+use crate::learn::ports::model::TrainingText;
+use crate::store::Store;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Routers kept for requests to come.
+const KEPT: usize = 16;
+/// Of one alias: each holds all of its documents.
+const KEPT_OF_ALIAS: usize = 2;
+
+/// The routers of the versions asked last, by what they were built from: an alias may be deleted and begun again, and
+/// its versions then have the old numbers and, where a document was taught again, the old bytes.
+#[derive(Default)]
+pub(super) struct Routers(Mutex<VecDeque<CachedRouter>>);
+
+struct CachedRouter {
+    alias: AliasName,
+    routes: Routes,
+    router: Arc<Router>,
+}
+
+impl Registry {
+    /// Resolves `model` for one question: where its version routes, the question chooses the adapter.
+    pub fn resolve_for(&self, model: &str, question: &str) -> Result<Resolved> {
+        let resolved = self.resolve(model)?;
+        let (Some(routes), Some((alias, number))) = (&resolved.routes, &resolved.version) else {
+            return Ok(resolved);
+        };
+        let router = self.routers.get(alias, &self.store, routes)?;
+        let chosen = routes.responders.choose(router.choose(question));
+        let adapter = match chosen {
+            Responder::Version(chosen) if chosen == *number => resolved.adapter,
+            Responder::Version(chosen) => Some(self.load_number(alias, chosen)?),
+            Responder::Base | Responder::New => None,
+        };
+        Ok(Resolved {
+            adapter,
+            ..resolved
+        })
+    }
+}
+
+impl Routers {
+    fn get(&self, alias: &AliasName, store: &Store, routes: &Routes) -> Result<Arc<Router>> {
+        if let Some(found) = find(&mut self.kept(), alias, routes) {
+            return Ok(found);
+        }
+        let router = Arc::new(build(store, routes)?);
+        let mut kept = self.kept();
+        // Another request may have built it meanwhile.
+        if let Some(found) = find(&mut kept, alias, routes) {
+            return Ok(found);
+        }
+        // Older versions answer only requests that name them.
+        if kept.iter().filter(|k| k.alias == *alias).count() >= KEPT_OF_ALIAS {
+            let oldest = kept.iter().position(|k| k.alias == *alias);
+            oldest.and_then(|at| kept.remove(at));
+        }
+        kept.push_back(CachedRouter {
+            alias: alias.clone(),
+            routes: routes.clone(),
+            router: router.clone(),
+        });
+        if kept.len() > KEPT {
+            kept.pop_front();
+        }
+        Ok(router)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, VecDeque<CachedRouter>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A router that was asked for moves to the end, where it stays longest.
+fn find(
+    kept: &mut VecDeque<CachedRouter>,
+    alias: &AliasName,
+    routes: &Routes,
+) -> Option<Arc<Router>> {
+    let at = kept
+        .iter()
+        .position(|k| k.alias == *alias && k.routes == *routes)?;
+    let found = kept.remove(at)?;
+    let router = found.router.clone();
+    kept.push_back(found);
+    Some(router)
+}
+
+/// A deleted document keeps its place, empty.
+fn build(store: &Store, routes: &Routes) -> Result<Router> {
+    let mut documents: Vec<(Passage, Vec<TrainingText>)> = Vec::new();
+    for id in &routes.documents {
+        documents.push(match store.documents().get(id)? {
+            None => (Passage::posted("", ""), Vec::new()),
+            Some(document) => {
+                let passage = Passage::posted(&document.title, &document.text);
+                (passage, taught(&document)?)
+            }
+        });
+    }
+    Ok(replay::router(
+        documents.iter().map(|(p, texts)| (p, texts.as_slice())),
+    ))
+}
