@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use tempfile::TempDir;
 
@@ -120,6 +120,11 @@ impl Place {
         command
     }
 
+    /// Puts a copy of another data directory here, before any server runs.
+    pub fn fill(&self, from: &Path) {
+        copy(from, &self.data());
+    }
+
     /// To be opened while no server runs.
     pub fn database(&self) -> PathBuf {
         let entries = std::fs::read_dir(self.data()).unwrap();
@@ -144,6 +149,18 @@ impl Place {
             std::io::Read::read_to_string(&mut file, &mut text).unwrap();
         }
         text
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
     }
 }
 
