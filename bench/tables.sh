@@ -1,11 +1,11 @@
 #!/bin/sh
-# The tables of learning from documents, in the order of their worth. Each is written to a directory of its own and goes on
-# where it was when the command is given again, so this may be stopped at any moment and may take many sittings.
+# The tables of learning from documents (docs/RESULTS.md). Each table has a directory of its own, and the same command
+# goes on where it was. So a run may be stopped at any moment and may take many sittings.
 #
 #   bench/tables.sh DATA OUT [BINARY]
 #
-# DATA holds squad/{train,eval,teacher_implications}.json, lists of {title, context, questions} or, the last, of
-# {title, context, completions}. Nothing else should run meanwhile if the seconds are to mean anything.
+# DATA holds squad/{train,eval,teacher_implications}.json: lists of {title, context, questions}, the teacher's file of
+# {title, context, completions}. The seconds mean something only if nothing else runs meanwhile.
 set -eu
 [ $# -ge 2 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
 data=$1 out=$2 program=${3:-target/release/autodidact}
