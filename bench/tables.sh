@@ -7,7 +7,7 @@
 # DATA holds squad/{train,eval,teacher_implications}.json: lists of {title, context, questions}, the teacher's file of
 # {title, context, completions}. The seconds mean something only if nothing else runs meanwhile.
 set -eu
-[ $# -ge 2 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2; }
 data=$1 out=$2 program=${3:-target/release/autodidact}
 squad=$data/squad small=smollm2-135m-instruct
 mkdir -p "$out"
