@@ -38,6 +38,17 @@ fn a_key_comes_with_its_own_hash() {
 }
 
 #[test]
+fn the_page_of_settings_is_that_of_the_code() {
+    let made = String::from_utf8(run(&["configuration"]).stdout).unwrap();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    assert_eq!(
+        made,
+        std::fs::read_to_string(path).unwrap(),
+        "autodidact configuration > docs/configuration.md"
+    );
+}
+
+#[test]
 fn health_is_the_servers_answer() {
     let server = Hub::start();
     assert!(!run(&["health", "--url", &server.url]).status.success());

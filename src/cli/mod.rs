@@ -3,6 +3,7 @@
 
 mod bench;
 mod client;
+mod configuration;
 mod demo;
 mod grade;
 mod health;
@@ -41,6 +42,8 @@ enum Command {
     Model(model::ModelCommand),
     /// Print the API's description (OpenAPI 3.1)
     Openapi(openapi::Openapi),
+    /// Print every setting as a page of Markdown
+    Configuration(configuration::Configuration),
     /// Make a bearer key and the hash to put into the configuration
     Key(key::Key),
     /// Ask a running server whether it is ready (exit status 0 if so)
@@ -66,6 +69,7 @@ impl Cli {
             Command::Serve(serve) => serve.run(),
             Command::Bench(bench) => bench.run(),
             Command::Openapi(openapi) => openapi.run(),
+            Command::Configuration(configuration) => configuration.run(),
             Command::Grade(grade) => grade.run(),
             Command::Probes(probes) => probes.run(),
             Command::Reproduce(reproduce) => reproduce.run(),

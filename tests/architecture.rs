@@ -1,0 +1,238 @@
+//! The rooms of `src/` use each other along the arrows of ARCHITECTURE.md alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Room → the rooms that it may use. A room is a path below `src/`, such as `learn/inner`.
+type Arrows = BTreeMap<String, BTreeSet<String>>;
+
+#[test]
+fn rooms_use_only_what_the_table_allows() {
+    let arrows = table();
+    let mut wrong = Vec::new();
+    for file in sources(&Path::new(ROOT).join("src")) {
+        let path = file.strip_prefix(Path::new(ROOT).join("src")).unwrap();
+        let module = module_of(path);
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (used, room) in forbidden(&arrows, &module, &text) {
+            wrong.push(format!("src/{}: {used} ({room})", path.display()));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "These imports are no arrow of the table in ARCHITECTURE.md:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn the_table_names_the_rooms_there_are_and_no_circle() {
+    let arrows = table();
+    for (room, uses) in &arrows {
+        let folder = Path::new(ROOT).join("src").join(room);
+        let is_there = folder.is_dir() || folder.with_extension("rs").is_file();
+        assert!(is_there, "there is no src/{room}");
+        for used in uses {
+            assert!(
+                arrows.contains_key(used),
+                "{room} may use {used}, which has no row"
+            );
+        }
+    }
+    let mut below: Vec<&String> = Vec::new();
+    while below.len() < arrows.len() {
+        let is_next = |room: &&String| {
+            !below.contains(room) && arrows[*room].iter().all(|used| below.contains(&used))
+        };
+        let next = arrows.keys().find(is_next);
+        below.push(next.expect("the arrows run in a circle"));
+    }
+}
+
+#[test]
+fn a_forbidden_import_is_found_however_it_is_written() {
+    let arrows = table();
+    let found = |module: &str, text: &str| -> Vec<String> {
+        let module: Vec<String> = module.split('/').map(str::to_owned).collect();
+        let found = forbidden(&arrows, &module, text);
+        found.into_iter().map(|(_, room)| room).collect()
+    };
+    assert_eq!(found("store/jobs", "use crate::http::AppState;"), ["http"]);
+    assert_eq!(
+        found("store/jobs", "use crate::{config::Config, jobs};"),
+        ["config", "jobs"]
+    );
+    assert_eq!(
+        found("learn/ports/model", "use super::super::inner::update;"),
+        ["learn/inner"]
+    );
+    assert_eq!(
+        found("learn/inner/gate", "fn f() { crate::pool::open() }"),
+        ["pool"]
+    );
+    assert!(found("learn/inner/gate", "use crate::learn::ports::model::Model;").is_empty());
+    assert!(found("store/jobs", "// crate::http is not for this room").is_empty());
+    let test = "fn f() {}\n#[cfg(test)]\nmod tests { use crate::http::AppState; }";
+    assert!(found("store/jobs", test).is_empty());
+}
+
+/// The rows between the two marks of ARCHITECTURE.md: `| room | may use |`, names in back quotes.
+fn table() -> Arrows {
+    let text = std::fs::read_to_string(Path::new(ROOT).join("ARCHITECTURE.md")).unwrap();
+    let (_, rest) = text
+        .split_once("<!-- arrows -->")
+        .expect("the table's start");
+    let (rows, _) = rest
+        .split_once("<!-- /arrows -->")
+        .expect("the table's end");
+    let quoted = |cell: &str| -> BTreeSet<String> {
+        let parts = cell.split('`').skip(1).step_by(2);
+        parts.map(str::to_owned).collect()
+    };
+    let mut arrows = Arrows::new();
+    for row in rows.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').collect();
+        for room in quoted(cells[1]) {
+            assert!(
+                arrows.insert(room, quoted(cells[2])).is_none(),
+                "two rows: {row}"
+            );
+        }
+    }
+    assert!(arrows.len() > 10, "the table of arrows was not found");
+    arrows
+}
+
+/// What the text of a module uses that its room may not: the path as written, and the room it leads to.
+fn forbidden(arrows: &Arrows, module: &[String], text: &str) -> Vec<(String, String)> {
+    let own = room_of(arrows, module);
+    let mut found = Vec::new();
+    for path in paths(&without_tests_and_comments(text)) {
+        let Some(target) = absolute(module, &path) else {
+            continue;
+        };
+        let room = room_of(arrows, &target);
+        if room != own && !arrows.get(&own).is_some_and(|uses| uses.contains(&room)) {
+            found.push((path.join("::"), room));
+        }
+    }
+    found
+}
+
+/// The longest row that a module's path begins with; the first name where there is none.
+fn room_of(arrows: &Arrows, module: &[String]) -> String {
+    let mut lengths = (1..=module.len()).rev();
+    let known = lengths.find_map(|n| {
+        let room = module[..n].join("/");
+        arrows.contains_key(&room).then_some(room)
+    });
+    known.unwrap_or_else(|| module.first().cloned().unwrap_or_default())
+}
+
+/// A file's path as the names of its module.
+fn module_of(path: &Path) -> Vec<String> {
+    let path = path.with_extension("");
+    let names = path.iter().map(|name| name.to_str().unwrap().to_owned());
+    names.filter(|name| name != "mod").collect()
+}
+
+fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
+    let (first, rest) = path.split_first()?;
+    let mut rest = rest;
+    let mut base: Vec<String> = match first.as_str() {
+        // The program's own modules live in `cli`, and it reaches the library by its name.
+        "crate" if module[0] == "main" || module[0] == "cli" => return None,
+        "crate" | "autodidact" => Vec::new(),
+        _ => module[..module.len() - 1].to_vec(),
+    };
+    while let Some((name, tail)) = rest.split_first()
+        && name == "super"
+    {
+        base.pop();
+        rest = tail;
+    }
+    base.extend(rest.iter().cloned());
+    (!base.is_empty()).then_some(base)
+}
+
+/// Every path that begins with `crate`, `super` or `autodidact`, the branches of a `use` tree one by one.
+fn paths(text: &str) -> Vec<Vec<String>> {
+    let mut paths = Vec::new();
+    for start in ["crate::", "super::", "autodidact::"] {
+        for (at, _) in text.match_indices(start) {
+            let before = text[..at].chars().next_back();
+            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+                continue;
+            }
+            branch(&text[at..], &mut Vec::new(), &mut paths);
+        }
+    }
+    paths
+}
+
+/// Reads one path from the start of `text`, after `prefix`; returns what stands behind the path.
+fn branch<'a>(text: &'a str, prefix: &mut Vec<String>, paths: &mut Vec<Vec<String>>) -> &'a str {
+    let depth = prefix.len();
+    let mut rest = text.trim_start();
+    loop {
+        let end = rest
+            .find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(rest.len());
+        let name = &rest[..end];
+        rest = &rest[end..];
+        if !name.is_empty() {
+            prefix.push(name.to_owned());
+        }
+        match rest.strip_prefix("::") {
+            Some(next) if next.starts_with('{') => {
+                rest = &next[1..];
+                while !rest.is_empty() && !rest.starts_with('}') {
+                    rest = branch(rest, prefix, paths);
+                    // An alias, then the comma.
+                    let end = rest.find([',', '}']).unwrap_or(rest.len());
+                    rest = rest[end..].trim_start_matches(',').trim_start();
+                }
+                rest = rest.strip_prefix('}').unwrap_or(rest);
+                break;
+            }
+            Some(next) if !name.is_empty() => rest = next,
+            _ => {
+                paths.push(prefix.clone());
+                break;
+            }
+        }
+    }
+    prefix.truncate(depth);
+    rest
+}
+
+/// Tests may use what they like: they are cut off with everything behind them.
+fn without_tests_and_comments(text: &str) -> String {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    code.lines().filter(is_code).collect::<Vec<_>>().join("\n")
+}
+
+/// All source files but those of tests.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if name.ends_with(".rs") && !is_test(&name) {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// Files that their room declares under `#[cfg(test)]`.
+fn is_test(name: &str) -> bool {
+    ["tests.rs", "toy.rs", "scripted.rs", "conformance.rs"]
+        .iter()
+        .any(|end| name.ends_with(end))
+}
