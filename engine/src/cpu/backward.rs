@@ -1,12 +1,13 @@
 //! One decoder layer, backward: the gradient of the residual stream runs down through it and leaves
 //! the adapters' gradients behind. Cheap activations (norms, SwiGLU) are made again rather than kept.
 
-use super::fused::Packed;
 use super::kernels::attention::{self, Kept};
 use super::kernels::math;
-use super::layer::{DOWN, GATE_UP, O, Pass, QKV, ROWS, norm_rows, swiglu_rows};
+use super::layer::{Pass, ROWS, norm_rows, swiglu_rows};
 use super::lora::LayerGrads;
-use super::workspace::{Buffer, Saved, Temp};
+use super::prepared::LoraForm;
+use super::shape::{DOWN, GATE_UP, O, QKV};
+use super::workspace::{Buffer, Packed, Saved, Temp};
 use rayon::prelude::*;
 
 impl Pass<'_> {
@@ -20,7 +21,7 @@ impl Pass<'_> {
         grads: &mut LayerGrads,
         lowest: bool,
     ) {
-        let (shape, w, rows) = (self.shape, self.weights, self.plan.rows);
+        let (shape, w, rows) = (self.shape, self.weights, self.batch.plan.rows);
         let (hidden, wide, heads) = (rows * shape.hidden, rows * shape.middle, shape.heads);
         let packed = &mut temp.packed;
 
@@ -64,7 +65,7 @@ impl Pass<'_> {
             lse: saved.lse.get(rows * heads.queries),
             d_out: d_attention,
         };
-        let spans: Vec<_> = (self.plan.spans.iter())
+        let spans: Vec<_> = (self.batch.plan.spans.iter())
             .map(|s| (s.rows.clone(), s.prefix.clone()))
             .collect();
         attention::backward(heads, &spans, kept, d_qkv);
@@ -99,7 +100,7 @@ impl Pass<'_> {
         let (group, linear) = (self.group(which), self.weights.linear(which));
         let inner = inner.get(group.inner_len());
         let d_inner = d_inner.of(group.inner_len());
-        if let Some(fused) = &self.plan.fused {
+        if let LoraForm::Fused(fused) = &self.batch.lora {
             return group.backward_fused(fused, linear, x, dy, dx, inner, d_inner, grads, packed);
         }
         if let Some(dx) = dx.as_deref_mut() {

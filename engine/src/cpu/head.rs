@@ -3,6 +3,8 @@
 
 use super::kernels::math;
 use super::linear::{Into, Linear};
+use super::shape::Shape;
+use super::weights::Weights;
 use super::workspace::Temp;
 use crate::executor::{Score, Target};
 use rayon::prelude::*;
@@ -11,12 +13,20 @@ use rayon::prelude::*;
 const LOGITS: usize = 1 << 24;
 
 pub struct Head<'a> {
-    pub norm: &'a [f32],
-    pub eps: f32,
-    pub linear: &'a Linear,
+    norm: &'a [f32],
+    eps: f32,
+    linear: &'a Linear,
 }
 
-impl Head<'_> {
+impl<'a> Head<'a> {
+    pub fn new(weights: &'a Weights, shape: &Shape) -> Self {
+        Head {
+            norm: &weights.norm,
+            eps: shape.eps,
+            linear: &weights.head,
+        }
+    }
+
     /// Logits of the given rows of `h`.
     pub fn logits(&self, h: &[f32], rows: &[usize], temp: &mut Temp) -> Vec<f32> {
         let vocab = self.linear.outputs;

@@ -1,117 +1,33 @@
 //! One decoder layer, forward: norm, attention, norm, SwiGLU, each added to the residual stream.
 
-use super::fused::Packed;
-use super::kernels::attention::{self, Chunk, Heads, Keys};
+use super::kernels::attention::{self, Chunk, Keys};
 use super::kernels::math;
 use super::kv::Slots;
-use super::linear::{Into, Linear};
+use super::linear::Into;
 use super::lora::Group;
-use super::plan::{Plan, Rotation, Span};
-use super::workspace::{Buffer, Saved, Temp};
-use crate::config::{ModelConfig, Projection};
+use super::plan::{Rotation, Span};
+use super::prepared::{LoraForm, Prepared};
+use super::shape::{DOWN, GATE_UP, O, QKV, Shape};
+use super::weights::LayerWeights;
+use super::workspace::{Buffer, Packed, Saved, Temp};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Rows a thread takes at a time in row-wise work.
 pub const ROWS: usize = 8;
 
-/// One layer's frozen weights.
-pub struct Layer {
-    pub input_norm: Vec<f32>,
-    pub post_norm: Vec<f32>,
-    /// Norms of each head of q and of k (Qwen3).
-    pub qk_norm: Option<(Vec<f32>, Vec<f32>)>,
-    pub qkv: Linear,
-    pub o: Linear,
-    pub gate_up: Linear,
-    pub down: Linear,
-}
-
-/// The model's shape, and which projections share an input and where they stand in the output.
-pub struct Shape {
-    pub hidden: usize,
-    pub middle: usize,
-    pub heads: Heads,
-    pub eps: f32,
-    groups: [Vec<(Projection, usize)>; 4],
-}
-
-/// Indices of the groups.
-pub const QKV: usize = 0;
-pub const O: usize = 1;
-pub const GATE_UP: usize = 2;
-pub const DOWN: usize = 3;
-
-impl Shape {
-    pub fn new(config: &ModelConfig) -> Self {
-        use Projection::*;
-        let heads = Heads {
-            queries: config.num_heads,
-            keys: config.num_kv_heads,
-            size: config.head_dim,
-        };
-        let (q, kv) = (heads.q_dim(), heads.kv_dim());
-        Shape {
-            hidden: config.hidden_size,
-            middle: config.intermediate_size,
-            heads,
-            eps: config.rms_norm_eps,
-            groups: [
-                vec![(Q, 0), (K, q), (V, q + kv)],
-                vec![(O, 0)],
-                vec![(Gate, 0), (Up, config.intermediate_size)],
-                vec![(Down, 0)],
-            ],
-        }
-    }
-
-    /// Whether every projection begins at an even column.
-    pub fn has_even_columns(&self) -> bool {
-        let mut members = self.groups.iter().flatten();
-        members.all(|(_, column)| column % 2 == 0)
-    }
-
-    pub fn group<'a>(&'a self, which: usize, plan: &'a Plan<'a>, layer: usize) -> Group<'a> {
-        let (inputs, outputs) = match which {
-            QKV => (self.hidden, self.heads.row()),
-            O => (self.heads.q_dim(), self.hidden),
-            GATE_UP => (self.hidden, 2 * self.middle),
-            _ => (self.middle, self.hidden),
-        };
-        Group {
-            plan,
-            layer,
-            members: &self.groups[which],
-            inputs,
-            outputs,
-        }
-    }
-}
-
-impl Layer {
-    /// The frozen layer of a group.
-    pub fn linear(&self, which: usize) -> &Linear {
-        match which {
-            QKV => &self.qkv,
-            O => &self.o,
-            GATE_UP => &self.gate_up,
-            _ => &self.down,
-        }
-    }
-}
-
 /// A layer at its place in a batch.
 pub struct Pass<'a> {
     pub shape: &'a Shape,
-    pub weights: &'a Layer,
-    pub plan: &'a Plan<'a>,
+    pub weights: &'a LayerWeights,
+    pub batch: &'a Prepared<'a>,
     pub index: usize,
 }
 
 impl Pass<'_> {
     /// Runs the layer over the residual stream `h[T, hidden]`.
     pub fn forward(&self, h: &mut [f32], slots: &mut Slots, saved: &mut Saved, temp: &mut Temp) {
-        let (shape, w, rows) = (self.shape, self.weights, self.plan.rows);
+        let (shape, w, rows) = (self.shape, self.weights, self.batch.plan.rows);
         let heads = shape.heads;
         let x = temp.x.of(rows * shape.hidden);
 
@@ -155,17 +71,31 @@ impl Pass<'_> {
     ) {
         let (group, linear) = (self.group(which), self.weights.linear(which));
         let inner = inner.of(group.inner_len());
-        match &self.plan.fused {
-            Some(fused) => group.forward_fused(fused, linear, x, y, into, inner, packed),
-            None => {
+        match &self.batch.lora {
+            LoraForm::Fused(fused) => {
+                group.forward_fused(fused, linear, x, y, into, inner, packed);
+            }
+            LoraForm::Bf16(loras) => {
+                linear.forward(x, y, into, &mut packed.x);
+                group.forward_bf16(loras, x, y, inner);
+            }
+            LoraForm::F32 => {
                 linear.forward(x, y, into, &mut packed.x);
                 group.forward(x, y, inner);
             }
         }
     }
 
+    /// The adapters' part of a group of linear layers.
     pub fn group(&self, which: usize) -> Group<'_> {
-        self.shape.group(which, self.plan, self.index)
+        let (inputs, outputs) = self.shape.features(which);
+        Group {
+            plan: &self.batch.plan,
+            layer: self.index,
+            members: self.shape.members(which),
+            inputs,
+            outputs,
+        }
     }
 
     /// Turns q and k of every row to its position (or back).
@@ -173,7 +103,7 @@ impl Pass<'_> {
         let heads = self.shape.heads;
         let (width, half) = (heads.row(), heads.size / 2);
         let turned = (heads.queries + heads.keys) * heads.size;
-        let Rotation { cos, sin } = &self.plan.rotation;
+        let Rotation { cos, sin } = &self.batch.plan.rotation;
         let angles = cos.par_chunks(half * ROWS).zip(sin.par_chunks(half * ROWS));
         qkv.par_chunks_mut(width * ROWS)
             .zip(angles)
@@ -203,7 +133,7 @@ impl Pass<'_> {
     fn attend(&self, qkv: &[f32], out: &mut [f32], lse: &mut [f32], slots: &mut Slots) {
         let heads = self.shape.heads;
         let (width, q_dim, kv_dim) = (heads.row(), heads.q_dim(), heads.kv_dim());
-        for span in &self.plan.spans {
+        for span in &self.batch.plan.spans {
             if let Some(slot) = span.kv {
                 let rows = qkv[span.rows.start * width..span.rows.end * width].chunks_exact(width);
                 slots.append(slot, self.index, rows.map(|row| &row[q_dim..]));
@@ -230,7 +160,7 @@ impl Pass<'_> {
                 stride,
             }
         };
-        let spans: Vec<_> = self.plan.spans.iter().map(view).collect();
+        let spans: Vec<_> = self.batch.plan.spans.iter().map(view).collect();
         attention::forward(heads, &spans, qkv, out, lse);
     }
 }

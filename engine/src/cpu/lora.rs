@@ -3,7 +3,7 @@
 //! `y += s · (x · Aᵀ) · Bᵀ` over each adapter's own rows, in f32. Rows of one adapter that lie
 //! together make one product; stacked adapters go level by level, so that within a level rows never
 //! overlap and can be worked on in parallel. Where the frozen weights are bf16, what is served takes the way
-//! of [`super::narrow`], and what is trained that of [`super::fused`] (but for the gradients of A and B).
+//! of [`super::lora_bf16`], and what is trained that of [`super::lora_fused`] (but for the gradients of A and B).
 
 use super::kernels::f32::{Mat, MatMut};
 use super::kernels::rows::dots;
@@ -52,9 +52,6 @@ impl Group<'_> {
 
     /// Adds the corrections to `y`; keeps `x · Aᵀ` in `inner`.
     pub fn forward(&self, x: &[f32], y: &mut [f32], inner: &mut [f32]) {
-        if let Some(served) = &self.plan.served {
-            return self.forward_narrow(served, x, y, inner);
-        }
         for (level, inner) in self.levels(inner) {
             let tasks = self.tasks(level);
             let parts = carve(y, self.outputs, &tasks).into_iter();

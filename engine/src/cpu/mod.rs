@@ -3,31 +3,43 @@
 //! Where the time goes decides the shape. Nearly all arithmetic is the frozen products, so those run
 //! in bf16 on processors with AVX512_BF16, else on weights of at most eight bits (either packed once at load); the
 //! residual stream, norms, softmax and LoRA's sums stay f32, and so do its matrices but where adapters are
-//! served (`narrow`) or trained (`fused`) beside bf16 weights. A frozen layer never gets a weight gradient, logits of unsupervised
+//! served (`lora_bf16`) or trained (`lora_fused`) beside bf16 weights. A frozen layer never gets a weight gradient, logits of unsupervised
 //! rows are never made, and backward stops at the lowest layer that trains.
 //! Buffers are kept between calls, threads are the executor's own.
 //!
 //! ```text
-//! plan     the batch, checked: who attends to what, which rows which adapter corrects
-//! layer    forward of one decoder layer          backward   its gradient
-//! training a backward pass in parts, a layer each
-//! lora     the adapters' part of both            narrow     the same, served in bf16
-//! fused    both beside bf16 weights, in one product with them
-//! head     logits, scores, cross-entropy
-//! linear   a frozen product and its input gradient
-//! kernels  the inner loops, and all `unsafe`
+//! training    a training pass in parts, a layer each
+//! decoder     weights, KV slots and workspaces; the passes that serve
+//! head        logits, scores, cross-entropy
+//! backward    the gradient of one decoder layer
+//! layer       forward of one decoder layer
+//! prepared    a batch made ready for a pass: its plan, and its adapters in the pass's form
+//! lora_fused  adapters in training, in one product with bf16 weights
+//! lora_bf16   adapters as they are served beside bf16 weights
+//! lora        the adapters' part of a group of linear layers, in f32
+//! workspace   buffers that outlive a call
+//! plan        the batch, checked: who attends to what, which rows which adapter corrects
+//! weights     the frozen layers, packed at load
+//! linear, kv  a frozen product and its input gradient; pages of keys and values
+//! shape       the model's dimensions
+//! kernels     the inner loops, and all `unsafe`
 //! ```
+//!
+//! Each file imports only from those below it.
 
 mod backward;
-mod fused;
+mod decoder;
 mod head;
 mod kernels;
 mod kv;
 mod layer;
 mod linear;
 mod lora;
-mod narrow;
+mod lora_bf16;
+mod lora_fused;
 mod plan;
+mod prepared;
+mod shape;
 mod training;
 mod weights;
 mod workspace;
@@ -40,14 +52,9 @@ use crate::error::{Error, Result};
 use crate::executor::{BackwardPass, Executor, KvSlot, Score, Target};
 use crate::lora::LoraGrads;
 use crate::weights::{Matrix, ModelFiles};
-use head::Head;
-use kv::Slots;
-use layer::{Pass, Shape};
+use decoder::Decoder;
 use linear::Format;
-use narrow::NarrowLoras;
-use plan::Plan;
-use weights::{Source, Weights};
-use workspace::{Saved, Workspace};
+use weights::Source;
 
 /// How to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,20 +88,7 @@ impl Default for CpuOptions {
 
 pub struct Cpu {
     pool: rayon::ThreadPool,
-    inner: Inner,
-}
-
-struct Inner {
-    config: ModelConfig,
-    shape: Shape,
-    weights: Weights,
-    format: Format,
-    slots: Slots,
-    /// Adapters as they are served, where weights are bf16.
-    narrow: NarrowLoras,
-    serving: Workspace,
-    /// A workspace of its own: batches are served between the parts of a training pass.
-    training: Workspace,
+    decoder: Decoder,
 }
 
 impl Cpu {
@@ -113,7 +107,7 @@ impl Cpu {
 
     fn load(config: &ModelConfig, source: &Source, options: CpuOptions) -> Result<Self> {
         let format = match options.precision {
-            Precision::Auto if kernels::bf16::available() => Format::Bf16,
+            Precision::Auto if kernels::has_avx512_bf16() => Format::Bf16,
             Precision::Auto | Precision::Int8 => Format::Int8,
             Precision::F32 => Format::F32,
             Precision::Bf16 => Format::Bf16,
@@ -123,36 +117,26 @@ impl Cpu {
             .thread_name(|i| format!("cpu-{i}"))
             .build()
             .map_err(|e| Error::Input(format!("cannot start {} threads: {e}", options.threads)))?;
-        let weights = pool.install(|| Weights::load(config, source, format))?;
-        let inner = Inner {
-            config: config.clone(),
-            shape: Shape::new(config),
-            weights,
-            format,
-            narrow: NarrowLoras::default(),
-            slots: Slots::new(config.num_layers, config.kv_dim()),
-            serving: Workspace::default(),
-            training: Workspace::default(),
-        };
-        Ok(Cpu { pool, inner })
+        let decoder = pool.install(|| Decoder::load(config, source, format))?;
+        Ok(Cpu { pool, decoder })
     }
 }
 
 impl Executor for Cpu {
     fn config(&self) -> &ModelConfig {
-        &self.inner.config
+        &self.decoder.config
     }
 
     fn kv_new(&mut self) -> KvSlot {
-        self.inner.slots.create()
+        self.decoder.slots.create()
     }
 
     fn kv_fork(&mut self, from: KvSlot, len: usize) -> KvSlot {
-        self.inner.slots.fork(from, len)
+        self.decoder.slots.fork(from, len)
     }
 
     fn kv_len(&self, slot: KvSlot) -> usize {
-        self.inner.slots.len(slot).unwrap_or(0)
+        self.decoder.slots.len(slot).unwrap_or(0)
     }
 
     fn kv_page(&self) -> usize {
@@ -160,17 +144,17 @@ impl Executor for Cpu {
     }
 
     fn kv_free(&mut self, slot: KvSlot) {
-        self.inner.slots.free(slot);
+        self.decoder.slots.free(slot);
     }
 
     fn forward(&mut self, batch: &PackedBatch, wanted: &[usize]) -> Result<Vec<f32>> {
-        let inner = &mut self.inner;
-        self.pool.install(|| inner.logits(batch, wanted))
+        let decoder = &mut self.decoder;
+        self.pool.install(|| decoder.logits(batch, wanted))
     }
 
     fn score(&mut self, batch: &PackedBatch, targets: &[Target]) -> Result<Vec<Score>> {
-        let inner = &mut self.inner;
-        self.pool.install(|| inner.score(batch, targets))
+        let decoder = &mut self.decoder;
+        self.pool.install(|| decoder.score(batch, targets))
     }
 
     fn backward(
@@ -179,85 +163,13 @@ impl Executor for Cpu {
         targets: &[Target],
         grads: &mut [Option<LoraGrads>],
     ) -> Result<Vec<f32>> {
-        let inner = &mut self.inner;
-        self.pool.install(|| inner.backward(batch, targets, grads))
+        let decoder = &mut self.decoder;
+        self.pool
+            .install(|| decoder.backward(batch, targets, grads))
     }
 
     fn backward_part(&mut self, pass: &mut BackwardPass) -> Result<bool> {
-        let inner = &mut self.inner;
-        self.pool.install(|| inner.backward_part(pass))
-    }
-}
-
-impl Inner {
-    fn logits(&mut self, batch: &PackedBatch, wanted: &[usize]) -> Result<Vec<f32>> {
-        let plan = self.plan(batch)?;
-        if let Some(row) = wanted.iter().find(|r| **r >= plan.rows) {
-            let rows = plan.rows;
-            return Err(Error::Input(format!(
-                "row {row} is wanted of a batch of {rows}"
-            )));
-        }
-        if plan.rows == 0 {
-            return Ok(Vec::new());
-        }
-        self.decode(batch, &plan);
-        let h = self.serving.hidden.get(plan.rows * self.shape.hidden);
-        Ok(head(&self.weights, &self.shape).logits(h, wanted, &mut self.serving.temp))
-    }
-
-    fn score(&mut self, batch: &PackedBatch, targets: &[Target]) -> Result<Vec<Score>> {
-        let plan = self.plan(batch)?;
-        plan.check_targets(targets, self.config.vocab_size, false)?;
-        if plan.rows == 0 {
-            return Ok(Vec::new());
-        }
-        self.decode(batch, &plan);
-        let h = self.serving.hidden.get(plan.rows * self.shape.hidden);
-        Ok(head(&self.weights, &self.shape).score(h, targets, &mut self.serving.temp))
-    }
-
-    /// The plan of a batch that is served.
-    fn plan<'b>(&mut self, batch: &'b PackedBatch) -> Result<Plan<'b>> {
-        let mut plan = Plan::new(&self.config, batch, &self.slots)?;
-        if self.format == Format::Bf16 {
-            plan.served = Some(self.narrow.serve(plan.adapters, &plan.levels));
-        }
-        Ok(plan)
-    }
-
-    /// Runs all layers, leaving the last one's output in the residual stream.
-    fn decode(&mut self, batch: &PackedBatch, plan: &Plan) {
-        let Workspace {
-            hidden,
-            layers,
-            temp,
-            ..
-        } = &mut self.serving;
-        let h = hidden.of(plan.rows * self.shape.hidden);
-        self.weights.embed(&batch.tokens, self.shape.hidden, h);
-        layers.resize_with(1, Saved::default);
-        for (index, weights) in self.weights.layers.iter().enumerate() {
-            let pass = Pass {
-                shape: &self.shape,
-                weights,
-                plan,
-                index,
-            };
-            pass.forward(h, &mut self.slots, &mut layers[0], temp);
-        }
-        for span in &plan.spans {
-            if let Some(slot) = span.kv {
-                self.slots.advance(slot, span.rows.len());
-            }
-        }
-    }
-}
-
-fn head<'a>(weights: &'a Weights, shape: &Shape) -> Head<'a> {
-    Head {
-        norm: &weights.norm,
-        eps: shape.eps,
-        linear: &weights.head,
+        let decoder = &mut self.decoder;
+        self.pool.install(|| decoder.backward_part(pass))
     }
 }

@@ -1,9 +1,7 @@
 //! A batch, checked and made ready: which rows attend to what, which rows which adapter corrects, and
 //! the rotation of every row.
 
-use super::fused::Fused;
 use super::kv::Slots;
-use super::narrow::Served;
 use crate::batch::PackedBatch;
 use crate::config::{ModelConfig, Projection};
 use crate::error::{Error, Result};
@@ -17,10 +15,6 @@ pub struct Plan<'a> {
     pub rows: usize,
     pub spans: Vec<Span>,
     pub adapters: &'a [Arc<Lora>],
-    /// The same adapters in bf16, where that is how they are served.
-    pub served: Option<Served>,
-    /// Where they are trained in one product with the frozen weights.
-    pub fused: Option<Fused>,
     /// Level i holds the i-th adapter of every sequence's stack: within a level rows are disjoint.
     pub levels: Vec<Vec<Segment>>,
     /// The largest rank of the batch, made even: the width given to every `x · Aᵀ`.
@@ -53,13 +47,8 @@ pub struct Segment {
 }
 
 impl<'a> Plan<'a> {
-    pub fn new(config: &ModelConfig, batch: &'a PackedBatch, slots: &Slots) -> Result<Self> {
-        let rotation = Rotation::new(config, &batch.positions);
-        Self::rotated(config, batch, slots, rotation)
-    }
-
-    /// [`Plan::new`] with the rotation that an earlier plan of this batch had.
-    pub fn rotated(
+    /// Checks the batch. `rotation` is that of the batch's positions.
+    pub fn new(
         config: &ModelConfig,
         batch: &'a PackedBatch,
         slots: &Slots,
@@ -102,8 +91,6 @@ impl<'a> Plan<'a> {
             rows: batch.tokens.len(),
             spans,
             adapters: &batch.adapters,
-            served: None,
-            fused: None,
             levels: levels(batch),
             rank: batch
                 .adapters

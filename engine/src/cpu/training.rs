@@ -2,13 +2,13 @@
 //! backward. A caller that serves others stops between the parts; the activations wait in a workspace of
 //! their own.
 
-use super::fused::Fused;
+use super::decoder::Decoder;
+use super::head::Head;
 use super::layer::Pass;
-use super::linear::Format;
 use super::lora::LayerGrads;
 use super::plan::{Plan, Rotation};
+use super::prepared::Prepared;
 use super::workspace::{Saved, Workspace};
-use super::{Inner, head};
 use crate::batch::PackedBatch;
 use crate::error::{Error, Result};
 use crate::executor::{BackwardPass, Below, Target};
@@ -21,7 +21,7 @@ const HEAD_ROWS: usize = 72;
 
 /// One pass and where its results go.
 struct Work<'a> {
-    batch: &'a PackedBatch,
+    tokens: &'a [u32],
     targets: &'a [Target],
     grads: &'a mut [Option<LoraGrads>],
     nll: &'a mut Vec<f32>,
@@ -30,19 +30,19 @@ struct Work<'a> {
     blocks: Vec<Range<usize>>,
 }
 
-impl Inner {
+impl Decoder {
     pub(super) fn backward(
         &mut self,
         batch: &PackedBatch,
         targets: &[Target],
         grads: &mut [Option<LoraGrads>],
     ) -> Result<Vec<f32>> {
-        let mut plan = Plan::new(&self.config, batch, &self.slots)?;
-        plan.fused = self.fused(&plan);
-        self.check(&plan, targets, grads)?;
+        let rotation = Rotation::new(&self.config, &batch.positions);
+        let ready = self.prepare(batch, rotation)?;
+        self.check(&ready.plan, targets, grads)?;
         let mut nll = Vec::with_capacity(targets.len());
         let mut work = Work {
-            batch,
+            tokens: &batch.tokens,
             targets,
             grads,
             nll: &mut nll,
@@ -50,7 +50,7 @@ impl Inner {
             blocks: head_blocks(targets, usize::MAX),
         };
         let mut part = 0;
-        while !self.part(&plan, &mut work, part) {
+        while !self.part(&ready, &mut work, part) {
             part += 1;
         }
         Ok(nll)
@@ -62,32 +62,29 @@ impl Inner {
             0 => Rotation::new(&self.config, &pass.batch.positions),
             _ => std::mem::take(&mut self.training.rotation),
         };
-        let mut plan = Plan::rotated(&self.config, &pass.batch, &self.slots, rotation)?;
-        plan.fused = self.fused(&plan);
+        let ready = self.prepare(&pass.batch, rotation)?;
         if pass.parts == 0 {
-            self.check(&plan, &pass.targets, &pass.grads)?;
-            self.check_below(&plan, pass.below.as_ref())?;
+            self.check(&ready.plan, &pass.targets, &pass.grads)?;
+            self.check_below(&ready.plan, pass.below.as_ref())?;
             pass.nll.clear();
         }
         let mut work = Work {
-            batch: &pass.batch,
+            tokens: &pass.batch.tokens,
             targets: &pass.targets,
             grads: &mut pass.grads,
             nll: &mut pass.nll,
             below: pass.below.as_mut(),
             blocks: head_blocks(&pass.targets, HEAD_ROWS),
         };
-        let done = self.part(&plan, &mut work, pass.parts);
-        self.training.rotation = plan.rotation;
+        let done = self.part(&ready, &mut work, pass.parts);
+        self.training.rotation = ready.plan.rotation;
         pass.parts += 1;
         Ok(done)
     }
 
-    fn fused(&self, plan: &Plan) -> Option<Fused> {
-        match self.format {
-            Format::Bf16 => Fused::new(plan, &self.shape),
-            _ => None,
-        }
+    fn prepare<'b>(&self, batch: &'b PackedBatch, rotation: Rotation) -> Result<Prepared<'b>> {
+        let (config, shape, slots) = (&self.config, &self.shape, &self.slots);
+        Prepared::for_training(config, shape, self.format, batch, slots, rotation)
     }
 
     fn check(&self, plan: &Plan, targets: &[Target], grads: &[Option<LoraGrads>]) -> Result<()> {
@@ -111,11 +108,11 @@ impl Inner {
     }
 
     /// Runs one part; `true` if it was the last.
-    fn part(&mut self, plan: &Plan, work: &mut Work, part: usize) -> bool {
+    fn part(&mut self, batch: &Prepared, work: &mut Work, part: usize) -> bool {
         let layers = self.config.num_layers;
         let blocks = work.blocks.len();
         // Without rows nothing has a value, without targets nothing a gradient.
-        if plan.rows == 0 || blocks == 0 {
+        if batch.plan.rows == 0 || blocks == 0 {
             return true;
         }
         let trains = |l: &usize| {
@@ -129,72 +126,72 @@ impl Inner {
         // The states that this pass finds out are handed over when it is through.
         let last = forward + blocks + (layers - lowest) == part + 1;
         match part {
-            _ if part < forward => self.layer_forward(plan, work, first, first + part),
-            _ if part < forward + blocks => self.head_block(plan, work, part - forward),
+            _ if part < forward => self.layer_forward(batch, work, first, first + part),
+            _ if part < forward + blocks => self.head_block(batch, work, part - forward),
             _ => {
                 let index = layers + forward + blocks - 1 - part;
-                self.layer_backward(plan, work, index, index == lowest);
+                self.layer_backward(batch, work, index, index == lowest);
             }
         }
         if last && let Some(below) = work.below.as_mut().filter(|b| b.states.is_empty()) {
             let states = self.training.layers[below.layer]
                 .input
-                .get(plan.rows * self.shape.hidden);
+                .get(batch.plan.rows * self.shape.hidden);
             below.states = states.to_vec();
         }
         last
     }
 
-    fn layer_forward(&mut self, plan: &Plan, work: &Work, first: usize, index: usize) {
+    fn layer_forward(&mut self, batch: &Prepared, work: &Work, first: usize, index: usize) {
         let Workspace {
             hidden,
             layers,
             temp,
             ..
         } = &mut self.training;
-        let h = hidden.of(plan.rows * self.shape.hidden);
+        let h = hidden.of(batch.plan.rows * self.shape.hidden);
         if index == first {
             layers.resize_with(self.weights.layers.len(), Saved::default);
             match &work.below {
                 Some(below) if !below.states.is_empty() => h.copy_from_slice(&below.states),
-                _ => self.weights.embed(&work.batch.tokens, self.shape.hidden, h),
+                _ => self.weights.embed(work.tokens, self.shape.hidden, h),
             }
         }
         let pass = Pass {
             shape: &self.shape,
             weights: &self.weights.layers[index],
-            plan,
+            batch,
             index,
         };
         pass.forward(h, &mut self.slots, &mut layers[index], temp);
     }
 
-    fn head_block(&mut self, plan: &Plan, work: &mut Work, block: usize) {
+    fn head_block(&mut self, batch: &Prepared, work: &mut Work, block: usize) {
+        let head = Head::new(&self.weights, &self.shape);
         let Workspace {
             hidden,
             d_hidden,
             temp,
             ..
         } = &mut self.training;
-        let len = plan.rows * self.shape.hidden;
+        let len = batch.plan.rows * self.shape.hidden;
         let dh = d_hidden.of(len);
         if block == 0 {
             dh.fill(0.0);
         }
         let targets = &work.targets[work.blocks[block].clone()];
-        let head = head(&self.weights, &self.shape);
         work.nll
             .extend(head.backward(hidden.get(len), targets, dh, temp));
     }
 
-    fn layer_backward(&mut self, plan: &Plan, work: &mut Work, index: usize, lowest: bool) {
+    fn layer_backward(&mut self, batch: &Prepared, work: &mut Work, index: usize, lowest: bool) {
         let Workspace {
             d_hidden,
             layers,
             temp,
             ..
         } = &mut self.training;
-        let dh = d_hidden.of(plan.rows * self.shape.hidden);
+        let dh = d_hidden.of(batch.plan.rows * self.shape.hidden);
         let mut grads: Vec<_> = work
             .grads
             .iter_mut()
@@ -204,7 +201,7 @@ impl Inner {
         let pass = Pass {
             shape: &self.shape,
             weights: &self.weights.layers[index],
-            plan,
+            batch,
             index,
         };
         pass.backward(dh, &layers[index], temp, grads, lowest);

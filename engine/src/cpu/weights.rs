@@ -1,7 +1,7 @@
 //! Frozen weights, packed once at load: q·k·v and gate·up stacked, so that one product makes them.
 
-use super::layer::Layer;
 use super::linear::{Format, Linear};
+use super::shape::{GATE_UP, O, QKV};
 use crate::config::{ModelConfig, Projection};
 use crate::error::Result;
 use crate::weights::Matrix;
@@ -11,8 +11,32 @@ pub struct Weights {
     /// The embedding, where it is not the output projection too.
     embedding: Option<Linear>,
     pub head: Linear,
-    pub layers: Vec<Layer>,
+    pub layers: Vec<LayerWeights>,
     pub norm: Vec<f32>,
+}
+
+/// One layer's frozen weights.
+pub struct LayerWeights {
+    pub input_norm: Vec<f32>,
+    pub post_norm: Vec<f32>,
+    /// Norms of each head of q and of k (Qwen3).
+    pub qk_norm: Option<(Vec<f32>, Vec<f32>)>,
+    qkv: Linear,
+    o: Linear,
+    gate_up: Linear,
+    down: Linear,
+}
+
+impl LayerWeights {
+    /// The frozen layer of a group.
+    pub fn linear(&self, group: usize) -> &Linear {
+        match group {
+            QKV => &self.qkv,
+            O => &self.o,
+            GATE_UP => &self.gate_up,
+            _ => &self.down,
+        }
+    }
 }
 
 /// Reads a tensor by its Hugging Face name.
@@ -58,7 +82,7 @@ fn load_layer(
     index: usize,
     source: &Source,
     format: Format,
-) -> Result<Layer> {
+) -> Result<LayerWeights> {
     let matrix = |name: &str| source(&format!("model.layers.{index}.{name}"));
     let get = |name: &str| -> Result<Vec<f32>> { Ok(matrix(name)?.into_floats()) };
     let stack = |members: &[Projection], with_bias: bool| -> Result<Linear> {
@@ -82,14 +106,16 @@ fn load_layer(
             get("self_attn.k_norm.weight")?,
         ))
     };
-    use Projection::*;
-    Ok(Layer {
+    Ok(LayerWeights {
         input_norm: get("input_layernorm.weight")?,
         post_norm: get("post_attention_layernorm.weight")?,
         qk_norm: config.qk_norm.then(norms).transpose()?,
-        qkv: stack(&[Q, K, V], config.qkv_bias)?,
-        o: stack(&[O], false)?,
-        gate_up: stack(&[Gate, Up], false)?,
-        down: stack(&[Down], false)?,
+        qkv: stack(
+            &[Projection::Q, Projection::K, Projection::V],
+            config.qkv_bias,
+        )?,
+        o: stack(&[Projection::O], false)?,
+        gate_up: stack(&[Projection::Gate, Projection::Up], false)?,
+        down: stack(&[Projection::Down], false)?,
     })
 }

@@ -1,7 +1,7 @@
 //! Buffers that outlive a call: fresh memory is faulted in page by page, which costs as much as the
 //! arithmetic.
 
-use super::fused::Packed;
+use super::kernels::bf16::Rows;
 use super::plan::Rotation;
 
 /// Everything a pass writes.
@@ -46,6 +46,13 @@ pub struct Temp {
     pub d_lora: Buffer,
     pub logits: Buffer,
     pub packed: Packed,
+}
+
+/// Activations in bf16: the frozen product's, and the adapters' between A and B.
+#[derive(Default)]
+pub struct Packed {
+    pub x: Rows,
+    pub inner: Rows,
 }
 
 /// A vector that only grows.

@@ -78,6 +78,14 @@ pub fn has_avx2() -> bool {
         && is_x86_feature_detected!("f16c")
 }
 
+/// Whether the processor multiplies bf16 numbers natively (`vdpbf16ps`).
+pub fn has_avx512_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return has_avx512() && is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// Numbers in -0.5..0.5, for tests.
 #[cfg(test)]
 pub fn numbers(n: usize, seed: u32) -> Vec<f32> {

@@ -80,7 +80,7 @@ fn f32_loop() -> Loop {
 
 fn bf16_loop() -> Option<Loop> {
     #[cfg(target_arch = "x86_64")]
-    if super::bf16::available() {
+    if super::has_avx512_bf16() {
         return Some(Loop {
             // SAFETY: the processor has the features.
             run: |rounds| unsafe { x86::dot_bf16(rounds) },
@@ -214,6 +214,6 @@ mod tests {
         }
         let peak = measure_peak(1, Duration::from_millis(1));
         assert!(peak.f32 > 0.0);
-        assert_eq!(peak.bf16.is_some(), super::super::bf16::available());
+        assert_eq!(peak.bf16.is_some(), crate::cpu::kernels::has_avx512_bf16());
     }
 }

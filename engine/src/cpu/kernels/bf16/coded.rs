@@ -3,18 +3,13 @@
 //!
 //! A weight is widened to the same bits wherever it is needed: for few rows or many, and for the transpose.
 
-use super::available;
+use super::codes::{Form, GROUP_LINES, GROUP_PAIRS};
 use super::panels::{Line, PANEL, ZERO};
 use super::tile::Place;
-use crate::cpu::kernels::int8::bits_for;
+use crate::cpu::kernels::has_avx512_bf16;
 use crate::weights::{BLOCK, BlockRow, Blocks};
 use half::f16;
 use rayon::prelude::*;
-
-/// Pairs along K that share a scale and a zero.
-pub(super) const GROUP_PAIRS: usize = BLOCK / 2;
-/// Lines of a group's pairs.
-pub(super) const GROUP_LINES: usize = 2 * GROUP_PAIRS;
 
 /// A matrix as codes of 4, 5 or 8 bits, with a scale and a zero for every 32 along K.
 pub struct Coded {
@@ -31,48 +26,6 @@ struct Codes {
     form: Form,
     /// Its first line.
     first: usize,
-}
-
-/// How a group lies.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Form {
-    /// Of a code: 4, 5 or 8.
-    pub bits: usize,
-    /// Whether scale and zero have 16 bits, and not 32.
-    pub short: bool,
-}
-
-impl Form {
-    /// The narrowest that holds the codes and steps of a panel.
-    fn of(rows: &[BlockRow]) -> Self {
-        let codes = rows.iter().flat_map(|(codes, _)| codes.as_flattened());
-        let steps = rows.iter().flat_map(|(_, steps)| steps.as_flattened());
-        let short = |x: &f32| f16::from_f32(*x).to_f32() == *x;
-        Form {
-            bits: bits_for(codes.fold(0, |most, code| most.max(*code))),
-            short: { steps }.all(short),
-        }
-    }
-
-    /// Lines of the scales, and as many of the zeros, of a panel's outputs.
-    pub const fn steps(self) -> usize {
-        if self.short { 1 } else { 2 }
-    }
-
-    /// Lines of codes: two of the product's lines in each. Of four bits and of five a pair's lines are the lower
-    /// halves of the bytes, the next pair's the upper ones.
-    pub const fn codes(self) -> usize {
-        if self.bits == 8 { 16 } else { 8 }
-    }
-
-    /// Lines of top bits, 32 for each of the product's lines.
-    const fn tops(self) -> usize {
-        if self.bits == 5 { 2 } else { 0 }
-    }
-
-    pub const fn size(self) -> usize {
-        2 * self.steps() + self.codes() + self.tops()
-    }
 }
 
 impl Coded {
@@ -135,7 +88,7 @@ impl Coded {
     /// Whether so few rows are multiplied without a buffer of widened lines.
     pub(super) fn takes(&self, rows: usize) -> bool {
         #[cfg(target_arch = "x86_64")]
-        return available() && rows <= super::widen::FEW;
+        return has_avx512_bf16() && rows <= super::widen::FEW;
         #[cfg(not(target_arch = "x86_64"))]
         false
     }
@@ -251,7 +204,7 @@ fn value(form: Form, lines: &[Line], line: usize, i: usize, second: usize) -> f3
 
 fn widen_group(form: Form, codes: &[Line], lines: &mut [Line; GROUP_LINES]) {
     #[cfg(target_arch = "x86_64")]
-    if available() {
+    if has_avx512_bf16() {
         // SAFETY: the processor has the features.
         return unsafe { super::widen::widen(form, codes, lines) };
     }

@@ -1,8 +1,8 @@
 //! Matrices that change with every step, packed where they are used: lines of 16 outputs, by the rows of a matrix
 //! or by its columns.
 
-use super::available;
 use super::panels::{Line, pair};
+use crate::cpu::kernels::has_avx512_bf16;
 
 /// Outputs of a line.
 pub(super) const WIDE: usize = 16;
@@ -17,7 +17,7 @@ pub(super) fn rows_to_lines(
 ) {
     assert!(w.len() <= WIDE * inputs && (inputs.div_ceil(2) - 1) * apart < lines.len());
     #[cfg(target_arch = "x86_64")]
-    if available() {
+    if has_avx512_bf16() {
         // SAFETY: the processor has the features; the lines are there (just checked).
         return unsafe { x86::rows_to_lines(w, inputs, scale, lines, apart) };
     }
@@ -33,7 +33,7 @@ pub(super) fn rows_to_lines(
 pub(super) fn columns_to_line(low: &[f32], high: &[f32], scale: f32, line: &mut Line) {
     assert!(low.len() <= WIDE && (high.is_empty() || high.len() == low.len()));
     #[cfg(target_arch = "x86_64")]
-    if available() {
+    if has_avx512_bf16() {
         // SAFETY: the processor has the features.
         return unsafe { x86::columns_to_line(low, high, scale, line) };
     }

@@ -13,6 +13,7 @@
 //! result is the same bits whatever else is in the batch.
 
 mod coded;
+mod codes;
 mod lines;
 mod panels;
 mod rows;
@@ -25,7 +26,7 @@ mod weights;
 mod widen;
 
 use super::{Shared, Start};
-use coded::GROUP_PAIRS;
+use codes::GROUP_PAIRS;
 use panels::PANEL;
 pub(super) use panels::{Line, ZERO, pair};
 use rayon::prelude::*;
@@ -44,14 +45,6 @@ const NEAR_BYTES: usize = 512 << 10;
 const STRETCH: usize = 256;
 /// Weight bytes one task goes through for all rows: they should stay in the last-level cache.
 const GROUP_BYTES: usize = 2 << 20;
-
-/// The instruction this form needs.
-pub fn available() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return super::has_avx512() && is_x86_feature_detected!("avx512bf16");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
-}
 
 thread_local! {
     /// A stretch of a panel, widened from its codes, or turned.

@@ -1,7 +1,7 @@
 //! Activations in bf16, packed for every product into blocks of rows.
 
-use super::available;
 use super::panels::pair;
+use crate::cpu::kernels::has_avx512_bf16;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -74,7 +74,7 @@ pub fn blocks(rows: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
 
 fn pack_block(x: &[f32], inputs: usize, rows: usize, out: &mut [u32]) {
     #[cfg(target_arch = "x86_64")]
-    if available() {
+    if has_avx512_bf16() {
         // SAFETY: the processor has the features.
         return unsafe { x86::pack_block(x, inputs, rows, out) };
     }

@@ -1,12 +1,11 @@
 //! A product of few outputs, such as the first of an adapter's two in training. Unlike `kernels/narrow`, which serves, it
 //! takes rows that are packed in bf16 already, and matrices that are used once.
 
-use super::available;
 use super::lines::{WIDE, columns_to_line, rows_to_lines};
 use super::panels::{Line, ZERO};
 use super::rows::Rows;
 use super::tile::Place;
-use crate::cpu::kernels::{Shared, Start};
+use crate::cpu::kernels::{Shared, Start, has_avx512_bf16};
 use rayon::prelude::*;
 
 /// A matrix of few outputs: `[outputs / 16][K / 2]` lines.
@@ -114,7 +113,7 @@ pub fn multiply(
 unsafe fn run(x: &[u32], rows: usize, lines: &[Line], place: &Place) {
     assert_eq!(x.len(), rows * lines.len());
     #[cfg(target_arch = "x86_64")]
-    if available() {
+    if has_avx512_bf16() {
         // SAFETY: the processor has the features; the rest is the caller's promise.
         return unsafe { x86::dispatch(x, rows, lines, place) };
     }

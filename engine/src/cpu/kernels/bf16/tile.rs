@@ -1,8 +1,7 @@
 //! The tile of the product: sums of up to 12 rows × 32 outputs held in registers.
 
-use super::available;
 use super::panels::Line;
-use crate::cpu::kernels::Start;
+use crate::cpu::kernels::{Start, has_avx512_bf16};
 
 /// Up to 12 rows × 32 outputs over one stretch of K.
 pub(super) struct Tile<'a> {
@@ -26,7 +25,7 @@ impl Tile<'_> {
     /// The place must be valid for the tile's rows, `stride` apart, and unshared.
     pub unsafe fn run(&self) {
         #[cfg(target_arch = "x86_64")]
-        if available() {
+        if has_avx512_bf16() {
             // SAFETY: the processor has the features; the rest is the caller's promise.
             return unsafe { x86::dispatch(self) };
         }

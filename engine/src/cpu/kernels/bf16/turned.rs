@@ -1,14 +1,14 @@
 //! A block of a matrix turned for `dy · W`: 32 outputs × 32 inputs, which lie one group of codes wide in one
 //! panel, become 32 inputs × 32 outputs.
 
-use super::available;
 use super::panels::{Line, PANEL};
+use crate::cpu::kernels::has_avx512_bf16;
 
 /// The first lines of a block's transpose.
 pub fn turn(block: &[Line; PANEL], out: &mut [Line]) {
     assert!(out.len() <= PANEL);
     #[cfg(target_arch = "x86_64")]
-    if available() {
+    if has_avx512_bf16() {
         // SAFETY: the processor has the features.
         return unsafe { x86::turn(block, out) };
     }

@@ -1,6 +1,7 @@
 //! A frozen matrix, and how a product sees it: as it lies, or transposed.
 
-use super::coded::{Coded, GROUP_LINES};
+use super::coded::Coded;
+use super::codes::GROUP_LINES;
 use super::panels::{Line, PANEL, Panels, ZERO};
 use super::turned;
 use crate::weights::Blocks;

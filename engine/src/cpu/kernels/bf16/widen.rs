@@ -1,6 +1,6 @@
 //! Codes made bf16 in registers, and what becomes of them there: lines in a buffer, or the sums of few rows.
 
-use super::coded::{Form, GROUP_LINES, GROUP_PAIRS};
+use super::codes::{Form, GROUP_LINES, GROUP_PAIRS};
 use super::panels::Line;
 use super::tile::Place;
 use super::tile::x86::{Sums, finish};

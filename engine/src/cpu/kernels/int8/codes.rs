@@ -5,7 +5,10 @@
 //! Of five bits likewise, and 4 rows of top bits, each for 8 rows of codes. So a group has four times as
 //! many rows as a code has bits.
 
-use super::panels::{GROUP, PANEL};
+/// Outputs of a panel.
+pub const PANEL: usize = 32;
+/// Weights along K that share a scale and a zero.
+pub const GROUP: usize = 32;
 
 #[derive(Clone, Copy)]
 #[repr(align(32))]

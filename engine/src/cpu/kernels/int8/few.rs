@@ -1,8 +1,9 @@
 //! The product of few rows: every weight is widened in registers and multiplied with all of them.
 
-use super::codes::{NO_BYTES, unpack};
-use super::panels::{GROUP, PANEL, Panels, Steps};
-use super::{Job, Place, Simd, prefetch, step, stretch};
+use super::codes::{GROUP, NO_BYTES, PANEL, unpack};
+use super::job::{Job, Place, prefetch, step, stretch};
+use super::panels::{Panels, Steps};
+use crate::cpu::kernels::simd::Simd;
 
 /// Rows whose sums, half a panel wide, fit the registers.
 pub const MOST: usize = 4;

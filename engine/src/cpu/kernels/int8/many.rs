@@ -1,9 +1,10 @@
 //! The product of many rows: a stretch of half a panel is widened into a buffer, and the rows run over
 //! it in tiles.
 
-use super::codes::{Bytes, NO_BYTES, unpack_into};
-use super::panels::{GROUP, PANEL, Panel, Steps};
-use super::{Job, Place, STRETCH, Simd, prefetch, step, stretch};
+use super::codes::{Bytes, GROUP, NO_BYTES, PANEL, unpack_into};
+use super::job::{Job, Place, STRETCH, prefetch, step, stretch};
+use super::panels::{Panel, Steps};
+use crate::cpu::kernels::simd::Simd;
 use std::cell::RefCell;
 use std::ops::Range;
 

@@ -5,15 +5,11 @@
 //! are recognised and lose nothing; others are rounded to 255 steps. How wide codes, scales and zeros are
 //! stored is each panel's own: as narrow as holds them exactly, so a panel's width never changes a value.
 
-use super::codes::{self, Row, bits_for};
+use super::codes::{self, GROUP, PANEL, Row, bits_for};
 use super::steps::fit;
 use crate::weights::{BlockRow, Blocks};
 use half::f16;
 use rayon::prelude::*;
-
-pub const PANEL: usize = 32;
-/// Weights along K that share a scale and a zero.
-pub const GROUP: usize = 32;
 
 /// A packed matrix.
 pub struct Panels {

@@ -1,6 +1,6 @@
 //! The steps a group of weights lies on.
 
-use super::panels::GROUP;
+use super::codes::GROUP;
 use half::f16;
 
 /// Scale and zero that represent the group by codes 0..=255: the group's own, where its values are that

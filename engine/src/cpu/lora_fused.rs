@@ -5,23 +5,17 @@
 use super::kernels::bf16::side::{Beside, Second, Side};
 use super::kernels::bf16::slim::{self, Part, Slim};
 use super::kernels::bf16::{self, Rows};
-use super::layer::Shape;
 use super::linear::{Into, Linear};
 use super::lora::{Group, LayerGrads};
 use super::plan::Plan;
+use super::shape::Shape;
+use super::workspace::Packed;
 
 /// How a batch's rows are cut for it: no block holds rows of two adapters.
 pub struct Fused {
     blocks: Vec<(usize, usize)>,
     /// The adapter of each block's rows.
     owners: Vec<Option<usize>>,
-}
-
-/// Activations in bf16: the frozen product's, and the adapters' between A and B.
-#[derive(Default)]
-pub struct Packed {
-    pub x: Rows,
-    inner: Rows,
 }
 
 impl Fused {

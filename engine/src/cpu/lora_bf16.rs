@@ -1,5 +1,5 @@
 //! Adapters as they are served beside weights in bf16: their matrices in bf16 too, packed when an adapter
-//! is first asked, and their part of a forward pass. Training has its own way (`super::fused`), from the f32 originals.
+//! is first asked, and their part of a forward pass. Training has its own way (`super::lora_fused`), from the f32 originals.
 
 use super::kernels::narrow::{Narrow, Part, Task, multiply};
 use super::lora::Group;
@@ -10,36 +10,36 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 
 /// A and B of every pair.
-pub struct NarrowLora {
+pub struct Bf16Lora {
     layers: Vec<[Option<(Narrow, Narrow)>; 7]>,
 }
 
 /// The packed forms of the adapters that are still in use.
 #[derive(Default)]
-pub struct NarrowLoras {
+pub struct LoraCache {
     /// By address, which nobody else gets while the weak reference holds it; for the same reason a trainer that
     /// goes on (`Arc::make_mut`) moves its adapter to a new one, so an entry is never out of date.
-    known: HashMap<usize, (Weak<Lora>, Arc<NarrowLora>)>,
+    known: HashMap<usize, (Weak<Lora>, Arc<Bf16Lora>)>,
 }
 
 /// A batch's adapters in this form, and the rows each corrects.
-pub struct Served {
-    adapters: Vec<Arc<NarrowLora>>,
+pub struct BatchLoras {
+    adapters: Vec<Arc<Bf16Lora>>,
     /// For each level the adapters in it, each with its rows wherever they lie.
     levels: Vec<BTreeMap<usize, Vec<usize>>>,
 }
 
-impl NarrowLoras {
-    pub fn serve(&mut self, adapters: &[Arc<Lora>], levels: &[Vec<Segment>]) -> Served {
+impl LoraCache {
+    pub fn serve(&mut self, adapters: &[Arc<Lora>], levels: &[Vec<Segment>]) -> BatchLoras {
         self.known.retain(|_, (used, _)| used.strong_count() > 0);
-        Served {
+        BatchLoras {
             adapters: adapters.iter().map(|a| self.one(a)).collect(),
             levels: levels.iter().map(|level| rows_by_adapter(level)).collect(),
         }
     }
 
-    fn one(&mut self, adapter: &Arc<Lora>) -> Arc<NarrowLora> {
-        let pack = || (Arc::downgrade(adapter), Arc::new(NarrowLora::pack(adapter)));
+    fn one(&mut self, adapter: &Arc<Lora>) -> Arc<Bf16Lora> {
+        let pack = || (Arc::downgrade(adapter), Arc::new(Bf16Lora::pack(adapter)));
         let address = Arc::as_ptr(adapter) as usize;
         self.known.entry(address).or_insert_with(pack).1.clone()
     }
@@ -54,7 +54,7 @@ fn rows_by_adapter(level: &[Segment]) -> BTreeMap<usize, Vec<usize>> {
     rows
 }
 
-impl NarrowLora {
+impl Bf16Lora {
     fn pack(lora: &Lora) -> Self {
         let rank = lora.config.rank;
         let layers = lora.layers.par_iter().map(|layer| {
@@ -64,7 +64,7 @@ impl NarrowLora {
                 Some((Narrow::pack(&pair.a, inputs), Narrow::pack(&pair.b, rank)))
             })
         });
-        NarrowLora {
+        Bf16Lora {
             layers: layers.collect(),
         }
     }
@@ -72,22 +72,22 @@ impl NarrowLora {
 
 impl Group<'_> {
     /// [`Group::forward`] with adapters in bf16.
-    pub(super) fn forward_narrow(
+    pub(super) fn forward_bf16(
         &self,
-        served: &Served,
+        loras: &BatchLoras,
         x: &[f32],
         y: &mut [f32],
         inner: &mut [f32],
     ) {
-        for ((_, inner), rows) in self.levels(inner).zip(&served.levels) {
-            let down = self.tasks_narrow(served, rows, |(a, _), _, _, column| Part {
+        for ((_, inner), rows) in self.levels(inner).zip(&loras.levels) {
+            let down = self.tasks_bf16(loras, rows, |(a, _), _, _, column| Part {
                 w: a,
                 from: 0,
                 to: column,
                 scale: 1.0,
             });
             multiply(&down, x, self.inputs, inner, self.width(), false);
-            let up = self.tasks_narrow(served, rows, |(_, b), scale, column, from| Part {
+            let up = self.tasks_bf16(loras, rows, |(_, b), scale, column, from| Part {
                 w: b,
                 from,
                 to: column,
@@ -99,14 +99,14 @@ impl Group<'_> {
 
     /// A task for each adapter of a level, of what `part` makes of each pair that it has in this group, its
     /// scale, its column in y and that in inner.
-    fn tasks_narrow<'p>(
+    fn tasks_bf16<'p>(
         &'p self,
-        served: &'p Served,
+        loras: &'p BatchLoras,
         rows: &'p BTreeMap<usize, Vec<usize>>,
         part: impl Fn(&'p (Narrow, Narrow), f32, usize, usize) -> Part<'p>,
     ) -> Vec<Task<'p>> {
         let task = |(adapter, rows): (&usize, &'p Vec<usize>)| {
-            let layer = &served.adapters[*adapter].layers[self.layer];
+            let layer = &loras.adapters[*adapter].layers[self.layer];
             let scale = self.plan.adapters[*adapter].config.scale();
             let members = self.members.iter().enumerate();
             let parts = members.filter_map(|(i, (projection, column))| {

@@ -1,0 +1,63 @@
+//! A batch made ready for a pass: its plan, and its adapters in the form that the pass multiplies with.
+
+use super::kv::Slots;
+use super::linear::Format;
+use super::lora_bf16::{BatchLoras, LoraCache};
+use super::lora_fused::Fused;
+use super::plan::{Plan, Rotation};
+use super::shape::Shape;
+use crate::batch::PackedBatch;
+use crate::config::ModelConfig;
+use crate::error::Result;
+
+pub struct Prepared<'a> {
+    pub plan: Plan<'a>,
+    pub lora: LoraForm,
+}
+
+/// How a pass computes the adapters' corrections.
+pub enum LoraForm {
+    /// In f32, after the frozen product ([`super::lora`]).
+    F32,
+    /// From matrices in bf16, after the frozen product ([`super::lora_bf16`]).
+    Bf16(BatchLoras),
+    /// In bf16, in one product with the frozen weights ([`super::lora_fused`]).
+    Fused(Fused),
+}
+
+impl<'a> Prepared<'a> {
+    /// For a forward pass. Adapters that `cache` does not hold yet are packed.
+    pub fn for_serving(
+        config: &ModelConfig,
+        format: Format,
+        batch: &'a PackedBatch,
+        slots: &Slots,
+        cache: &mut LoraCache,
+    ) -> Result<Self> {
+        let rotation = Rotation::new(config, &batch.positions);
+        let plan = Plan::new(config, batch, slots, rotation)?;
+        let lora = match format {
+            Format::Bf16 => LoraForm::Bf16(cache.serve(plan.adapters, &plan.levels)),
+            Format::F32 | Format::Int8 => LoraForm::F32,
+        };
+        Ok(Prepared { plan, lora })
+    }
+
+    /// For a forward and a backward pass.
+    pub fn for_training(
+        config: &ModelConfig,
+        shape: &Shape,
+        format: Format,
+        batch: &'a PackedBatch,
+        slots: &Slots,
+        rotation: Rotation,
+    ) -> Result<Self> {
+        let plan = Plan::new(config, batch, slots, rotation)?;
+        let fused = match format {
+            Format::Bf16 => Fused::new(&plan, shape),
+            Format::F32 | Format::Int8 => None,
+        };
+        let lora = fused.map_or(LoraForm::F32, LoraForm::Fused);
+        Ok(Prepared { plan, lora })
+    }
+}
