@@ -1,14 +1,14 @@
-//! What computes: one decoder, defined once, run by two executors.
+//! The interface of what computes: one decoder, run by two executors.
 //!
-//! Both hold the frozen base weights and the KV slots; adapters come with each batch. Results of one
-//! sequence never depend on which other sequences share its batch.
+//! Both executors hold the frozen base weights and the KV slots; adapters come with each batch. A sequence's
+//! results never depend on the other sequences of its batch.
 
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::lora::LoraGrads;
 
-/// A sequence's keys and values inside an executor.
+/// Names a sequence's keys and values inside an executor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KvSlot(pub usize);
 
@@ -16,28 +16,28 @@ pub struct KvSlot(pub usize);
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Target {
     pub row: usize,
-    /// Or [`Target::OTHERS`], in [`Executor::backward`] alone.
+    /// A token of the vocabulary; in [`Executor::backward`] also [`Target::OTHERS`].
     pub token: u32,
     /// Weight of this row's negative log-likelihood in the loss (ignored by [`Executor::score`]).
     pub weight: f32,
 }
 
 impl Target {
-    /// Any token that no other target of the row names: what is known of a distribution beside its likeliest tokens is
-    /// how likely all the others are together. Its likelihood is the sum of theirs.
+    /// Stands for all tokens that no other target of the row names; its likelihood is the sum of theirs. A soft
+    /// target knows its likeliest tokens one by one, and of the rest only the sum.
     pub const OTHERS: u32 = u32::MAX;
 
     pub(crate) fn is_others(&self) -> bool {
         self.token == Target::OTHERS
     }
 
-    /// Whether it names a token of the vocabulary, or all others where that means something.
+    /// Whether the target names a token of the vocabulary, or all others where `others` allows that.
     pub(crate) fn is_known(&self, vocab_size: usize, others: bool) -> bool {
         (self.token as usize) < vocab_size || others && self.is_others()
     }
 }
 
-/// What [`Executor::score`] says of one target.
+/// The result of [`Executor::score`] for one target.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score {
     /// Natural logarithm of the target's probability.
@@ -46,27 +46,28 @@ pub struct Score {
     pub is_argmax: bool,
 }
 
-/// One [`Executor::backward`], owned so that it can be done in parts.
+/// The arguments and results of one [`Executor::backward`], owned so that the pass can be done in parts.
 #[derive(Debug, Default)]
 pub struct BackwardPass {
     pub batch: PackedBatch,
     pub targets: Vec<Target>,
     pub grads: Vec<Option<LoraGrads>>,
-    /// The nll of each target, once the pass is done.
+    /// The negative log-likelihood of each target, once the pass is done.
     pub nll: Vec<f32>,
-    /// Set where a pass over the same tokens has been or may come.
-    pub below: Option<Below>,
-    /// Parts done; what a part is, is the executor's affair.
+    /// Set where the layers under the adapters need not be computed, or where their output is wanted for later
+    /// passes over the same batch.
+    pub hidden: Option<HiddenStates>,
+    /// Parts done; the executor decides what a part is.
     pub(crate) parts: usize,
 }
 
-/// What the frozen layers under an adapter make of a batch: the same in every epoch.
+/// The output of the frozen layers under the adapters: the same in every epoch.
 #[derive(Debug, Clone, Default)]
-pub struct Below {
+pub struct HiddenStates {
     /// The lowest layer that trains.
     pub layer: usize,
-    /// `[T, hidden]`, the residual stream where that layer begins. Where it is given the layers under it
-    /// are not computed; where it is empty an executor that can leaves it there.
+    /// `[T, hidden]`: the residual stream before that layer. If it is given, the layers under it are not computed.
+    /// If it is empty, an executor may fill it.
     pub states: Vec<f32>,
 }
 
@@ -82,6 +83,7 @@ impl BackwardPass {
     }
 }
 
+/// One model on one device.
 pub trait Executor: Send {
     fn config(&self) -> &ModelConfig;
 
@@ -89,9 +91,9 @@ pub trait Executor: Send {
     fn kv_new(&mut self) -> KvSlot;
     /// A new slot that starts with the first `len` tokens of `from`.
     fn kv_fork(&mut self, from: KvSlot, len: usize) -> KvSlot;
-    /// Tokens held.
+    /// Tokens that the slot holds.
     fn kv_len(&self, slot: KvSlot) -> usize;
-    /// The most tokens that a fork copies, now or when it grows; it shares the memory of the others.
+    /// The most tokens that a fork copies, now or when it grows; it shares the memory of all earlier ones.
     fn kv_page(&self) -> usize {
         usize::MAX
     }
@@ -100,17 +102,25 @@ pub trait Executor: Send {
 
     /// Runs the batch, appends to its KV slots, and returns the logits of the rows in `wanted`
     /// (ascending), row-major `[wanted.len(), vocab]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Input`] if the batch, a slot or a wanted row is not valid, [`crate::Error::Adapter`] if an
+    /// adapter does not fit the model.
     fn forward(&mut self, batch: &PackedBatch, wanted: &[usize]) -> Result<Vec<f32>>;
 
-    /// Log-likelihood of each target (ascending rows); logits of other rows are never made.
-    /// Appends to KV slots as `forward` does.
+    /// Runs the batch as [`Executor::forward`] does, and returns the log-likelihood of each target (ascending
+    /// rows). Logits of other rows are never made.
     fn score(&mut self, batch: &PackedBatch, targets: &[Target]) -> Result<Vec<Score>>;
 
-    /// Forward and backward of `Σ weight · nll` over `targets` (ascending rows; several of one row are a soft
-    /// target). `grads[i]` belongs to
-    /// `batch.adapters[i]`: where it is `Some` the gradient is added to it, where `None` that adapter
-    /// is frozen. Sequences must have no KV slot. Returns the nll of each target. Base weights
-    /// never get a gradient.
+    /// Forward and backward of `Σ weight · nll` over `targets` (ascending rows; several targets of one row are a
+    /// soft target). Returns the negative log-likelihood (nll) of each target.
+    ///
+    /// The gradient of `batch.adapters[i]` is added to `grads[i]`; where that is `None`, the adapter is frozen.
+    /// Base weights never get a gradient.
+    ///
+    /// # Errors
+    /// [`crate::Error::Input`] if a sequence has a KV slot, a target is outside the batch or the vocabulary, or
+    /// there is not one entry of `grads` for each adapter.
     fn backward(
         &mut self,
         batch: &PackedBatch,
@@ -118,8 +128,8 @@ pub trait Executor: Send {
         grads: &mut [Option<LoraGrads>],
     ) -> Result<Vec<f32>>;
 
-    /// The next part of a pass; `true` when it was the last. Other batches may run between the parts, but
-    /// no other backward. After an error the pass must be dropped.
+    /// Does the next part of a pass; `true` if it was the last. Between the parts other batches may run, but no
+    /// other backward. After an error the pass must be dropped.
     fn backward_part(&mut self, pass: &mut BackwardPass) -> Result<bool> {
         pass.nll = self.backward(&pass.batch, &pass.targets, &mut pass.grads)?;
         Ok(true)

@@ -130,7 +130,7 @@ fn continuing_keeps_the_shape_of_the_start() {
 fn kept_ranks_stay_and_new_ones_stay_outside_of_them() {
     let model = &files().config;
     let old = Lora::random(config(3, 0.0, 1).lora, model, 9);
-    let init = old.beside(2, 5);
+    let init = old.with_added_rank(2, 5);
     let config = TrainConfig {
         kept_ranks: 3,
         epochs: 30,

@@ -43,7 +43,7 @@ impl Executor for Forgetful {
         self.0.backward(batch, targets, grads)
     }
     fn backward_part(&mut self, pass: &mut BackwardPass) -> Result<bool> {
-        pass.below = None;
+        pass.hidden = None;
         self.0.backward_part(pass)
     }
 }
@@ -115,16 +115,16 @@ fn states_that_do_not_fit_are_refused() {
             token: 3,
             weight: 1.0,
         };
-        let below = autodidact_engine::Below { layer, states };
+        let hidden = autodidact_engine::HiddenStates { layer, states };
         let grads = vec![Some(lora.zeros_like())];
         let mut pass = BackwardPass::new(batch, vec![target], grads);
-        pass.below = Some(below);
+        pass.hidden = Some(hidden);
         pass
     };
     assert!(executor.backward_part(&mut pass(1, vec![0.0; 7])).is_err());
     assert!(executor.backward_part(&mut pass(99, Vec::new())).is_err());
     let mut right = pass(1, Vec::new());
     while !executor.backward_part(&mut right).unwrap() {}
-    let found = right.below.unwrap().states.len();
+    let found = right.hidden.unwrap().states.len();
     assert_eq!(found, 3 * files.config.hidden_size);
 }

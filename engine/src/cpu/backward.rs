@@ -1,7 +1,7 @@
 //! One decoder layer, backward: the gradient of the residual stream runs down through it and leaves
 //! the adapters' gradients behind. Cheap activations (norms, SwiGLU) are made again rather than kept.
 
-use super::kernels::attention::{self, Kept};
+use super::kernels::attention::{self, Activations};
 use super::kernels::math;
 use super::layer::{Pass, ROWS, norm_rows, swiglu_rows};
 use super::lora::LayerGrads;
@@ -59,7 +59,7 @@ impl Pass<'_> {
         self.linear_grad(O, attention, dh, Some(d_attention), lora, grads, packed);
 
         let d_qkv = temp.d_qkv.of(rows * heads.row());
-        let kept = Kept {
+        let activations = Activations {
             qkv: saved.qkv.get(rows * heads.row()),
             out: attention,
             lse: saved.lse.get(rows * heads.queries),
@@ -68,7 +68,7 @@ impl Pass<'_> {
         let spans: Vec<_> = (self.batch.plan.spans.iter())
             .map(|s| (s.rows.clone(), s.prefix.clone()))
             .collect();
-        attention::backward(heads, &spans, kept, d_qkv);
+        attention::backward(heads, &spans, activations, d_qkv);
         self.rotate(d_qkv, -1.0);
         if let Some(norms) = &w.qk_norm {
             self.norm_heads_grad(saved.raw.get(rows * heads.row()), norms, d_qkv);

@@ -2,7 +2,7 @@
 //! wanted rows and only a block of them at a time.
 
 use super::kernels::math;
-use super::linear::{Into, Linear};
+use super::linear::{Linear, Write};
 use super::shape::Shape;
 use super::weights::Weights;
 use super::workspace::Temp;
@@ -36,7 +36,7 @@ impl<'a> Head<'a> {
             let x = temp.x.of(rows.len() * self.norm.len());
             self.gather(h, rows.iter().copied(), x);
             self.linear
-                .forward(x, logits, Into::Set, &mut temp.packed.x);
+                .forward(x, logits, Write::Overwrite, &mut temp.packed.x);
         }
         logits
     }
@@ -49,7 +49,7 @@ impl<'a> Head<'a> {
             let vocab = self.linear.outputs;
             let logits = temp.logits.of(targets.len() * vocab);
             self.linear
-                .forward(x, logits, Into::Set, &mut temp.packed.x);
+                .forward(x, logits, Write::Overwrite, &mut temp.packed.x);
             let rows = logits.par_chunks_exact_mut(vocab).zip(targets);
             scores.par_extend(rows.map(|(logits, target)| {
                 let chosen = logits[target.token as usize];
@@ -81,7 +81,7 @@ impl<'a> Head<'a> {
             self.gather(h, rows.iter().map(|r| r[0].row), x);
             let logits = temp.logits.of(rows.len() * vocab);
             self.linear
-                .forward(x, logits, Into::Set, &mut temp.packed.x);
+                .forward(x, logits, Write::Overwrite, &mut temp.packed.x);
             let of_rows = logits.par_chunks_exact_mut(vocab).zip(rows);
             nll.par_extend(
                 of_rows.flat_map_iter(|(logits, targets)| row_gradient(logits, targets)),

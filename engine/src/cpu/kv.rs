@@ -102,7 +102,7 @@ impl Slots {
                 let rows = PAGE.min(len - i * PAGE);
                 let (k, v) = page.floats()[layer * 2 * size..][..2 * size].split_at(size);
                 Chunk {
-                    k: Keys::Turned { k, apart: PAGE },
+                    k: Keys::Transposed { k, stride: PAGE },
                     v: &v[..rows * row],
                     rows,
                 }
@@ -189,8 +189,8 @@ mod tests {
     fn held(slots: &Slots, slot: KvSlot) -> Vec<(f32, f32)> {
         let chunks = slots.chunks(slot, 1, slots.len(slot).unwrap());
         let rows = chunks.iter().flat_map(|c| match c.k {
-            Keys::Turned { k, .. } => k.iter().zip(c.v),
-            Keys::Rows(_) => panic!("pages hold their keys turned"),
+            Keys::Transposed { k, .. } => k.iter().zip(c.v),
+            Keys::Rows(_) => panic!("pages hold their keys transposed"),
         });
         rows.map(|(k, v)| (*k, *v)).collect()
     }

@@ -3,7 +3,7 @@
 use super::kernels::attention::{self, Chunk, Keys};
 use super::kernels::math;
 use super::kv::Slots;
-use super::linear::Into;
+use super::linear::Write;
 use super::lora::Group;
 use super::plan::{Rotation, Span};
 use super::prepared::{LoraForm, Prepared};
@@ -35,7 +35,7 @@ impl Pass<'_> {
         norm_rows(h, &w.input_norm, shape.eps, x);
         let qkv = saved.qkv.of(rows * heads.row());
         let inner = &mut saved.lora[QKV];
-        self.linear(QKV, x, qkv, Into::Set, inner, &mut temp.packed);
+        self.linear(QKV, x, qkv, Write::Overwrite, inner, &mut temp.packed);
         if let Some(norms) = &w.qk_norm {
             saved.raw.of(qkv.len()).copy_from_slice(qkv);
             self.norm_heads(qkv, norms);
@@ -45,18 +45,25 @@ impl Pass<'_> {
         let attention = saved.attention.of(rows * heads.q_dim());
         self.attend(qkv, attention, saved.lse.of(rows * heads.queries), slots);
         let inner = &mut saved.lora[O];
-        self.linear(O, attention, h, Into::Add, inner, &mut temp.packed);
+        self.linear(O, attention, h, Write::Accumulate, inner, &mut temp.packed);
 
         saved.middle.of(h.len()).copy_from_slice(h);
         norm_rows(h, &w.post_norm, shape.eps, x);
         let gate_up = saved.gate_up.of(rows * 2 * shape.middle);
         let inner = &mut saved.lora[GATE_UP];
-        self.linear(GATE_UP, x, gate_up, Into::Set, inner, &mut temp.packed);
+        self.linear(
+            GATE_UP,
+            x,
+            gate_up,
+            Write::Overwrite,
+            inner,
+            &mut temp.packed,
+        );
 
         let act = temp.wide.of(rows * shape.middle);
         swiglu_rows(gate_up, shape.middle, act);
         let inner = &mut saved.lora[DOWN];
-        self.linear(DOWN, act, h, Into::Add, inner, &mut temp.packed);
+        self.linear(DOWN, act, h, Write::Accumulate, inner, &mut temp.packed);
     }
 
     /// A frozen layer and its adapters' correction.
@@ -65,7 +72,7 @@ impl Pass<'_> {
         which: usize,
         x: &[f32],
         y: &mut [f32],
-        into: Into,
+        write: Write,
         inner: &mut Buffer,
         packed: &mut Packed,
     ) {
@@ -73,14 +80,14 @@ impl Pass<'_> {
         let inner = inner.of(group.inner_len());
         match &self.batch.lora {
             LoraForm::Fused(fused) => {
-                group.forward_fused(fused, linear, x, y, into, inner, packed);
+                group.forward_fused(fused, linear, x, y, write, inner, packed);
             }
             LoraForm::Bf16(loras) => {
-                linear.forward(x, y, into, &mut packed.x);
+                linear.forward(x, y, write, &mut packed.x);
                 group.forward_bf16(loras, x, y, inner);
             }
             LoraForm::F32 => {
-                linear.forward(x, y, into, &mut packed.x);
+                linear.forward(x, y, write, &mut packed.x);
                 group.forward(x, y, inner);
             }
         }
@@ -102,7 +109,7 @@ impl Pass<'_> {
     pub fn rotate(&self, qkv: &mut [f32], direction: f32) {
         let heads = self.shape.heads;
         let (width, half) = (heads.row(), heads.size / 2);
-        let turned = (heads.queries + heads.keys) * heads.size;
+        let rotated = (heads.queries + heads.keys) * heads.size;
         let Rotation { cos, sin } = &self.batch.plan.rotation;
         let angles = cos.par_chunks(half * ROWS).zip(sin.par_chunks(half * ROWS));
         qkv.par_chunks_mut(width * ROWS)
@@ -110,7 +117,7 @@ impl Pass<'_> {
             .for_each(|(rows, (cos, sin))| {
                 let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));
                 for (row, (cos, sin)) in rows.chunks_exact_mut(width).zip(angles) {
-                    for head in row[..turned].chunks_exact_mut(heads.size) {
+                    for head in row[..rotated].chunks_exact_mut(heads.size) {
                         math::rotate(head, cos, sin, direction);
                     }
                 }

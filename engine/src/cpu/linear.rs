@@ -1,25 +1,25 @@
 //! A frozen linear layer: forward, and the gradient of its input. Never the gradient of its weight.
 
-use super::kernels::Start;
-use super::kernels::bf16::side::Beside;
-use super::kernels::bf16::{self, Rows};
-use super::kernels::f32::{Mat, MatMut, few_rows, matmul};
+use super::kernels::Init;
+use super::kernels::bf16::lora_epilogue::LoraEpilogue;
+use super::kernels::bf16::{self, PackedRows};
+use super::kernels::gemm::{Mat, MatMut, matmul, small_batch};
 use super::kernels::int8;
 use crate::weights::{Blocks, Matrix};
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
-/// Below this many rows the f32 form reads the weights once, dot by dot, instead of packing them.
-const FEW_ROWS: usize = 4;
+/// Up to this many rows the f32 product reads the weights once, a dot product at a time, instead of packing them.
+const SMALL_BATCH_ROWS: usize = 4;
 
 pub struct Linear {
     pub inputs: usize,
     pub outputs: usize,
     bias: Option<Vec<f32>>,
-    form: Form,
+    weight: Weight,
 }
 
-enum Form {
+enum Weight {
     /// `[outputs, inputs]`
     F32(Vec<f32>),
     Bf16(bf16::Weights),
@@ -40,28 +40,28 @@ pub enum Format {
     Int8,
 }
 
-/// What the output holds before the product comes.
+/// How a product is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Into {
-    /// Nothing: it is set to the bias plus the product.
-    Set,
-    /// The residual stream: the product is added.
-    Add,
+pub enum Write {
+    /// The output becomes the bias plus the product.
+    Overwrite,
+    /// The product is added to the output (the residual stream), without the bias.
+    Accumulate,
 }
 
 impl Linear {
-    /// Stacks matrices `[n_i, inputs]` on top of each other.
+    /// Stacks matrices `[n_i, inputs]` on top of each other and packs them in `format`.
     pub fn new(parts: Vec<Matrix>, inputs: usize, bias: Option<Vec<f32>>, format: Format) -> Self {
         let outputs = parts.iter().map(|p| p.count() / inputs).sum();
-        let form = match (format, Parts::new(parts)) {
-            (Format::F32, parts) => Form::F32(parts.into_floats().concat()),
-            (Format::Bf16, parts) => Form::Bf16(match &parts {
-                Parts::Blocks(parts) => bf16::Weights::coded(parts, inputs),
+        let weight = match (format, Parts::new(parts)) {
+            (Format::F32, parts) => Weight::F32(parts.into_floats().concat()),
+            (Format::Bf16, parts) => Weight::Bf16(match &parts {
+                Parts::Blocks(parts) => bf16::Weights::quantised(parts, inputs),
                 Parts::Floats(parts) => bf16::Weights::pack(parts, inputs),
             }),
-            (Format::Int8, parts) => Form::Int8 {
+            (Format::Int8, parts) => Weight::Int8 {
                 forward: match &parts {
-                    Parts::Blocks(parts) => int8::Panels::of_blocks(parts, inputs),
+                    Parts::Blocks(parts) => int8::Panels::from_blocks(parts, inputs),
                     Parts::Floats(parts) => int8::Panels::pack(parts, inputs),
                 },
                 backward: OnceLock::new(),
@@ -71,29 +71,29 @@ impl Linear {
             inputs,
             outputs,
             bias,
-            form,
+            weight,
         }
     }
 
-    /// `y[T, outputs] = x[T, inputs] · Wᵀ + bias`; with [`Into::Add`] there is no bias.
-    pub fn forward(&self, x: &[f32], y: &mut [f32], into: Into, packed: &mut Rows) {
+    /// `y[T, outputs] = x[T, inputs] · Wᵀ + bias`; with [`Write::Accumulate`] there is no bias.
+    pub fn forward(&self, x: &[f32], y: &mut [f32], write: Write, packed: &mut PackedRows) {
         let rows = x.len() / self.inputs;
-        let start = self.start(into);
-        match &self.form {
-            Form::Bf16(w) => {
+        let init = self.init(write);
+        match &self.weight {
+            Weight::Bf16(w) => {
                 packed.pack(x, self.inputs);
-                bf16::multiply(packed, w.straight(), y, start);
+                bf16::multiply(packed, w.as_stored(), y, init);
             }
-            Form::Int8 { forward, .. } => int8::multiply(x, forward, y, start),
-            Form::F32(w) => {
-                let mut add = into == Into::Add;
+            Weight::Int8 { forward, .. } => int8::multiply(x, forward, y, init),
+            Weight::F32(w) => {
+                let mut add = write == Write::Accumulate;
                 if let (false, Some(bias)) = (add, &self.bias) {
                     let rows = y.par_chunks_exact_mut(self.outputs);
                     rows.for_each(|y| y.copy_from_slice(bias));
                     add = true;
                 }
-                if rows <= FEW_ROWS {
-                    return few_rows(x, w, self.inputs, self.outputs, y, add);
+                if rows <= SMALL_BATCH_ROWS {
+                    return small_batch(x, w, self.inputs, self.outputs, y, add);
                 }
                 let w = Mat::rows(w, self.outputs, self.inputs, self.inputs).transposed();
                 let x = Mat::rows(x, rows, self.inputs, self.inputs);
@@ -103,49 +103,58 @@ impl Linear {
         }
     }
 
-    /// [`Linear::forward`] of packed rows, with a product beside it.
+    /// [`Linear::forward`] of packed rows, with the adapters' second product added.
     ///
     /// # Panics
-    /// If the weights are not in bf16; likewise below.
-    pub fn forward_beside(&self, x: &Rows, y: &mut [f32], into: Into, beside: &Beside) {
-        let w = self.bf16().straight();
-        bf16::multiply_beside(x, w, y, self.start(into), Some(beside));
+    /// If the weights are not in bf16.
+    pub fn forward_with_lora(
+        &self,
+        x: &PackedRows,
+        y: &mut [f32],
+        write: Write,
+        lora: &LoraEpilogue,
+    ) {
+        let w = self.bf16().as_stored();
+        bf16::multiply_with_lora(x, w, y, self.init(write), Some(lora));
     }
 
-    /// [`Linear::input_grad`] of packed rows, with a product beside it.
-    pub fn input_grad_beside(&self, dy: &Rows, dx: &mut [f32], beside: &Beside) {
+    /// [`Linear::input_grad`] of packed rows, with the adapters' second product added.
+    ///
+    /// # Panics
+    /// If the weights are not in bf16.
+    pub fn input_grad_with_lora(&self, dy: &PackedRows, dx: &mut [f32], lora: &LoraEpilogue) {
         let w = self.bf16().transposed();
-        bf16::multiply_beside(dy, w, dx, Start::Zero, Some(beside));
+        bf16::multiply_with_lora(dy, w, dx, Init::Zero, Some(lora));
     }
 
     fn bf16(&self) -> &bf16::Weights {
-        match &self.form {
-            Form::Bf16(w) => w,
-            _ => unreachable!("only bf16 weights have a product beside them"),
+        match &self.weight {
+            Weight::Bf16(w) => w,
+            _ => unreachable!("only bf16 weights have a LoRA epilogue"),
         }
     }
 
-    fn start(&self, into: Into) -> Start<'_> {
-        match (into, &self.bias) {
-            (Into::Add, _) => Start::Keep,
-            (Into::Set, Some(bias)) => Start::Bias(bias),
-            (Into::Set, None) => Start::Zero,
+    fn init(&self, write: Write) -> Init<'_> {
+        match (write, &self.bias) {
+            (Write::Accumulate, _) => Init::Accumulate,
+            (Write::Overwrite, Some(bias)) => Init::Bias(bias),
+            (Write::Overwrite, None) => Init::Zero,
         }
     }
 
     /// `dx[T, inputs] = dy[T, outputs] · W`
-    pub fn input_grad(&self, dy: &[f32], dx: &mut [f32], packed: &mut Rows) {
+    pub fn input_grad(&self, dy: &[f32], dx: &mut [f32], packed: &mut PackedRows) {
         let rows = dy.len() / self.outputs;
-        match &self.form {
-            Form::Bf16(w) => {
+        match &self.weight {
+            Weight::Bf16(w) => {
                 packed.pack(dy, self.outputs);
-                bf16::multiply(packed, w.transposed(), dx, Start::Zero);
+                bf16::multiply(packed, w.transposed(), dx, Init::Zero);
             }
-            Form::Int8 { forward, backward } => {
+            Weight::Int8 { forward, backward } => {
                 let w = backward.get_or_init(|| forward.transpose());
-                int8::multiply(dy, w, dx, Start::Zero);
+                int8::multiply(dy, w, dx, Init::Zero);
             }
-            Form::F32(w) => {
+            Weight::F32(w) => {
                 let w = Mat::rows(w, self.outputs, self.inputs, self.inputs);
                 let dy = Mat::rows(dy, rows, self.outputs, self.outputs);
                 let dx = MatMut::rows(dx, rows, self.inputs, self.inputs);
@@ -154,17 +163,17 @@ impl Linear {
         }
     }
 
-    /// Row `n` of the weight: the embedding of token n, where the matrix is the embedding.
+    /// Row `n` of the weight, as f32: the embedding of token n, if the matrix is the embedding.
     pub fn row(&self, n: usize, out: &mut [f32]) {
-        match &self.form {
-            Form::Bf16(w) => w.row(n, out),
-            Form::Int8 { forward, .. } => forward.row(n, out),
-            Form::F32(w) => out.copy_from_slice(&w[n * self.inputs..(n + 1) * self.inputs]),
+        match &self.weight {
+            Weight::Bf16(w) => w.row(n, out),
+            Weight::Int8 { forward, .. } => forward.row(n, out),
+            Weight::F32(w) => out.copy_from_slice(&w[n * self.inputs..(n + 1) * self.inputs]),
         }
     }
 }
 
-/// The matrices of a layer: all as a file's codes, or all as floats.
+/// The matrices of a layer, all as a file's codes or all as floats.
 enum Parts {
     Floats(Vec<Vec<f32>>),
     Blocks(Vec<Blocks>),
@@ -172,8 +181,8 @@ enum Parts {
 
 impl Parts {
     fn new(parts: Vec<Matrix>) -> Self {
-        let coded = |part: &Matrix| matches!(part, Matrix::Blocks(_));
-        if !parts.iter().all(coded) {
+        let quantised = |part: &Matrix| matches!(part, Matrix::Blocks(_));
+        if !parts.iter().all(quantised) {
             return Parts::Floats(parts.into_iter().map(Matrix::into_floats).collect());
         }
         let blocks = parts.into_iter().filter_map(|part| match part {

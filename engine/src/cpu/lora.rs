@@ -5,9 +5,9 @@
 //! overlap and can be worked on in parallel. Where the frozen weights are bf16, what is served takes the way
 //! of [`super::lora_bf16`], and what is trained that of [`super::lora_fused`] (but for the gradients of A and B).
 
-use super::kernels::f32::{Mat, MatMut};
-use super::kernels::rows::dots;
-use super::kernels::tile::{matmul, transpose};
+use super::kernels::gemm::{Mat, MatMut};
+use super::kernels::gemv::gemv;
+use super::kernels::small_gemm::{matmul, transpose};
 use super::kernels::vectorised;
 use super::plan::{Plan, Segment};
 use super::workspace::Buffer;
@@ -18,12 +18,12 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 /// Below this many neighbouring rows dot products beat a product of matrices.
-const FEW_ROWS: usize = 5;
+const MIN_GEMM_ROWS: usize = 5;
 /// Rows or features of one task.
 const TASK_ROWS: usize = 64;
 const TASK_FEATURES: usize = 1024;
-/// Features of B that all rows of an adapter go through before the next are read.
-const FEW_FEATURES: usize = 64;
+/// Features of B that all rows of an adapter are multiplied with before the next are read.
+const FEATURE_BLOCK: usize = 64;
 
 thread_local! {
     /// The transposed matrices of the pair at hand.
@@ -54,22 +54,24 @@ impl Group<'_> {
     pub fn forward(&self, x: &[f32], y: &mut [f32], inner: &mut [f32]) {
         for (level, inner) in self.levels(inner) {
             let tasks = self.tasks(level);
-            let parts = carve(y, self.outputs, &tasks).into_iter();
-            let parts = parts.zip(carve(inner, self.width(), &tasks)).zip(&tasks);
+            let parts = split_rows(y, self.outputs, &tasks).into_iter();
+            let parts = parts
+                .zip(split_rows(inner, self.width(), &tasks))
+                .zip(&tasks);
             let work = parts.map(|((y, inner), task)| Part {
                 x: &x[task.rows.start * self.inputs..task.rows.end * self.inputs],
                 y,
                 inner,
                 adapter: task.adapter,
             });
-            let (few, many): (Vec<_>, Vec<_>) = work.partition(|p| p.rows(self) < FEW_ROWS);
-            many.into_par_iter().for_each(|part| {
+            let (short, long): (Vec<_>, Vec<_>) = work.partition(|p| p.rows(self) < MIN_GEMM_ROWS);
+            long.into_par_iter().for_each(|part| {
                 for (pair, scale, column, at) in self.pairs(part.adapter) {
                     let (y, inner) = (&mut part.y[column..], &mut part.inner[at..]);
                     self.correct(pair, scale, part.x, y, inner);
                 }
             });
-            let mut rows: Vec<Part> = few.into_iter().flat_map(|p| p.split(self)).collect();
+            let mut rows: Vec<Part> = short.into_iter().flat_map(|p| p.split(self)).collect();
             rows.sort_by_key(|row| row.adapter);
             let groups = rows.chunk_by_mut(|a, b| a.adapter == b.adapter);
             groups
@@ -86,10 +88,10 @@ impl Group<'_> {
             let rank = pair.a.len() / self.inputs;
             for row in rows.iter_mut() {
                 let inner = &mut row.inner[at..at + rank];
-                dots(row.x, &pair.a, self.inputs, inner);
+                gemv(row.x, &pair.a, self.inputs, inner);
             }
-            for (i, b) in pair.b.chunks(FEW_FEATURES * rank).enumerate() {
-                let first = column + i * FEW_FEATURES;
+            for (i, b) in pair.b.chunks(FEATURE_BLOCK * rank).enumerate() {
+                let first = column + i * FEATURE_BLOCK;
                 for row in rows.iter_mut() {
                     let y = &mut row.y[first..first + b.len() / rank];
                     add_products(y, scale, &row.inner[at..at + rank], b);
@@ -102,10 +104,10 @@ impl Group<'_> {
         let rows = x.len() / self.inputs;
         let rank = pair.a.len() / self.inputs;
         let features = pair.b.len() / rank;
-        SCRATCH.with_borrow_mut(|turned| {
-            let turned = turned.of(pair.a.len().max(pair.b.len()));
-            transpose(&pair.a, rank, self.inputs, self.inputs, turned);
-            let a = Mat::rows(turned, self.inputs, rank, rank);
+        SCRATCH.with_borrow_mut(|transposed| {
+            let transposed = transposed.of(pair.a.len().max(pair.b.len()));
+            transpose(&pair.a, rank, self.inputs, self.inputs, transposed);
+            let a = Mat::rows(transposed, self.inputs, rank, rank);
             let x = Mat::rows(x, rows, self.inputs, self.inputs);
             matmul(
                 MatMut::rows(inner, rows, rank, self.width()),
@@ -114,8 +116,8 @@ impl Group<'_> {
                 x,
                 a,
             );
-            transpose(&pair.b, features, rank, rank, turned);
-            let b = Mat::rows(turned, rank, features, features);
+            transpose(&pair.b, features, rank, rank, transposed);
+            let b = Mat::rows(transposed, rank, features, features);
             let inner = Mat::rows(inner, rows, rank, self.width());
             matmul(
                 MatMut::rows(y, rows, features, self.outputs),
@@ -142,18 +144,18 @@ impl Group<'_> {
         for ((level, d_inner), inner) in self.levels(d_inner).zip(inner) {
             let tasks = self.tasks(level);
             let mut targets: Vec<Option<&mut [f32]>> = match dx.as_deref_mut() {
-                Some(dx) => carve(dx, self.inputs, &tasks)
+                Some(dx) => split_rows(dx, self.inputs, &tasks)
                     .into_iter()
                     .map(Some)
                     .collect(),
                 None => tasks.iter().map(|_| None).collect(),
             };
-            let parts = carve(d_inner, self.width(), &tasks).into_iter();
+            let parts = split_rows(d_inner, self.width(), &tasks).into_iter();
             let work: Vec<_> = parts.zip(&mut targets).zip(&tasks).collect();
             work.into_par_iter().for_each(|((d_inner, dx), task)| {
                 let dy = &dy[task.rows.start * self.outputs..task.rows.end * self.outputs];
                 for (pair, scale, column, at) in self.pairs(task.adapter) {
-                    self.pull_back(pair, scale, &dy[column..], &mut d_inner[at..], dx, task);
+                    self.input_grad(pair, scale, &dy[column..], &mut d_inner[at..], dx, task);
                 }
             });
             self.weight_grads(level, x, dy, inner, d_inner, grads);
@@ -161,7 +163,7 @@ impl Group<'_> {
     }
 
     /// `du = s · dy · B`, `dx += du · A`
-    fn pull_back(
+    fn input_grad(
         &self,
         pair: &LoraPair,
         scale: f32,
@@ -238,12 +240,12 @@ impl Group<'_> {
         }
         tasks.into_par_iter().with_max_len(1).for_each(|task| {
             let scale = self.plan.adapters[task.adapter].config.scale();
-            let narrow = task.member * self.plan.rank;
+            let from = task.member * self.plan.rank;
             for segment in level.iter().filter(|s| s.adapter == task.adapter) {
                 let (first, rows) = (segment.rows.start, segment.rows.len());
                 if task.is_a {
                     let features = task.grad.len() / self.inputs;
-                    let du = &d_inner[first * self.width() + narrow + task.at..];
+                    let du = &d_inner[first * self.width() + from + task.at..];
                     let du = Mat::rows(du, rows, features, self.width()).transposed();
                     let x = Mat::rows(&x[first * self.inputs..], rows, self.inputs, self.inputs);
                     let grad = MatMut::rows(task.grad, features, self.inputs, self.inputs);
@@ -253,7 +255,7 @@ impl Group<'_> {
                     let column = self.members[task.member].1 + task.at;
                     let dy = &dy[first * self.outputs + column..];
                     let dy = Mat::rows(dy, rows, features, self.outputs).transposed();
-                    let u = &inner[first * self.width() + narrow..];
+                    let u = &inner[first * self.width() + from..];
                     let u = Mat::rows(u, rows, task.rank, self.width());
                     let grad = MatMut::rows(task.grad, features, task.rank, task.rank);
                     matmul(grad, true, scale, dy, u);
@@ -346,7 +348,7 @@ struct WeightTask<'g> {
 }
 
 /// The tasks' rows of a buffer, `width` elements a row.
-fn carve<'b>(buffer: &'b mut [f32], width: usize, tasks: &[Segment]) -> Vec<&'b mut [f32]> {
+fn split_rows<'b>(buffer: &'b mut [f32], width: usize, tasks: &[Segment]) -> Vec<&'b mut [f32]> {
     let (mut rest, mut at) = (buffer, 0);
     let mut take = |rows: &Range<usize>| {
         let skipped = std::mem::take(&mut rest)

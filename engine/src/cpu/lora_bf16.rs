@@ -1,7 +1,7 @@
 //! Adapters as they are served beside weights in bf16: their matrices in bf16 too, packed when an adapter
 //! is first asked, and their part of a forward pass. Training has its own way (`super::lora_fused`), from the f32 originals.
 
-use super::kernels::narrow::{Narrow, Part, Task, multiply};
+use super::kernels::sgmv::{Bf16Matrix, Part, Task, multiply};
 use super::lora::Group;
 use super::plan::Segment;
 use crate::lora::Lora;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 
 /// A and B of every pair.
 pub struct Bf16Lora {
-    layers: Vec<[Option<(Narrow, Narrow)>; 7]>,
+    layers: Vec<[Option<(Bf16Matrix, Bf16Matrix)>; 7]>,
 }
 
 /// The packed forms of the adapters that are still in use.
@@ -61,7 +61,10 @@ impl Bf16Lora {
             layer.each_ref().map(|pair| {
                 let pair = pair.as_ref()?;
                 let inputs = pair.a.len() / rank;
-                Some((Narrow::pack(&pair.a, inputs), Narrow::pack(&pair.b, rank)))
+                Some((
+                    Bf16Matrix::pack(&pair.a, inputs),
+                    Bf16Matrix::pack(&pair.b, rank),
+                ))
             })
         });
         Bf16Lora {
@@ -103,7 +106,7 @@ impl Group<'_> {
         &'p self,
         loras: &'p BatchLoras,
         rows: &'p BTreeMap<usize, Vec<usize>>,
-        part: impl Fn(&'p (Narrow, Narrow), f32, usize, usize) -> Part<'p>,
+        part: impl Fn(&'p (Bf16Matrix, Bf16Matrix), f32, usize, usize) -> Part<'p>,
     ) -> Vec<Task<'p>> {
         let task = |(adapter, rows): (&usize, &'p Vec<usize>)| {
             let layer = &loras.adapters[*adapter].layers[self.layer];

@@ -2,23 +2,23 @@
 //! product, forward and for the gradient of the input. x is packed once for both; y is read and written once.
 //! The gradients of A and B stay f32 ([`super::lora`]).
 
-use super::kernels::bf16::side::{Beside, Second, Side};
-use super::kernels::bf16::slim::{self, Part, Slim};
-use super::kernels::bf16::{self, Rows};
-use super::linear::{Into, Linear};
+use super::kernels::bf16::lora_epilogue::{EpilogueWeights, Factor, LoraEpilogue};
+use super::kernels::bf16::skinny::{self, Part, SkinnyMatrix};
+use super::kernels::bf16::{PackedRows, row_blocks};
+use super::linear::{Linear, Write};
 use super::lora::{Group, LayerGrads};
 use super::plan::Plan;
 use super::shape::Shape;
 use super::workspace::Packed;
 
 /// How a batch's rows are cut for it: no block holds rows of two adapters.
-pub struct Fused {
+pub struct FusedBlocks {
     blocks: Vec<(usize, usize)>,
     /// The adapter of each block's rows.
-    owners: Vec<Option<usize>>,
+    block_adapters: Vec<Option<usize>>,
 }
 
-impl Fused {
+impl FusedBlocks {
     /// `None` where it does not apply: adapters are stacked, or there are none, or projections that share
     /// their input begin at odd columns.
     pub fn new(plan: &Plan, shape: &Shape) -> Option<Self> {
@@ -29,9 +29,9 @@ impl Fused {
             return None;
         }
         let (mut fused, mut at) = (
-            Fused {
+            FusedBlocks {
                 blocks: Vec::new(),
-                owners: Vec::new(),
+                block_adapters: Vec::new(),
             },
             0,
         );
@@ -44,9 +44,9 @@ impl Fused {
         Some(fused)
     }
 
-    fn cut(&mut self, rows: std::ops::Range<usize>, owner: Option<usize>) {
-        self.blocks.extend(bf16::blocks(rows));
-        self.owners.resize(self.blocks.len(), owner);
+    fn cut(&mut self, rows: std::ops::Range<usize>, adapter: Option<usize>) {
+        self.blocks.extend(row_blocks(rows));
+        self.block_adapters.resize(self.blocks.len(), adapter);
     }
 }
 
@@ -55,18 +55,18 @@ impl Group<'_> {
     #[allow(clippy::too_many_arguments)]
     pub fn forward_fused(
         &self,
-        fused: &Fused,
+        fused: &FusedBlocks,
         linear: &Linear,
         x: &[f32],
         y: &mut [f32],
-        into: Into,
+        write: Write,
         inner: &mut [f32],
         packed: &mut Packed,
     ) {
         packed.x.pack_blocks(x, self.inputs, &fused.blocks);
         let first = self.of_adapters(|adapter| {
             let parts = self.pairs(adapter).map(|(pair, _, _, at)| Part {
-                w: Slim::of_rows(&pair.a, self.inputs),
+                w: SkinnyMatrix::of_rows(&pair.a, self.inputs),
                 from: 0,
                 to: at,
             });
@@ -75,21 +75,21 @@ impl Group<'_> {
         self.first_product(fused, &packed.x, &first, inner);
         packed.inner.pack_blocks(inner, self.width(), &fused.blocks);
         let second = self.of_adapters(|adapter| {
-            let members = self.pairs(adapter).map(|(pair, scale, column, at)| Second {
+            let members = self.pairs(adapter).map(|(pair, scale, column, at)| Factor {
                 w: &pair.b,
                 rank: self.plan.adapters[adapter].config.rank,
                 column,
                 from: at / 2,
                 scale,
             });
-            Side::of_rows(&members.collect::<Vec<_>>(), self.outputs)
+            EpilogueWeights::of_rows(&members.collect::<Vec<_>>(), self.outputs)
         });
-        let beside = Beside {
+        let lora = LoraEpilogue {
             inner: &packed.inner,
-            owners: &fused.owners,
-            sides: &second,
+            block_adapters: &fused.block_adapters,
+            weights: &second,
         };
-        linear.forward_beside(&packed.x, y, into, &beside);
+        linear.forward_with_lora(&packed.x, y, write, &lora);
     }
 
     /// The gradient of x, where it is wanted, and those of A and B, which are added to `grads`. `inner` is what
@@ -97,7 +97,7 @@ impl Group<'_> {
     #[allow(clippy::too_many_arguments)]
     pub fn backward_fused(
         &self,
-        fused: &Fused,
+        fused: &FusedBlocks,
         linear: &Linear,
         x: &[f32],
         dy: &[f32],
@@ -111,7 +111,7 @@ impl Group<'_> {
         let first = self.of_adapters(|adapter| {
             let rank = self.plan.adapters[adapter].config.rank;
             let parts = self.pairs(adapter).map(|(pair, scale, column, at)| Part {
-                w: Slim::of_columns(&pair.b, rank, scale),
+                w: SkinnyMatrix::of_columns(&pair.b, rank, scale),
                 from: column / 2,
                 to: at,
             });
@@ -123,29 +123,35 @@ impl Group<'_> {
                 .inner
                 .pack_blocks(d_inner, self.width(), &fused.blocks);
             let second = self.of_adapters(|adapter| {
-                let members = self.pairs(adapter).map(|(pair, _, _, at)| Second {
+                let members = self.pairs(adapter).map(|(pair, _, _, at)| Factor {
                     w: &pair.a,
                     rank: self.plan.adapters[adapter].config.rank,
                     column: 0,
                     from: at / 2,
                     scale: 1.0,
                 });
-                Side::of_columns(&members.collect::<Vec<_>>(), self.inputs)
+                EpilogueWeights::of_columns(&members.collect::<Vec<_>>(), self.inputs)
             });
-            let beside = Beside {
+            let lora = LoraEpilogue {
                 inner: &packed.inner,
-                owners: &fused.owners,
-                sides: &second,
+                block_adapters: &fused.block_adapters,
+                weights: &second,
             };
-            linear.input_grad_beside(&packed.x, dx, &beside);
+            linear.input_grad_with_lora(&packed.x, dx, &lora);
         }
         self.weight_grads(&self.plan.levels[0], x, dy, inner, d_inner, grads);
     }
 
-    fn first_product(&self, fused: &Fused, x: &Rows, parts: &[Vec<Part>], inner: &mut [f32]) {
+    fn first_product(
+        &self,
+        fused: &FusedBlocks,
+        x: &PackedRows,
+        parts: &[Vec<Part>],
+        inner: &mut [f32],
+    ) {
         // Columns that no pair writes are read too, against weights of 0.
         inner.fill(0.0);
-        slim::multiply(x, &fused.owners, parts, inner, self.width());
+        skinny::multiply(x, &fused.block_adapters, parts, inner, self.width());
     }
 
     fn of_adapters<T>(&self, make: impl Fn(usize) -> T) -> Vec<T> {

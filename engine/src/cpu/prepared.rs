@@ -3,7 +3,7 @@
 use super::kv::Slots;
 use super::linear::Format;
 use super::lora_bf16::{BatchLoras, LoraCache};
-use super::lora_fused::Fused;
+use super::lora_fused::FusedBlocks;
 use super::plan::{Plan, Rotation};
 use super::shape::Shape;
 use crate::batch::PackedBatch;
@@ -22,7 +22,7 @@ pub enum LoraForm {
     /// From matrices in bf16, after the frozen product ([`super::lora_bf16`]).
     Bf16(BatchLoras),
     /// In bf16, in one product with the frozen weights ([`super::lora_fused`]).
-    Fused(Fused),
+    Fused(FusedBlocks),
 }
 
 impl<'a> Prepared<'a> {
@@ -54,7 +54,7 @@ impl<'a> Prepared<'a> {
     ) -> Result<Self> {
         let plan = Plan::new(config, batch, slots, rotation)?;
         let fused = match format {
-            Format::Bf16 => Fused::new(&plan, shape),
+            Format::Bf16 => FusedBlocks::new(&plan, shape),
             Format::F32 | Format::Int8 => None,
         };
         let lora = fused.map_or(LoraForm::F32, LoraForm::Fused);

@@ -11,7 +11,7 @@ use super::prepared::Prepared;
 use super::workspace::{Saved, Workspace};
 use crate::batch::PackedBatch;
 use crate::error::{Error, Result};
-use crate::executor::{BackwardPass, Below, Target};
+use crate::executor::{BackwardPass, HiddenStates, Target};
 use crate::lora::LoraGrads;
 use std::ops::Range;
 
@@ -25,7 +25,7 @@ struct Work<'a> {
     targets: &'a [Target],
     grads: &'a mut [Option<LoraGrads>],
     nll: &'a mut Vec<f32>,
-    below: Option<&'a mut Below>,
+    hidden: Option<&'a mut HiddenStates>,
     /// The targets the head takes at a time: those of some rows.
     blocks: Vec<Range<usize>>,
 }
@@ -46,7 +46,7 @@ impl Decoder {
             targets,
             grads,
             nll: &mut nll,
-            below: None,
+            hidden: None,
             blocks: head_blocks(targets, usize::MAX),
         };
         let mut part = 0;
@@ -65,7 +65,7 @@ impl Decoder {
         let ready = self.prepare(&pass.batch, rotation)?;
         if pass.parts == 0 {
             self.check(&ready.plan, &pass.targets, &pass.grads)?;
-            self.check_below(&ready.plan, pass.below.as_ref())?;
+            self.check_hidden(&ready.plan, pass.hidden.as_ref())?;
             pass.nll.clear();
         }
         let mut work = Work {
@@ -73,7 +73,7 @@ impl Decoder {
             targets: &pass.targets,
             grads: &mut pass.grads,
             nll: &mut pass.nll,
-            below: pass.below.as_mut(),
+            hidden: pass.hidden.as_mut(),
             blocks: head_blocks(&pass.targets, HEAD_ROWS),
         };
         let done = self.part(&ready, &mut work, pass.parts);
@@ -92,9 +92,9 @@ impl Decoder {
         plan.check_grads(&self.config, grads)
     }
 
-    fn check_below(&self, plan: &Plan, below: Option<&Below>) -> Result<()> {
+    fn check_hidden(&self, plan: &Plan, hidden: Option<&HiddenStates>) -> Result<()> {
         let len = plan.rows * self.shape.hidden;
-        match below {
+        match hidden {
             Some(b) if b.layer >= self.config.num_layers => Err(Error::Input(format!(
                 "nothing trains from layer {} on, the model has {}",
                 b.layer, self.config.num_layers
@@ -120,7 +120,7 @@ impl Decoder {
             grads.any(|g| g[*l].iter().any(Option::is_some))
         };
         let lowest = (0..layers).find(trains).unwrap_or(layers);
-        let known = work.below.as_ref().filter(|b| !b.states.is_empty());
+        let known = work.hidden.as_ref().filter(|b| !b.states.is_empty());
         let first = known.map_or(0, |b| b.layer);
         let forward = layers - first;
         // The states that this pass finds out are handed over when it is through.
@@ -133,11 +133,11 @@ impl Decoder {
                 self.layer_backward(batch, work, index, index == lowest);
             }
         }
-        if last && let Some(below) = work.below.as_mut().filter(|b| b.states.is_empty()) {
-            let states = self.training.layers[below.layer]
+        if last && let Some(hidden) = work.hidden.as_mut().filter(|b| b.states.is_empty()) {
+            let states = self.training.layers[hidden.layer]
                 .input
                 .get(batch.plan.rows * self.shape.hidden);
-            below.states = states.to_vec();
+            hidden.states = states.to_vec();
         }
         last
     }
@@ -152,8 +152,8 @@ impl Decoder {
         let h = hidden.of(batch.plan.rows * self.shape.hidden);
         if index == first {
             layers.resize_with(self.weights.layers.len(), Saved::default);
-            match &work.below {
-                Some(below) if !below.states.is_empty() => h.copy_from_slice(&below.states),
+            match &work.hidden {
+                Some(hidden) if !hidden.states.is_empty() => h.copy_from_slice(&hidden.states),
                 _ => self.weights.embed(work.tokens, self.shape.hidden, h),
             }
         }

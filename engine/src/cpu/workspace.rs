@@ -1,7 +1,7 @@
 //! Buffers that outlive a call: fresh memory is faulted in page by page, which costs as much as the
 //! arithmetic.
 
-use super::kernels::bf16::Rows;
+use super::kernels::bf16::PackedRows;
 use super::plan::Rotation;
 
 /// Everything a pass writes.
@@ -51,8 +51,8 @@ pub struct Temp {
 /// Activations in bf16: the frozen product's, and the adapters' between A and B.
 #[derive(Default)]
 pub struct Packed {
-    pub x: Rows,
-    pub inner: Rows,
+    pub x: PackedRows,
+    pub inner: PackedRows,
 }
 
 /// A vector that only grows.

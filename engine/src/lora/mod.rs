@@ -1,10 +1,11 @@
-//! LoRA: a low-rank correction `(alpha / rank) · B · A` beside a frozen linear layer (arXiv 2106.09685).
+//! LoRA: a low-rank correction `(alpha / rank) · B · A` of a frozen linear layer (arXiv 2106.09685).
 
-mod beside;
-mod between;
+mod interpolate;
+mod linalg;
 pub mod peft;
+mod rank;
 
-pub(crate) use beside::basis;
+pub(crate) use linalg::basis;
 
 use crate::config::{ModelConfig, Projection};
 use crate::error::{Error, Result};
@@ -12,7 +13,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// What an adapter looks like, apart from its numbers.
+/// An adapter's shape and scale.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoraConfig {
     pub rank: usize,
@@ -21,7 +22,7 @@ pub struct LoraConfig {
     pub targets: Vec<Projection>,
 }
 
-/// One pair of matrices, row-major f32.
+/// The two matrices of one linear layer, row-major f32. The correction is `scale · B · A · x`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraPair {
     /// `[rank, in_features]`
@@ -30,18 +31,19 @@ pub struct LoraPair {
     pub b: Vec<f32>,
 }
 
-/// An adapter's numbers: `layers[l][projection.index()]`.
+/// An adapter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lora {
     pub config: LoraConfig,
+    /// `layers[l][projection.index()]`; `None` where a linear layer has no pair.
     pub layers: Vec<[Option<LoraPair>; 7]>,
 }
 
-/// Gradients of a [`Lora`], of the same shapes; executors add to them.
+/// Gradients of a [`Lora`], of the shapes of its `layers`; executors add to them.
 pub type LoraGrads = Vec<[Option<LoraPair>; 7]>;
 
 impl LoraConfig {
-    /// Every linear layer of the decoder.
+    /// For every linear layer of the decoder.
     pub fn all_linear(rank: usize, alpha: f32) -> Self {
         LoraConfig {
             rank,
@@ -50,14 +52,15 @@ impl LoraConfig {
         }
     }
 
+    /// `alpha / rank`, the factor of the correction.
     pub fn scale(&self) -> f32 {
         self.alpha / self.rank as f32
     }
 }
 
 impl Lora {
-    /// A fresh adapter that changes nothing yet: A as PEFT draws it (Kaiming uniform with a = √5,
-    /// that is U(−1/√in, 1/√in)), B zero.
+    /// A fresh adapter, which changes nothing yet. A is drawn as PEFT draws it (Kaiming uniform with a = √5, that
+    /// is U(−1/√in, 1/√in)); B is zero.
     pub fn init(config: LoraConfig, model: &ModelConfig, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         Self::build(config, model, |rank, inputs, outputs| LoraPair {
@@ -66,7 +69,7 @@ impl Lora {
         })
     }
 
-    /// [`Lora::init`] with no pairs under `first_layer`: the layers there stay the base's.
+    /// [`Lora::init`], without pairs in the layers under `first_layer`.
     pub fn init_upper(
         config: LoraConfig,
         model: &ModelConfig,
@@ -80,13 +83,13 @@ impl Lora {
         lora
     }
 
-    /// The lowest layer that has a pair.
+    /// The lowest layer that has a pair; 0 if none has.
     pub fn lowest_layer(&self) -> usize {
         let has = |layer: &[Option<LoraPair>; 7]| layer.iter().any(Option::is_some);
         self.layers.iter().position(has).unwrap_or(0)
     }
 
-    /// Both matrices random: for tests, where a fresh adapter would hide mistakes.
+    /// An adapter of random A and B, for tests: a fresh adapter's zeros would hide mistakes.
     pub fn random(config: LoraConfig, model: &ModelConfig, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         Self::build(config, model, |rank, inputs, outputs| LoraPair {
@@ -95,7 +98,7 @@ impl Lora {
         })
     }
 
-    /// Zeros of the same shapes, to gather gradients or optimizer state in.
+    /// Zeros of the same shapes, for gradients or optimizer state.
     pub fn zeros_like(&self) -> LoraGrads {
         self.layers
             .iter()
@@ -110,7 +113,10 @@ impl Lora {
             .collect()
     }
 
-    /// Checks that this adapter fits the model; executors rely on it.
+    /// Checks that the adapter has the model's layers, and pairs of its shapes; executors rely on it.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] names the first difference.
     pub fn validate(&self, model: &ModelConfig) -> Result<()> {
         let (rank, layers) = (self.config.rank, self.layers.len());
         if rank == 0 || layers != model.num_layers {
@@ -138,6 +144,7 @@ impl Lora {
         Ok(())
     }
 
+    /// The number of trainable parameters.
     pub fn parameters(&self) -> usize {
         let pairs = self.layers.iter().flatten().flatten();
         pairs.map(|p| p.a.len() + p.b.len()).sum()

@@ -1,9 +1,9 @@
-//! AdamW with decoupled weight decay (arXiv 1711.05101), step for step as `torch.optim.AdamW`.
+//! AdamW with decoupled weight decay (arXiv 1711.05101); the same numbers as `torch.optim.AdamW`.
 
 use crate::lora::{Lora, LoraGrads, LoraPair};
 use rayon::prelude::*;
 
-/// The moments of one adapter's parameters.
+/// The first and second moments of one adapter's gradient.
 #[derive(Debug, Clone)]
 pub struct AdamW {
     mean: LoraGrads,
@@ -31,7 +31,7 @@ impl AdamW {
         }
     }
 
-    /// Moves `lora` against `grads * grad_scale`.
+    /// One update of `lora` by the gradient `grads · grad_scale`.
     pub fn update(&mut self, lora: &mut Lora, grads: &LoraGrads, grad_scale: f32, rates: &Rates) {
         self.updates += 1;
         let kernel = |learning_rate: f32| Kernel {
@@ -59,7 +59,7 @@ impl AdamW {
     }
 }
 
-/// Length of the gradient as one vector. The order of summation is fixed: same bytes every time.
+/// The Euclidean norm of the gradient as one vector. The order of summation is fixed, hence the result's bits.
 pub fn norm(grads: &LoraGrads) -> f32 {
     let all: Vec<&LoraPair> = pairs(grads).collect();
     let squares: Vec<f64> = all
@@ -69,6 +69,7 @@ pub fn norm(grads: &LoraGrads) -> f32 {
     squares.iter().sum::<f64>().sqrt() as f32
 }
 
+/// Sets the gradient to zero.
 pub fn clear(grads: &mut LoraGrads) {
     for pair in pairs_mut(grads) {
         pair.a.fill(0.0);

@@ -1,9 +1,9 @@
-//! One adapter in training, with everything that makes its result.
+//! One adapter in training, with everything that its result depends on.
 
 use super::TrainConfig;
 use super::adamw::{self, AdamW, Rates};
-use super::lower::Lower;
-use super::outside::Outside;
+use super::hidden_cache::HiddenCache;
+use super::orthogonal::OrthogonalProjection;
 use super::step::{StepReport, clip_scale};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -18,12 +18,11 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
     pub tokens: Vec<u32>,
-    /// `supervised[i]`: token i is a target, predicted from the tokens before it. The first token
-    /// has none before it and cannot be one.
+    /// `supervised[i]`: token i is a target, predicted from the tokens before it. The first token cannot be one.
     pub supervised: Vec<bool>,
-    /// `soft[i]`: what a target is to be predicted as, tokens with their probabilities, instead of the one
-    /// token that stands there; what they lack to 1 is for all other tokens together. Empty where it is that token
-    /// after all. No list at all: so everywhere.
+    /// `soft[i]`: the distribution that target i is to be predicted as, in (token, probability); the rest to 1 is
+    /// the probability of all other tokens together. An empty entry stands for `tokens[i]` itself, and an empty
+    /// list for empty entries throughout.
     pub soft: Vec<Vec<(u32, f32)>>,
 }
 
@@ -50,31 +49,31 @@ impl Example {
         }
     }
 
-    /// What token `i` is to be predicted as.
+    /// The distribution that token `i` is to be predicted as.
     pub(super) fn target(&self, i: usize) -> Vec<(u32, f32)> {
         match self.soft.get(i) {
             Some(soft) if !soft.is_empty() => {
                 let rest = 1.0 - soft.iter().map(|(_, p)| p).sum::<f32>();
-                let others = (rest > LEAST_OTHERS).then_some((Target::OTHERS, rest));
+                let others = (rest > MIN_OTHERS).then_some((Target::OTHERS, rest));
                 soft.iter().copied().chain(others).collect()
             }
             _ => vec![(self.tokens[i], 1.0)],
         }
     }
 
-    /// Tokens that are targets.
+    /// The number of targets.
     pub fn targets(&self) -> usize {
         self.supervised.iter().filter(|s| **s).count()
     }
 
-    /// What must be computed: nothing after the last target's predecessor is needed.
+    /// The tokens that go through the model: those before the last target.
     pub fn inputs(&self) -> &[u32] {
         let last = self.supervised.iter().rposition(|s| *s).unwrap_or(0);
         &self.tokens[..last]
     }
 
-    /// How many of its first rows predict no target.
-    pub(super) fn untaught(&self) -> usize {
+    /// The number of first rows that predict no target.
+    pub(super) fn unsupervised_rows(&self) -> usize {
         let first = self.supervised.iter().position(|s| *s);
         first.map_or(0, |first| first - 1)
     }
@@ -128,22 +127,23 @@ impl Example {
     }
 }
 
-/// What all other tokens together must be worth to count.
-const LEAST_OTHERS: f32 = 1e-4;
+/// The probability from which all other tokens together count.
+const MIN_OTHERS: f32 = 1e-4;
 
-/// Most tokens of one soft target.
+/// Most tokens of one entry of [`Example::soft`].
 pub const MAX_SOFT: usize = 32;
 
+/// One adapter in training.
 #[derive(Debug)]
 pub struct Candidate {
     config: TrainConfig,
     examples: Arc<[Example]>,
     pub(super) lora: Arc<Lora>,
-    pub(super) below: Lower,
+    pub(super) hidden_cache: HiddenCache,
     /// The gradient of the step under way.
     pub(super) grads: LoraGrads,
     optimizer: AdamW,
-    outside: Option<Outside>,
+    orthogonal: Option<OrthogonalProjection>,
     /// The current epoch's order.
     order: Vec<usize>,
     rng: ChaCha8Rng,
@@ -151,8 +151,12 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// `init` is where training starts; its rank, alpha, targets and layers then replace those of
-    /// `config`. Without it the adapter is drawn from `config.seed`.
+    /// Training starts from `init`, whose rank, alpha, targets and layers then replace those of `config`. Without
+    /// it the adapter is drawn from `config.seed`. `window` is the most tokens of an example.
+    ///
+    /// # Errors
+    /// [`Error::Input`] names the wrong setting or example, [`Error::TooLong`] an example beyond the window,
+    /// [`Error::Adapter`] says that `init` does not fit the model.
     pub fn new(
         mut config: TrainConfig,
         examples: impl Into<Arc<[Example]>>,
@@ -186,28 +190,28 @@ impl Candidate {
                 Lora::init_upper(shape, model, first, config.seed)
             }
         };
-        let outside = match config.kept_ranks {
+        let orthogonal = match config.kept_ranks {
             0 => None,
             kept if kept >= lora.fewest_inputs() => {
                 return Err(Error::Input(format!(
-                    "kept_ranks is {kept}, and nothing is outside of so many: the narrowest layer has {} inputs",
+                    "kept_ranks is {kept}, and nothing is orthogonal to so many: the narrowest layer has {} inputs",
                     lora.fewest_inputs()
                 )));
             }
-            kept => Some(Outside::new(&lora, kept)?),
+            kept => Some(OrthogonalProjection::new(&lora, kept)?),
         };
-        if let Some(outside) = &outside {
-            outside.project(&mut lora)?;
+        if let Some(orthogonal) = &orthogonal {
+            orthogonal.project(&mut lora)?;
         }
-        // Another stream than the one that drew the adapter.
+        // A stream of its own: the first one drew the adapter.
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         rng.set_stream(1);
         Ok(Candidate {
-            below: Lower::new(lora.lowest_layer(), examples.len()),
+            hidden_cache: HiddenCache::new(lora.lowest_layer(), examples.len()),
             grads: lora.zeros_like(),
             optimizer: AdamW::new(&lora),
             lora: Arc::new(lora),
-            outside,
+            orthogonal,
             order: (0..examples.len()).collect(),
             rng,
             losses: Vec::new(),
@@ -260,8 +264,8 @@ impl Candidate {
         self.order[start..end].to_vec()
     }
 
-    /// Applies the gathered gradient. A candidate that diverges is an error: nobody should take
-    /// what it held before for a result.
+    /// Applies the gathered gradient. A candidate that diverges is an error, so that nobody takes its earlier
+    /// weights for a result.
     pub(super) fn finish_step(
         &mut self,
         index: usize,
@@ -279,8 +283,8 @@ impl Candidate {
             .schedule
             .factor(step, config.warmup_steps, self.total_steps());
         let learning_rate = config.learning_rate * factor;
-        if let Some(outside) = &self.outside {
-            outside.hold(&mut self.grads);
+        if let Some(orthogonal) = &self.orthogonal {
+            orthogonal.mask_kept(&mut self.grads);
         }
         let grad_norm = adamw::norm(&self.grads);
         if !loss.is_finite() || !grad_norm.is_finite() {
@@ -298,8 +302,8 @@ impl Candidate {
         let lora = Arc::make_mut(&mut self.lora);
         let scale = clip_scale(grad_norm, config.clip_norm);
         self.optimizer.update(lora, &self.grads, scale, &rates);
-        if let Some(outside) = &self.outside {
-            outside.project(lora)?;
+        if let Some(orthogonal) = &self.orthogonal {
+            orthogonal.project(lora)?;
         }
         adamw::clear(&mut self.grads);
         self.losses.push(loss);

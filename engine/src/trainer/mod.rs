@@ -1,15 +1,15 @@
 //! LoRA training: many candidates at once in one packed batch.
 //!
-//! A [`Candidate`] owns everything that makes its result: its adapter, AdamW's moments, its own
-//! random order of examples, its learning rate. A [`Step`] gathers the next batch of every unfinished
-//! candidate, runs it through the executor in micro-batches, and then updates each candidate with
-//! its own gradient only. The weights of the loss are fixed before the first micro-batch, so neither
-//! company nor the cutting changes a candidate's result.
+//! A [`Candidate`] owns everything that its result depends on: its adapter, AdamW's moments, its random order
+//! of examples, its learning rate. A [`Step`] gathers the next batch of every unfinished candidate, runs it
+//! through the executor in micro-batches, and then updates each candidate with its own gradient. The weights
+//! of the loss are fixed before the first micro-batch, so a candidate's result depends neither on the other
+//! candidates nor on the cut into micro-batches.
 
 mod adamw;
 mod candidate;
-mod lower;
-mod outside;
+mod hidden_cache;
+mod orthogonal;
 mod prefix;
 mod schedule;
 mod step;
@@ -23,12 +23,12 @@ use crate::error::{Error, Result};
 use crate::lora::LoraConfig;
 use serde::{Deserialize, Serialize};
 
-/// How one candidate is trained. The defaults are the paper's.
+/// How one candidate is trained. The defaults are those of SEAL (arXiv 2506.10943).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
     pub lora: LoraConfig,
-    /// Layers under this one get no pair; what they make of an example is computed once for all epochs.
+    /// Layers under this one get no pair; their output for an example is computed once for all epochs.
     pub first_layer: usize,
     pub learning_rate: f32,
     pub epochs: usize,
@@ -38,16 +38,16 @@ pub struct TrainConfig {
     /// Steps over which the rate first rises to `learning_rate`.
     pub warmup_steps: usize,
     pub weight_decay: f32,
-    /// The gradient is scaled down to this norm if it is longer; 0 turns that off.
+    /// A gradient of a larger norm is scaled down to this norm; 0 turns clipping off.
     pub clip_norm: f32,
     pub beta1: f32,
     pub beta2: f32,
     pub eps: f32,
-    /// Draws the fresh adapter and the order of the examples.
+    /// Of the fresh adapter and of the order of the examples.
     pub seed: u64,
     /// Learning rate of B relative to that of A (LoRA+, arXiv 2402.12354); 1 is plain LoRA.
     pub lora_plus_ratio: f32,
-    /// The first so many ranks of the adapter that is trained further stay as they are, and the others stay
+    /// Of the adapter that training starts from, this many first ranks stay as they are, and the other ranks stay
     /// orthogonal to them.
     pub kept_ranks: usize,
 }
@@ -75,6 +75,8 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// # Errors
+    /// [`Error::Input`] names the first wrong setting.
     pub fn validate(&self) -> Result<()> {
         let checks = [
             (self.lora.rank >= 1, "lora.rank must be at least 1"),

@@ -1,9 +1,8 @@
-//! What the examples of a candidate have in common at their beginning goes through the model once.
+//! Prefix sharing: the common beginning of a candidate's examples goes through the model once.
 //!
-//! Chat examples all start with the same system turn, few-shot examples with the same demonstrations: a
-//! third to most of their tokens. Nothing there is a target, so the rows are the same for all of them, and
-//! the gradient of a shared row is the sum of what each example hands down to it: the result is what it
-//! would be without sharing.
+//! Chat examples start with the same system turn, few-shot examples with the same demonstrations: a third to
+//! most of their tokens. No token there is a target, so the rows are the same for all examples. The gradient of
+//! a shared row is the sum of the examples' gradients. The result is the same as without sharing.
 
 use super::Example;
 use crate::batch::PackedBatch;
@@ -11,18 +10,18 @@ use crate::lora::Lora;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Fewer tokens are not worth a sequence of their own.
-const WORTH: usize = 8;
+/// The fewest tokens that are shared: fewer are not worth a sequence of their own.
+const MIN_SHARED: usize = 8;
 
-/// Where an example's inputs came to stand.
+/// The rows of an example's inputs.
 #[derive(Debug, Clone)]
-pub struct Placed {
-    /// The rows of the prefix it shares, and its own.
+pub struct Placement {
+    /// The rows of the shared prefix.
     shared: Range<usize>,
     own: Range<usize>,
 }
 
-impl Placed {
+impl Placement {
     /// The row of each input.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = usize> {
         let (shared, own) = (self.shared.clone(), self.own.start);
@@ -38,24 +37,24 @@ impl Placed {
     }
 }
 
-/// Appends the examples, all under one adapter; where each stands, with its index, in the order of rows.
+/// Appends the examples, all under one adapter. Returns each example's index and rows, in the order of rows.
 pub fn push(
     batch: &mut PackedBatch,
     lora: &Arc<Lora>,
     examples: &[&Example],
-) -> Vec<(usize, Placed)> {
+) -> Vec<(usize, Placement)> {
     let adapter = std::slice::from_ref(lora);
     let (mut sharing, mut alone): (Vec<usize>, Vec<usize>) =
-        (0..examples.len()).partition(|e| examples[*e].untaught() >= WORTH);
+        (0..examples.len()).partition(|e| examples[*e].unsupervised_rows() >= MIN_SHARED);
     let shared = common(sharing.iter().map(|e| examples[*e]));
-    if sharing.len() < 2 || shared < WORTH {
+    if sharing.len() < 2 || shared < MIN_SHARED {
         alone.append(&mut sharing);
     }
     let mut placed = Vec::with_capacity(examples.len());
     for index in alone {
         let own = batch.push(examples[index].inputs(), 0, None, adapter);
         let shared = own.start..own.start;
-        placed.push((index, Placed { shared, own }));
+        placed.push((index, Placement { shared, own }));
     }
     if let Some(first) = sharing.first() {
         let shared = batch.push(&examples[*first].tokens[..shared], 0, None, adapter);
@@ -63,20 +62,23 @@ pub fn push(
         for index in sharing {
             let rest = &examples[index].inputs()[shared.len()..];
             let (shared, own) = (shared.clone(), batch.push_after(prefix, rest));
-            placed.push((index, Placed { shared, own }));
+            placed.push((index, Placement { shared, own }));
         }
     }
     placed
 }
 
-/// The length of what all begin with, before the first row that any of them learns from.
+/// The length of the examples' common beginning, up to the first row that predicts a target of any of them.
 fn common<'a>(mut examples: impl Iterator<Item = &'a Example>) -> usize {
     let Some(first) = examples.next() else {
         return 0;
     };
-    examples.fold(first.untaught(), |shared, e| {
+    examples.fold(first.unsupervised_rows(), |shared, e| {
         let pairs = first.tokens[..shared].iter().zip(&e.tokens);
-        pairs.take_while(|(a, b)| a == b).count().min(e.untaught())
+        pairs
+            .take_while(|(a, b)| a == b)
+            .count()
+            .min(e.unsupervised_rows())
     })
 }
 

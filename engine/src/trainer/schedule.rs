@@ -1,8 +1,9 @@
-//! The learning rate over the steps, as transformers' schedules compute it, save that the warm-up's
-//! first step already learns.
+//! The learning rate over the steps, as transformers computes it, except that the first step of the warm-up
+//! already has a rate above 0.
 
 use serde::{Deserialize, Serialize};
 
+/// The course of the learning rate after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
@@ -15,7 +16,7 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// What to multiply the learning rate by in step `step` (from 0) of `total`.
+    /// The factor of the learning rate in step `step` (from 0) of `total`.
     pub fn factor(self, step: usize, warmup: usize, total: usize) -> f32 {
         if step < warmup {
             return (step + 1) as f32 / warmup as f32;

@@ -1,17 +1,17 @@
 //! One optimizer step of many candidates, cut into micro-batches of bounded size.
 
 use super::Candidate;
-use super::prefix::{self, Placed};
+use super::prefix::{self, Placement};
 use crate::batch::PackedBatch;
 use crate::error::{Error, Result};
-use crate::executor::{BackwardPass, Below, Executor, Target};
+use crate::executor::{BackwardPass, Executor, HiddenStates, Target};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// What one step of one candidate did.
+/// The result of one optimizer step of one candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
-    /// Which of the candidates trained together.
+    /// Index of the candidate among those trained together.
     pub candidate: usize,
     /// From 0.
     pub step: usize,
@@ -19,15 +19,18 @@ pub struct StepReport {
     /// Mean negative log-likelihood over the supervised tokens, before the update.
     pub loss: f32,
     pub learning_rate: f32,
-    /// Before clipping.
+    /// Norm of the gradient before clipping.
     pub grad_norm: f32,
-    /// Tokens computed.
+    /// Tokens that went through the model; a shared prefix counts once.
     pub tokens: usize,
 }
 
-/// One optimizer step of every unfinished candidate, in packed batches of at most `token_budget`
-/// tokens (a longer sequence goes alone). After an error the candidates hold half a gradient and
-/// must be dropped.
+/// Does one optimizer step of every unfinished candidate, in packed batches of at most `token_budget` tokens (a
+/// longer sequence goes alone).
+///
+/// # Errors
+/// [`Error::Diverged`] if a loss or gradient is not finite, or the executor's error. After an error the
+/// candidates hold half a gradient and must be dropped.
 pub fn step(
     executor: &mut dyn Executor,
     candidates: &mut [Candidate],
@@ -40,7 +43,7 @@ pub fn step(
     step.finish(candidates)
 }
 
-/// A step under way: whoever drives it may do other work between its slices.
+/// A step under way. The caller may do other work between its slices.
 #[derive(Debug)]
 pub struct Step {
     work: VecDeque<Item>,
@@ -52,10 +55,11 @@ pub struct Step {
 #[derive(Debug)]
 struct Pass {
     backward: BackwardPass,
-    /// The candidate behind each adapter, and of each target.
+    /// The candidate of each adapter.
     trained: Vec<usize>,
+    /// The candidate of each target, and the target's share of its token.
     owners: Vec<(usize, f32)>,
-    places: Vec<(Item, Placed)>,
+    places: Vec<(Item, Placement)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -90,18 +94,18 @@ impl Step {
         step
     }
 
-    /// Whether there is a slice left.
+    /// Whether a slice is left.
     pub fn pending(&self) -> bool {
         self.under_way() || !self.work.is_empty()
     }
 
-    /// Whether a micro-batch has begun and not ended: the executor must be given no other meanwhile.
+    /// Whether a micro-batch has begun and not ended. Meanwhile the executor must be given no other one.
     pub fn under_way(&self) -> bool {
         self.pass.is_some()
     }
 
-    /// The next part of forward and backward of a micro-batch. Returns how many tokens it had when it is
-    /// through, else 0.
+    /// Does the next part of a micro-batch's forward and backward. Returns the micro-batch's tokens if that was
+    /// the last part, else 0.
     pub fn slice(
         &mut self,
         executor: &mut dyn Executor,
@@ -120,13 +124,13 @@ impl Step {
             batch,
             grads,
             nll,
-            below,
+            hidden,
             ..
         } = pass.backward;
         for (item, place) in &pass.places {
-            if let Some(below) = &below {
-                let lower = &mut candidates[item.candidate].below;
-                lower.keep(item.example, place, below, batch.tokens.len());
+            if let Some(hidden) = &hidden {
+                let cache = &mut candidates[item.candidate].hidden_cache;
+                cache.keep(item.example, place, hidden, batch.tokens.len());
             }
         }
         for (candidate, grads) in pass.trained.into_iter().zip(grads) {
@@ -139,15 +143,17 @@ impl Step {
         Ok(batch.tokens.len())
     }
 
-    /// The next micro-batch: of candidates that train from the same layer on.
+    /// Assembles the next micro-batch, of candidates that train from the same layer on.
     fn assemble(&mut self, candidates: &mut [Candidate], token_budget: usize) -> Pass {
         let mut batch = PackedBatch::new();
         let (mut targets, mut owners) = (Vec::new(), Vec::new());
-        let (mut trained, mut places): (Vec<usize>, Vec<(Item, Placed)>) = Default::default();
+        let (mut trained, mut places): (Vec<usize>, Vec<(Item, Placement)>) = Default::default();
         let (mut layer, mut taken) = (None, 0);
         while let Some(index) = self.work.front().map(|item| item.candidate) {
             let candidate = &candidates[index];
-            if *layer.get_or_insert(candidate.below.layer()) != candidate.below.layer() {
+            if *layer.get_or_insert(candidate.hidden_cache.layer())
+                != candidate.hidden_cache.layer()
+            {
                 break;
             }
             let items = self.fitting(candidate, &mut taken, token_budget);
@@ -176,10 +182,10 @@ impl Step {
             .iter()
             .map(|c| Some(std::mem::take(&mut candidates[*c].grads)))
             .collect();
-        let below = below(candidates, layer.unwrap_or(0), &places, batch.tokens.len());
+        let hidden = cached(candidates, layer.unwrap_or(0), &places, batch.tokens.len());
         Pass {
             backward: BackwardPass {
-                below,
+                hidden,
                 ..BackwardPass::new(batch, targets, grads)
             },
             trained,
@@ -188,8 +194,8 @@ impl Step {
         }
     }
 
-    /// Takes the candidate's next examples that fit behind the tokens `taken`, each counted in full; the
-    /// first of a batch always fits.
+    /// Takes the candidate's next examples that fit the budget after `taken` tokens. Shared prefixes are counted
+    /// in full, and a batch's first example always fits.
     fn fitting(
         &mut self,
         candidate: &Candidate,
@@ -209,8 +215,10 @@ impl Step {
         items
     }
 
-    /// Updates every candidate that had work; to be called when nothing is pending. Fails if one of
-    /// them diverged.
+    /// Updates every candidate that had work. To be called when nothing is pending.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] if a candidate diverged.
     pub fn finish(self, candidates: &mut [Candidate]) -> Result<Vec<StepReport>> {
         assert!(!self.pending(), "the step still has pending slices");
         let with_work = candidates.iter_mut().zip(self.sums).enumerate();
@@ -224,24 +232,24 @@ impl Step {
     }
 }
 
-/// What the layers under `layer` make of a batch: known if it is of every example.
-fn below(
+/// The hidden states of a batch before `layer`: empty unless those of every example are cached.
+fn cached(
     candidates: &[Candidate],
     layer: usize,
-    places: &[(Item, Placed)],
+    places: &[(Item, Placement)],
     rows: usize,
-) -> Option<Below> {
-    let mut below = Below {
+) -> Option<HiddenStates> {
+    let mut hidden = HiddenStates {
         layer,
         states: Vec::new(),
     };
-    let lower = |item: &Item| &candidates[item.candidate].below;
-    if places.iter().all(|(item, _)| lower(item).has(item.example)) {
+    let cache = |item: &Item| &candidates[item.candidate].hidden_cache;
+    if places.iter().all(|(item, _)| cache(item).has(item.example)) {
         for (item, place) in places {
-            lower(item).restore(item.example, place, &mut below, rows);
+            cache(item).restore(item.example, place, &mut hidden, rows);
         }
     }
-    (layer > 0).then_some(below)
+    (layer > 0).then_some(hidden)
 }
 
 /// The factor of `torch.nn.utils.clip_grad_norm_`.

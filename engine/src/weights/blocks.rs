@@ -1,7 +1,7 @@
 //! Matrices as quantised files hold them: blocks of 32 weights, each weight `code · scale + zero`.
 //!
-//! What a file's block says is taken as it stands, so nothing is lost and nothing has to be found again
-//! in numbers that were widened before.
+//! Codes and scales are taken from the file as they are: nothing is lost, and nothing has to be recovered from
+//! dequantised numbers.
 
 use candle_core::quantized::GgmlDType;
 use half::f16;
@@ -13,9 +13,10 @@ pub const BLOCK: usize = 32;
 /// A matrix `[rows, 32 · n]`, its blocks row by row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Blocks {
+    /// Of each block.
     pub codes: Vec<[u8; BLOCK]>,
-    /// Scale and zero of each.
-    pub steps: Vec<[f32; 2]>,
+    /// (scale, zero) of each block.
+    pub scales: Vec<[f32; 2]>,
 }
 
 /// A matrix of the base model, row by row.
@@ -33,7 +34,7 @@ impl Matrix {
         }
     }
 
-    /// Number of its weights.
+    /// The number of weights.
     pub fn count(&self) -> usize {
         match self {
             Matrix::Floats(floats) => floats.len(),
@@ -42,29 +43,30 @@ impl Matrix {
     }
 }
 
-/// A row's codes, and their steps.
+/// The codes of a row's blocks, and their scales.
 pub type BlockRow<'a> = (&'a [[u8; BLOCK]], &'a [[f32; 2]]);
 
-/// How a stored block is read.
+/// Reads one block of a file.
 type Read = fn(&[u8], &mut [[u8; BLOCK]], &mut [[f32; 2]]);
 
 impl Blocks {
-    /// The rows of matrices of `inputs` columns, one matrix after another.
+    /// The rows of all matrices, one matrix after another; each has `inputs` columns.
     pub fn rows(parts: &[Blocks], inputs: usize) -> Vec<BlockRow<'_>> {
         let codes = parts
             .iter()
             .flat_map(|p| p.codes.chunks_exact(inputs / BLOCK));
-        let steps = parts
+        let scales = parts
             .iter()
-            .flat_map(|p| p.steps.chunks_exact(inputs / BLOCK));
-        codes.zip(steps).collect()
+            .flat_map(|p| p.scales.chunks_exact(inputs / BLOCK));
+        codes.zip(scales).collect()
     }
 
+    /// The matrix in f32, row-major.
     pub fn floats(&self) -> Vec<f32> {
         let mut floats = vec![0.0; self.codes.len() * BLOCK];
         let out = floats.par_chunks_exact_mut(BLOCK).with_min_len(1 << 10);
         out.zip(&self.codes)
-            .zip(&self.steps)
+            .zip(&self.scales)
             .for_each(|((out, codes), [scale, zero])| {
                 for (out, code) in out.iter_mut().zip(codes) {
                     *out = f32::from(*code).mul_add(*scale, *zero);
@@ -73,42 +75,43 @@ impl Blocks {
         floats
     }
 
-    /// Reads whole blocks of a type whose weights lie so; `None` for every other type.
+    /// Reads whole blocks of GGML's types of this form (Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K); `None` for every
+    /// other type.
     pub fn read(dtype: GgmlDType, bytes: &[u8]) -> Option<Self> {
         let one: Read = match dtype {
-            GgmlDType::Q4_0 => |b, codes, steps| {
+            GgmlDType::Q4_0 => |b, codes, scales| {
                 codes[0] = nibbles(&b[2..]);
-                steps[0] = around(half(b), 8.0);
+                scales[0] = around(half(b), 8.0);
             },
-            GgmlDType::Q4_1 => |b, codes, steps| {
+            GgmlDType::Q4_1 => |b, codes, scales| {
                 codes[0] = nibbles(&b[4..]);
-                steps[0] = [half(b), half(&b[2..])];
+                scales[0] = [half(b), half(&b[2..])];
             },
-            GgmlDType::Q5_0 => |b, codes, steps| {
+            GgmlDType::Q5_0 => |b, codes, scales| {
                 codes[0] = with_top_bits(nibbles(&b[6..]), &b[2..]);
-                steps[0] = around(half(b), 16.0);
+                scales[0] = around(half(b), 16.0);
             },
-            GgmlDType::Q5_1 => |b, codes, steps| {
+            GgmlDType::Q5_1 => |b, codes, scales| {
                 codes[0] = with_top_bits(nibbles(&b[8..]), &b[4..]);
-                steps[0] = [half(b), half(&b[2..])];
+                scales[0] = [half(b), half(&b[2..])];
             },
-            GgmlDType::Q8_0 => |b, codes, steps| {
+            GgmlDType::Q8_0 => |b, codes, scales| {
                 codes[0] = std::array::from_fn(|i| b[2 + i] ^ 0x80);
-                steps[0] = around(half(b), 128.0);
+                scales[0] = around(half(b), 128.0);
             },
-            GgmlDType::Q4K => |b, codes, steps| {
+            GgmlDType::Q4K => |b, codes, scales| {
                 for (i, codes) in codes.iter_mut().enumerate() {
                     *codes = k_nibbles(&b[16..], i);
-                    steps[i] = k_step(b, i);
+                    scales[i] = k_scale(b, i);
                 }
             },
-            GgmlDType::Q5K => |b, codes, steps| {
+            GgmlDType::Q5K => |b, codes, scales| {
                 for (i, codes) in codes.iter_mut().enumerate() {
                     *codes = k_nibbles(&b[48..], i);
                     for (code, tops) in codes.iter_mut().zip(&b[16..48]) {
                         *code |= (tops >> i & 1) << 4;
                     }
-                    steps[i] = k_step(b, i);
+                    scales[i] = k_scale(b, i);
                 }
             },
             _ => return None,
@@ -116,15 +119,15 @@ impl Blocks {
         let (each, size) = (dtype.block_size() / BLOCK, dtype.type_size());
         let blocks = bytes.len() / size * each;
         let mut codes = vec![[0; BLOCK]; blocks];
-        let mut steps = vec![[0.0; 2]; blocks];
+        let mut scales = vec![[0.0; 2]; blocks];
         let places = codes
             .par_chunks_exact_mut(each)
-            .zip(steps.par_chunks_exact_mut(each));
+            .zip(scales.par_chunks_exact_mut(each));
         places
             .zip(bytes.par_chunks_exact(size))
             .with_min_len(1 << 10)
-            .for_each(|((codes, steps), bytes)| one(bytes, codes, steps));
-        Some(Blocks { codes, steps })
+            .for_each(|((codes, scales), bytes)| one(bytes, codes, scales));
+        Some(Blocks { codes, scales })
     }
 }
 
@@ -132,7 +135,7 @@ fn half(bytes: &[u8]) -> f32 {
     f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
 }
 
-/// Codes count from `zero` steps below 0.
+/// Scale and zero of codes that count from `zero` scales below 0.
 fn around(scale: f32, zero: f32) -> [f32; 2] {
     [scale, -zero * scale]
 }
@@ -149,14 +152,14 @@ fn with_top_bits(mut codes: [u8; BLOCK], bits: &[u8]) -> [u8; BLOCK] {
     codes
 }
 
-/// Codes of the i-th of the eight blocks of a super-block: halves of 32 bytes for two.
+/// Codes of the i-th of a super-block's eight blocks: two blocks share 32 bytes.
 fn k_nibbles(bytes: &[u8], i: usize) -> [u8; BLOCK] {
     let bytes = &bytes[i / 2 * BLOCK..][..BLOCK];
     std::array::from_fn(|l| bytes[l] >> (i % 2 * 4) & 15)
 }
 
-/// Scale and zero of the i-th block: six bits each, of the super-block's own two scales.
-fn k_step(bytes: &[u8], i: usize) -> [f32; 2] {
+/// Scale and zero of the i-th block: six bits each, times the super-block's own two scales.
+fn k_scale(bytes: &[u8], i: usize) -> [f32; 2] {
     let six = &bytes[4..16];
     let (scale, least) = match i {
         0..4 => (six[i] & 63, six[i + 4] & 63),

@@ -123,7 +123,7 @@ impl Gguf {
         Ok(Matrix::Blocks(match self.interleaved_heads(name) {
             Some(heads) => Blocks {
                 codes: deinterleave(&blocks.codes, rows, heads),
-                steps: deinterleave(&blocks.steps, rows, heads),
+                scales: deinterleave(&blocks.scales, rows, heads),
             },
             None => blocks,
         }))

@@ -1,30 +1,34 @@
 //! Causal grouped-query attention of one sequence, forward and backward.
 //!
-//! Queries go in blocks of 64 rows, so that a block multiplies only the keys it may see. Scores of a
-//! block never leave the task's scratch; backward makes the probabilities again from the log-sum-exp
-//! that forward kept. A task is one (sequence, KV head): the gradients of a KV head are the sum over
-//! its query heads, hence one task's own; backward takes sequences with one prefix together, since they
-//! add to the same keys.
+//! Queries are processed in blocks of 64 rows, so that a block multiplies only the keys that it may see.
+//! A block's scores never leave the task's scratch; backward recomputes the probabilities from the log-sum-exp
+//! that forward saved (FlashAttention, arXiv 2205.14135).
+//!
+//! A task is one (sequence, KV head). The gradient of a KV head is the sum over its query heads, hence one
+//! task's own. Backward makes sequences with a common prefix one task, because they add to the same keys.
 
-use super::Shared;
-use super::f32::{Mat, MatMut, dot};
-use super::tile::{matmul, matmul_at, transpose, transpose_into};
-use super::{math, rows};
+use super::SharedMut;
+use super::gemm::{Mat, MatMut, dot};
+use super::small_gemm::{matmul, matmul_at, transpose, transpose_into};
+use super::{gemv, math};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
 const BLOCK: usize = 64;
-/// Below this many query rows products of matrices gain nothing over loops.
-const FEW: usize = 4;
-/// Multiplications below which a second thread is not worth its waking.
+/// Below this many query rows matrix–vector products are as fast as products of matrices.
+const MIN_GEMM_ROWS: usize = 4;
+/// Multiplications below which a second thread is not worth waking.
 const SERIAL: usize = 1 << 19;
 
-/// The shape of the heads.
+/// The numbers of heads, and their width.
 #[derive(Debug, Clone, Copy)]
 pub struct Heads {
+    /// Query heads.
     pub queries: usize,
+    /// KV heads.
     pub keys: usize,
+    /// Width of a head.
     pub size: usize,
 }
 
@@ -58,11 +62,11 @@ pub struct Span<'a> {
     pub past: usize,
     /// Together `past + rows` keys and values, in order.
     pub chunks: Vec<Chunk<'a>>,
-    /// From a key to the next.
+    /// Elements from one value to the next, and from one key to the next in [`Keys::Rows`].
     pub stride: usize,
 }
 
-/// Neighbouring keys and values.
+/// Keys and values that lie together.
 #[derive(Clone, Copy)]
 pub struct Chunk<'a> {
     pub k: Keys<'a>,
@@ -75,8 +79,8 @@ pub struct Chunk<'a> {
 pub enum Keys<'a> {
     /// `[rows, …]`
     Rows(&'a [f32]),
-    /// `[kv_dim, apart]`: key j's elements are j, apart + j, 2 · apart + j, …
-    Turned { k: &'a [f32], apart: usize },
+    /// `[kv_dim, stride]`: element i of key j is `k[i · stride + j]`.
+    Transposed { k: &'a [f32], stride: usize },
 }
 
 thread_local! {
@@ -87,7 +91,7 @@ thread_local! {
 /// `[T, q_dim]`, `lse` `[T, queries]`. Spans ascend and do not overlap.
 pub fn forward(heads: Heads, spans: &[Span], q: &[f32], out: &mut [f32], lse: &mut [f32]) {
     check_disjoint(spans.iter().map(|s| (s.first, s.rows)));
-    let (out, lse) = (Shared::new(out), Shared::new(lse));
+    let (out, lse) = (SharedMut::new(out), SharedMut::new(lse));
     let run = |task: usize| {
         let (span, kv) = (&spans[task / heads.keys], task % heads.keys);
         // SAFETY: spans are disjoint, and each task has its own (span, KV head).
@@ -104,36 +108,42 @@ pub fn forward(heads: Heads, spans: &[Span], q: &[f32], out: &mut [f32], lse: &m
 
 /// # Safety
 /// No other task may touch this span's rows of this KV head's query heads in `out` and `lse`.
-unsafe fn forward_task(heads: Heads, span: &Span, kv: usize, q: &[f32], out: Shared, lse: Shared) {
+unsafe fn forward_task(
+    heads: Heads,
+    span: &Span,
+    kv: usize,
+    q: &[f32],
+    out: SharedMut,
+    lse: SharedMut,
+) {
     let (width, size, stride) = (heads.row(), heads.size, span.stride);
     let keys = span.past + span.rows;
     let column = kv * size;
     assert!(span.chunks.iter().map(|c| c.rows).sum::<usize>() == keys);
     assert!((span.first + span.rows) * width <= q.len());
-    SCRATCH.with_borrow_mut(|[scores, turned, product]| {
+    SCRATCH.with_borrow_mut(|[scores, transposed, product]| {
         grow(scores, BLOCK.min(span.rows) * keys);
         grow(product, size);
         let mut next = 0;
         for chunk in &span.chunks {
             if let Keys::Rows(k) = chunk.k {
-                grow(turned, keys * size);
-                let out = &mut turned[next..];
+                grow(transposed, keys * size);
+                let out = &mut transposed[next..];
                 transpose_into(&k[column..], chunk.rows, size, stride, out, keys);
             }
             next += chunk.rows;
         }
-        let turned = turned.as_slice();
-        // This head's part of the chunks: the first key's place, how many, keys turned and how far apart
-        // their elements are, values.
+        let transposed = transposed.as_slice();
+        // This head's part of the chunks: (first key, keys, (transposed keys, their stride), values).
         let chunks = || {
             span.chunks.iter().scan(0, |next, c| {
                 let from = *next;
                 *next += c.rows;
-                let (k, apart) = match c.k {
-                    Keys::Rows(_) => (&turned[from..], keys),
-                    Keys::Turned { k, apart } => (&k[column * apart..], apart),
+                let (k, k_stride) = match c.k {
+                    Keys::Rows(_) => (&transposed[from..], keys),
+                    Keys::Transposed { k, stride } => (&k[column * stride..], stride),
                 };
-                Some((from, c.rows, (k, apart), &c.v[column..]))
+                Some((from, c.rows, (k, k_stride), &c.v[column..]))
             })
         };
         for h in kv * heads.group()..(kv + 1) * heads.group() {
@@ -142,14 +152,14 @@ unsafe fn forward_task(heads: Heads, span: &Span, kv: usize, q: &[f32], out: Sha
                 let row = span.first + start;
                 let seen = span.past + start + rows;
                 let q = &q[row * width + h * size..];
-                if rows < FEW {
+                if rows < MIN_GEMM_ROWS {
                     for i in 0..rows {
                         let s = &mut scores[..seen - rows + i + 1];
                         let q = &q[i * width..i * width + size];
                         // Element by element in order, as a product of matrices sums.
                         s.fill(0.0);
-                        for (part, (_, _, (k, apart), _)) in pieces(s, chunks()) {
-                            rows::add_weighted(q, k, apart, part);
+                        for (part, (_, _, (k, k_stride), _)) in pieces(s, chunks()) {
+                            gemv::gemv_transposed(q, k, k_stride, part);
                         }
                         let norm = softmax(s, heads.scale());
                         // SAFETY: this task's row and head.
@@ -165,7 +175,7 @@ unsafe fn forward_task(heads: Heads, span: &Span, kv: usize, q: &[f32], out: Sha
                         for (part, (_, _, _, v)) in pieces(s, chunks()) {
                             let sum = &mut product[..size];
                             sum.fill(0.0);
-                            rows::add_weighted(part, v, stride, sum);
+                            gemv::gemv_transposed(part, v, stride, sum);
                             o.iter_mut().zip(sum).for_each(|(o, s)| *o += *s);
                         }
                     }
@@ -173,9 +183,9 @@ unsafe fn forward_task(heads: Heads, span: &Span, kv: usize, q: &[f32], out: Sha
                 }
                 let s = &mut scores[..rows * seen];
                 let q = Mat::rows(q, rows, size, width);
-                for (from, held, (k, apart), _) in chunks().take_while(|c| c.0 < seen) {
+                for (from, held, (k, k_stride), _) in chunks().take_while(|c| c.0 < seen) {
                     let held = held.min(seen - from);
-                    let k = Mat::rows(k, size, held, apart);
+                    let k = Mat::rows(k, size, held, k_stride);
                     let part = MatMut::rows(&mut s[from..], rows, held, seen);
                     matmul(part, false, 1.0, q, k);
                 }
@@ -200,7 +210,7 @@ unsafe fn forward_task(heads: Heads, span: &Span, kv: usize, q: &[f32], out: Sha
     });
 }
 
-/// `scores` cut where the chunks are.
+/// `scores`, cut at the chunks' bounds.
 fn pieces<K, V>(
     mut scores: &mut [f32],
     chunks: impl Iterator<Item = (usize, usize, K, V)>,
@@ -213,13 +223,16 @@ fn pieces<K, V>(
     })
 }
 
-/// The batch's activations that backward reads.
+/// The activations of the forward pass, and the gradient of its output.
 #[derive(Clone, Copy)]
-pub struct Kept<'a> {
+pub struct Activations<'a> {
     /// `[T, heads.row()]` after the rotary embedding
     pub qkv: &'a [f32],
+    /// `[T, q_dim]`
     pub out: &'a [f32],
+    /// `[T, queries]`
     pub lse: &'a [f32],
+    /// `[T, q_dim]`
     pub d_out: &'a [f32],
 }
 
@@ -227,17 +240,17 @@ pub struct Kept<'a> {
 pub type Rows = (Range<usize>, Option<Range<usize>>);
 
 /// The gradient of [`forward`] for sequences without slots, into `d_qkv` (laid out as `qkv`). Sequences
-/// ascend and do not overlap; those with one prefix follow it and each other.
-pub fn backward(heads: Heads, sequences: &[Rows], kept: Kept, d_qkv: &mut [f32]) {
+/// ascend and do not overlap; the sequences of one prefix follow the prefix and each other.
+pub fn backward(heads: Heads, sequences: &[Rows], saved: Activations, d_qkv: &mut [f32]) {
     check_disjoint(sequences.iter().map(|(own, _)| (own.start, own.len())));
-    // What shares keys is one task's: a prefix and all that follow it.
+    // A family shares keys, hence a task: a prefix and the sequences that follow it.
     let families: Vec<&[Rows]> = sequences.chunk_by(|_, next| next.1.is_some()).collect();
     for family in &families {
         let first = &family[0].0;
         let mut prefixes = family[1..].iter().map(|(_, prefix)| prefix);
         assert!(family[0].1.is_none() && prefixes.all(|p| p.as_ref() == Some(first)));
     }
-    let d_qkv = Shared::new(d_qkv);
+    let d_qkv = SharedMut::new(d_qkv);
     let tasks = (0..families.len() * heads.keys)
         .into_par_iter()
         .with_max_len(1);
@@ -247,7 +260,7 @@ pub fn backward(heads: Heads, sequences: &[Rows], kept: Kept, d_qkv: &mut [f32])
         unsafe {
             clear(heads, family, kv, d_qkv);
             for sequence in family {
-                backward_task(heads, sequence, kv, kept, d_qkv);
+                backward_task(heads, sequence, kv, saved, d_qkv);
             }
         }
     });
@@ -261,7 +274,7 @@ fn check_disjoint(spans: impl Iterator<Item = (usize, usize)>) {
     }
 }
 
-/// Where key and value of a KV head stand in a row of q, k and v.
+/// The first columns of a KV head's key and value in a row of q, k and v.
 fn key_and_value(heads: Heads, kv: usize) -> [usize; 2] {
     let k = heads.q_dim() + kv * heads.size;
     [k, k + heads.kv_dim()]
@@ -269,7 +282,7 @@ fn key_and_value(heads: Heads, kv: usize) -> [usize; 2] {
 
 /// # Safety
 /// No other task may touch these rows' keys and values of this KV head.
-unsafe fn clear(heads: Heads, family: &[Rows], kv: usize, d_qkv: Shared) {
+unsafe fn clear(heads: Heads, family: &[Rows], kv: usize, d_qkv: SharedMut) {
     for row in family.iter().flat_map(|(own, _)| own.clone()) {
         for column in key_and_value(heads, kv) {
             // SAFETY: this task's row and columns.
@@ -289,26 +302,32 @@ thread_local! {
 /// # Safety
 /// No other task may touch this KV head (keys, values and query heads) in the rows of this sequence and
 /// its prefix.
-unsafe fn backward_task(heads: Heads, (own, prefix): &Rows, kv: usize, kept: Kept, d_qkv: Shared) {
+unsafe fn backward_task(
+    heads: Heads,
+    (own, prefix): &Rows,
+    kv: usize,
+    saved: Activations,
+    d_qkv: SharedMut,
+) {
     let (width, size, scale) = (heads.row(), heads.size, heads.scale());
-    assert!(own.end * width <= kept.qkv.len().min(d_qkv.len()));
-    assert!(own.end * heads.q_dim() <= kept.out.len().min(kept.d_out.len()));
+    assert!(own.end * width <= saved.qkv.len().min(d_qkv.len()));
+    assert!(own.end * heads.q_dim() <= saved.out.len().min(saved.d_out.len()));
     let past = prefix.as_ref().map_or(0, Range::len);
     let keys = past + own.len();
     let seen_rows = || prefix.clone().into_iter().flatten().chain(own.clone());
-    GRADIENT.with_borrow_mut(|[p, ds, k, v, k_turned, v_turned, d_k, d_v]| {
+    GRADIENT.with_borrow_mut(|[p, ds, k, v, k_transposed, v_transposed, d_k, d_v]| {
         grow(p, BLOCK.min(own.len()) * keys);
         grow(ds, BLOCK.min(own.len()) * keys);
         let [k_column, v_column] = key_and_value(heads, kv);
-        let turns = [
-            (&mut *k, &mut *k_turned, k_column),
-            (v, &mut *v_turned, v_column),
+        let transposes = [
+            (&mut *k, &mut *k_transposed, k_column),
+            (v, &mut *v_transposed, v_column),
         ];
-        for (rows, turned, column) in turns {
+        for (rows, transposed, column) in transposes {
             rows.clear();
-            rows.extend(seen_rows().flat_map(|row| &kept.qkv[row * width + column..][..size]));
-            grow(turned, keys * size);
-            transpose(rows, keys, size, size, turned);
+            rows.extend(seen_rows().flat_map(|row| &saved.qkv[row * width + column..][..size]));
+            grow(transposed, keys * size);
+            transpose(rows, keys, size, size, transposed);
         }
         for gradient in [&mut *d_k, &mut *d_v] {
             gradient.clear();
@@ -320,10 +339,10 @@ unsafe fn backward_task(heads: Heads, (own, prefix): &Rows, kv: usize, kept: Kep
                 let (row, seen) = (own.start + start, past + start + rows);
                 let (p, ds) = (&mut p[..rows * seen], &mut ds[..rows * seen]);
                 let at = row * heads.q_dim() + h * size;
-                let q = Mat::rows(&kept.qkv[row * width + h * size..], rows, size, width);
-                let d_out = Mat::rows(&kept.d_out[at..], rows, size, heads.q_dim());
-                let k_columns = Mat::rows(k_turned, size, seen, keys);
-                let v_columns = Mat::rows(v_turned, size, seen, keys);
+                let q = Mat::rows(&saved.qkv[row * width + h * size..], rows, size, width);
+                let d_out = Mat::rows(&saved.d_out[at..], rows, size, heads.q_dim());
+                let k_columns = Mat::rows(k_transposed, size, seen, keys);
+                let v_columns = Mat::rows(v_transposed, size, seen, keys);
                 matmul(MatMut::rows(p, rows, seen, seen), false, 1.0, q, k_columns);
                 let d_p = MatMut::rows(ds, rows, seen, seen);
                 matmul(d_p, false, 1.0, d_out, v_columns);
@@ -334,8 +353,11 @@ unsafe fn backward_task(heads: Heads, (own, prefix): &Rows, kv: usize, kept: Kep
                     hidden.fill(0.0);
                     d_hidden.fill(0.0);
                     let from = at + i * heads.q_dim();
-                    let delta = dot(&kept.out[from..from + size], &kept.d_out[from..from + size]);
-                    math::exp_sum(p, scale, kept.lse[(row + i) * heads.queries + h]);
+                    let delta = dot(
+                        &saved.out[from..from + size],
+                        &saved.d_out[from..from + size],
+                    );
+                    math::exp_sum(p, scale, saved.lse[(row + i) * heads.queries + h]);
                     math::softmax_grad(p, ds, delta, scale);
                 }
                 let (p, ds) = (

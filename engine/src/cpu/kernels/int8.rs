@@ -1,24 +1,24 @@
 //! The frozen product with weights of at most eight bits: `y[T, N] = x[T, K] · W[N, K]ᵀ`, activations and
 //! sums in f32.
 //!
-//! A weight is `code · scale + zero`, with the scale and zero of its group of 32 along K, so reading all
-//! weights, which is what a decoding step costs, moves a seventh to a third of f32's bytes. Weights lie in
-//! [`Panels`] of 32 outputs, each in the narrowest form that holds it exactly ([`panels`], [`codes`]).
+//! A weight is `code · scale + zero`, with the scale and zero of its group of 32 along K. A decoding step has to
+//! read all weights, and in this form it reads a seventh to a third of f32's bytes. Weights lie in [`Panels`]
+//! of 32 outputs, each panel in the narrowest format that holds it exactly ([`panels`], [`codes`]).
 //!
-//! Few rows: the weights are widened in registers on their way into the sums. Many rows: a stretch of a
-//! panel is widened once into a buffer of the first-level cache, and all rows run over it in tiles. Both
-//! add the same products in the same order, cut along K in the same places, so a row's result is the
-//! same bits whatever else is in the batch.
+//! A small batch dequantises the weights in registers and multiplies them at once. A large batch dequantises
+//! one block of K of a panel into a buffer of the first-level cache, and runs all rows over the buffer in
+//! tiles. Both add the same products in the same order, cut along K in the same places: a row's result has
+//! the same bits whatever else is in the batch.
 
 mod codes;
-mod few;
 mod job;
-mod many;
+mod large_batch;
 mod panels;
-mod steps;
+mod scales;
+mod small_batch;
 
 use super::simd::{Simd, dispatch};
-use super::{Shared, Start};
+use super::{Init, SharedMut};
 use codes::PANEL;
 pub(super) use codes::bits_for;
 use job::Job;
@@ -26,26 +26,26 @@ pub use panels::Panels;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Products below which a second thread is not worth its waking.
+/// Multiplications below which a second thread is not worth waking.
 const SERIAL: usize = 1 << 17;
 
-/// `y[T, N] = start + x · Wᵀ`, over the threads of the current pool.
-pub fn multiply(x: &[f32], w: &Panels, y: &mut [f32], start: Start) {
+/// `y[T, N] = init + x · Wᵀ`, over the threads of the current pool.
+pub fn multiply(x: &[f32], w: &Panels, y: &mut [f32], init: Init) {
     let rows = x.len() / w.inputs;
     assert!(x.len() == rows * w.inputs && y.len() == rows * w.outputs);
-    if let Start::Bias(bias) = start {
+    if let Init::Bias(bias) = init {
         assert_eq!(bias.len(), w.outputs);
     }
     if rows == 0 {
         return;
     }
-    let y = Shared::new(y);
+    let y = SharedMut::new(y);
     let job = Job {
         x,
         rows,
         w,
         y,
-        start,
+        init,
     };
     let panels = w.outputs.div_ceil(PANEL);
     // SAFETY: the tasks' panels are disjoint, hence the outputs they write.
@@ -73,12 +73,12 @@ unsafe fn task(job: &Job, panels: Range<usize>) {
 unsafe fn run_panels<S: Simd>(job: &Job, panels: Range<usize>) {
     // SAFETY: handed on to the caller.
     unsafe {
-        if job.rows <= few::MOST && few::takes(job.w) {
+        if job.rows <= small_batch::MAX_ROWS && small_batch::supports(job.w) {
             for panel in panels {
-                few::multiply::<S>(job, panel);
+                small_batch::multiply::<S>(job, panel);
             }
         } else {
-            many::multiply::<S>(job, panels);
+            large_batch::multiply::<S>(job, panels);
         }
     }
 }
@@ -86,7 +86,7 @@ unsafe fn run_panels<S: Simd>(job: &Job, panels: Range<usize>) {
 #[cfg(test)]
 mod tests {
     use super::codes::GROUP;
-    use super::panels::{Panel, Steps, matrix, widest};
+    use super::panels::{Panel, Scales, matrix, widest};
     use super::*;
     use crate::cpu::kernels::numbers;
 
@@ -107,11 +107,11 @@ mod tests {
             let panels = Panels::pack(&[w[..cut].to_vec(), w[cut..].to_vec()], k);
             let w = matrix(&panels);
             let mut y = vec![f32::NAN; rows * n];
-            multiply(&x, &panels, &mut y, Start::Bias(&bias));
-            multiply(&x, &panels, &mut y, Start::Keep);
+            multiply(&x, &panels, &mut y, Init::Bias(&bias));
+            multiply(&x, &panels, &mut y, Init::Accumulate);
             let d_y = numbers(rows * n, 4);
             let mut d_x = vec![f32::NAN; rows * k];
-            multiply(&d_y, &panels.transpose(), &mut d_x, Start::Zero);
+            multiply(&d_y, &panels.transpose(), &mut d_x, Init::Zero);
             let dot = |a: &dyn Fn(usize) -> f32, b: &dyn Fn(usize) -> f32, n: usize| -> f64 {
                 (0..n).map(|i| f64::from(a(i)) * f64::from(b(i))).sum()
             };
@@ -128,7 +128,7 @@ mod tests {
                 for i in 0..k {
                     let want = dot(&|o| d_y[t * n + o], &|o| w[o * k + i], n);
                     let got = f64::from(d_x[t * k + i]);
-                    assert!((got - want).abs() < 1e-4, "turned: {got} for {want}");
+                    assert!((got - want).abs() < 1e-4, "transposed: {got} for {want}");
                 }
             }
         }
@@ -141,7 +141,7 @@ mod tests {
         let panels = Panels::pack(&[w], k);
         let run = |x: &[f32]| {
             let mut y = vec![0.0; x.len() / k * n];
-            multiply(x, &panels, &mut y, Start::Zero);
+            multiply(x, &panels, &mut y, Init::Zero);
             y
         };
         let all = run(&x);
@@ -157,7 +157,7 @@ mod tests {
         for (levels, bits) in [(16.0, 4), (32.0, 5)] {
             let q = |i: usize| ((random[i] + 0.5) * levels).floor() - levels / 2.0;
             let short = |i: usize| f32::from(half::f16::from_f32(random[i / GROUP] * 0.01));
-            // The first panel's steps are of 32 bits.
+            // The first panel's scales are of 32 bits.
             let wide = |i: usize| {
                 if i < 32 * k {
                     random[i / GROUP] * 0.01
@@ -169,7 +169,7 @@ mod tests {
             let narrow = Panels::pack(&[w], k);
             let widest = widest(&narrow);
             assert!(narrow.panels.iter().all(|p| p.bits == bits));
-            let half = |p: &Panel| matches!(p.steps, Steps::Half(_));
+            let half = |p: &Panel| matches!(p.scales, Scales::Half(_));
             assert_eq!(
                 narrow.panels.iter().map(half).collect::<Vec<_>>(),
                 [false, true, true]
@@ -179,7 +179,7 @@ mod tests {
                 let x = numbers(rows * k, 1);
                 let run = |w: &Panels| {
                     let mut y = vec![0.0; rows * n];
-                    multiply(&x, w, &mut y, Start::Zero);
+                    multiply(&x, w, &mut y, Init::Zero);
                     y
                 };
                 assert_eq!(run(&narrow), run(&widest), "{bits} bits, {rows} rows");

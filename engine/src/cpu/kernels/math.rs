@@ -1,8 +1,8 @@
-//! Everything between the matrix products, row by row: norms, rotation, SwiGLU, softmax.
+//! The row-wise operations between the matrix products: norms, rotation, SwiGLU, softmax.
 //!
-//! `exp` is a polynomial (Cody–Waite reduction, degree 6, relative error about 1e-7) because the
-//! library's is a call per element and does not vectorise. Sums run in sixteen lanes, in an order
-//! that depends on the length alone.
+//! `exp` is a polynomial (Cody–Waite reduction, degree 6, relative error about 1e-7), because the library's
+//! is a function call for each element and does not vectorise. Sums run in sixteen lanes, in an order that
+//! depends on the length alone.
 
 use super::vectorised;
 
@@ -148,7 +148,7 @@ vectorised! {
 }
 
 vectorised! {
-    /// The gradient of [`swiglu`], into the place of its input.
+    /// The gradient of [`swiglu`]'s input, into `d_gate_up`.
     pub fn swiglu_grad(gate_up: &[f32], d_out: &[f32], d_gate_up: &mut [f32]) {
         let (gate, up) = gate_up.split_at(d_out.len());
         let (d_gate, d_up) = d_gate_up.split_at_mut(d_out.len());
@@ -162,7 +162,7 @@ vectorised! {
 }
 
 vectorised! {
-    /// Rotates one head; `sin` negated turns it back (which is also the gradient).
+    /// Rotates one head; with `direction` −1 it rotates back, which is also the gradient.
     pub fn rotate(head: &mut [f32], cos: &[f32], sin: &[f32], direction: f32) {
         let (low, high) = head.split_at_mut(cos.len());
         for (((a, b), c), s) in low.iter_mut().zip(high).zip(cos).zip(sin) {

@@ -1,28 +1,30 @@
-//! The inner loops. Everything `unsafe` of the executor lives here, behind safe functions that check
-//! the bounds they rely on.
+//! The inner loops. All `unsafe` of the executor lives here, behind safe functions that check the bounds
+//! they rely on.
 //!
-//! Three ways of being fast: loops written so that the compiler vectorises them, compiled once for each
-//! instruction set and chosen at run time ([`vectorised!`]); tiles of a product held in registers,
-//! written once over [`simd`]'s registers; and the bf16 product, whose instruction no compiler would
-//! pick, by intrinsics.
+//! Kernels are written in three ways. Loops that the compiler vectorises are compiled for each instruction
+//! set and chosen at run time ([`vectorised!`]). Products that hold tiles in registers are written once over
+//! [`simd`]'s registers. The bf16 product is written in intrinsics, because no compiler picks its
+//! instruction.
 
 pub mod attention;
 pub mod bf16;
-pub mod f32;
+pub mod gemm;
+pub mod gemv;
 pub mod int8;
 pub mod math;
-pub mod narrow;
 pub mod peak;
-pub mod rows;
+pub mod sgmv;
 mod simd;
-pub mod tile;
+pub mod small_gemm;
 
-/// What `y` holds before a product is added to it.
+/// The initial values of an output, to which a product is added.
 #[derive(Clone, Copy)]
-pub enum Start<'a> {
+pub enum Init<'a> {
     Zero,
+    /// `[N]`, the same for every row.
     Bias(&'a [f32]),
-    Keep,
+    /// What the output holds already.
+    Accumulate,
 }
 
 /// Defines a function whose body is compiled for AVX-512, for AVX2 and for the build's own target;
@@ -97,22 +99,22 @@ pub fn numbers(n: usize, seed: u32) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-/// A buffer that parallel tasks write in disjoint places no slice type can express (columns of rows).
+/// A buffer that parallel tasks write in disjoint places which no slice type can express (columns of rows).
 #[derive(Clone, Copy)]
-pub struct Shared<'a> {
+pub struct SharedMut<'a> {
     start: *mut f32,
     len: usize,
     buffer: std::marker::PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: a `Shared` only hands out pointers; `slice` and `at` put the duty of disjointness on the caller.
-unsafe impl Send for Shared<'_> {}
+// SAFETY: a `SharedMut` only hands out pointers; callers of `slice` and `at` must keep their places disjoint.
+unsafe impl Send for SharedMut<'_> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared<'_> {}
+unsafe impl Sync for SharedMut<'_> {}
 
-impl<'a> Shared<'a> {
+impl<'a> SharedMut<'a> {
     pub fn new(buffer: &'a mut [f32]) -> Self {
-        Shared {
+        SharedMut {
             start: buffer.as_mut_ptr(),
             len: buffer.len(),
             buffer: std::marker::PhantomData,
@@ -123,7 +125,7 @@ impl<'a> Shared<'a> {
         self.len
     }
 
-    /// A pointer to element `index`, with `extent` elements behind it.
+    /// A pointer to element `index`. Panics if fewer than `extent` elements follow from there.
     pub fn at(&self, index: usize, extent: usize) -> *mut f32 {
         assert!(index + extent <= self.len, "outside the shared buffer");
         // SAFETY: just checked to be inside the buffer.

@@ -1,15 +1,15 @@
-//! How fast this processor can multiply at all: the yardstick for every product above.
+//! The processor's peak rate of multiplication: the yardstick for every product of the executor.
 //!
-//! A loop of fused multiply-adds between registers, enough of them in flight to hide their latency,
-//! with nothing fetched and nothing stored. No matrix product over the same threads can be faster, so
-//! a share of this figure is an honest share. It is measured and not read off a data sheet: clocks
-//! fall under wide vectors, and two threads may be one core.
+//! The measured loop is fused multiply-adds between registers, with enough of them in flight to hide their
+//! latency, and without loads or stores. No matrix product over the same threads can be faster. The peak is
+//! measured, not read off a data sheet, because clocks fall under wide vectors, and two threads may share a
+//! core.
 
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-/// Multiplications and additions per second, over all threads together.
+/// Floating-point operations per second (a multiplication and an addition count two), over all threads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Peak {
     pub f32: f64,
@@ -24,14 +24,15 @@ pub fn measure_peak(threads: usize, duration: Duration) -> Peak {
     Peak { f32, bf16 }
 }
 
-/// Runs this many rounds and returns something that depends on all of them; and the operations of one.
+/// A function that runs this many rounds and returns a value that depends on all of them, and the operations of
+/// one round.
 #[derive(Clone, Copy)]
 struct Loop {
     run: fn(usize) -> f32,
     operations: usize,
 }
 
-/// Rounds between two looks at the clock: some tens of microseconds.
+/// Rounds between two readings of the clock: some tens of microseconds.
 const ROUNDS: usize = 10_000;
 
 fn over_threads(threads: usize, duration: Duration, of: Loop) -> f64 {
@@ -93,7 +94,7 @@ fn bf16_loop() -> Option<Loop> {
 
 const PORTABLE_LANES: usize = 32;
 
-/// Whatever the compiler makes of it: a product and a sum, fused only where the target always is.
+/// A product and a sum as the compiler makes them: fused only if the build's target has the instruction.
 fn portable(rounds: usize) -> f32 {
     let (scale, add) = (black_box(0.999f32), black_box(0.001f32));
     let mut sums: [f32; PORTABLE_LANES] = black_box(std::array::from_fn(|i| i as f32));
@@ -115,7 +116,7 @@ mod x86 {
     /// Thirty-two registers.
     pub const IN_FLIGHT_512: usize = 24;
 
-    // Sums start apart from each other, or the compiler would see that one of them is enough.
+    // The sums start from different values, or the compiler would keep only one of them.
 
     #[target_feature(enable = "avx2,fma")]
     pub fn fma_256(rounds: usize) -> f32 {
@@ -186,7 +187,7 @@ mod x86 {
 mod tests {
     use super::*;
 
-    /// The operations are really done: x ↦ 0.999 x + 0.001 draws every sum towards 1.
+    /// x ↦ 0.999 x + 0.001 draws every sum towards 1 only if all operations are done.
     #[test]
     fn the_loops_compute_what_they_count() {
         let limit = |l: Loop, in_flight: f32| {

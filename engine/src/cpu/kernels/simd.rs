@@ -1,9 +1,9 @@
-//! The registers a kernel is written for: one trait, an implementation for each instruction set. A
-//! kernel is a function generic over [`Simd`], inlined into an entry that is compiled for the set
-//! ([`dispatch!`]); what it computes is the same, and so are the bits, but for the portable form, which
-//! has no fused multiply-add.
+//! The registers that kernels are written for: one trait, with an implementation for each instruction set.
+//!
+//! A kernel is a function generic over [`Simd`], inlined into an entry that is compiled for the set
+//! ([`dispatch!`]). All sets give the same bits, except the portable one, which has no fused multiply-add.
 
-/// Some floats side by side.
+/// A register of floats.
 ///
 /// # Safety
 /// Every function must only be called where the processor has the instruction set, in code compiled
@@ -12,12 +12,13 @@ pub trait Simd {
     type Floats: Copy;
     type Mask: Copy;
     const LANES: usize;
-    /// Rows of a tile two registers wide whose sums, operands and all fit the register file.
+    /// Most rows of a tile two registers wide: its sums and operands then fit the register file.
     const ROWS: usize;
-    /// Likewise for the small products: rows of a tile one register and two registers wide, and steps of
-    /// k taken at once (at most 4).
-    const HIGH: usize;
-    const WIDE: usize;
+    /// Most rows of a small product's tile that is one register wide.
+    const ROWS_NARROW: usize;
+    /// Most rows of a small product's tile that is two registers wide.
+    const ROWS_WIDE: usize;
+    /// Steps of k that a small product takes at once, at most 4.
     const UNROLL: usize;
 
     unsafe fn splat(value: f32) -> Self::Floats;
@@ -28,14 +29,15 @@ pub trait Simd {
     unsafe fn fma(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
     /// All lanes added up.
     unsafe fn sum(value: Self::Floats) -> f32;
-    /// Integers of eight bits without a sign, widened.
+    /// Unsigned integers of eight bits, as floats.
     unsafe fn widen(at: *const u8) -> Self::Floats;
-    /// The first and the second bf16 of pairs, widened.
+    /// The first bf16 of each pair, as floats.
     unsafe fn low(pairs: *const u32) -> Self::Floats;
+    /// The second bf16 of each pair, as floats.
     unsafe fn high(pairs: *const u32) -> Self::Floats;
-    /// Floats of 16 bits, widened.
+    /// Floats of 16 bits (IEEE half), as f32.
     unsafe fn load_half(at: *const half::f16) -> Self::Floats;
-    /// Asks for a cache line that will be read soon.
+    /// Fetches a cache line that will be read soon; the address need not exist.
     unsafe fn prefetch<T>(at: *const T);
     /// The first `width` lanes; all of them if it is larger.
     unsafe fn mask(width: usize) -> Self::Mask;
@@ -73,7 +75,7 @@ macro_rules! dispatch {
 }
 pub(crate) use dispatch;
 
-/// Plain Rust, for processors without the others.
+/// Plain Rust, for every processor.
 pub struct Portable;
 
 impl Simd for Portable {
@@ -81,8 +83,8 @@ impl Simd for Portable {
     type Mask = usize;
     const LANES: usize = 8;
     const ROWS: usize = 4;
-    const HIGH: usize = 4;
-    const WIDE: usize = 4;
+    const ROWS_NARROW: usize = 4;
+    const ROWS_WIDE: usize = 4;
     const UNROLL: usize = 1;
 
     #[inline(always)]
@@ -177,8 +179,8 @@ mod x86 {
         type Mask = __m256i;
         const LANES: usize = 8;
         const ROWS: usize = 6;
-        const HIGH: usize = 8;
-        const WIDE: usize = 6;
+        const ROWS_NARROW: usize = 8;
+        const ROWS_WIDE: usize = 6;
         const UNROLL: usize = 1;
 
         #[inline(always)]
@@ -274,8 +276,8 @@ mod x86 {
         type Mask = u16;
         const LANES: usize = 16;
         const ROWS: usize = 12;
-        const HIGH: usize = 16;
-        const WIDE: usize = 8;
+        const ROWS_NARROW: usize = 16;
+        const ROWS_WIDE: usize = 8;
         const UNROLL: usize = 4;
 
         #[inline(always)]

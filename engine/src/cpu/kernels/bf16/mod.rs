@@ -1,66 +1,72 @@
 //! The frozen product in bf16: `y[T, N] = x[T, K] · W[N, K]ᵀ` by AVX-512's `vdpbf16ps`.
 //!
-//! Weights are packed once into **panels** of 32 outputs: `[N/32][K/2][32][2]`, so that two register
-//! loads bring the pair (k, k+1) of 32 outputs. Activations are packed per call into blocks of at
-//! most 12 rows, `[rows/12][K/2][12][2]`, so that the broadcasts of a block stream from one place; even blocks, or
-//! as the caller cuts them.
-//! A tile of 12 rows × 32 outputs lives in 24 registers. Where a file holds weights in fewer bits, its codes
-//! are kept instead ([`coded`]), and a stretch of a panel is made of them when its turn comes; so is one of the
-//! transposed matrix ([`turned`]), which is not stored a second time.
+//! Weights are packed once into **panels** of 32 outputs, `[N/32][K/2][32][2]` (the VNNI layout): two
+//! register loads bring the pair (k, k+1) of 32 outputs. Activations are packed for every call into
+//! blocks of at most 12 rows, `[rows/12][K/2][12][2]`, so that a block's broadcasts read one stream. A tile
+//! of 12 rows × 32 outputs lives in 24 registers.
 //!
-//! K is cut into stretches whose panel slice stays in the first-level cache while a chunk of rows
-//! runs over it. The cuts depend on K alone, and a row's sums on nothing but the row, so a row's
-//! result is the same bits whatever else is in the batch.
+//! Two kinds of panel are made when their turn comes, a block of K at a time: a panel of a quantised file
+//! from its codes ([`quantised`]), and a panel of the transposed matrix from the stored one ([`transpose`]).
+//!
+//! K is cut into blocks whose slice of a panel stays in the first-level cache while a chunk of rows runs
+//! over it. The cuts depend on K alone, and a row's sums on the row alone: a row's result has the same bits
+//! whatever else is in the batch.
 
-mod coded;
+mod activations;
 mod codes;
-mod lines;
-mod panels;
-mod rows;
-pub mod side;
-pub mod slim;
-mod tile;
-mod turned;
-mod weights;
 #[cfg(target_arch = "x86_64")]
-mod widen;
+mod dequantise;
+pub mod lora_epilogue;
+mod pack;
+mod panels;
+mod quantised;
+pub mod skinny;
+mod tile;
+mod transpose;
+mod weights;
 
-use super::{Shared, Start};
+use super::{Init, SharedMut};
+pub use activations::{PackedRows, row_blocks};
 use codes::GROUP_PAIRS;
+use lora_epilogue::LoraEpilogue;
 use panels::PANEL;
-pub(super) use panels::{Line, ZERO, pair};
+pub(super) use panels::{PairVector, ZERO, pair};
 use rayon::prelude::*;
-pub use rows::{Rows, blocks};
-use side::Beside;
 use std::cell::RefCell;
 use std::ops::Range;
-use tile::{Place, Tile};
+use tile::{OutputTile, Tile};
 pub use weights::{View, Weights};
 
-/// Rows that run over one panel slice before the next is fetched.
+/// Row blocks that run over one slice of a panel before the next slice is fetched.
 const CHUNK_BLOCKS: usize = 16;
-/// What stays in the second-level cache beside a panel.
-const NEAR_BYTES: usize = 512 << 10;
-/// Most pairs of one K stretch, whole groups of codes: 256 · 128 bytes of panel.
-const STRETCH: usize = 256;
-/// Weight bytes one task goes through for all rows: they should stay in the last-level cache.
-const GROUP_BYTES: usize = 2 << 20;
+/// Bytes of x that stay in the second-level cache together with a panel.
+const L2_BYTES: usize = 512 << 10;
+/// Most pairs of one block of K, a multiple of a code group: 256 · 128 bytes of panel.
+const K_BLOCK: usize = 256;
+/// Bytes of weights that one task reads for all rows: they should stay in the last-level cache.
+const TASK_BYTES: usize = 2 << 20;
 
 thread_local! {
-    /// A stretch of a panel, widened from its codes, or turned.
-    static LINES: RefCell<Vec<Line>> = RefCell::default();
+    /// One block of K of a panel, dequantised or transposed.
+    static PANEL_BUFFER: RefCell<Vec<PairVector>> = RefCell::default();
 }
 
-/// `y[T, N] = start + x · Wᵀ`, over the threads of the current pool.
-pub fn multiply(x: &Rows, w: View, y: &mut [f32], start: Start) {
-    multiply_beside(x, w, y, start, None);
+/// `y[T, N] = init + x · Wᵀ`, over the threads of the current pool.
+pub fn multiply(x: &PackedRows, w: View, y: &mut [f32], init: Init) {
+    multiply_with_lora(x, w, y, init, None);
 }
 
-/// [`multiply`] with a further product added to every tile while it is near.
-pub fn multiply_beside(x: &Rows, w: View, y: &mut [f32], start: Start, beside: Option<&Beside>) {
+/// [`multiply`], with the adapters' product added to every tile while the tile is in cache.
+pub fn multiply_with_lora(
+    x: &PackedRows,
+    w: View,
+    y: &mut [f32],
+    init: Init,
+    lora: Option<&LoraEpilogue>,
+) {
     let (outputs, inputs) = (w.outputs(), w.inputs());
     assert!(x.inputs == inputs && y.len() == x.rows * outputs);
-    if let Start::Bias(bias) = start {
+    if let Init::Bias(bias) = init {
         assert_eq!(bias.len(), outputs);
     }
     if x.rows == 0 {
@@ -68,17 +74,17 @@ pub fn multiply_beside(x: &Rows, w: View, y: &mut [f32], start: Start, beside: O
     }
     let panels = outputs.div_ceil(PANEL);
     let threads = rayon::current_num_threads();
-    let by_cache = (GROUP_BYTES / (inputs.div_ceil(2) * 128)).max(8);
+    let by_cache = (TASK_BYTES / (inputs.div_ceil(2) * 128)).max(8);
     let group = by_cache.min(panels.div_ceil(2 * threads)).max(1);
-    if let Some(beside) = beside {
-        beside.check(x, outputs);
+    if let Some(lora) = lora {
+        lora.check(x, outputs);
     }
-    let y = Shared::new(y);
+    let y = SharedMut::new(y);
     let run = |g: usize| {
         let mine = g * group..(g * group + group).min(panels);
         for chunk in (0..x.blocks.len()).step_by(CHUNK_BLOCKS) {
             let chunk = chunk..(chunk + CHUNK_BLOCKS).min(x.blocks.len());
-            multiply_chunk(x, w, y, start, chunk, mine.clone(), beside);
+            multiply_chunk(x, w, y, init, chunk, mine.clone(), lora);
         }
     };
     (0..panels.div_ceil(group))
@@ -89,84 +95,84 @@ pub fn multiply_beside(x: &Rows, w: View, y: &mut [f32], start: Start, beside: O
 
 /// One chunk of row blocks against a group of panels.
 fn multiply_chunk(
-    x: &Rows,
+    x: &PackedRows,
     w: View,
-    y: Shared,
-    start: Start,
+    y: SharedMut,
+    init: Init,
     chunk: Range<usize>,
     panels: Range<usize>,
-    beside: Option<&Beside>,
+    lora: Option<&LoraEpilogue>,
 ) {
     let blocks = &x.blocks[chunk.clone()];
-    let mut buffer = LINES.take();
+    let mut buffer = PANEL_BUFFER.take();
     let (outputs, pairs) = (w.outputs(), w.inputs().div_ceil(2));
-    let stretch = stretch(pairs);
-    let stretches = pairs.div_ceil(stretch);
-    // A panel is read to its end if all that the chunk needs of x stays near; else x by stretches.
+    let k_block = k_block(pairs);
+    let k_blocks = pairs.div_ceil(k_block);
+    // If the chunk's x fits the cache, a panel is read to its end; else one block of K is read of every panel.
     let rows: usize = blocks.iter().map(|(_, rows)| rows).sum();
-    let near = 4 * rows * pairs <= NEAR_BYTES;
-    let order = |i: usize| match near {
-        true => (i / stretches, i % stretches),
+    let x_fits = 4 * rows * pairs <= L2_BYTES;
+    let order = |i: usize| match x_fits {
+        true => (i / k_blocks, i % k_blocks),
         false => (i % panels.len(), i / panels.len()),
     };
-    for (p, nth) in (0..panels.len() * stretches).map(order) {
-        let (p, first) = (panels.start + p, nth * stretch);
-        let length = stretch.min(pairs - first);
+    for (p, nth) in (0..panels.len() * k_blocks).map(order) {
+        let (p, first) = (panels.start + p, nth * k_block);
+        let length = k_block.min(pairs - first);
         let column = p * PANEL;
         let width = PANEL.min(outputs - column);
-        let place = |row: usize, rows: usize| Place {
+        let out = |row: usize, rows: usize| OutputTile {
             y: y.at(row * outputs + column, (rows - 1) * outputs + width),
             stride: outputs,
             width,
-            start: match start {
-                Start::Bias(b) if first == 0 => Start::Bias(&b[column..column + width]),
-                Start::Zero if first == 0 => Start::Zero,
-                _ => Start::Keep,
+            init: match init {
+                Init::Bias(b) if first == 0 => Init::Bias(&b[column..column + width]),
+                Init::Zero if first == 0 => Init::Zero,
+                _ => Init::Accumulate,
             },
         };
         let part = |row: usize, rows: usize| {
             let from = row * pairs + first * rows;
             &x.pairs[from..from + length * rows]
         };
-        if let (Some(w), &[(row, rows)]) = (w.codes(), blocks)
-            && w.takes(rows)
+        if let (Some(w), &[(row, rows)]) = (w.quantised(), blocks)
+            && w.supports_small_batch(rows)
         {
-            // SAFETY: the place is `rows` rows of `width` outputs (checked by `at`), and these outputs
+            // SAFETY: the tile is `rows` rows of `width` outputs (checked by `at`), and these outputs
             // belong to this task's panels alone.
-            unsafe { w.few(p, first, part(row, rows), rows, &place(row, rows)) }
+            unsafe { w.small_batch(p, first, part(row, rows), rows, &out(row, rows)) }
         } else {
-            let lines = w.lines(p, first, length, &mut buffer);
+            let weights = w.vectors(p, first, length, &mut buffer);
             for &(row, rows) in blocks {
                 let tile = Tile {
                     x: part(row, rows),
                     rows,
-                    lines,
-                    place: place(row, rows),
+                    weights,
+                    out: out(row, rows),
                 };
                 // SAFETY: as above.
                 unsafe { tile.run() }
             }
         }
-        if let Some(beside) = beside
-            && nth + 1 == stretches
+        if let Some(lora) = lora
+            && nth + 1 == k_blocks
         {
             for (block, &(row, rows)) in chunk.clone().zip(blocks) {
-                let start = Start::Keep;
-                let place = Place {
-                    start,
-                    ..place(row, rows)
+                let init = Init::Accumulate;
+                let out = OutputTile {
+                    init,
+                    ..out(row, rows)
                 };
                 // SAFETY: as above.
-                unsafe { beside.add(block, p, (row, rows), place) }
+                unsafe { lora.add(block, p, (row, rows), out) }
             }
         }
     }
-    LINES.set(buffer);
+    PANEL_BUFFER.set(buffer);
 }
 
-/// Where K is cut: as evenly as groups of codes allow.
-fn stretch(pairs: usize) -> usize {
-    let even = pairs.div_ceil(pairs.div_ceil(STRETCH));
+/// Pairs of a block of K: as even as whole code groups allow.
+fn k_block(pairs: usize) -> usize {
+    let even = pairs.div_ceil(pairs.div_ceil(K_BLOCK));
     even.next_multiple_of(GROUP_PAIRS)
 }
 
@@ -193,11 +199,11 @@ mod tests {
             let bias = numbers(n, 3);
             let cut = n / 2 * k;
             let panels = Weights::pack(&[w[..cut].to_vec(), w[cut..].to_vec()], k);
-            let mut packed = Rows::default();
+            let mut packed = PackedRows::default();
             packed.pack(&x, k);
             let mut y = vec![f32::NAN; rows * n];
-            multiply(&packed, panels.straight(), &mut y, Start::Bias(&bias));
-            multiply(&packed, panels.straight(), &mut y, Start::Keep);
+            multiply(&packed, panels.as_stored(), &mut y, Init::Bias(&bias));
+            multiply(&packed, panels.as_stored(), &mut y, Init::Accumulate);
             for t in 0..rows {
                 for o in 0..n {
                     let dot = (0..k).map(|i| round(x[t * k + i]) * round(w[o * k + i]));
@@ -218,10 +224,10 @@ mod tests {
         let (x, w) = (numbers(40 * k, 1), numbers(n * k, 2));
         let panels = Weights::pack(&[w], k);
         let run = |x: &[f32]| {
-            let mut packed = Rows::default();
+            let mut packed = PackedRows::default();
             packed.pack(x, k);
             let mut y = vec![0.0; x.len() / k * n];
-            multiply(&packed, panels.straight(), &mut y, Start::Zero);
+            multiply(&packed, panels.as_stored(), &mut y, Init::Zero);
             y
         };
         let all = run(&x);

@@ -1,50 +1,51 @@
-//! The tile of the product: sums of up to 12 rows × 32 outputs held in registers.
+//! The tile of the product: the sums of up to 12 rows × 32 outputs, held in registers.
 
-use super::panels::Line;
-use crate::cpu::kernels::{Start, has_avx512_bf16};
+use super::panels::PairVector;
+use crate::cpu::kernels::{Init, has_avx512_bf16};
 
-/// Up to 12 rows × 32 outputs over one stretch of K.
+/// Up to 12 rows × 32 outputs over one block of K.
 pub(super) struct Tile<'a> {
     /// `[pairs][rows]`
     pub x: &'a [u32],
     pub rows: usize,
-    pub lines: &'a [Line],
-    pub place: Place<'a>,
+    /// `[pairs][2]`
+    pub weights: &'a [PairVector],
+    pub out: OutputTile<'a>,
 }
 
-/// Where a tile's sums belong: `width` outputs of some rows of y.
-pub(super) struct Place<'a> {
+/// Where a tile's sums go: `width` outputs of some rows of y.
+pub(super) struct OutputTile<'a> {
     pub y: *mut f32,
     pub stride: usize,
     pub width: usize,
-    pub start: Start<'a>,
+    pub init: Init<'a>,
 }
 
 impl Tile<'_> {
     /// # Safety
-    /// The place must be valid for the tile's rows, `stride` apart, and unshared.
+    /// `out` must be valid for the tile's rows, `stride` apart, and unshared.
     pub unsafe fn run(&self) {
         #[cfg(target_arch = "x86_64")]
         if has_avx512_bf16() {
             // SAFETY: the processor has the features; the rest is the caller's promise.
             return unsafe { x86::dispatch(self) };
         }
-        let (rows, place) = (self.rows, &self.place);
+        let (rows, out) = (self.rows, &self.out);
         for r in 0..rows {
-            for c in 0..place.width {
+            for c in 0..out.width {
                 let mut sum = 0.0f32;
-                for (k, line) in self.lines.chunks_exact(2).enumerate() {
-                    let (a, b) = (self.x[k * rows + r], line[c / 16].0[c % 16]);
+                for (k, vector) in self.weights.chunks_exact(2).enumerate() {
+                    let (a, b) = (self.x[k * rows + r], vector[c / 16].0[c % 16]);
                     sum += f32::from_bits(a << 16) * f32::from_bits(b << 16);
                     sum += f32::from_bits(a & 0xffff_0000) * f32::from_bits(b & 0xffff_0000);
                 }
                 // SAFETY: inside the tile the caller vouches for.
-                let y = unsafe { &mut *place.y.add(r * place.stride + c) };
+                let y = unsafe { &mut *out.y.add(r * out.stride + c) };
                 *y = sum
-                    + match place.start {
-                        Start::Zero => 0.0,
-                        Start::Bias(bias) => bias[c],
-                        Start::Keep => *y,
+                    + match out.init {
+                        Init::Zero => 0.0,
+                        Init::Bias(bias) => bias[c],
+                        Init::Accumulate => *y,
                     };
             }
         }
@@ -53,12 +54,12 @@ impl Tile<'_> {
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod x86 {
-    use super::{Line, Place, Start, Tile};
+    use super::{Init, OutputTile, PairVector, Tile};
     use std::arch::x86_64::*;
 
-    /// Lines that are asked for ahead of their turn: 4 KB.
+    /// Distance of the prefetch of weights, in vectors: 4 KB.
     const AHEAD: usize = 64;
-    /// Likewise pairs of x.
+    /// Distance of the prefetch of x, in pairs.
     const AHEAD_X: usize = 256;
 
     /// The sums of R rows × 32 outputs.
@@ -91,11 +92,11 @@ pub(super) mod x86 {
     /// As [`dispatch`], with `rows = R`.
     #[target_feature(enable = "avx512f,avx512bf16")]
     unsafe fn run<const R: usize>(tile: &Tile) {
-        assert_eq!(tile.x.len() * 2, tile.lines.len() * R);
+        assert_eq!(tile.x.len() * 2, tile.weights.len() * R);
         let mut sums: Sums<R> = [[_mm512_setzero_ps(); 2]; R];
-        let (mut x, mut w) = (tile.x.as_ptr(), tile.lines.as_ptr());
-        for _ in 0..tile.lines.len() / 2 {
-            // SAFETY: the assertion above: R pairs of x for every two lines.
+        let (mut x, mut w) = (tile.x.as_ptr(), tile.weights.as_ptr());
+        for _ in 0..tile.weights.len() / 2 {
+            // SAFETY: the assertion above: R pairs of x for every two vectors.
             unsafe {
                 let w0: __m512bh = std::mem::transmute(load(w));
                 let w1: __m512bh = std::mem::transmute(load(w.add(1)));
@@ -112,30 +113,30 @@ pub(super) mod x86 {
                 w = w.add(2);
             }
         }
-        // SAFETY: the caller's place.
-        unsafe { finish(&sums, &tile.place) }
+        // SAFETY: the caller's output tile.
+        unsafe { finish(&sums, &tile.out) }
     }
 
-    /// Adds the sums to what their place is to start from.
+    /// Adds the sums to the initial values of `out`, and stores them.
     ///
     /// # Safety
-    /// The place must be valid for R rows, and unshared.
+    /// `out` must be valid for R rows, and unshared.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub unsafe fn finish<const R: usize>(sums: &Sums<R>, place: &Place) {
-        let full = (1u64 << place.width) - 1;
+    pub unsafe fn finish<const R: usize>(sums: &Sums<R>, out: &OutputTile) {
+        let full = (1u64 << out.width) - 1;
         let masks = [full as u16, (full >> 16) as u16];
         for (r, sum) in sums.iter().enumerate() {
             for (half, (sum, mask)) in sum.iter().zip(masks).enumerate() {
                 // SAFETY: masked to the `width` outputs the caller vouches for; the bias has as many.
                 unsafe {
-                    let y = place.y.wrapping_add(r * place.stride + half * 16);
-                    let before = match place.start {
-                        Start::Zero => _mm512_setzero_ps(),
-                        Start::Bias(bias) => {
+                    let y = out.y.wrapping_add(r * out.stride + half * 16);
+                    let before = match out.init {
+                        Init::Zero => _mm512_setzero_ps(),
+                        Init::Bias(bias) => {
                             _mm512_maskz_loadu_ps(mask, bias.as_ptr().wrapping_add(half * 16))
                         }
-                        Start::Keep => _mm512_maskz_loadu_ps(mask, y),
+                        Init::Accumulate => _mm512_maskz_loadu_ps(mask, y),
                     };
                     _mm512_mask_storeu_ps(y, mask, _mm512_add_ps(before, *sum));
                 }
@@ -144,8 +145,8 @@ pub(super) mod x86 {
     }
 
     #[target_feature(enable = "avx512f")]
-    unsafe fn load(line: *const Line) -> __m512i {
-        // SAFETY: the caller's pointer is into the panel, and lines are aligned.
-        unsafe { _mm512_load_si512(line.cast()) }
+    unsafe fn load(vector: *const PairVector) -> __m512i {
+        // SAFETY: the caller's pointer is into the panel, and vectors are aligned.
+        unsafe { _mm512_load_si512(vector.cast()) }
     }
 }

@@ -1,28 +1,29 @@
 //! Codes of 4, 5 or 8 bits, and their way back to bytes.
 //!
-//! As bytes, a group of 32 codes along K is 32 rows, a byte for each of a panel's outputs. Of four bits it
-//! is 16 rows: the codes of row k in the lower halves of the bytes, those of row k + 16 in the upper ones.
-//! Of five bits likewise, and 4 rows of top bits, each for 8 rows of codes. So a group has four times as
-//! many rows as a code has bits.
+//! A group is 32 codes along K. Unpacked it is 32 rows, with a byte for each of a panel's outputs. With codes of
+//! four bits it is 16 rows: the codes of row k are the lower halves of the bytes, those of row k + 16 the
+//! upper halves. With codes of five bits 4 more rows hold the fifth bits, each those of 8 rows of codes. So a
+//! group has four times as many rows as a code has bits.
 
 /// Outputs of a panel.
 pub const PANEL: usize = 32;
 /// Weights along K that share a scale and a zero.
 pub const GROUP: usize = 32;
 
+/// One byte for each of a panel's outputs.
 #[derive(Clone, Copy)]
 #[repr(align(32))]
-pub struct Row(pub [u8; PANEL]);
+pub struct CodeRow(pub [u8; PANEL]);
 
-/// A group's codes as bytes.
-pub type Bytes = [Row; GROUP];
+/// A group's codes, unpacked.
+pub type Bytes = [CodeRow; GROUP];
 
-pub const NO_BYTES: Bytes = [Row([0; PANEL]); GROUP];
+pub const NO_BYTES: Bytes = [CodeRow([0; PANEL]); GROUP];
 
-/// Codes in the lower halves of bytes.
+/// Rows of a group of four bits.
 const HALF: usize = GROUP / 2;
 
-/// The narrowest form that holds the code.
+/// The fewest bits that hold the code.
 pub fn bits_for(most: u8) -> usize {
     match most {
         0..16 => 4,
@@ -31,25 +32,26 @@ pub fn bits_for(most: u8) -> usize {
     }
 }
 
-/// Rows of a group's codes.
+/// Rows of a packed group.
 pub const fn rows(bits: usize) -> usize {
     4 * bits
 }
 
-/// The codes of a group, packed.
-pub fn pack(group: &[[u8; PANEL]; GROUP], bits: usize) -> Vec<Row> {
-    let bytes = group.map(Row);
+/// Packs the codes of a group.
+pub fn pack(group: &[[u8; PANEL]; GROUP], bits: usize) -> Vec<CodeRow> {
+    let bytes = group.map(CodeRow);
     if bits == 8 {
         return bytes.to_vec();
     }
     let (low, high) = bytes.split_at(HALF);
-    let both =
-        |(low, high): (&Row, &Row)| Row(std::array::from_fn(|i| low.0[i] & 15 | high.0[i] << 4));
-    let mut packed: Vec<Row> = low.iter().zip(high).map(both).collect();
+    let both = |(low, high): (&CodeRow, &CodeRow)| {
+        CodeRow(std::array::from_fn(|i| low.0[i] & 15 | high.0[i] << 4))
+    };
+    let mut packed: Vec<CodeRow> = low.iter().zip(high).map(both).collect();
     if bits == 5 {
         packed.extend(bytes.chunks_exact(8).map(|eight| {
             let top = |i: usize, r: usize| eight[r].0[i] >> 4 << r;
-            Row(std::array::from_fn(|i| {
+            CodeRow(std::array::from_fn(|i| {
                 (0..8).fold(0, |tops, r| tops | top(i, r))
             }))
         }));
@@ -57,8 +59,8 @@ pub fn pack(group: &[[u8; PANEL]; GROUP], bits: usize) -> Vec<Row> {
     packed
 }
 
-/// Code `k` of a group's rows.
-pub fn code(rows: &[Row], lane: usize, k: usize, bits: usize) -> u8 {
+/// Code `k` of one output, from a group's packed rows.
+pub fn code(rows: &[CodeRow], lane: usize, k: usize, bits: usize) -> u8 {
     if bits == 8 {
         return rows[k].0[lane];
     }
@@ -69,9 +71,9 @@ pub fn code(rows: &[Row], lane: usize, k: usize, bits: usize) -> u8 {
     }
 }
 
-/// The codes of a group's rows, as bytes: where they lie, or unpacked.
+/// A group's codes as bytes. Codes of eight bits are returned from where they lie; others are unpacked into `bytes`.
 #[inline(always)]
-pub fn unpack<'a>(rows: &'a [Row], bits: usize, bytes: &'a mut Bytes) -> &'a Bytes {
+pub fn unpack<'a>(rows: &'a [CodeRow], bits: usize, bytes: &'a mut Bytes) -> &'a Bytes {
     if bits == 8 {
         return rows.try_into().expect("a group of eight bits");
     }
@@ -79,10 +81,10 @@ pub fn unpack<'a>(rows: &'a [Row], bits: usize, bytes: &'a mut Bytes) -> &'a Byt
     bytes
 }
 
-/// Likewise, always copied. Eight bytes share a register's word: what a shift brings over from the next
-/// byte is masked away.
+/// [`unpack`] that always copies. Eight bytes are shifted as one word; the bits that a shift brings over from a
+/// neighbouring byte are masked away.
 #[inline(always)]
-pub fn unpack_into(rows: &[Row], bits: usize, bytes: &mut Bytes) {
+pub fn unpack_into(rows: &[CodeRow], bits: usize, bytes: &mut Bytes) {
     match bits {
         8 => *bytes = *<&Bytes>::try_from(rows).expect("a group of eight bits"),
         5 => unpack_5(rows.try_into().expect("a group of five bits"), bytes),
@@ -91,7 +93,7 @@ pub fn unpack_into(rows: &[Row], bits: usize, bytes: &mut Bytes) {
 }
 
 #[inline(always)]
-fn unpack_4(rows: &[Row; HALF], bytes: &mut Bytes) {
+fn unpack_4(rows: &[CodeRow; HALF], bytes: &mut Bytes) {
     for r in 0..HALF {
         bytes[r] = low(rows[r]);
         bytes[r + HALF] = high(rows[r]);
@@ -99,7 +101,7 @@ fn unpack_4(rows: &[Row; HALF], bytes: &mut Bytes) {
 }
 
 #[inline(always)]
-fn unpack_5(rows: &[Row; HALF + 4], bytes: &mut Bytes) {
+fn unpack_5(rows: &[CodeRow; HALF + 4], bytes: &mut Bytes) {
     for first in [0, 8] {
         let (tops, high_tops) = (rows[HALF + first / 8], rows[HALF + 2 + first / 8]);
         for r in 0..8 {
@@ -111,26 +113,26 @@ fn unpack_5(rows: &[Row; HALF + 4], bytes: &mut Bytes) {
 }
 
 #[inline(always)]
-fn low(row: Row) -> Row {
+fn low(row: CodeRow) -> CodeRow {
     let mut words = row.words();
     for word in &mut words {
         *word &= 0x0f0f_0f0f_0f0f_0f0f;
     }
-    Row::of(words)
+    CodeRow::of(words)
 }
 
 #[inline(always)]
-fn high(row: Row) -> Row {
+fn high(row: CodeRow) -> CodeRow {
     let mut words = row.words();
     for word in &mut words {
         *word = *word >> 4 & 0x0f0f_0f0f_0f0f_0f0f;
     }
-    Row::of(words)
+    CodeRow::of(words)
 }
 
-/// Bit `nth` of each byte, in the place of a fifth bit.
+/// Bit `nth` of each byte, moved to the place of a fifth bit.
 #[inline(always)]
-fn top(row: Row, nth: usize) -> Row {
+fn top(row: CodeRow, nth: usize) -> CodeRow {
     let mut words = row.words();
     for word in &mut words {
         *word = match nth {
@@ -138,19 +140,19 @@ fn top(row: Row, nth: usize) -> Row {
             _ => *word >> (nth - 4),
         } & 0x1010_1010_1010_1010;
     }
-    Row::of(words)
+    CodeRow::of(words)
 }
 
 #[inline(always)]
-fn or(a: Row, b: Row) -> Row {
+fn or(a: CodeRow, b: CodeRow) -> CodeRow {
     let (mut words, other) = (a.words(), b.words());
     for (word, other) in words.iter_mut().zip(other) {
         *word |= other;
     }
-    Row::of(words)
+    CodeRow::of(words)
 }
 
-impl Row {
+impl CodeRow {
     #[inline(always)]
     fn words(self) -> [u64; 4] {
         // SAFETY: the same bytes, all of whose values are words.
@@ -160,7 +162,7 @@ impl Row {
     #[inline(always)]
     fn of(words: [u64; 4]) -> Self {
         // SAFETY: as above.
-        Row(unsafe { std::mem::transmute::<[u64; 4], [u8; 32]>(words) })
+        CodeRow(unsafe { std::mem::transmute::<[u64; 4], [u8; 32]>(words) })
     }
 }
 
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_narrowest_form_is_chosen() {
+    fn the_fewest_bits_are_chosen() {
         let chosen = [0, 15, 16, 31, 32, 255].map(bits_for);
         assert_eq!(chosen, [4, 4, 5, 5, 8, 8]);
     }

@@ -1,37 +1,39 @@
-//! What the products of few and of many rows share: the operands, where K is cut, and the way into `y`.
+//! What the products of small and of large batches share: the operands, the blocks of K, and the writing of `y`.
 
 use super::codes::{GROUP, PANEL, rows};
-use super::panels::{Panel, Panels, Steps};
+use super::panels::{Panel, Panels, Scales};
 use crate::cpu::kernels::simd::Simd;
-use crate::cpu::kernels::{Shared, Start};
+use crate::cpu::kernels::{Init, SharedMut};
 use std::ops::Range;
 
-/// Most steps of K that a tile runs over: whole groups, and a widened stretch of half a panel is 20 KB.
-pub const STRETCH: usize = 320;
-/// Where K is cut: as evenly as groups allow.
-pub fn stretch(inputs: usize) -> usize {
-    let even = inputs.div_ceil(inputs.div_ceil(STRETCH));
-    even.next_multiple_of(GROUP).min(STRETCH)
+/// Most steps of a block of K: whole groups; a dequantised block of half a panel is 20 KB.
+pub const K_BLOCK: usize = 320;
+
+/// Scales of a block of K: as even as whole groups allow.
+pub fn k_block(inputs: usize) -> usize {
+    let even = inputs.div_ceil(inputs.div_ceil(K_BLOCK));
+    even.next_multiple_of(GROUP).min(K_BLOCK)
 }
 
-/// One product: `y = start + x · Wᵀ`.
+/// One product: `y = init + x · Wᵀ`.
 pub struct Job<'a> {
     pub x: &'a [f32],
     pub rows: usize,
     pub w: &'a Panels,
-    pub y: Shared<'a>,
-    pub start: Start<'a>,
+    pub y: SharedMut<'a>,
+    pub init: Init<'a>,
 }
 
-/// Some rows of `y`, `width` outputs from `column` on, whose sums over `first..` of K are ready.
-pub struct Place<'a> {
+/// Where a tile's sums go: `width` outputs of some rows of `y`.
+pub struct OutputTile<'a> {
     y: *mut f32,
     stride: usize,
     width: usize,
-    start: Start<'a>,
+    init: Init<'a>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> OutputTile<'a> {
+    /// The tile of `rows` and up to `width` outputs from `column` on, for sums over K from `first` on.
     pub fn new(
         job: &Job<'a>,
         rows: Range<usize>,
@@ -41,25 +43,25 @@ impl<'a> Place<'a> {
     ) -> Self {
         let outputs = job.w.outputs;
         let width = width.min(outputs - column);
-        Place {
+        OutputTile {
             y: job.y.at(
                 rows.start * outputs + column,
                 (rows.len() - 1) * outputs + width,
             ),
             stride: outputs,
             width,
-            start: match job.start {
-                Start::Bias(b) if first == 0 => Start::Bias(&b[column..column + width]),
-                Start::Zero if first == 0 => Start::Zero,
-                _ => Start::Keep,
+            init: match job.init {
+                Init::Bias(b) if first == 0 => Init::Bias(&b[column..column + width]),
+                Init::Zero if first == 0 => Init::Zero,
+                _ => Init::Accumulate,
             },
         }
     }
 
-    /// Adds a register of sums to what `y` is to start from.
+    /// Adds a register of sums to the initial values, and stores the result.
     ///
     /// # Safety
-    /// `row` must be one of the place's, unshared; the processor must have `S`.
+    /// `row` must be one of the tile's, unshared; the processor must have `S`.
     #[inline(always)]
     pub unsafe fn finish<S: Simd>(&self, row: usize, register: usize, sum: S::Floats) {
         let first = register * S::LANES;
@@ -67,21 +69,21 @@ impl<'a> Place<'a> {
             return;
         }
         let y = self.y.wrapping_add(row * self.stride + first);
-        // SAFETY: the place's own; what lies outside its width is masked.
+        // SAFETY: inside the tile; what lies outside its width is masked.
         unsafe {
             if first + S::LANES <= self.width {
-                let before = match self.start {
-                    Start::Zero => S::splat(0.0),
-                    Start::Bias(bias) => S::load(bias.as_ptr().add(first)),
-                    Start::Keep => S::load(y),
+                let before = match self.init {
+                    Init::Zero => S::splat(0.0),
+                    Init::Bias(bias) => S::load(bias.as_ptr().add(first)),
+                    Init::Accumulate => S::load(y),
                 };
                 S::store(y, S::add(before, sum));
             } else {
                 let mask = S::mask(self.width - first);
-                let before = match self.start {
-                    Start::Zero => S::splat(0.0),
-                    Start::Bias(bias) => S::load_masked(bias.as_ptr().add(first), mask),
-                    Start::Keep => S::load_masked(y, mask),
+                let before = match self.init {
+                    Init::Zero => S::splat(0.0),
+                    Init::Bias(bias) => S::load_masked(bias.as_ptr().add(first), mask),
+                    Init::Accumulate => S::load_masked(y, mask),
                 };
                 S::store_masked(y, mask, S::add(before, sum));
             }
@@ -89,7 +91,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Asks for a group's codes and steps.
+/// Fetches a group's codes and scales ahead of their use.
 #[inline(always)]
 pub fn prefetch<S: Simd>(panel: &Panel, group: usize) {
     let size = rows(panel.bits);
@@ -97,25 +99,25 @@ pub fn prefetch<S: Simd>(panel: &Panel, group: usize) {
         .iter()
         .step_by(64 / PANEL)
     {
-        // SAFETY: an address that is there.
+        // SAFETY: an address inside the panel.
         unsafe { S::prefetch(row) }
     }
     // SAFETY: as above.
     unsafe {
-        match &panel.steps {
-            Steps::Half(pairs) => {
+        match &panel.scales {
+            Scales::Half(pairs) => {
                 S::prefetch(&pairs[group].scale);
                 S::prefetch(&pairs[group].zero);
             }
-            Steps::Full(pairs) => {
+            Scales::Full(pairs) => {
                 S::prefetch(&pairs[group].scale);
                 S::prefetch(&pairs[group].scale[16]);
                 S::prefetch(&pairs[group].zero);
                 S::prefetch(&pairs[group].zero[16]);
             }
-            Steps::Rows(steps) => {
-                for step in steps[group * GROUP..][..GROUP].iter().step_by(8) {
-                    S::prefetch(step);
+            Scales::PerRow(scales) => {
+                for scale in scales[group * GROUP..][..GROUP].iter().step_by(8) {
+                    S::prefetch(scale);
                 }
             }
         }
@@ -128,29 +130,29 @@ pub fn prefetch<S: Simd>(panel: &Panel, group: usize) {
 /// Those outputs must be in the panel; the processor must have `S`.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
-pub unsafe fn step<S: Simd, const Z: usize>(
-    steps: &Steps,
+pub unsafe fn load_scales<S: Simd, const Z: usize>(
+    scales: &Scales,
     group: usize,
     lane: usize,
 ) -> [[S::Floats; Z]; 2] {
     // SAFETY: the caller's promise.
     unsafe {
-        let mut step = [[S::splat(0.0); Z]; 2];
+        let mut loaded = [[S::splat(0.0); Z]; 2];
         for z in 0..Z {
             let at = lane + z * S::LANES;
-            let [scale, zero] = match steps {
-                Steps::Full(pairs) => [
+            let [scale, zero] = match scales {
+                Scales::Full(pairs) => [
                     S::load(pairs[group].scale.as_ptr().add(at)),
                     S::load(pairs[group].zero.as_ptr().add(at)),
                 ],
-                Steps::Half(pairs) => [
+                Scales::Half(pairs) => [
                     S::load_half(pairs[group].scale.as_ptr().add(at)),
                     S::load_half(pairs[group].zero.as_ptr().add(at)),
                 ],
-                Steps::Rows(_) => unreachable!("a step for each row"),
+                Scales::PerRow(_) => unreachable!("a scale for each row"),
             };
-            (step[0][z], step[1][z]) = (scale, zero);
+            (loaded[0][z], loaded[1][z]) = (scale, zero);
         }
-        step
+        loaded
     }
 }

@@ -1,32 +1,34 @@
-//! Adapters beside the frozen product while they are trained: the second product of a pair is a few more columns
-//! of the frozen one, so y is read and written once for both.
+//! The LoRA epilogue of the frozen product, used in training: each tile gets the second product of the
+//! adapters' pairs added, so y is read and written once for both products.
 
-use super::lines::{WIDE, columns_to_line, rows_to_lines};
-use super::panels::{Line, PANEL, ZERO, pair};
-use super::rows::Rows;
-use super::tile::{Place, Tile};
+use super::activations::PackedRows;
+use super::pack::{LANES, pack_columns, pack_rows};
+use super::panels::{PANEL, PairVector, ZERO, pair};
+use super::tile::{OutputTile, Tile};
 use rayon::prelude::*;
 
-/// What is added to a frozen product: `inner · Wᵀ`, W another one for each adapter.
-pub struct Beside<'a> {
-    /// Cut as the frozen product's rows are.
-    pub inner: &'a Rows,
-    pub owners: &'a [Option<usize>],
-    pub sides: &'a [Side],
+/// What is added to a frozen product: `inner · Wᵀ`, with a W of its own for each adapter.
+pub struct LoraEpilogue<'a> {
+    /// The first product, in the same row blocks as the frozen product's x.
+    pub inner: &'a PackedRows,
+    /// The adapter of each row block.
+    pub block_adapters: &'a [Option<usize>],
+    /// Of each adapter.
+    pub weights: &'a [EpilogueWeights],
 }
 
-impl Beside<'_> {
-    /// That it fits a frozen product.
-    pub(super) fn check(&self, x: &Rows, outputs: usize) {
-        assert!(self.inner.blocks == x.blocks && self.owners.len() == x.blocks.len());
+impl LoraEpilogue<'_> {
+    /// Panics if the epilogue does not fit the frozen product.
+    pub(super) fn check(&self, x: &PackedRows, outputs: usize) {
+        assert!(self.inner.blocks == x.blocks && self.block_adapters.len() == x.blocks.len());
         let pairs = self.inner.inputs.div_ceil(2);
-        for side in self.sides {
-            assert_eq!(side.panels.len(), outputs.div_ceil(PANEL));
-            assert!(side.panels.iter().all(|p| p.from + p.pairs <= pairs));
+        for weights in self.weights {
+            assert_eq!(weights.panels.len(), outputs.div_ceil(PANEL));
+            assert!(weights.panels.iter().all(|p| p.from + p.pairs <= pairs));
         }
     }
 
-    /// Adds what a block's owner has to say to a panel of outputs.
+    /// Adds the product of a row block's adapter to one panel of outputs.
     ///
     /// # Safety
     /// As [`Tile::run`].
@@ -35,13 +37,13 @@ impl Beside<'_> {
         block: usize,
         panel: usize,
         (row, rows): (usize, usize),
-        place: Place,
+        out: OutputTile,
     ) {
-        let Some(owner) = self.owners[block] else {
+        let Some(adapter) = self.block_adapters[block] else {
             return;
         };
-        let side = &self.sides[owner];
-        let Panel { from, pairs, first } = side.panels[panel];
+        let weights = &self.weights[adapter];
+        let Panel { from, pairs, first } = weights.panels[panel];
         if pairs == 0 {
             return;
         }
@@ -49,32 +51,33 @@ impl Beside<'_> {
         let tile = Tile {
             x: &self.inner.pairs[start..start + pairs * rows],
             rows,
-            lines: &side.lines[first..first + 2 * pairs],
-            place,
+            weights: &weights.vectors[first..first + 2 * pairs],
+            out,
         };
         // SAFETY: the caller's promise.
         unsafe { tile.run() }
     }
 }
 
-/// The second matrices of an adapter's pairs, in panels like the frozen product's; each panel has only the
-/// columns of `inner` that matter to it.
-pub struct Side {
+/// The second matrices of an adapter's pairs, in panels like the frozen product's. A panel holds only the
+/// columns of `inner` that its outputs read.
+pub struct EpilogueWeights {
     panels: Vec<Panel>,
-    lines: Vec<Line>,
+    vectors: Vec<PairVector>,
 }
 
 #[derive(Clone, Copy)]
 struct Panel {
-    /// Its first pair of `inner`, and how many it has.
+    /// Its first pair of `inner`, and the number of its pairs.
     from: usize,
     pairs: usize,
-    /// Its first line.
+    /// Its first vector.
     first: usize,
 }
 
-/// A pair's second matrix: the rows of y that it makes, and the columns of inner that it takes.
-pub struct Second<'a> {
+/// The second matrix of a LoRA pair: B in the forward pass, A in the backward pass.
+pub struct Factor<'a> {
+    /// `[features, rank]` or `[rank, outputs]`
     pub w: &'a [f32],
     pub rank: usize,
     /// Its first column of y.
@@ -84,27 +87,27 @@ pub struct Second<'a> {
     pub scale: f32,
 }
 
-impl Side {
-    /// Of B's, `[features, rank]` each: every output has its own member's columns.
-    pub fn of_rows(members: &[Second], outputs: usize) -> Self {
-        let mut side = Side::room(members, outputs, |m| m.w.len() / m.rank);
-        side.fill(|column, half, panel, lines| {
+impl EpilogueWeights {
+    /// From B matrices, `[features, rank]` each: an output reads the columns of the member that it belongs to.
+    pub fn of_rows(members: &[Factor], outputs: usize) -> Self {
+        let mut weights = EpilogueWeights::zeros(members, outputs, |m| m.w.len() / m.rank);
+        weights.fill(|column, half, panel, vectors| {
             for m in members {
                 let features = m.w.len() / m.rank;
                 let first = m.column.max(column);
-                let last = (m.column + features).min(column + WIDE);
+                let last = (m.column + features).min(column + LANES);
                 if first < last {
                     let w = &m.w[(first - m.column) * m.rank..(last - m.column) * m.rank];
-                    let lines = &mut lines[2 * (m.from - panel.from) + half..];
+                    let vectors = &mut vectors[2 * (m.from - panel.from) + half..];
                     match first == column {
-                        true => rows_to_lines(w, m.rank, m.scale, lines, 2),
-                        // A member that begins within a line of outputs.
+                        true => pack_rows(w, m.rank, m.scale, vectors, 2),
+                        // A member that begins within a vector of outputs.
                         false => {
                             for (j, row) in w.chunks_exact(m.rank).enumerate() {
                                 for (k, both) in row.chunks(2).enumerate() {
                                     let high = both.get(1).copied().unwrap_or(0.0);
                                     let both = pair(m.scale * both[0], m.scale * high);
-                                    lines[2 * k].0[first - column + j] = both;
+                                    vectors[2 * k].0[first - column + j] = both;
                                 }
                             }
                         }
@@ -112,38 +115,38 @@ impl Side {
                 }
             }
         });
-        side
+        weights
     }
 
-    /// Of A's, `[rank, outputs]` each: every output has all members' columns.
-    pub fn of_columns(members: &[Second], outputs: usize) -> Self {
-        let mut side = Side::room(members, outputs, |_| outputs);
-        side.fill(|column, half, panel, lines| {
+    /// From A matrices, `[rank, outputs]` each: an output reads the columns of all members.
+    pub fn of_columns(members: &[Factor], outputs: usize) -> Self {
+        let mut weights = EpilogueWeights::zeros(members, outputs, |_| outputs);
+        weights.fill(|column, half, panel, vectors| {
             // The last panel's second half may have no output.
-            let width = WIDE.min(outputs.saturating_sub(column));
+            let width = LANES.min(outputs.saturating_sub(column));
             let members = if width == 0 { &[] } else { members };
             for m in members {
-                let lines = &mut lines[2 * (m.from - panel.from)..];
-                for (both, lines) in m.w.chunks(2 * outputs).zip(lines.chunks_exact_mut(2)) {
+                let vectors = &mut vectors[2 * (m.from - panel.from)..];
+                for (both, vectors) in m.w.chunks(2 * outputs).zip(vectors.chunks_exact_mut(2)) {
                     let (low, high) = both.split_at(outputs);
                     let high = high.get(column..column + width).unwrap_or(&[]);
-                    columns_to_line(
+                    pack_columns(
                         &low[column..column + width],
                         high,
                         m.scale,
-                        &mut lines[half],
+                        &mut vectors[half],
                     );
                 }
             }
         });
-        side
+        weights
     }
 
-    /// Panels with room for the columns of the members that have a part in them.
-    fn room(members: &[Second], outputs: usize, features: impl Fn(&Second) -> usize) -> Self {
+    /// Zeros, with room in each panel for the columns of the members that it reads.
+    fn zeros(members: &[Factor], outputs: usize, features: impl Fn(&Factor) -> usize) -> Self {
         let mut first = 0;
         let panel = |column: usize| {
-            let of = |m: &&Second| m.column < column + PANEL && column < m.column + features(m);
+            let of = |m: &&Factor| m.column < column + PANEL && column < m.column + features(m);
             let from = members.iter().filter(of).map(|m| m.from).min().unwrap_or(0);
             let end = members
                 .iter()
@@ -159,15 +162,15 @@ impl Side {
             }
         };
         let panels: Vec<Panel> = (0..outputs).step_by(PANEL).map(panel).collect();
-        Side {
+        EpilogueWeights {
             panels,
-            lines: vec![ZERO; first],
+            vectors: vec![ZERO; first],
         }
     }
 
-    /// Has both halves of every panel filled: (first output, half, panel, lines).
-    fn fill(&mut self, fill: impl Fn(usize, usize, Panel, &mut [Line]) + Sync) {
-        let mut rest = &mut self.lines[..];
+    /// Calls `fill` for both halves of every panel: (first output, half, panel, vectors).
+    fn fill(&mut self, fill: impl Fn(usize, usize, Panel, &mut [PairVector]) + Sync) {
+        let mut rest = &mut self.vectors[..];
         let mut tasks = Vec::with_capacity(self.panels.len());
         for (nth, panel) in self.panels.iter().enumerate() {
             let (mine, others) = rest.split_at_mut(2 * panel.pairs);
@@ -177,9 +180,9 @@ impl Side {
         tasks
             .into_par_iter()
             .with_min_len(4)
-            .for_each(|(nth, panel, lines)| {
+            .for_each(|(nth, panel, vectors)| {
                 for half in 0..2 {
-                    fill(nth * PANEL + half * WIDE, half, panel, lines);
+                    fill(nth * PANEL + half * LANES, half, panel, vectors);
                 }
             });
     }
@@ -187,26 +190,26 @@ impl Side {
 
 #[cfg(test)]
 mod tests {
-    use super::super::slim::tests::{cut, near, owner, round};
-    use super::super::{Weights, multiply_beside};
+    use super::super::skinny::tests::{adapter_of, near, round, row_blocks_of_adapters};
+    use super::super::{Weights, multiply_with_lora};
     use super::*;
-    use crate::cpu::kernels::{Start, numbers};
+    use crate::cpu::kernels::{Init, numbers};
 
     #[test]
-    fn what_is_beside_a_product_is_added_to_the_rows_of_its_adapter() {
+    fn the_epilogue_is_added_to_the_rows_of_its_adapter() {
         for rank in [6, 5, 34] {
             is_added(rank);
         }
     }
 
     fn is_added(rank: usize) {
-        let (blocks, owners) = cut();
-        // Two members of y, the second of which begins within a line; the first adapter lacks one of them.
+        let (blocks, block_adapters) = row_blocks_of_adapters();
+        // Two members of y, the second of which begins within a vector; the first adapter lacks one of them.
         let (inputs, features, wide) = (70, [40, 30], rank.next_multiple_of(2));
         let outputs = features[0] + features[1];
         let (x, w) = (numbers(31 * inputs, 1), numbers(outputs * inputs, 2));
         let inner = numbers(31 * 2 * wide, 3);
-        let (mut packed, mut inner_packed) = (Rows::default(), Rows::default());
+        let (mut packed, mut inner_packed) = (PackedRows::default(), PackedRows::default());
         packed.pack_blocks(&x, inputs, &blocks);
         inner_packed.pack_blocks(&inner, 2 * wide, &blocks);
         let b: Vec<Vec<f32>> = (0..4)
@@ -217,41 +220,41 @@ mod tests {
             .collect();
         let has = |adapter: usize, member: usize| adapter == 1 || member == 1;
         let scale = 0.5f32;
-        let side = |adapter: usize, turned: bool| {
-            let members: Vec<Second> = (0..2)
+        let weights_of = |adapter: usize, transposed: bool| {
+            let members: Vec<Factor> = (0..2)
                 .filter(|m| has(adapter, *m))
-                .map(|m| Second {
-                    w: if turned {
+                .map(|m| Factor {
+                    w: if transposed {
                         &a[2 * adapter + m]
                     } else {
                         &b[2 * adapter + m]
                     },
                     rank,
-                    column: if turned { 0 } else { m * features[0] },
+                    column: if transposed { 0 } else { m * features[0] },
                     from: m * wide / 2,
                     scale,
                 })
                 .collect();
-            match turned {
-                true => Side::of_columns(&members, outputs),
-                false => Side::of_rows(&members, outputs),
+            match transposed {
+                true => EpilogueWeights::of_columns(&members, outputs),
+                false => EpilogueWeights::of_rows(&members, outputs),
             }
         };
         let weights = Weights::pack(std::slice::from_ref(&w), inputs);
-        for turned in [false, true] {
-            let sides = [side(0, turned), side(1, turned)];
-            let beside = Beside {
+        for transposed in [false, true] {
+            let epilogue = [weights_of(0, transposed), weights_of(1, transposed)];
+            let lora = LoraEpilogue {
                 inner: &inner_packed,
-                owners: &owners,
-                sides: &sides,
+                block_adapters: &block_adapters,
+                weights: &epilogue,
             };
             let mut y = vec![f32::NAN; 31 * outputs];
-            multiply_beside(
+            multiply_with_lora(
                 &packed,
-                weights.straight(),
+                weights.as_stored(),
                 &mut y,
-                Start::Zero,
-                Some(&beside),
+                Init::Zero,
+                Some(&lora),
             );
             for (row, y) in y.chunks_exact(outputs).enumerate() {
                 for (o, y) in y.iter().enumerate() {
@@ -260,21 +263,25 @@ mod tests {
                     let mut want = dot.sum::<f64>();
                     let member = usize::from(o >= features[0]);
                     for m in 0..2 {
-                        let Some(adapter) = owner(row).filter(|a| has(*a, m)) else {
+                        let Some(adapter) = adapter_of(row).filter(|a| has(*a, m)) else {
                             continue;
                         };
-                        if !turned && m != member {
+                        if !transposed && m != member {
                             continue;
                         }
                         for r in 0..rank {
-                            let w = match turned {
+                            let w = match transposed {
                                 true => a[2 * adapter + m][r * outputs + o],
                                 false => b[2 * adapter + m][(o - m * features[0]) * rank + r],
                             };
                             want += round(scale * w) * round(inner[row * 2 * wide + m * wide + r]);
                         }
                     }
-                    near(*y, want, &format!("row {row}, output {o}, turned {turned}"));
+                    near(
+                        *y,
+                        want,
+                        &format!("row {row}, output {o}, transposed {transposed}"),
+                    );
                 }
             }
         }

@@ -1,38 +1,43 @@
-//! Codes made bf16 in registers, and what becomes of them there: lines in a buffer, or the sums of few rows.
+//! Codes dequantised to bf16 in registers, and then either stored in a buffer or multiplied at once with a
+//! small batch.
 
-use super::codes::{Form, GROUP_LINES, GROUP_PAIRS};
-use super::panels::Line;
-use super::tile::Place;
+use super::codes::{CodeFormat, GROUP_PAIRS, GROUP_VECTORS};
+use super::panels::PairVector;
+use super::tile::OutputTile;
 use super::tile::x86::{Sums, finish};
 use std::arch::x86_64::*;
 
-/// Rows whose sums, and all that widening needs, fit the registers.
-pub const FEW: usize = 8;
-/// Lines that are asked for ahead of their turn: 6 KB.
+/// Most rows of a small batch: their sums fit the registers beside all that dequantising needs.
+pub const SMALL_BATCH_ROWS: usize = 8;
+/// Distance of the prefetch, in vectors: 6 KB.
 const AHEAD: usize = 100;
 
-/// Takes the two lines of pair after pair of a group.
+/// Takes the dequantised vectors of a group, the two of one pair at a time.
 trait Sink {
     /// # Safety
     /// The pair must be of the group; the processor must have AVX512_BF16.
     unsafe fn take(&mut self, pair: usize, low: __m512i, high: __m512i);
 }
 
-/// The lines of a group.
+/// Dequantises one group into `vectors`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,f16c")]
-pub fn widen(form: Form, codes: &[Line], lines: &mut [Line; GROUP_LINES]) {
-    let mut sink = Lines(lines.as_mut_ptr().cast());
-    assert_eq!(codes.len(), form.size());
-    // SAFETY: a group's lines (just checked), and the sink has room for them widened.
-    unsafe { each_pair(form, codes.as_ptr(), &mut sink) }
+pub fn dequantise(
+    format: CodeFormat,
+    codes: &[PairVector],
+    vectors: &mut [PairVector; GROUP_VECTORS],
+) {
+    let mut sink = VectorSink(vectors.as_mut_ptr().cast());
+    assert_eq!(codes.len(), format.size());
+    // SAFETY: a group's vectors (just checked), and the sink has room for the group.
+    unsafe { each_pair(format, codes.as_ptr(), &mut sink) }
 }
 
-struct Lines(*mut __m512i);
+struct VectorSink(*mut __m512i);
 
-impl Sink for Lines {
+impl Sink for VectorSink {
     #[inline(always)]
     unsafe fn take(&mut self, pair: usize, low: __m512i, high: __m512i) {
-        // SAFETY: the caller's pair is one of the lines'.
+        // SAFETY: the caller's pair is one of the buffer's.
         unsafe {
             _mm512_store_si512(self.0.add(2 * pair), low);
             _mm512_store_si512(self.0.add(2 * pair + 1), high);
@@ -40,23 +45,30 @@ impl Sink for Lines {
     }
 }
 
-/// `x[pairs][rows]` against some groups of a panel, without a buffer: the sums of [`super::tile::Tile`].
+/// Multiplies `x[pairs][rows]` with some groups of a panel, straight from the codes. The sums have the bits of
+/// [`super::tile::Tile`].
 ///
 /// # Safety
-/// The place must be valid for those rows, and unshared; at most [`FEW`] rows; the processor must have
+/// `out` must be valid for those rows, and unshared; at most [`SMALL_BATCH_ROWS`] rows; the processor must have
 /// AVX512_BF16.
-pub unsafe fn few(form: Form, lines: &[Line], x: &[u32], rows: usize, place: &Place) {
+pub unsafe fn small_batch(
+    format: CodeFormat,
+    vectors: &[PairVector],
+    x: &[u32],
+    rows: usize,
+    out: &OutputTile,
+) {
     // SAFETY: handed on to the caller.
     unsafe {
         match rows {
-            1 => run::<1>(form, lines, x, place),
-            2 => run::<2>(form, lines, x, place),
-            3 => run::<3>(form, lines, x, place),
-            4 => run::<4>(form, lines, x, place),
-            5 => run::<5>(form, lines, x, place),
-            6 => run::<6>(form, lines, x, place),
-            7 => run::<7>(form, lines, x, place),
-            _ => run::<FEW>(form, lines, x, place),
+            1 => run::<1>(format, vectors, x, out),
+            2 => run::<2>(format, vectors, x, out),
+            3 => run::<3>(format, vectors, x, out),
+            4 => run::<4>(format, vectors, x, out),
+            5 => run::<5>(format, vectors, x, out),
+            6 => run::<6>(format, vectors, x, out),
+            7 => run::<7>(format, vectors, x, out),
+            _ => run::<SMALL_BATCH_ROWS>(format, vectors, x, out),
         }
     }
 }
@@ -85,69 +97,78 @@ impl<const R: usize> Sink for Products<R> {
 }
 
 /// # Safety
-/// As [`few`], for `R` rows.
+/// As [`small_batch`], for `R` rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,f16c")]
-unsafe fn run<const R: usize>(form: Form, lines: &[Line], x: &[u32], place: &Place) {
-    let groups = lines.len() / form.size();
-    assert!(x.len() == groups * GROUP_PAIRS * R && lines.len() == groups * form.size());
+unsafe fn run<const R: usize>(
+    format: CodeFormat,
+    vectors: &[PairVector],
+    x: &[u32],
+    out: &OutputTile,
+) {
+    let groups = vectors.len() / format.size();
+    assert!(x.len() == groups * GROUP_PAIRS * R && vectors.len() == groups * format.size());
     let mut sink = Products::<R> {
         x: x.as_ptr(),
         sums: [[_mm512_setzero_ps(); 2]; R],
     };
     for group in 0..groups {
-        // SAFETY: the lines of every group, and x's rows for it (checked above).
+        // SAFETY: the vectors of every group, and x's rows for it (checked above).
         unsafe {
-            each_pair(form, lines.as_ptr().add(group * form.size()), &mut sink);
+            each_pair(
+                format,
+                vectors.as_ptr().add(group * format.size()),
+                &mut sink,
+            );
             sink.x = sink.x.add(GROUP_PAIRS * R);
         }
     }
-    // SAFETY: the caller's place.
-    unsafe { finish(&sink.sums, place) }
+    // SAFETY: the caller's output tile.
+    unsafe { finish(&sink.sums, out) }
 }
 
 /// Scale and zero of each of 16 outputs, for both halves of a panel.
-type Step = [[__m512; 2]; 2];
+type GroupScales = [[__m512; 2]; 2];
 
 /// # Safety
-/// `group` must be a group's lines, the sink for a group; the processor must have AVX512_BF16.
+/// `group` must be a group's vectors, the sink for a group; the processor must have AVX512_BF16.
 #[inline(always)]
 // Plain indices: an adaptor's closures are not compiled for the instruction set.
 #[allow(clippy::needless_range_loop)]
-unsafe fn each_pair<S: Sink>(form: Form, group: *const Line, sink: &mut S) {
-    // SAFETY: the caller's lines; what is only asked for need not be there.
+unsafe fn each_pair<S: Sink>(format: CodeFormat, group: *const PairVector, sink: &mut S) {
+    // SAFETY: the caller's vectors; a prefetched address need not exist.
     unsafe {
-        for i in 0..form.size() {
+        for i in 0..format.size() {
             _mm_prefetch::<_MM_HINT_T0>(group.wrapping_add(AHEAD + i).cast());
         }
-        let step = step(form, group);
-        let lines = group.add(2 * form.steps());
-        let tops: *const u16 = lines.add(form.codes()).cast();
-        let few = numbers();
+        let scales = load_scales(format, group);
+        let vectors = group.add(2 * format.scales());
+        let high_bits: *const u16 = vectors.add(format.codes()).cast();
+        let numbers = numbers();
         // The zeros of codes whose fifth bit is set.
         let sixteen = _mm512_set1_ps(16.0);
         let more = [
-            _mm512_fmadd_ps(sixteen, step[0][0], step[0][1]),
-            _mm512_fmadd_ps(sixteen, step[1][0], step[1][1]),
+            _mm512_fmadd_ps(sixteen, scales[0][0], scales[0][1]),
+            _mm512_fmadd_ps(sixteen, scales[1][0], scales[1][1]),
         ];
-        match form.bits {
+        match format.bits {
             8 => {
                 for pair in 0..GROUP_PAIRS {
-                    let [a, b, c, d] = line_codes(lines.add(pair));
+                    let [a, b, c, d] = vector_codes(vectors.add(pair));
                     let [a, b, c, d] = [a, b, c, d].map(|codes| _mm512_cvtepi32_ps(codes));
-                    sink.take(pair, line(a, b, &step[0]), line(c, d, &step[1]));
+                    sink.take(pair, vector(a, b, &scales[0]), vector(c, d, &scales[1]));
                 }
             }
             5 => {
                 for two in 0..GROUP_PAIRS / 2 {
-                    let mut codes = line_codes(lines.add(two));
+                    let mut codes = vector_codes(vectors.add(two));
                     for pair in [2 * two, 2 * two + 1] {
-                        let mut values = [few; 4];
+                        let mut values = [numbers; 4];
                         for i in 0..4 {
-                            let [scale, zero] = step[i / 2];
-                            let top = *tops.add(4 * pair + i);
+                            let [scale, zero] = scales[i / 2];
+                            let top = *high_bits.add(4 * pair + i);
                             let zero = _mm512_mask_mov_ps(zero, top, more[i / 2]);
-                            // The lower four bits of a code alone choose.
-                            let low = _mm512_permutexvar_ps(codes[i], few);
+                            // The permutation reads the lower four bits of a code alone.
+                            let low = _mm512_permutexvar_ps(codes[i], numbers);
                             values[i] = _mm512_fmadd_ps(low, scale, zero);
                             codes[i] = _mm512_srli_epi32::<4>(codes[i]);
                         }
@@ -158,16 +179,16 @@ unsafe fn each_pair<S: Sink>(form: Form, group: *const Line, sink: &mut S) {
             }
             _ => {
                 for two in 0..GROUP_PAIRS / 2 {
-                    let mut codes = line_codes(lines.add(two));
+                    let mut codes = vector_codes(vectors.add(two));
                     for pair in [2 * two, 2 * two + 1] {
-                        let mut values = [few; 4];
+                        let mut values = [numbers; 4];
                         for i in 0..4 {
                             // As above.
-                            values[i] = _mm512_permutexvar_ps(codes[i], few);
+                            values[i] = _mm512_permutexvar_ps(codes[i], numbers);
                             codes[i] = _mm512_srli_epi32::<4>(codes[i]);
                         }
                         let [a, b, c, d] = values;
-                        sink.take(pair, line(a, b, &step[0]), line(c, d, &step[1]));
+                        sink.take(pair, vector(a, b, &scales[0]), vector(c, d, &scales[1]));
                     }
                 }
             }
@@ -175,12 +196,12 @@ unsafe fn each_pair<S: Sink>(form: Form, group: *const Line, sink: &mut S) {
     }
 }
 
-/// The bytes of a line of codes, four times sixteen.
+/// The 64 bytes of a vector of codes, sixteen to a register.
 #[inline(always)]
-unsafe fn line_codes(line: *const Line) -> [__m512i; 4] {
-    // SAFETY: the caller's line; the caller has the processor.
+unsafe fn vector_codes(vector: *const PairVector) -> [__m512i; 4] {
+    // SAFETY: the caller's vector; the caller has the processor.
     unsafe {
-        let at: *const __m128i = line.cast();
+        let at: *const __m128i = vector.cast();
         [
             _mm512_cvtepu8_epi32(_mm_load_si128(at)),
             _mm512_cvtepu8_epi32(_mm_load_si128(at.add(1))),
@@ -190,9 +211,9 @@ unsafe fn line_codes(line: *const Line) -> [__m512i; 4] {
     }
 }
 
-/// A line: the codes of even and of odd inputs for 16 outputs, on their steps.
+/// One dequantised vector, from the codes of an even and of an odd input for 16 outputs.
 #[inline(always)]
-unsafe fn line(even: __m512, odd: __m512, [scale, zero]: &[__m512; 2]) -> __m512i {
+unsafe fn vector(even: __m512, odd: __m512, [scale, zero]: &[__m512; 2]) -> __m512i {
     // SAFETY: the caller has the processor.
     unsafe {
         rounded(
@@ -202,7 +223,7 @@ unsafe fn line(even: __m512, odd: __m512, [scale, zero]: &[__m512; 2]) -> __m512
     }
 }
 
-/// A line of weights rounded to bf16, halves away from 0: cheaper than the instruction that rounds to even.
+/// Rounds a vector of weights to bf16, ties away from 0: cheaper than the instruction that rounds them to even.
 #[inline(always)]
 unsafe fn rounded(even: __m512, odd: __m512) -> __m512i {
     // SAFETY: the caller has the processor.
@@ -226,13 +247,13 @@ unsafe fn numbers() -> __m512 {
 }
 
 #[inline(always)]
-unsafe fn step(form: Form, group: *const Line) -> Step {
-    // SAFETY: the caller's lines begin with a panel's 32 scales and 32 zeros; the caller has the processor.
+unsafe fn load_scales(format: CodeFormat, group: *const PairVector) -> GroupScales {
+    // SAFETY: the caller's vectors begin with a panel's 32 scales and 32 zeros; the caller has the processor.
     unsafe {
-        let mut step = [[_mm512_setzero_ps(); 2]; 2];
-        for (half, step) in step.iter_mut().enumerate() {
-            for (nth, step) in step.iter_mut().enumerate() {
-                *step = match form.short {
+        let mut scales = [[_mm512_setzero_ps(); 2]; 2];
+        for (half, scales) in scales.iter_mut().enumerate() {
+            for (nth, value) in scales.iter_mut().enumerate() {
+                *value = match format.short {
                     true => {
                         let at: *const __m256i = group.add(nth).cast();
                         _mm512_cvtph_ps(_mm256_load_si256(at.add(half)))
@@ -241,6 +262,6 @@ unsafe fn step(form: Form, group: *const Line) -> Step {
                 };
             }
         }
-        step
+        scales
     }
 }

@@ -1,34 +1,35 @@
-//! Activations in bf16, packed for every product into blocks of rows.
+//! Activations in bf16, packed for every product into blocks of rows: `[rows/12][K/2][12][2]`.
 
 use super::panels::pair;
 use crate::cpu::kernels::has_avx512_bf16;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Rows of a tile at most.
+/// Most rows of a block, hence of a tile.
 pub(super) const BLOCK_ROWS: usize = 12;
 
-/// Packed activations, a buffer to be reused.
+/// Packed activations. The buffer is reused from call to call.
 #[derive(Default)]
-pub struct Rows {
+pub struct PackedRows {
     pub(super) rows: usize,
     pub(super) inputs: usize,
-    /// The first row and the rows of every block.
+    /// (first row, rows) of every block.
     pub(super) blocks: Vec<(usize, usize)>,
+    /// Block by block `[K/2][rows]`; a pair holds two neighbouring columns of one row.
     pub(super) pairs: Vec<u32>,
 }
 
-impl Rows {
+impl PackedRows {
     /// Rounds `x[rows, inputs]` to bf16 and packs it.
     pub fn pack(&mut self, x: &[f32], inputs: usize) {
-        let blocks: Vec<_> = blocks(0..x.len() / inputs).collect();
+        let blocks: Vec<_> = row_blocks(0..x.len() / inputs).collect();
         self.pack_blocks(x, inputs, &blocks);
     }
 
-    /// [`Rows::pack`] into blocks that the caller has cut ([`blocks`]).
+    /// [`PackedRows::pack`] into blocks that the caller has cut ([`row_blocks`]).
     ///
     /// # Panics
-    /// If they do not hold every row once, in order, at most 12 each.
+    /// If the blocks do not hold every row once, in order, at most 12 each.
     pub fn pack_blocks(&mut self, x: &[f32], inputs: usize, blocks: &[(usize, usize)]) {
         let (rows, pairs) = (x.len() / inputs, inputs.div_ceil(2));
         let mut end = 0;
@@ -62,8 +63,8 @@ impl Rows {
     }
 }
 
-/// (first row, rows) of each block: as few blocks as possible, as even as possible, none empty.
-pub fn blocks(rows: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+/// (first row, rows) of each block. The blocks are as few and as even as possible; none is empty.
+pub fn row_blocks(rows: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
     let (first, rows) = (rows.start, rows.len());
     let count = rows.div_ceil(BLOCK_ROWS);
     // Without rows there is no block, and the divisor does not matter.
@@ -107,7 +108,7 @@ pub(super) mod x86 {
                 };
             }
             let target = &mut out[k / 2 * rows..(k / 2 + 16) * rows];
-            let columns = target.chunks_exact_mut(rows).zip(transposed(&pairs));
+            let columns = target.chunks_exact_mut(rows).zip(transpose_16x16(&pairs));
             for (target, column) in columns {
                 // SAFETY: masked to the rows that the target has.
                 unsafe { _mm512_mask_storeu_epi32(target.as_mut_ptr().cast(), mask, column) }
@@ -120,10 +121,11 @@ pub(super) mod x86 {
             }
         }
     }
-    /// Rows of sixteen pairs as columns: by pairs of rows, by fours, then by quarters of the registers.
+
+    /// Transposes sixteen rows of sixteen pairs: by two rows, by four, then by quarters of the registers.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub fn transposed(rows: &[__m512i; 16]) -> [__m512i; 16] {
+    pub fn transpose_16x16(rows: &[__m512i; 16]) -> [__m512i; 16] {
         let (mut by_two, mut by_four, mut columns) = (*rows, *rows, *rows);
         for i in (0..16).step_by(2) {
             by_two[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);

@@ -1,74 +1,80 @@
-//! Adapters' matrices in bf16, which halves what a decoding step reads of them: `y = s · x · Wᵀ` for rows
-//! that lie anywhere in the batch.
+//! The segmented product of served adapters (Punica's SGMV, arXiv 2310.18547): `y = s · x · Wᵀ`, where each
+//! row of the batch names its own W.
 //!
-//! A matrix is packed into **lines** of 16 outputs: `[N/16][K/2][16][2]`. Activations and sums stay f32, so
-//! nothing but the weights is rounded, and a row's sums depend on nothing but the row.
+//! Matrices are in bf16, which halves what a decoding step reads of them, packed `[N/16][K/2][16][2]`.
+//! Activations and sums stay f32: only weights are rounded. A row's sums depend on the row alone.
 
-use super::Shared;
-use super::bf16::{Line, ZERO, pair};
+use super::SharedMut;
+use super::bf16::{PairVector, ZERO, pair};
 use super::simd::{Simd, dispatch};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Outputs side by side in a line.
-const WIDE: usize = 16;
-/// Rows whose sums, two registers each, fit the smallest register file.
-const MOST: usize = 6;
-/// Rows and stretches of outputs of one job.
+/// Outputs of a vector.
+const LANES: usize = 16;
+/// Most rows of a tile: their sums, two registers each, fit the smallest register file.
+const TILE_ROWS: usize = 6;
+/// Most rows of one job.
 const JOB_ROWS: usize = 48;
-const JOB_STRETCHES: usize = 48;
-/// Lines that are asked for ahead of their turn.
+/// Most vectors of outputs of one job.
+const JOB_COLUMNS: usize = 48;
+/// Distance of the prefetch, in vectors.
 const AHEAD: usize = 64;
-/// Lines times rows below which waking another thread costs more than it saves.
-const FEW: usize = 2048;
+/// Vectors times rows below which waking another thread costs more than it saves.
+const SERIAL: usize = 2048;
 
 /// A matrix `[outputs, inputs]`, rounded to bf16.
-pub struct Narrow {
+pub struct Bf16Matrix {
     outputs: usize,
     inputs: usize,
-    lines: Vec<Line>,
+    vectors: Vec<PairVector>,
 }
 
-/// Rows of the batch, and the matrices that each of them is multiplied with.
+/// Rows of the batch, and the matrices that every one of these rows is multiplied with.
 pub struct Task<'a> {
     pub rows: &'a [usize],
     pub parts: Vec<Part<'a>>,
 }
 
-/// A matrix, the first of its columns in x and in y, and the factor of the product.
+/// One matrix of a task.
 pub struct Part<'a> {
-    pub w: &'a Narrow,
+    pub w: &'a Bf16Matrix,
+    /// The first column of x that it reads.
     pub from: usize,
+    /// The first column of y that it writes.
     pub to: usize,
+    /// The factor of the product.
     pub scale: f32,
 }
 
-impl Narrow {
+impl Bf16Matrix {
+    /// Packs `w[outputs, inputs]`.
     pub fn pack(w: &[f32], inputs: usize) -> Self {
         let outputs = w.len() / inputs;
         let pairs = inputs.div_ceil(2);
-        let mut lines = vec![ZERO; outputs.div_ceil(WIDE) * pairs];
-        let stretches = lines.chunks_exact_mut(pairs);
-        for (lines, rows) in stretches.zip(w.chunks(WIDE * inputs)) {
+        let mut vectors = vec![ZERO; outputs.div_ceil(LANES) * pairs];
+        let chunks = vectors.chunks_exact_mut(pairs);
+        for (vectors, rows) in chunks.zip(w.chunks(LANES * inputs)) {
             for (j, row) in rows.chunks_exact(inputs).enumerate() {
-                for (line, values) in lines.iter_mut().zip(row.chunks(2)) {
-                    line.0[j] = pair(values[0], values.get(1).copied().unwrap_or(0.0));
+                for (vector, values) in vectors.iter_mut().zip(row.chunks(2)) {
+                    vector.0[j] = pair(values[0], values.get(1).copied().unwrap_or(0.0));
                 }
             }
         }
-        Narrow {
+        Bf16Matrix {
             outputs,
             inputs,
-            lines,
+            vectors,
         }
     }
 }
 
-/// Sets, or with `add` adds to, the tasks' places of `y[T, y_width]` their products with `x[T, x_width]`,
-/// over the threads of the current pool.
+/// Writes the products of `x[T, x_width]` to the tasks' places in `y[T, y_width]`, or adds them there with
+/// `add`, over the threads of the current pool.
 ///
 /// # Panics
-/// If a row is in two tasks, a task's parts overlap in y or do not come in its order, or anything lies outside.
+/// If a row is in two tasks, if a task's parts overlap in y or are not in ascending order there, or if a part lies
+/// outside x or y.
 pub fn multiply(
     tasks: &[Task],
     x: &[f32],
@@ -78,19 +84,19 @@ pub fn multiply(
     add: bool,
 ) {
     check(tasks, x.len(), x_width, y.len(), y_width);
-    let y = Shared::new(y);
+    let y = SharedMut::new(y);
     let mut jobs = Vec::new();
     let mut work = 0;
     for task in tasks {
         for part in &task.parts {
-            work += task.rows.len() * part.w.lines.len();
-            let stretches = part.w.outputs.div_ceil(WIDE);
+            work += task.rows.len() * part.w.vectors.len();
+            let columns = part.w.outputs.div_ceil(LANES);
             for rows in task.rows.chunks(JOB_ROWS) {
-                for first in (0..stretches).step_by(JOB_STRETCHES) {
+                for first in (0..columns).step_by(JOB_COLUMNS) {
                     jobs.push(Job {
                         part,
                         rows,
-                        stretches: first..(first + JOB_STRETCHES).min(stretches),
+                        columns: first..(first + JOB_COLUMNS).min(columns),
                         x,
                         x_width,
                         y,
@@ -103,7 +109,7 @@ pub fn multiply(
     }
     // SAFETY: the jobs' places of y are inside it and apart from each other (checked above).
     let run = |job: &Job| unsafe { run(job) };
-    match work < FEW {
+    match work < SERIAL {
         true => jobs.iter().for_each(run),
         false => jobs.par_iter().with_max_len(1).for_each(run),
     }
@@ -125,14 +131,14 @@ fn check(tasks: &[Task], x_len: usize, x_width: usize, y_len: usize, y_width: us
     }
 }
 
-/// Some rows against some stretches of 16 outputs.
+/// Some rows of a task against some vectors of 16 outputs.
 struct Job<'a> {
     part: &'a Part<'a>,
     rows: &'a [usize],
-    stretches: Range<usize>,
+    columns: Range<usize>,
     x: &'a [f32],
     x_width: usize,
-    y: Shared<'a>,
+    y: SharedMut<'a>,
     y_width: usize,
     add: bool,
 }
@@ -148,17 +154,17 @@ unsafe fn run(job: &Job) {
 /// As [`run`]; the processor must have `S`.
 #[inline(always)]
 unsafe fn run_in<S: Simd>(job: &Job) {
-    for stretch in job.stretches.clone() {
-        for rows in job.rows.chunks(MOST) {
+    for column in job.columns.clone() {
+        for rows in job.rows.chunks(TILE_ROWS) {
             // SAFETY: handed on to the caller.
             unsafe {
                 match rows.len() {
-                    1 => tile::<S, 1>(job, stretch, rows),
-                    2 => tile::<S, 2>(job, stretch, rows),
-                    3 => tile::<S, 3>(job, stretch, rows),
-                    4 => tile::<S, 4>(job, stretch, rows),
-                    5 => tile::<S, 5>(job, stretch, rows),
-                    _ => tile::<S, MOST>(job, stretch, rows),
+                    1 => tile::<S, 1>(job, column, rows),
+                    2 => tile::<S, 2>(job, column, rows),
+                    3 => tile::<S, 3>(job, column, rows),
+                    4 => tile::<S, 4>(job, column, rows),
+                    5 => tile::<S, 5>(job, column, rows),
+                    _ => tile::<S, TILE_ROWS>(job, column, rows),
                 }
             }
         }
@@ -170,42 +176,42 @@ unsafe fn run_in<S: Simd>(job: &Job) {
 #[inline(always)]
 // Plain indices: an adaptor's closures are not compiled for the instruction set.
 #[allow(clippy::needless_range_loop)]
-unsafe fn tile<S: Simd, const R: usize>(job: &Job, stretch: usize, rows: &[usize]) {
+unsafe fn tile<S: Simd, const R: usize>(job: &Job, column: usize, rows: &[usize]) {
     let Part { w, from, to, scale } = job.part;
     let pairs = w.inputs.div_ceil(2);
-    let lines = w.lines[stretch * pairs..(stretch + 1) * pairs].as_ptr();
-    let width = WIDE.min(w.outputs - stretch * WIDE);
+    let vectors = w.vectors[column * pairs..(column + 1) * pairs].as_ptr();
+    let width = LANES.min(w.outputs - column * LANES);
     let mut x = [job.x.as_ptr(); R];
     for r in 0..R {
         x[r] = x[r].wrapping_add(rows[r] * job.x_width + from);
     }
     let mut first = 0;
     while first < width {
-        let at = lines.cast::<u32>().wrapping_add(first);
-        // SAFETY: w has `pairs` lines here; x has `inputs` elements from its pointers on, so the second of
+        let at = vectors.cast::<u32>().wrapping_add(first);
+        // SAFETY: w has `pairs` vectors here; x has `inputs` elements from its pointers on, so the second of
         // the last pair is not read where their number is odd; y's places are the caller's promise.
         unsafe {
             let mut low = [S::splat(0.0); R];
             let mut high = low;
             for k in 0..w.inputs / 2 {
-                let line = at.add(WIDE * k);
-                S::prefetch(line.wrapping_add(WIDE * AHEAD));
-                let (l, h) = (S::low(line), S::high(line));
+                let vector = at.add(LANES * k);
+                S::prefetch(vector.wrapping_add(LANES * AHEAD));
+                let (l, h) = (S::low(vector), S::high(vector));
                 for r in 0..R {
                     low[r] = S::fma(S::splat(*x[r].add(2 * k)), l, low[r]);
                     high[r] = S::fma(S::splat(*x[r].add(2 * k + 1)), h, high[r]);
                 }
             }
             if w.inputs % 2 == 1 {
-                let l = S::low(at.add(WIDE * (pairs - 1)));
+                let l = S::low(at.add(LANES * (pairs - 1)));
                 for r in 0..R {
                     low[r] = S::fma(S::splat(*x[r].add(w.inputs - 1)), l, low[r]);
                 }
             }
             let mask = S::mask(width - first);
             for r in 0..R {
-                let column = to + stretch * WIDE + first;
-                let y = job.y.at(rows[r] * job.y_width + column, width - first);
+                let to = to + column * LANES + first;
+                let y = job.y.at(rows[r] * job.y_width + to, width - first);
                 let before = match job.add {
                     true => S::load_masked(y, mask),
                     false => S::splat(0.0),
@@ -232,11 +238,11 @@ mod tests {
         for (inputs, outputs) in [(1, 1), (7, 5), (16, 40), (33, 16), (576, 17), (64, 700)] {
             let (x_width, y_width, rows) = (inputs + 3, 2 * outputs + 1, 60);
             let w = [numbers(outputs * inputs, 1), numbers(outputs * inputs, 2)];
-            let narrow = w.each_ref().map(|w| Narrow::pack(w, inputs));
+            let packed = w.each_ref().map(|w| Bf16Matrix::pack(w, inputs));
             let x = numbers(rows * x_width, 3);
             let before = numbers(rows * y_width, 4);
             let part = |i: usize, to, scale| Part {
-                w: &narrow[i],
+                w: &packed[i],
                 from: 2,
                 to,
                 scale,
@@ -263,7 +269,7 @@ mod tests {
                         .iter()
                         .flat_map(|r| task.parts.iter().map(move |p| (r, p)))
                     {
-                        let w = &w[usize::from(std::ptr::eq(part.w, &narrow[1]))];
+                        let w = &w[usize::from(std::ptr::eq(part.w, &packed[1]))];
                         for o in 0..outputs {
                             let x = &x[row * x_width + 2..];
                             let dot =
@@ -287,7 +293,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "a row twice")]
     fn no_row_is_in_two_tasks() {
-        let w = Narrow::pack(&[1.0], 1);
+        let w = Bf16Matrix::pack(&[1.0], 1);
         let task = || Task {
             rows: &[0],
             parts: vec![Part {

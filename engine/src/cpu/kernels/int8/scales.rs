@@ -1,11 +1,11 @@
-//! The steps a group of weights lies on.
+//! Finds the scale and the zero of a group of weights.
 
 use super::codes::GROUP;
 use half::f16;
 
-/// Scale and zero that represent the group by codes 0..=255: the group's own, where its values are that
-/// many even steps, else a 255th of their range. Of the zeros that do, one that 16 bits hold, where there
-/// is one: the file's.
+/// Scale and zero that represent the group by codes 0..=255. If the group's values are that many even steps,
+/// the scale is their own step, and the zero is one that 16 bits hold, if one exists (a quantised file's own).
+/// Otherwise the scale is a 255th of the values' range.
 pub fn fit(group: &[f32]) -> (f32, f32) {
     let least = group
         .iter()
@@ -19,7 +19,7 @@ pub fn fit(group: &[f32]) -> (f32, f32) {
     }
     let gap = narrowest(group, least, coarse);
     let own = (most - least) / nearest((most - least) / gap);
-    // Q8_0's step: all its values may lie further apart.
+    // Q8_0's step, should no two neighbouring codes occur.
     let eighth_bit = most.abs().max(least.abs()) / 127.0;
     let found = [(own, least), (eighth_bit, -128.0 * eighth_bit)]
         .into_iter()
@@ -34,9 +34,10 @@ pub fn fit(group: &[f32]) -> (f32, f32) {
     }
 }
 
-/// The smallest distance of two different values. Values on at most 256 even steps each have a 255th of the
-/// range to themselves; what shares one is the same but for rounding, or lies on no such steps. So nothing
-/// has to be sorted: a model has millions of groups.
+/// The smallest distance of two different values, found without sorting: a model has millions of groups.
+///
+/// Of values on at most 256 even steps, no two different ones lie in the same 255th of the range. Two values
+/// in the same 255th are therefore equal but for rounding, or the group lies on no such steps.
 fn narrowest(group: &[f32], least: f32, coarse: f32) -> f32 {
     let mut nths = [0; GROUP];
     let nths = &mut nths[..group.len()];
@@ -62,14 +63,14 @@ fn narrowest(group: &[f32], least: f32, coarse: f32) -> f32 {
     gap
 }
 
-/// The nearest whole number, for numbers below 2²²: `f32::round` is a call where the target has no
-/// instruction for it.
+/// The nearest whole number, for numbers below 2²². `f32::round` would be a function call where the target has
+/// no instruction for it.
 fn nearest(x: f32) -> f32 {
     const LAST_BIT_IS_ONE: f32 = 12_582_912.0;
     (x + LAST_BIT_IS_ONE) - LAST_BIT_IS_ONE
 }
 
-/// Scale and zero of 16 bits by which every value is met exactly, from its step and a first value.
+/// Scale and zero, both of 16 bits, that give every value exactly, from the values' step and a first value.
 fn short(step: f32, first: f32, values: &[f32], least: f32, most: f32) -> Option<(f32, f32)> {
     if !is_short(step) {
         return None;
@@ -83,8 +84,7 @@ fn short(step: f32, first: f32, values: &[f32], least: f32, most: f32) -> Option
         let inside = |x: f32| (0.0..levels).contains(&at(x));
         inside(least) && inside(most) && values.iter().all(|x| value(*x) as f32 == *x)
     };
-    // Where steps lie around 0, as in Q4_0, Q5_0 and Q8_0, the search is over at once. Of the two scales
-    // with one step, those have either.
+    // Codes of Q4_0, Q5_0 and Q8_0 lie around 0, and their scale has either sign: these three are tried first.
     let half = levels / 2.0 * step;
     let around = [(step, first), (step, -half), (-step, half)];
     let below = (1..(levels - used) as usize).map(|j| (step, first - j as f32 * step));
@@ -98,7 +98,7 @@ fn is_short(x: f32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::panels::{Panels, Steps, matrix};
+    use super::super::panels::{Panels, Scales, matrix};
     use super::*;
     use crate::cpu::kernels::numbers;
 
@@ -132,7 +132,7 @@ mod tests {
                 assert!(matrix(&panels) == *w, "{case}, {levels} levels");
                 for panel in &panels.panels {
                     assert!(panel.bits <= bits, "{case}, {levels} levels");
-                    let short = matches!(panel.steps, Steps::Half(_));
+                    let short = matches!(panel.scales, Scales::Half(_));
                     // A negative scale with a zero of its own is no file's.
                     assert!(
                         short || *case != "steps around 0",

@@ -1,34 +1,34 @@
-//! One vector against the rows of a matrix: what attention and adapters cost while decoding.
+//! Matrix–vector products in f32: what attention and adapters cost while decoding.
 
 use super::simd::{Simd, dispatch};
 
 /// `out[i] = x · rows[i]` for rows of `x.len()` elements, `stride` apart.
-pub fn dots(x: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
+pub fn gemv(x: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
     check(rows, stride, x.len(), out.len());
     // SAFETY: the rows lie inside the slice (just checked); `dispatch` calls what the processor has.
-    unsafe { run_dots(x, rows, stride, out) }
+    unsafe { run_gemv(x, rows, stride, out) }
 }
 
 /// `out += Σ weights[i] · rows[i]` for rows of `out.len()` elements, `stride` apart.
-pub fn add_weighted(weights: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
+pub fn gemv_transposed(weights: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
     check(rows, stride, out.len(), weights.len());
     // SAFETY: as above.
-    unsafe { run_add_weighted(weights, rows, stride, out) }
+    unsafe { run_gemv_transposed(weights, rows, stride, out) }
 }
 
 fn check(rows: &[f32], stride: usize, width: usize, count: usize) {
     assert!(count == 0 || (count - 1) * stride + width <= rows.len());
 }
 
-unsafe fn run_dots(x: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
+unsafe fn run_gemv(x: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
     // SAFETY: the caller's promise.
-    unsafe { dispatch!(dots_in(x: &[f32], rows: &[f32], stride: usize, out: &mut [f32])) }
+    unsafe { dispatch!(gemv_in(x: &[f32], rows: &[f32], stride: usize, out: &mut [f32])) }
 }
 
-unsafe fn run_add_weighted(weights: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
+unsafe fn run_gemv_transposed(weights: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
     // SAFETY: the caller's promise.
     unsafe {
-        dispatch!(add_weighted_in(
+        dispatch!(gemv_transposed_in(
             weights: &[f32],
             rows: &[f32],
             stride: usize,
@@ -40,7 +40,7 @@ unsafe fn run_add_weighted(weights: &[f32], rows: &[f32], stride: usize, out: &m
 /// # Safety
 /// `rows` must hold a row for every element of `out`; the processor must have `S`.
 #[inline(always)]
-unsafe fn dots_in<S: Simd>(x: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
+unsafe fn gemv_in<S: Simd>(x: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
     let width = x.len();
     for (i, out) in out.iter_mut().enumerate() {
         let (a, b) = (x.as_ptr(), rows.as_ptr().wrapping_add(i * stride));
@@ -70,7 +70,12 @@ unsafe fn dots_in<S: Simd>(x: &[f32], rows: &[f32], stride: usize, out: &mut [f3
 /// # Safety
 /// `rows` must hold a row for every weight; the processor must have `S`.
 #[inline(always)]
-unsafe fn add_weighted_in<S: Simd>(weights: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) {
+unsafe fn gemv_transposed_in<S: Simd>(
+    weights: &[f32],
+    rows: &[f32],
+    stride: usize,
+    out: &mut [f32],
+) {
     let width = out.len();
     let mut k = 0;
     // SAFETY: within the rows and out; what lies outside is masked.
@@ -114,8 +119,8 @@ mod tests {
             let (x, rows) = (numbers(width, 1), numbers(count * stride, 2));
             let weights = numbers(count, 3);
             let (mut products, mut sum) = (vec![f32::NAN; count], vec![1.0; width]);
-            dots(&x, &rows, stride, &mut products);
-            add_weighted(&weights, &rows, stride, &mut sum);
+            gemv(&x, &rows, stride, &mut products);
+            gemv_transposed(&weights, &rows, stride, &mut sum);
             for (i, got) in products.iter().enumerate() {
                 let want: f32 = (0..width).map(|k| x[k] * rows[i * stride + k]).sum();
                 assert!((got - want).abs() < 1e-5, "{count}x{width}: row {i}");

@@ -1,33 +1,33 @@
-//! The product of many rows: a stretch of half a panel is widened into a buffer, and the rows run over
-//! it in tiles.
+//! The product of a large batch: a block of K of half a panel is dequantised into a buffer, and the rows run
+//! over the buffer in tiles.
 
 use super::codes::{Bytes, GROUP, NO_BYTES, PANEL, unpack_into};
-use super::job::{Job, Place, STRETCH, prefetch, step, stretch};
-use super::panels::{Panel, Steps};
+use super::job::{Job, K_BLOCK, OutputTile, k_block, load_scales, prefetch};
+use super::panels::{Panel, Scales};
 use crate::cpu::kernels::simd::Simd;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Rows that run over one stretch before the next is widened: their share of x stays in the
+/// Rows that run over one block of K before the next is dequantised: their share of x stays in the
 /// second-level cache.
 const CHUNK: usize = 192;
 
-/// Steps of K whose addresses differ by a constant alone.
+/// Steps of K taken at once: their addresses differ by a constant.
 const UNROLL: usize = 4;
 
-/// A cache line: a register's load from the buffer never crosses two.
+/// A cache line, so that no register's load from the buffer crosses two.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Line(#[allow(dead_code, reason = "written and read as floats")] [f32; 16]);
+struct CacheLine(#[allow(dead_code, reason = "written and read as floats")] [f32; 16]);
 
-/// The codes of a stretch of a panel.
-type Stretch = [Bytes; STRETCH / GROUP];
+/// The codes of a block of K of a panel.
+type BlockCodes = [Bytes; K_BLOCK / GROUP];
 
 thread_local! {
-    static WIDENED: RefCell<Vec<Line>> = RefCell::default();
+    static BUFFER: RefCell<Vec<CacheLine>> = RefCell::default();
 }
 
-/// A stretch of K of one panel, `2 · LANES` outputs from `lane` on.
+/// A block of K of one panel, `2 · LANES` outputs from `lane` on.
 struct Part {
     panel: usize,
     lane: usize,
@@ -42,15 +42,15 @@ struct Part {
 #[inline(always)]
 pub unsafe fn multiply<S: Simd>(job: &Job, panels: Range<usize>) {
     // Taken out, not borrowed in a closure, which would not be compiled for the instruction set.
-    let mut buffer = WIDENED.take();
-    buffer.resize(STRETCH * PANEL / 16, Line([0.0; 16]));
-    let mut bytes = [NO_BYTES; STRETCH / GROUP];
-    let widened = buffer.as_mut_ptr().cast::<f32>();
-    let (inputs, stretch) = (job.w.inputs, stretch(job.w.inputs));
+    let mut buffer = BUFFER.take();
+    buffer.resize(K_BLOCK * PANEL / 16, CacheLine([0.0; 16]));
+    let mut bytes = [NO_BYTES; K_BLOCK / GROUP];
+    let weights = buffer.as_mut_ptr().cast::<f32>();
+    let (inputs, k_block) = (job.w.inputs, k_block(job.w.inputs));
     for first_row in (0..job.rows).step_by(CHUNK) {
         let rows = first_row..(first_row + CHUNK).min(job.rows);
-        for first in (0..inputs).step_by(stretch) {
-            let depth = stretch.min(inputs - first);
+        for first in (0..inputs).step_by(k_block) {
+            let depth = k_block.min(inputs - first);
             for panel in panels.clone() {
                 let groups = first / GROUP..(first + depth).div_ceil(GROUP);
                 // SAFETY: handed on to the caller.
@@ -65,21 +65,21 @@ pub unsafe fn multiply<S: Simd>(job: &Job, panels: Range<usize>) {
                         first,
                         depth,
                     };
-                    // SAFETY: handed on to the caller; the buffer holds a stretch of a whole panel.
+                    // SAFETY: handed on to the caller; the buffer holds a block of K of a whole panel.
                     unsafe {
-                        widen::<S>(&job.w.panels[panel], &bytes, &part, widened);
-                        tiles::<S>(job, &part, rows.clone(), widened);
+                        dequantise::<S>(&job.w.panels[panel], &bytes, &part, weights);
+                        tiles::<S>(job, &part, rows.clone(), weights);
                     }
                 }
             }
         }
     }
-    WIDENED.set(buffer);
+    BUFFER.set(buffer);
 }
 
-/// The codes of a stretch of a panel, as bytes; asks for those of the next.
+/// Unpacks the codes of a block of K of the first panel, and prefetches those of the next panel.
 #[inline(always)]
-unsafe fn unpack_part<S: Simd>(panels: &[Panel], groups: Range<usize>, bytes: &mut Stretch) {
+unsafe fn unpack_part<S: Simd>(panels: &[Panel], groups: Range<usize>, bytes: &mut BlockCodes) {
     for (bytes, group) in bytes.iter_mut().zip(groups) {
         let rows = panels[0].group(group);
         if let Some(next) = panels.get(1) {
@@ -89,29 +89,29 @@ unsafe fn unpack_part<S: Simd>(panels: &[Panel], groups: Range<usize>, bytes: &m
     }
 }
 
-/// `[depth][2 · LANES]` weights of a part, in f32, and what its last group has beyond.
+/// Dequantises a part to f32, `[depth][2 · LANES]`, its last group in full.
 ///
 /// # Safety
-/// `out` must hold a stretch; the processor must have `S`.
+/// `out` must hold a block; the processor must have `S`.
 #[inline(always)]
-unsafe fn widen<S: Simd>(panel: &Panel, bytes: &Stretch, part: &Part, out: *mut f32) {
+unsafe fn dequantise<S: Simd>(panel: &Panel, bytes: &BlockCodes, part: &Part, out: *mut f32) {
     assert!(part.lane + 2 * S::LANES <= PANEL);
     for (nth, k) in (0..part.depth).step_by(GROUP).enumerate() {
         let group = part.first / GROUP + nth;
         let codes = &bytes[nth];
-        // SAFETY: the codes have the lanes (checked above), `out` the stretch.
+        // SAFETY: the codes have the lanes (checked above), `out` the block.
         unsafe {
             let codes = codes[0].0.as_ptr().add(part.lane);
             let out = out.add(k * 2 * S::LANES);
-            if let Steps::Rows(steps) = &panel.steps {
-                for (k, step) in steps[group * GROUP..][..GROUP].iter().enumerate() {
-                    let step = [[S::splat(step[0]); 2], [S::splat(step[1]); 2]];
-                    widen_row::<S>(codes, out, k, step);
+            if let Scales::PerRow(scales) = &panel.scales {
+                for (k, scale) in scales[group * GROUP..][..GROUP].iter().enumerate() {
+                    let scale = [[S::splat(scale[0]); 2], [S::splat(scale[1]); 2]];
+                    dequantise_row::<S>(codes, out, k, scale);
                 }
             } else {
-                let step = step::<S, 2>(&panel.steps, group, part.lane);
+                let scales = load_scales::<S, 2>(&panel.scales, group, part.lane);
                 for k in 0..GROUP {
-                    widen_row::<S>(codes, out, k, step);
+                    dequantise_row::<S>(codes, out, k, scales);
                 }
             }
         }
@@ -121,8 +121,13 @@ unsafe fn widen<S: Simd>(panel: &Panel, bytes: &Stretch, part: &Part, out: *mut 
 /// # Safety
 /// `codes` must have a row `k`, `out` one of a part; the processor must have `S`.
 #[inline(always)]
-unsafe fn widen_row<S: Simd>(codes: *const u8, out: *mut f32, k: usize, step: [[S::Floats; 2]; 2]) {
-    let [scale, zero] = step;
+unsafe fn dequantise_row<S: Simd>(
+    codes: *const u8,
+    out: *mut f32,
+    k: usize,
+    scales: [[S::Floats; 2]; 2],
+) {
+    let [scale, zero] = scales;
     // SAFETY: the caller's promise.
     unsafe {
         let (from, to) = (codes.add(k * PANEL), out.add(k * 2 * S::LANES));
@@ -133,9 +138,9 @@ unsafe fn widen_row<S: Simd>(codes: *const u8, out: *mut f32, k: usize, step: [[
 }
 
 /// # Safety
-/// As [`multiply`]; `widened` must hold the part.
+/// As [`multiply`]; `weights` must hold the part.
 #[inline(always)]
-unsafe fn tiles<S: Simd>(job: &Job, part: &Part, rows: Range<usize>, widened: *const f32) {
+unsafe fn tiles<S: Simd>(job: &Job, part: &Part, rows: Range<usize>, weights: *const f32) {
     let inputs = job.w.inputs;
     let column = part.panel * PANEL + part.lane;
     let blocks = rows.len().div_ceil(S::ROWS);
@@ -149,11 +154,11 @@ unsafe fn tiles<S: Simd>(job: &Job, part: &Part, rows: Range<usize>, widened: *c
         let tile = Tile {
             x: x.as_ptr(),
             stride: inputs,
-            w: widened,
+            w: weights,
             depth: part.depth,
-            place: Place::new(job, block, column, 2 * S::LANES, part.first),
+            out: OutputTile::new(job, block, column, 2 * S::LANES, part.first),
         };
-        // SAFETY: x was just checked to hold the tile, as the place was; `widened` holds the stretch,
+        // SAFETY: x was just checked to hold the tile, as the output tile was; `weights` holds the block,
         // and the outputs are the caller's own.
         unsafe {
             match high {
@@ -179,19 +184,19 @@ struct Tile<'a> {
     stride: usize,
     w: *const f32,
     depth: usize,
-    place: Place<'a>,
+    out: OutputTile<'a>,
 }
 
 impl Tile<'_> {
-    /// Row `r` of x from `k` on. Three rows have one base, which the address itself can add one or two
-    /// strides to: a register for each would be more than there are.
+    /// Row `r` of x from `k` on. Three rows share a base register, to which the address adds one or two strides:
+    /// there are not enough registers for one a row.
     #[inline(always)]
     fn row(&self, r: usize, k: usize) -> *const f32 {
         let base = self.x.wrapping_add(k).wrapping_add(r / 3 * 3 * self.stride);
         base.wrapping_add(r % 3 * self.stride)
     }
 
-    /// Adds the products of step `k` of K, of which `x` points at the rows' values.
+    /// Adds the products of step `k` of K; `x` points at the rows' values of that step.
     ///
     /// # Safety
     /// As [`Tile::run`].
@@ -217,7 +222,7 @@ impl Tile<'_> {
     /// `R` rows × two registers.
     ///
     /// # Safety
-    /// `x`, `w` and the place must hold the tile, the place unshared; the processor must have `S`.
+    /// `x`, `w` and `out` must hold the tile, `out` unshared; the processor must have `S`.
     #[inline(always)]
     unsafe fn run<S: Simd, const R: usize>(&self) {
         // SAFETY: inside the tile the caller vouches for.
@@ -237,7 +242,7 @@ impl Tile<'_> {
             }
             for (r, sums) in sums.iter().enumerate() {
                 for (z, sum) in sums.iter().enumerate() {
-                    self.place.finish::<S>(r, z, *sum);
+                    self.out.finish::<S>(r, z, *sum);
                 }
             }
         }

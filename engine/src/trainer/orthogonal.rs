@@ -1,6 +1,8 @@
-//! Training outside of what was learned before: the first ranks of an adapter stay as they are, and the rows of
-//! A after them stay orthogonal to theirs, so that inputs which earlier updates read pass the new ones by
-//! (the idea of O-LoRA, arXiv 2310.14152, which adds a penalty; here it holds exactly).
+//! Orthogonal training: the first ranks of an adapter stay as they are, and the later rows of A stay
+//! orthogonal to the first ones. New ranks then ignore the inputs that earlier updates read.
+//!
+//! The idea is O-LoRA's (arXiv 2310.14152). O-LoRA adds a penalty to the loss; here a projection after every
+//! step keeps the rows orthogonal exactly.
 
 use crate::error::Result;
 use crate::lora::{Lora, LoraGrads, LoraPair, basis};
@@ -8,15 +10,15 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 #[derive(Debug)]
-pub struct Outside {
-    /// The ranks that are kept.
+pub struct OrthogonalProjection {
+    /// Ranks that stay as they are.
     kept: usize,
     rank: usize,
-    /// Of each pair in the adapter's order, an orthonormal basis of the kept rows of A: `[kept, inputs]`.
+    /// For each pair, in the adapter's order, an orthonormal basis of the kept rows of A: `[kept, inputs]`.
     bases: Vec<Tensor>,
 }
 
-impl Outside {
+impl OrthogonalProjection {
     pub fn new(lora: &Lora, kept: usize) -> Result<Self> {
         let rank = lora.config.rank;
         let pairs: Vec<&LoraPair> = lora.layers.iter().flatten().flatten().collect();
@@ -26,15 +28,15 @@ impl Outside {
             let basis: Vec<f32> = basis.into_iter().map(|x| x as f32).collect();
             Ok(Tensor::from_vec(basis, (kept, inputs), &Device::Cpu)?)
         };
-        Ok(Outside {
+        Ok(OrthogonalProjection {
             kept,
             rank,
             bases: pairs.par_iter().map(of).collect::<Result<_>>()?,
         })
     }
 
-    /// Takes the kept ranks out of a gradient: they neither move nor count in its length.
-    pub fn hold(&self, grads: &mut LoraGrads) {
+    /// Sets the gradient of the kept ranks to zero: they neither move nor count in the gradient's norm.
+    pub fn mask_kept(&self, grads: &mut LoraGrads) {
         for pair in grads.iter_mut().flatten().flatten() {
             let inputs = pair.a.len() / self.rank;
             pair.a[..self.kept * inputs].fill(0.0);
@@ -44,7 +46,7 @@ impl Outside {
         }
     }
 
-    /// Takes out of the new rows of A what lies along the kept ones.
+    /// Subtracts from the new rows of A their part along the kept rows.
     pub fn project(&self, lora: &mut Lora) -> Result<()> {
         let new = self.rank - self.kept;
         for (pair, basis) in lora.layers.iter_mut().flatten().flatten().zip(&self.bases) {

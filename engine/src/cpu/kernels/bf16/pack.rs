@@ -1,56 +1,62 @@
-//! Matrices that change with every step, packed where they are used: lines of 16 outputs, by the rows of a matrix
-//! or by its columns.
+//! Packs the adapters' matrices, which change with every training step, into vectors of 16 outputs, from the
+//! rows of a matrix or from its columns.
 
-use super::panels::{Line, pair};
+use super::panels::{PairVector, pair};
 use crate::cpu::kernels::has_avx512_bf16;
 
-/// Outputs of a line.
-pub(super) const WIDE: usize = 16;
+/// Outputs of a vector.
+pub(super) const LANES: usize = 16;
 
-/// Up to 16 rows of `scale · w`, as lines `apart` from each other: line k the pair (2k, 2k + 1) of every row.
-pub(super) fn rows_to_lines(
+/// Packs up to 16 rows of `scale · w`. Vector `k · stride` gets the pair (2k, 2k + 1) of every row.
+pub(super) fn pack_rows(
     w: &[f32],
     inputs: usize,
     scale: f32,
-    lines: &mut [Line],
-    apart: usize,
+    vectors: &mut [PairVector],
+    stride: usize,
 ) {
-    assert!(w.len() <= WIDE * inputs && (inputs.div_ceil(2) - 1) * apart < lines.len());
+    assert!(w.len() <= LANES * inputs && (inputs.div_ceil(2) - 1) * stride < vectors.len());
     #[cfg(target_arch = "x86_64")]
     if has_avx512_bf16() {
-        // SAFETY: the processor has the features; the lines are there (just checked).
-        return unsafe { x86::rows_to_lines(w, inputs, scale, lines, apart) };
+        // SAFETY: the processor has the features; the vectors are there (just checked).
+        return unsafe { x86::pack_rows(w, inputs, scale, vectors, stride) };
     }
     for (j, row) in w.chunks_exact(inputs).enumerate() {
         for (k, both) in row.chunks(2).enumerate() {
             let high = both.get(1).copied().unwrap_or(0.0);
-            lines[k * apart].0[j] = pair(scale * both[0], scale * high);
+            vectors[k * stride].0[j] = pair(scale * both[0], scale * high);
         }
     }
 }
 
-/// A line of the pairs of two rows of at most 16.
-pub(super) fn columns_to_line(low: &[f32], high: &[f32], scale: f32, line: &mut Line) {
-    assert!(low.len() <= WIDE && (high.is_empty() || high.len() == low.len()));
+/// Packs two rows of at most 16 columns into a vector: a pair a column.
+pub(super) fn pack_columns(low: &[f32], high: &[f32], scale: f32, vector: &mut PairVector) {
+    assert!(low.len() <= LANES && (high.is_empty() || high.len() == low.len()));
     #[cfg(target_arch = "x86_64")]
     if has_avx512_bf16() {
         // SAFETY: the processor has the features.
-        return unsafe { x86::columns_to_line(low, high, scale, line) };
+        return unsafe { x86::pack_columns(low, high, scale, vector) };
     }
     for (j, low) in low.iter().enumerate() {
         let high = high.get(j).copied().unwrap_or(0.0);
-        line.0[j] = pair(scale * low, scale * high);
+        vector.0[j] = pair(scale * low, scale * high);
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Line, WIDE};
-    use crate::cpu::kernels::bf16::rows::x86::transposed;
+    use super::{LANES, PairVector};
+    use crate::cpu::kernels::bf16::activations::x86::transpose_16x16;
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-    pub fn rows_to_lines(w: &[f32], inputs: usize, scale: f32, lines: &mut [Line], apart: usize) {
+    pub fn pack_rows(
+        w: &[f32],
+        inputs: usize,
+        scale: f32,
+        vectors: &mut [PairVector],
+        stride: usize,
+    ) {
         let scale = _mm512_set1_ps(scale);
         for k in (0..inputs).step_by(32) {
             let mut pairs = [_mm512_setzero_si512(); 16];
@@ -67,20 +73,20 @@ mod x86 {
                     std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low))
                 };
             }
-            let columns = transposed(&pairs);
+            let columns = transpose_16x16(&pairs);
             for (i, column) in columns[..of.div_ceil(2)].iter().enumerate() {
-                let line = &mut lines[(k / 2 + i) * apart];
-                // SAFETY: a line is one register, and aligned.
-                unsafe { _mm512_store_si512(std::ptr::from_mut(line).cast(), *column) }
+                let vector = &mut vectors[(k / 2 + i) * stride];
+                // SAFETY: a vector is one register, and aligned.
+                unsafe { _mm512_store_si512(std::ptr::from_mut(vector).cast(), *column) }
             }
         }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-    pub fn columns_to_line(low: &[f32], high: &[f32], scale: f32, line: &mut Line) {
+    pub fn pack_columns(low: &[f32], high: &[f32], scale: f32, vector: &mut PairVector) {
         let scale = _mm512_set1_ps(scale);
-        let masks = [low.len(), high.len()].map(|n| ((1u32 << n.min(WIDE)) - 1) as u16);
-        // SAFETY: masked to the elements of either; a line is one register, and aligned; the same bits.
+        let masks = [low.len(), high.len()].map(|n| ((1u32 << n.min(LANES)) - 1) as u16);
+        // SAFETY: masked to the elements of either; a vector is one register, and aligned; the same bits.
         unsafe {
             let low = _mm512_mul_ps(_mm512_maskz_loadu_ps(masks[0], low.as_ptr()), scale);
             let high = _mm512_mul_ps(_mm512_maskz_loadu_ps(masks[1], high.as_ptr()), scale);
@@ -90,7 +96,7 @@ mod x86 {
                 ))
             };
             let both = _mm512_or_si512(wide(low), _mm512_slli_epi32::<16>(wide(high)));
-            _mm512_store_si512(std::ptr::from_mut(line).cast(), both);
+            _mm512_store_si512(std::ptr::from_mut(vector).cast(), both);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Products of f32 matrices that are small or narrow: the adapters' and attention's.
+//! Small products of f32 matrices: the adapters' and attention's.
 //!
-//! A general product spends its time packing such operands. Here nothing is packed: the right operand
-//! has contiguous rows and is loaded as it lies, the left one is broadcast from where it lies, and a
+//! A general product spends its time packing such operands; this one packs nothing. The right operand has
+//! contiguous rows and is loaded from where it lies, the left operand is broadcast from where it lies, and a
 //! tile of the result stays in registers. An element's sum runs over k in order, whatever the tile.
 
-use super::f32::{self, Mat, MatMut};
+use super::gemm::{self, Mat, MatMut};
 use super::simd::{Simd, dispatch};
 
 /// `dst = scale · lhs · rhs`, or `dst += …` with `add`, on this thread. `rhs` has contiguous rows.
@@ -19,7 +19,7 @@ pub fn matmul(dst: MatMut, add: bool, scale: f32, lhs: Mat, rhs: Mat) {
     unsafe { matmul_at(dst.data.as_mut_ptr(), dst.row, add, scale, lhs, rhs) }
 }
 
-/// [`matmul`] into a place that is no slice.
+/// [`matmul`] into memory that no slice covers.
 ///
 /// # Safety
 /// `dst` must be valid for `lhs.rows` rows of `rhs.cols` elements, `stride` apart, and overlap neither
@@ -33,7 +33,7 @@ pub unsafe fn matmul_at(dst: *mut f32, stride: usize, add: bool, scale: f32, lhs
         return unsafe { in_registers(dst, stride, add, scale, lhs, rhs) };
     }
     // SAFETY: the operands were checked above; the rest is the caller's promise.
-    unsafe { f32::matmul_at(dst, stride, add, scale, lhs, rhs, false) }
+    unsafe { gemm::matmul_at(dst, stride, add, scale, lhs, rhs, false) }
 }
 
 /// `out[cols, rows]` from `data[rows, …]`, `cols` wide and `stride` apart.
@@ -41,23 +41,23 @@ pub fn transpose(data: &[f32], rows: usize, cols: usize, stride: usize, out: &mu
     transpose_into(data, rows, cols, stride, out, rows);
 }
 
-/// [`transpose`] with the rows of `out` `apart` from each other.
+/// [`transpose`], with the rows of `out` `out_stride` apart.
 pub fn transpose_into(
     data: &[f32],
     rows: usize,
     cols: usize,
     stride: usize,
     out: &mut [f32],
-    apart: usize,
+    out_stride: usize,
 ) {
-    const SIDE: usize = 16;
+    const BLOCK: usize = 16;
     assert!((rows - 1) * stride + cols <= data.len());
-    assert!(rows <= apart && (cols - 1) * apart + rows <= out.len());
-    for i in (0..rows).step_by(SIDE) {
-        for j in (0..cols).step_by(SIDE) {
-            for c in j..(j + SIDE).min(cols) {
-                let line = &mut out[c * apart + i..c * apart + (i + SIDE).min(rows)];
-                for (r, value) in line.iter_mut().enumerate() {
+    assert!(rows <= out_stride && (cols - 1) * out_stride + rows <= out.len());
+    for i in (0..rows).step_by(BLOCK) {
+        for j in (0..cols).step_by(BLOCK) {
+            for c in j..(j + BLOCK).min(cols) {
+                let row = &mut out[c * out_stride + i..c * out_stride + (i + BLOCK).min(rows)];
+                for (r, value) in row.iter_mut().enumerate() {
                     *value = data[(i + r) * stride + c];
                 }
             }
@@ -65,9 +65,9 @@ pub fn transpose_into(
     }
 }
 
-/// Rows of k taken at a time where the left operand lies transposed: its columns then stay in the
-/// second-level cache.
-const STRETCH: usize = 256;
+/// Most steps of k at a time where the left operand is transposed: its columns then stay in the second-level
+/// cache.
+const K_BLOCK: usize = 256;
 /// Most steps of k that share one address of the left operand.
 const UNROLL: usize = 4;
 
@@ -93,18 +93,18 @@ unsafe fn in_registers(c: *mut f32, stride: usize, add: bool, scale: f32, lhs: M
 #[inline(always)]
 unsafe fn product<S: Simd>(c: *mut f32, stride: usize, add: bool, scale: f32, lhs: Mat, rhs: Mat) {
     let (rows, cols, depth) = (lhs.rows, rhs.cols, lhs.cols);
-    let turned = lhs.row == 1;
-    let stretch = if turned { STRETCH } else { depth };
+    let transposed = lhs.row == 1;
+    let k_block = if transposed { K_BLOCK } else { depth };
     let narrow = cols <= S::LANES;
     let (height, panel) = match narrow {
-        true => (S::HIGH, S::LANES),
-        false => (S::WIDE, 2 * S::LANES),
+        true => (S::ROWS_NARROW, S::LANES),
+        false => (S::ROWS_WIDE, 2 * S::LANES),
     };
-    for k in (0..depth).step_by(stretch) {
+    for k in (0..depth).step_by(k_block) {
         let mut tile = Tile {
-            depth: stretch.min(depth - k),
+            depth: k_block.min(depth - k),
             a: lhs.data.as_ptr().wrapping_add(k * lhs.col),
-            a_stride: if turned { lhs.col } else { lhs.row },
+            a_stride: if transposed { lhs.col } else { lhs.row },
             b: std::ptr::null(),
             b_stride: rhs.row,
             c,
@@ -123,7 +123,7 @@ unsafe fn product<S: Simd>(c: *mut f32, stride: usize, add: bool, scale: f32, lh
                 let high = height.min(rows - i);
                 // SAFETY: the tile lies inside the matrices the caller vouches for.
                 unsafe {
-                    match (turned, narrow) {
+                    match (transposed, narrow) {
                         (false, true) => rows_of::<S, false, 1>(&tile, high),
                         (true, true) => rows_of::<S, true, 1>(&tile, high),
                         (false, false) => rows_of::<S, false, 2>(&tile, high),
@@ -151,25 +151,25 @@ struct Tile {
 /// # Safety
 /// As [`run`], for `rows` rows: as many as fit at a time.
 #[inline(always)]
-unsafe fn rows_of<S: Simd, const TURNED: bool, const Z: usize>(tile: &Tile, rows: usize) {
+unsafe fn rows_of<S: Simd, const TRANSPOSED: bool, const Z: usize>(tile: &Tile, rows: usize) {
     let mut done = 0;
     while done < rows {
         let part = Tile {
             a: tile
                 .a
-                .wrapping_add(done * if TURNED { 1 } else { tile.a_stride }),
+                .wrapping_add(done * if TRANSPOSED { 1 } else { tile.a_stride }),
             c: tile.c.wrapping_add(done * tile.c_stride),
             ..*tile
         };
         // SAFETY: rows `done..` of the caller's tile.
         done += unsafe {
             match rows - done {
-                16.. => run::<S, TURNED, Z, 16>(&part),
-                8.. => run::<S, TURNED, Z, 8>(&part),
-                6.. => run::<S, TURNED, Z, 6>(&part),
-                4.. => run::<S, TURNED, Z, 4>(&part),
-                2.. => run::<S, TURNED, Z, 2>(&part),
-                _ => run::<S, TURNED, Z, 1>(&part),
+                16.. => run::<S, TRANSPOSED, Z, 16>(&part),
+                8.. => run::<S, TRANSPOSED, Z, 8>(&part),
+                6.. => run::<S, TRANSPOSED, Z, 6>(&part),
+                4.. => run::<S, TRANSPOSED, Z, 4>(&part),
+                2.. => run::<S, TRANSPOSED, Z, 2>(&part),
+                _ => run::<S, TRANSPOSED, Z, 1>(&part),
             }
         };
     }
@@ -182,7 +182,7 @@ unsafe fn rows_of<S: Simd, const TURNED: bool, const Z: usize>(tile: &Tile, rows
 #[inline(always)]
 // Plain indices: an adaptor's closures are not compiled for the instruction set.
 #[allow(clippy::needless_range_loop)]
-unsafe fn run<S: Simd, const TURNED: bool, const Z: usize, const M: usize>(t: &Tile) -> usize {
+unsafe fn run<S: Simd, const TRANSPOSED: bool, const Z: usize, const M: usize>(t: &Tile) -> usize {
     // SAFETY: inside the tile; what lies outside its width is masked.
     unsafe {
         let mut masks = [S::mask(0); Z];
@@ -204,7 +204,7 @@ unsafe fn run<S: Simd, const TURNED: bool, const Z: usize, const M: usize>(t: &T
                 }
             }
             // Transposed, a step of k is contiguous; else a row is.
-            if TURNED {
+            if TRANSPOSED {
                 for u in 0..S::UNROLL {
                     let a = t.a.add((k + u) * t.a_stride);
                     for m in 0..M {
@@ -229,7 +229,7 @@ unsafe fn run<S: Simd, const TURNED: bool, const Z: usize, const M: usize>(t: &T
         }
         while k < t.depth {
             for m in 0..M {
-                let at = match TURNED {
+                let at = match TRANSPOSED {
                     true => k * t.a_stride + m,
                     false => m * t.a_stride + k,
                 };
@@ -276,12 +276,12 @@ mod tests {
                 (0..m * k).map(value).collect(),
                 (0..k * n).map(|i| value(i + 5)).collect(),
             );
-            let mut turned = vec![0.0; m * k];
-            transpose(&a, m, k, k, &mut turned);
+            let mut transposed = vec![0.0; m * k];
+            transpose(&a, m, k, k, &mut transposed);
             let want =
                 |i: usize, j: usize| -> f32 { (0..k).map(|l| a[i * k + l] * b[l * n + j]).sum() };
-            let straight = Mat::rows(&a, m, k, k);
-            for lhs in [straight, Mat::rows(&turned, k, m, m).transposed()] {
+            let stored = Mat::rows(&a, m, k, k);
+            for lhs in [stored, Mat::rows(&transposed, k, m, m).transposed()] {
                 for add in [false, true] {
                     let mut c = vec![0.5; m * n];
                     matmul(

@@ -1,25 +1,25 @@
-//! The product of few rows: every weight is widened in registers and multiplied with all of them.
+//! The product of a small batch: every weight is dequantised in registers and multiplied with all rows.
 
 use super::codes::{GROUP, NO_BYTES, PANEL, unpack};
-use super::job::{Job, Place, prefetch, step, stretch};
-use super::panels::{Panels, Steps};
+use super::job::{Job, OutputTile, k_block, load_scales, prefetch};
+use super::panels::{Panels, Scales};
 use crate::cpu::kernels::simd::Simd;
 
-/// Rows whose sums, half a panel wide, fit the registers.
-pub const MOST: usize = 4;
-/// Groups that are asked for ahead of their turn.
+/// Most rows: their sums, half a panel wide, fit the registers.
+pub const MAX_ROWS: usize = 4;
+/// Distance of the prefetch, in groups.
 const AHEAD: usize = 4;
 
-/// Whether the matrix can be multiplied so: by whole groups along the inputs.
-pub fn takes(w: &Panels) -> bool {
-    let along = |steps: &Steps| !matches!(steps, Steps::Rows(_));
-    w.inputs.is_multiple_of(GROUP) && w.panels.first().is_some_and(|p| along(&p.steps))
+/// Whether the matrix has the form that this product reads: whole groups along the inputs.
+pub fn supports(w: &Panels) -> bool {
+    let along = |scales: &Scales| !matches!(scales, Scales::PerRow(_));
+    w.inputs.is_multiple_of(GROUP) && w.panels.first().is_some_and(|p| along(&p.scales))
 }
 
 /// One panel against all rows of the job.
 ///
 /// # Safety
-/// No other task may touch the panel's outputs; [`takes`] must hold, with at most [`MOST`] rows; the
+/// No other task may touch the panel's outputs; [`supports`] must hold, with at most [`MAX_ROWS`] rows; the
 /// processor must have `S`.
 #[inline(always)]
 pub unsafe fn multiply<S: Simd>(job: &Job, panel: usize) {
@@ -32,8 +32,8 @@ pub unsafe fn multiply<S: Simd>(job: &Job, panel: usize) {
             (2, _) => run::<S, 2, 2, 1>(job, panel),
             (3, 4) => run::<S, 3, 2, 2>(job, panel),
             (3, _) => run::<S, 3, 2, 1>(job, panel),
-            (_, 4) => run::<S, MOST, 2, 2>(job, panel),
-            (_, _) => run::<S, MOST, 2, 1>(job, panel),
+            (_, 4) => run::<S, MAX_ROWS, 2, 2>(job, panel),
+            (_, _) => run::<S, MAX_ROWS, 2, 1>(job, panel),
         }
     }
 }
@@ -54,9 +54,9 @@ unsafe fn run<S: Simd, const R: usize, const Z: usize, const PARTS: usize>(
     assert!(job.x.len() == R * w.inputs && PANEL == Z * S::LANES * PARTS);
     let groups = w.inputs / GROUP;
     let mut bytes = NO_BYTES;
-    for first in (0..w.inputs).step_by(stretch(w.inputs)) {
-        let end = (first + stretch(w.inputs)).min(w.inputs);
-        let place = Place::new(job, 0..R, panel * PANEL, PANEL, first);
+    for first in (0..w.inputs).step_by(k_block(w.inputs)) {
+        let end = (first + k_block(w.inputs)).min(w.inputs);
+        let out = OutputTile::new(job, 0..R, panel * PANEL, PANEL, first);
         // SAFETY: x holds the rows (checked above), a group its codes; the outputs are the caller's own.
         unsafe {
             let mut all = [[[S::splat(0.0); Z]; R]; PARTS];
@@ -71,7 +71,7 @@ unsafe fn run<S: Simd, const R: usize, const Z: usize, const PARTS: usize>(
                 for part in 0..PARTS {
                     let lane = part * Z * S::LANES;
                     let codes = codes.as_ptr().cast::<u8>();
-                    let [scale, zero] = step::<S, Z>(&packed.steps, group, lane);
+                    let [scale, zero] = load_scales::<S, Z>(&packed.scales, group, lane);
                     let mut codes = codes.add(lane);
                     let mut x = [job.x.as_ptr(); R];
                     for r in 0..R {
@@ -97,7 +97,7 @@ unsafe fn run<S: Simd, const R: usize, const Z: usize, const PARTS: usize>(
             for (part, sums) in all.iter().enumerate() {
                 for (r, sums) in sums.iter().enumerate() {
                     for (z, sum) in sums.iter().enumerate() {
-                        place.finish::<S>(r, part * Z + z, *sum);
+                        out.finish::<S>(r, part * Z + z, *sum);
                     }
                 }
             }

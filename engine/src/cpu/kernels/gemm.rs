@@ -1,6 +1,6 @@
-//! Products of f32 matrices with any strides, by the `gemm` crate, behind bounds checks.
+//! General products of f32 matrices with any strides: the `gemm` crate, behind bounds checks.
 
-use super::{Shared, vectorised};
+use super::{SharedMut, vectorised};
 use gemm::Parallelism;
 use rayon::prelude::*;
 
@@ -14,6 +14,7 @@ pub struct Mat<'a> {
     pub col: usize,
 }
 
+/// A matrix to be written, inside a slice.
 pub struct MatMut<'a> {
     pub data: &'a mut [f32],
     pub rows: usize,
@@ -44,6 +45,7 @@ impl<'a> Mat<'a> {
         }
     }
 
+    /// Elements from the first to the last, both included.
     pub fn extent(&self) -> usize {
         (self.rows - 1) * self.row + (self.cols - 1) * self.col + 1
     }
@@ -125,11 +127,11 @@ pub unsafe fn matmul_at(
     }
 }
 
-/// `y[rows, outputs] (+)= x · wᵀ` for a handful of rows: one pass over the weights, dot by dot.
-pub fn few_rows(x: &[f32], w: &[f32], inputs: usize, outputs: usize, y: &mut [f32], add: bool) {
+/// `y[rows, outputs] = x · wᵀ`, or `+=` with `add`, for few rows: one pass over the weights, a dot product at a time.
+pub fn small_batch(x: &[f32], w: &[f32], inputs: usize, outputs: usize, y: &mut [f32], add: bool) {
     let rows = x.len() / inputs;
     assert!(y.len() == rows * outputs && w.len() == inputs * outputs);
-    let shared = Shared::new(y);
+    let shared = SharedMut::new(y);
     w.par_chunks(inputs * 32)
         .enumerate()
         .for_each(|(block, w)| {
