@@ -1,4 +1,4 @@
-//! The packed batch: the tokens of many sequences end to end, no padding anywhere.
+//! The packed batch: the tokens of many sequences end to end, without padding.
 
 use crate::error::{Error, Result};
 use crate::executor::KvSlot;
@@ -6,19 +6,19 @@ use crate::lora::Lora;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// One sequence's place in a [`PackedBatch`].
+/// One sequence of a [`PackedBatch`].
 #[derive(Debug, Clone)]
 pub struct Sequence {
     /// Its rows of `tokens`.
     pub rows: Range<usize>,
-    /// Where its earlier keys and values are and its new ones go. `None`: the sequence stands alone
-    /// (scoring, training) and nothing is kept.
+    /// The slot that holds its earlier keys and values, and takes its new ones. `None`: the sequence starts at its
+    /// first row, or at its prefix's (scoring, training), and nothing is kept.
     pub kv: Option<KvSlot>,
-    /// An earlier sequence of this batch whose rows all come before this one's, for it and for others:
-    /// what begins alike is computed, and trained through, once. Both are without a slot, the prefix has
-    /// none itself, and between them stand only sequences with the same prefix.
+    /// An earlier sequence of this batch that this one continues, so that a common beginning is computed, and
+    /// trained through, once. Neither has a slot, the prefix has no prefix itself, and only sequences of the same
+    /// prefix stand between the two.
     pub prefix: Option<usize>,
-    /// Indices into [`PackedBatch::adapters`]; their corrections add up.
+    /// Indices into [`PackedBatch::adapters`]; the corrections of all of them are added.
     pub stack: Vec<usize>,
 }
 
@@ -27,10 +27,11 @@ pub struct Sequence {
 pub struct PackedBatch {
     /// `[T]`
     pub tokens: Vec<u32>,
-    /// `[T]` rotary positions: for a sequence with a KV slot they go on from the slot's length.
+    /// `[T]`, rotary positions. Those of a sequence with a KV slot start at the slot's length.
     pub positions: Vec<u32>,
-    /// In row order, covering all rows, none empty.
+    /// In row order. They cover all rows, and none is empty.
     pub sequences: Vec<Sequence>,
+    /// Every adapter that a sequence names, once.
     pub adapters: Vec<Arc<Lora>>,
 }
 
@@ -39,7 +40,8 @@ impl PackedBatch {
         Self::default()
     }
 
-    /// The index of `adapter`, added if it is not in the batch yet (same allocation = same adapter).
+    /// The index of `adapter`, which is added if it is not in the batch yet. Two `Arc`s of one allocation are one
+    /// adapter.
     pub fn adapter(&mut self, adapter: &Arc<Lora>) -> usize {
         match self.adapters.iter().position(|a| Arc::ptr_eq(a, adapter)) {
             Some(index) => index,
@@ -50,7 +52,7 @@ impl PackedBatch {
         }
     }
 
-    /// Appends a sequence whose first token stands at position `start`; returns its rows.
+    /// Appends a sequence whose first token has position `start`. Returns its rows.
     pub fn push(
         &mut self,
         tokens: &[u32],
@@ -72,8 +74,8 @@ impl PackedBatch {
         rows
     }
 
-    /// Appends a sequence that goes on where the sequence `prefix` ends, under the same adapters; returns
-    /// its rows.
+    /// Appends a sequence that continues the sequence with index `prefix`, under the same adapters. Returns its
+    /// rows.
     pub fn push_after(&mut self, prefix: usize, tokens: &[u32]) -> Range<usize> {
         let start = self.sequences[prefix].rows.len();
         let rows = self.push(tokens, start, None, &[]);
@@ -84,6 +86,9 @@ impl PackedBatch {
     }
 
     /// Checks what executors rely on.
+    ///
+    /// # Errors
+    /// [`Error::Input`] names a sequence that is out of order, a wrong prefix, or a token outside the vocabulary.
     pub fn validate(&self, vocab_size: usize) -> Result<()> {
         let mut next = 0;
         for s in &self.sequences {

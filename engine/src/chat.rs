@@ -1,14 +1,13 @@
 //! The model's own chat template, rendered to tokens so that no message can forge its structure.
 //!
-//! A template writes control tokens (`<|im_start|>`, `<|im_end|>`) around the messages; a message that
-//! contains their spelling must stay text. So, before rendering, every such spelling in the
-//! caller's strings is broken by a *sentinel*, a private-use character that occurs nowhere else. After rendering
-//! the sentinels are taken out again and no control token is recognised across their places. A string
-//! without such a spelling reaches the template untouched, so trimming, splitting and comparing
-//! templates work as in transformers, and the ids are the reference's.
+//! A template writes control tokens (`<|im_start|>`, `<|im_end|>`) around the messages; a message that contains
+//! their spelling must stay text. Before rendering, every such spelling in the caller's strings is broken by a
+//! *sentinel*, a private-use character that occurs nowhere else. After rendering the sentinels are removed, and no
+//! control token is matched across their positions. A string without such a spelling reaches the template
+//! unchanged, so templates that trim, split or compare work as in transformers, and the ids are the reference's.
 //!
-//! An assistant message may carry markup such as `<think>`, which templates look for: in that
-//! role only control tokens proper are broken.
+//! An assistant message may contain markup such as `<think>`, which templates look for. In that role only control
+//! tokens are broken.
 
 mod environment;
 
@@ -19,6 +18,7 @@ use minijinja::value::Serde;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+/// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// `system`, `user`, `assistant` …
@@ -35,6 +35,7 @@ impl Message {
     }
 }
 
+/// A compiled chat template.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
@@ -46,7 +47,10 @@ pub struct ChatTemplate {
 const NAME: &str = "chat_template";
 
 impl ChatTemplate {
-    /// `bos` and `eos` are spellings, for templates that write them themselves.
+    /// Compiles the Jinja source. `bos` and `eos` are the spellings that the template may write itself.
+    ///
+    /// # Errors
+    /// [`Error::Template`] if the source is not valid.
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self> {
         let mut environment = environment::new();
         environment
@@ -60,11 +64,15 @@ impl ChatTemplate {
         })
     }
 
+    /// The Jinja source.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// The conversation as tokens. `extra` goes to the template as it is (`enable_thinking`, `tools` …).
+    /// The conversation as tokens. `extra` is passed to the template (`enable_thinking`, `tools` …).
+    ///
+    /// # Errors
+    /// [`Error::Input`] names a wrong role, [`Error::Template`] gives the template's own complaint.
     pub fn render_tokens(
         &self,
         tokenizer: &Tokenizer,
@@ -96,7 +104,7 @@ impl ChatTemplate {
         tokenizer.encode_spans(&text, &broken)
     }
 
-    /// The conversation as text, for people: spellings inside messages look like control tokens here.
+    /// The conversation as text, for people to read. Here a spelling inside a message looks like a control token.
     pub fn render_text(
         &self,
         messages: &[Message],
@@ -113,7 +121,7 @@ impl ChatTemplate {
             }
         }
         let mut context = Map::new();
-        // transformers always passes these two, and templates compare them with none.
+        // transformers always passes these two, and templates compare them with `none`.
         context.insert("tools".into(), Value::Null);
         context.insert("documents".into(), Value::Null);
         context.extend(extra.iter().map(|(k, v)| (k.clone(), v.clone())));
@@ -125,7 +133,7 @@ impl ChatTemplate {
         template.render(Serde(context)).map_err(failed)
     }
 
-    /// A private-use character that nothing given to the template contains, nor the template itself.
+    /// A private-use character that occurs neither in the template nor in anything passed to it.
     fn unused_character(&self, messages: &[Message], extra: &Map<String, Value>) -> char {
         let used = |c: char| {
             messages
@@ -144,15 +152,15 @@ impl ChatTemplate {
 }
 
 fn failed(e: minijinja::Error) -> Error {
-    // The cause of an error inside a filter or function is what tells the reader.
+    // An error inside a filter or function is explained by its cause alone.
     Error::Template(match std::error::Error::source(&e) {
         Some(cause) => format!("{e}: {cause}"),
         None => e.to_string(),
     })
 }
 
-/// Puts the sentinel after the first character of every added token's spelling, and at an end of the
-/// text that could complete a spelling together with what the template writes next to it.
+/// Puts the sentinel after the first character of every added token's spelling, and at an end of the text that
+/// could make a spelling together with the template's neighbouring text.
 fn break_spellings(tokenizer: &Tokenizer, text: &str, sentinel: char, keep_markup: bool) -> String {
     let dangerous = |special: bool| special || !keep_markup;
     let mut places = Vec::new();
@@ -164,7 +172,7 @@ fn break_spellings(tokenizer: &Tokenizer, text: &str, sentinel: char, keep_marku
             places.push(at + first.len_utf8());
         }
     }
-    // Templates may trim, so the ends are those of the trimmed text.
+    // Templates may trim the text, so its ends are those of the trimmed text.
     let start = text.len() - text.trim_start().len();
     let end = text.trim_end().len();
     if start < end {

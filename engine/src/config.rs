@@ -1,4 +1,4 @@
-//! The shape of a decoder: everything an executor must know besides the weights.
+//! The shape of a decoder: everything that an executor must know besides the weights.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
+    /// Llama and SmolLM2.
     Llama,
-    /// Biases on q, k and v.
+    /// Qwen2 and Qwen2.5: biases on q, k and v.
     Qwen2,
-    /// RMSNorm on each head of q and k, no biases.
+    /// Qwen3: RMSNorm on each head of q and k, no biases.
     Qwen3,
 }
 
-/// Llama 3's stretched rotary frequencies (`rope_type: "llama3"`).
+/// Llama 3's scaling of rotary frequencies (`rope_type: "llama3"`); the fields are transformers'.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RopeScaling {
     pub factor: f32,
@@ -22,6 +23,7 @@ pub struct RopeScaling {
     pub original_max_position: usize,
 }
 
+/// A decoder's dimensions and variants, in transformers' terms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelConfig {
     pub family: Family,
@@ -41,11 +43,11 @@ pub struct ModelConfig {
     pub qkv_bias: bool,
     /// q and k are normalised per head before the rotary embedding (Qwen3).
     pub qk_norm: bool,
-    /// Tokens the model was trained to attend over.
+    /// The longest context, in tokens, that the model was trained for.
     pub max_position: usize,
 }
 
-/// The seven linear layers of a decoder layer; LoRA may sit on any of them.
+/// The seven linear layers of a decoder layer; each may have a LoRA pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Projection {
     #[serde(rename = "q_proj")]
@@ -101,10 +103,12 @@ impl Projection {
         }
     }
 
+    /// The projection of that [`Projection::name`].
     pub fn from_name(name: &str) -> Option<Self> {
         Projection::ALL.into_iter().find(|p| p.name() == name)
     }
 
+    /// Its place in [`Projection::ALL`].
     pub fn index(self) -> usize {
         self as usize
     }
@@ -123,16 +127,18 @@ impl ModelConfig {
         }
     }
 
+    /// Width of q over all heads.
     pub fn q_dim(&self) -> usize {
         self.num_heads * self.head_dim
     }
 
+    /// Width of k, and of v, over all heads.
     pub fn kv_dim(&self) -> usize {
         self.num_kv_heads * self.head_dim
     }
 
-    /// Rotary inverse frequencies, `[head_dim / 2]`, for the half-split convention
-    /// (element i is rotated with element i + head_dim/2), Llama 3 scaling applied.
+    /// Rotary inverse frequencies, `[head_dim / 2]`, with Llama 3's scaling applied. The convention is half-split:
+    /// element i is rotated with element i + head_dim/2.
     pub fn inverse_frequencies(&self) -> Vec<f32> {
         let half = self.head_dim / 2;
         (0..half)
@@ -140,15 +146,15 @@ impl ModelConfig {
                 let freq = 1.0 / self.rope_theta.powf(2.0 * i as f32 / self.head_dim as f32);
                 match &self.rope_scaling {
                     None => freq,
-                    Some(s) => stretch(freq, s),
+                    Some(s) => scale_frequency(freq, s),
                 }
             })
             .collect()
     }
 }
 
-/// Long wavelengths are divided by `factor`, short ones kept, those between interpolated.
-fn stretch(freq: f32, s: &RopeScaling) -> f32 {
+/// Divides frequencies of long wavelengths by `factor`, keeps those of short ones, and interpolates between.
+fn scale_frequency(freq: f32, s: &RopeScaling) -> f32 {
     let wavelength = 2.0 * std::f32::consts::PI / freq;
     let original = s.original_max_position as f32;
     if wavelength < original / s.high_freq_factor {

@@ -1,8 +1,8 @@
-//! Generation under a grammar: of the tokens that may come next, every other is masked before one is drawn.
+//! Generation under a grammar: before a token is drawn, all tokens that the grammar forbids are masked.
 //!
-//! A [`Grammar`] is what a request carries; each of its samples gets a [`Constraint`] of its own, which
-//! follows what was drawn. Grammars are JSON schemas, kept by llguidance over the bytes of this model's
-//! tokens ([`Grammars`]).
+//! A request carries a [`Grammar`]. Each of the request's samples gets its own [`Constraint`], which follows
+//! the drawn tokens. Grammars are JSON schemas, enforced by llguidance over the bytes of the model's tokens
+//! ([`Grammars`]).
 
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
@@ -13,31 +13,33 @@ use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
 
-/// What one sample may say.
+/// The grammar's state for one sample.
 pub trait Constraint: Send + Sync {
-    /// Sets the logits of tokens that may not come next to −∞. The end of the sequence may come where
-    /// the grammar is complete, and nothing else once it cannot go on.
+    /// Sets the logits of forbidden tokens to −∞ (`logits` is `[vocab]`). The end of the sequence is allowed where
+    /// the grammar is complete, and nothing else is allowed once the grammar cannot go on.
     fn mask(&mut self, logits: &mut [f32]);
 
-    /// `token` was drawn.
+    /// Advances the state by the drawn token.
     fn accept(&mut self, token: u32);
 }
 
-/// Makes a fresh constraint for every sample of a request.
+/// A grammar; makes a fresh constraint for every sample of a request.
 #[derive(Clone)]
 pub struct Grammar(Arc<dyn Fn() -> Box<dyn Constraint> + Send + Sync>);
 
 impl Grammar {
+    /// `start` makes a constraint at the beginning of the grammar.
     pub fn new(start: impl Fn() -> Box<dyn Constraint> + Send + Sync + 'static) -> Self {
         Grammar(Arc::new(start))
     }
 
+    /// A constraint at the beginning of the grammar.
     pub fn start(&self) -> Box<dyn Constraint> {
         (self.0)()
     }
 }
 
-/// Two are equal if they are one: what a grammar allows cannot be compared.
+/// Grammars are equal if they are the same allocation; what they allow cannot be compared.
 impl PartialEq for Grammar {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -50,18 +52,21 @@ impl fmt::Debug for Grammar {
     }
 }
 
-/// Compiles grammars for one tokenizer. Made once: it sorts the whole vocabulary.
+/// Compiles grammars for one tokenizer. To be made once: it sorts the whole vocabulary.
 pub struct Grammars(ParserFactory);
 
 impl Grammars {
-    /// `eos`: the tokens that end a sequence.
+    /// `eos` are the tokens that end a sequence.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is none.
     pub fn new(tokenizer: &Tokenizer, eos: &[u32]) -> Result<Self> {
         let Some(end) = eos.first() else {
             return Err(grammar_error("the model has no end-of-sequence token"));
         };
         let words: Vec<Vec<u8>> = (0..tokenizer.vocab_size() as u32)
             .map(|id| match tokenizer.is_control(id) || eos.contains(&id) {
-                // Stands for no text: only the grammar's end can ask for it.
+                // Such a token stands for no text: only the grammar's end allows it.
                 true => [&[TokTrie::SPECIAL_TOKEN_MARKER], tokenizer.token_bytes(id)].concat(),
                 false => tokenizer.token_bytes(id).to_vec(),
             })
@@ -74,7 +79,10 @@ impl Grammars {
         Ok(Grammars(factory))
     }
 
-    /// JSON of this schema, written without white space that the schema does not ask for.
+    /// The grammar of JSON that fits the schema, without white space that the schema does not ask for.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if llguidance cannot use the schema.
     pub fn json_schema(&self, schema: &Value) -> Result<Grammar> {
         let mut schema = schema.clone();
         if let Some(fields) = schema.as_object_mut() {
@@ -111,7 +119,7 @@ impl Constraint for Guided {
                     }
                 }
             }
-            // The text is then as free as without a grammar, and whoever parses it finds it out.
+            // The text then goes on unconstrained, and its parser reports the error.
             Err(error) => tracing::warn!(%error, "a grammar gave up"),
         }
     }

@@ -1,9 +1,10 @@
-//! One error type for the crate: what was wrong, where, and what would be right.
+//! The crate's error type: what was wrong, where, and what would be right.
 
 use std::path::PathBuf;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What an operation of the crate can fail with.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot read {path}: {source}")]
@@ -22,19 +23,19 @@ pub enum Error {
     Tokenizer(String),
     #[error("chat template: {0}")]
     Template(String),
-    /// A sequence is longer than the window.
+    /// A sequence is longer than the context window; both figures are in tokens.
     #[error("{asked} tokens do not fit the context window of {window} tokens")]
     TooLong { asked: usize, window: usize },
-    /// The caller's input is wrong (an empty prompt, a token outside the vocabulary …).
+    /// The caller's input is wrong: an empty prompt, a token outside the vocabulary …
     #[error("{0}")]
     Input(String),
-    /// Too many requests are waiting already.
+    /// `max_waiting` requests are waiting already.
     #[error("{waiting} requests are waiting already; try again in {retry_after_seconds} s")]
     Full {
         waiting: usize,
         retry_after_seconds: u64,
     },
-    /// The executor failed or panicked in a batch; the requests in it are lost, the engine goes on.
+    /// The executor failed or panicked in a batch. The batch's requests are lost; the engine goes on.
     #[error("the model failed: {0}")]
     Executor(String),
     /// A loss, gradient or weight in training is no longer a finite number.
@@ -43,7 +44,7 @@ pub enum Error {
          lower the learning rate"
     )]
     Diverged {
-        /// Which of the candidates trained together, from 0.
+        /// Index of the candidate among those trained together.
         candidate: usize,
         /// From 0.
         step: usize,
@@ -52,7 +53,7 @@ pub enum Error {
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,
-    /// The engine's thread has gone (shut down, or it panicked).
+    /// The engine's thread has ended (shut down, or panicked).
     #[error("the engine has stopped")]
     Stopped,
     #[error(transparent)]

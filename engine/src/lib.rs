@@ -1,7 +1,7 @@
-//! The model on a device: one packed forward pass for prefill, decoding, scoring and training, with
-//! a stack of LoRA adapters per sequence.
+//! The model on a device: one packed forward pass for prefill, decoding, scoring and training, with a stack of
+//! LoRA adapters for each sequence.
 //!
-//! Knows tokens and tensors; knows nothing of learning, jobs or HTTP.
+//! The crate knows tokens and tensors. It knows nothing of learning, jobs or HTTP.
 //!
 //! ```text
 //!            scheduler            continuous batching, training in slices between decode steps

@@ -1,7 +1,7 @@
 //! From logits to a token: temperature, top-k, top-p, penalties, log-probabilities.
 //!
-//! The same logits, parameters and seed give the same token. Nothing here sorts the whole
-//! vocabulary: top-k selects before it sorts, and top-p sorts only tokens that can be in the nucleus.
+//! The same logits, parameters and seed give the same token. The whole vocabulary is never sorted: top-k selects
+//! before it sorts, and top-p sorts only tokens that can be in the nucleus.
 
 use crate::constraint::{Constraint, Grammar};
 use crate::error::{Error, Result};
@@ -11,20 +11,23 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
+/// How tokens are drawn, and when a sequence ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SamplingParams {
-    /// 0 takes the most likely token (the lowest id of equals).
+    /// At 0 the most likely token is taken, the lowest id of equals.
     pub temperature: f32,
-    /// Draws from the fewest tokens that together have at least this probability.
+    /// Draws from the nucleus: the fewest tokens that together have at least this probability.
     pub top_p: f32,
     /// Draws from this many most likely tokens only.
     pub top_k: Option<usize>,
+    /// Sample i of a request draws with seed + i.
     pub seed: u64,
+    /// Generated tokens, the end-of-sequence token included.
     pub max_tokens: usize,
-    /// Generation ends where one of these would appear; its text is never given out.
+    /// Generation ends where one of these strings would appear; no part of the string is given out.
     pub stop: Vec<String>,
-    /// Report the log-probability of each token and this many most likely alternatives.
+    /// Reports the log-probability of each token, and of this many most likely tokens.
     pub logprobs: Option<usize>,
     /// Subtracted from a token's logit for each time it was generated.
     pub frequency_penalty: f32,
@@ -32,9 +35,9 @@ pub struct SamplingParams {
     pub presence_penalty: f32,
     /// Divides (or multiplies, if negative) the logit of tokens in the prompt or the output.
     pub repetition_penalty: f32,
-    /// Go on after the end-of-sequence token.
+    /// Generates on after the end-of-sequence token.
     pub ignore_eos: bool,
-    /// What the text must be like; tokens that do not fit are never drawn.
+    /// The grammar of the text; tokens that it forbids are never drawn.
     #[serde(skip)]
     pub grammar: Option<Grammar>,
 }
@@ -59,7 +62,7 @@ impl Default for SamplingParams {
 }
 
 impl SamplingParams {
-    /// The most likely tokens.
+    /// Always takes the most likely token.
     pub fn greedy(max_tokens: usize) -> Self {
         SamplingParams {
             temperature: 0.0,
@@ -68,6 +71,8 @@ impl SamplingParams {
         }
     }
 
+    /// # Errors
+    /// [`Error::Input`] names the first wrong parameter.
     pub fn validate(&self) -> Result<()> {
         let finite = |x: f32| x.is_finite();
         let checks = [
@@ -104,14 +109,14 @@ impl SamplingParams {
         }
     }
 
-    fn penalises(&self) -> bool {
+    fn has_penalties(&self) -> bool {
         self.frequency_penalty != 0.0
             || self.presence_penalty != 0.0
             || self.repetition_penalty != 1.0
     }
 }
 
-/// Natural logarithms of probabilities under the unmodified distribution.
+/// Log-probabilities of one position: natural logarithms, of the distribution before temperature and penalties.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TokenLogprob {
     pub token: u32,
@@ -120,6 +125,7 @@ pub struct TokenLogprob {
     pub top: Vec<(u32, f32)>,
 }
 
+/// A drawn token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampled {
     pub token: u32,
@@ -136,7 +142,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Sample `index` of a request draws with seed + index.
+    /// For sample `index` of a request, which draws with seed + index.
     pub fn new(params: &SamplingParams, index: usize, prompt: &[u32]) -> Self {
         let repetition = params.repetition_penalty != 1.0;
         Sampler {
@@ -152,10 +158,11 @@ impl Sampler {
         }
     }
 
+    /// Draws the next token from its logits, `[vocab]`.
     pub fn sample(&mut self, logits: &[f32]) -> Sampled {
-        let token = if self.params.penalises() || self.constraint.is_some() {
+        let token = if self.params.has_penalties() || self.constraint.is_some() {
             let mut changed = logits.to_vec();
-            if self.params.penalises() {
+            if self.params.has_penalties() {
                 self.penalise(&mut changed);
             }
             if let Some(constraint) = &mut self.constraint {
@@ -168,7 +175,7 @@ impl Sampler {
         if let Some(constraint) = &mut self.constraint {
             constraint.accept(token);
         }
-        if self.params.penalises() {
+        if self.params.has_penalties() {
             *self.generated.entry(token).or_default() += 1;
         }
         let logprob = self.params.logprobs.map(|n| logprob(logits, token, n));
@@ -197,7 +204,7 @@ impl Sampler {
         }
         let (max, inverse) = (logits[best], 1.0 / self.params.temperature);
         let weight = |logit: f32| match (logit - max) * inverse {
-            // Below what an f32 sum of a vocabulary can notice; most of the cost of exp is saved.
+            // Too small to change an f32 sum over a vocabulary; skipping it saves most of the cost of exp.
             x if x < -30.0 => 0.0,
             x => x.exp(),
         };
@@ -222,12 +229,12 @@ impl Sampler {
                 return *token;
             }
         }
-        // Rounding at the very end of the distribution.
+        // Rounding left a rest at the end of the distribution.
         best as u32
     }
 }
 
-/// The position of the largest value, the first of equals.
+/// The index of the largest value, the first of equals.
 pub fn argmax(values: &[f32]) -> usize {
     let mut best = 0;
     for (i, value) in values.iter().enumerate() {
@@ -260,10 +267,10 @@ fn top(logits: &[f32], n: usize) -> Vec<(u32, f32)> {
     }
     let mut all: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
     if n < all.len() {
-        all.select_nth_unstable_by(n - 1, likelier);
+        all.select_nth_unstable_by(n - 1, by_logit_descending);
         all.truncate(n);
     }
-    all.sort_unstable_by(likelier);
+    all.sort_unstable_by(by_logit_descending);
     all
 }
 
@@ -273,7 +280,7 @@ fn nucleus(weights: &mut Vec<(u32, f32)>, top_p: f32) {
     // Tokens below this have less than 1 - top_p together: the nucleus is complete without them.
     let least = f64::from(1.0 - top_p) * total / weights.len() as f64;
     weights.retain(|(_, w)| f64::from(*w) >= least);
-    weights.sort_unstable_by(likelier);
+    weights.sort_unstable_by(by_logit_descending);
     let (wanted, mut sum) = (f64::from(top_p) * total, 0.0);
     let enough = weights.iter().position(|(_, w)| {
         sum += f64::from(*w);
@@ -282,7 +289,7 @@ fn nucleus(weights: &mut Vec<(u32, f32)>, top_p: f32) {
     weights.truncate(enough.map_or(weights.len(), |i| i + 1));
 }
 
-fn likelier(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
+fn by_logit_descending(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
     b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
 }
 

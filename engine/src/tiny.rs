@@ -1,8 +1,8 @@
-//! A model small enough for tests: random weights, but every part of a real one.
+//! A model small enough for tests: random weights, but every part of a real model.
 //!
-//! [`write_tiny`] writes a Hugging Face directory (two layers, 64 wide, a byte-level tokenizer with
-//! ChatML control tokens) in milliseconds. What it says is noise; that every layer and every
-//! path through the code is exercised is the point, so the engine's and the server's tests use it.
+//! [`write_tiny`] writes a Hugging Face directory (two layers, 64 wide, a byte-level tokenizer with ChatML control
+//! tokens) in milliseconds. The model's text is noise, but it exercises every layer and every path of the code. The
+//! tests of the engine and of the server use it.
 
 use crate::config::{Family, ModelConfig};
 use crate::error::{Error, Result};
@@ -43,7 +43,10 @@ const CONTROL: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
 
 const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-/// Writes the model into `dir` (made if need be). The same family and seed give the same bytes.
+/// Writes the model into `dir`, which is created if need be. The same family and seed give the same bytes.
+///
+/// # Errors
+/// [`Error::Io`] if a file cannot be written.
 pub fn write_tiny(dir: &Path, family: Family, seed: u64) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
     let config = tiny_config(family);
@@ -63,7 +66,7 @@ pub fn write_tiny(dir: &Path, family: Family, seed: u64) -> Result<()> {
     write(dir, "model.safetensors", &weights(&config, seed))
 }
 
-/// The shape [`write_tiny`] gives its models.
+/// The shape of the models that [`write_tiny`] writes.
 pub fn tiny_config(family: Family) -> ModelConfig {
     ModelConfig {
         family,
@@ -88,8 +91,8 @@ fn vocabulary_size() -> usize {
     256 + MERGES.len() + CONTROL.len()
 }
 
-/// Uniform numbers of about the size training leaves: rows of linear layers keep the variance of
-/// their input, norms are near one, biases small; embeddings give logits a spread of about two.
+/// Uniform random numbers of about the size of trained weights: linear layers keep the variance of their input,
+/// norms are near one, biases are small, and embeddings give logits a spread of about two.
 fn weights(config: &ModelConfig, seed: u64) -> Vec<u8> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = tensors_of(config)

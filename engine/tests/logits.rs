@@ -1,4 +1,4 @@
-//! The decoder says what transformers says, on the very files users run.
+//! The decoder's logits agree with those of transformers, on the files that users run.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Results of one sequence never depend on which others share its batch, nor on how its tokens came.
+//! A sequence's results depend neither on the other sequences of its batch nor on how its tokens were cut.
 
 mod common;
 

@@ -1,6 +1,5 @@
-//! A model saved by transformers with an adapter saved by PEFT computes here what it computed there:
-//! logits without and with the adapter, loss, and torch's gradients. Fixtures of
-//! `bench/peers/record_peft.py`.
+//! A model saved by transformers, with an adapter saved by PEFT: logits without and with the adapter, loss and
+//! gradients equal torch's. Fixtures of `bench/peers/record_peft.py`.
 
 mod common;
 

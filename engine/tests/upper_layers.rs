@@ -1,4 +1,5 @@
-//! Training the upper layers alone: the layers under them are computed once an example, and nobody can tell.
+//! Training the upper layers alone: the layers under them are computed once for each example, with the same
+//! result.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Jinja as transformers sets it up: blocks leave no blank lines, Python's string methods work, and
-//! `tojson`, `raise_exception` and `strftime_now` behave as there.
+//! Jinja as transformers sets it up: blocks leave no blank lines, Python's string methods work, and `tojson`,
+//! `raise_exception` and `strftime_now` behave as in transformers.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
@@ -89,7 +89,7 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-/// The directives that published templates use, in UTC; others stay as written.
+/// Formats a time in UTC. Directives that no published template uses stay as written.
 fn strftime(format: &str, seconds: u64) -> String {
     let (year, month, day) = civil(seconds / 86_400);
     let second = seconds % 86_400;
@@ -121,7 +121,7 @@ fn strftime(format: &str, seconds: u64) -> String {
     out
 }
 
-/// Year, month and day of a day counted from 1 January 1970.
+/// Year, month and day of a number of days since 1 January 1970.
 fn civil(mut days: u64) -> (u64, usize, u64) {
     let leap = |y: u64| y.is_multiple_of(4) && (!y.is_multiple_of(100) || y.is_multiple_of(400));
     let mut year = 1970;

@@ -1,5 +1,5 @@
-//! One decoder layer, backward: the gradient of the residual stream runs down through it and leaves
-//! the adapters' gradients behind. Cheap activations (norms, SwiGLU) are made again rather than kept.
+//! One decoder layer, backward: from the gradient after the layer to the gradient before it, and the gradients
+//! of the layer's adapters. Cheap activations (norms, SwiGLU) are recomputed rather than kept.
 
 use super::kernels::attention::{self, Activations};
 use super::kernels::math;
@@ -11,8 +11,8 @@ use super::workspace::{Buffer, Packed, Saved, Temp};
 use rayon::prelude::*;
 
 impl Pass<'_> {
-    /// `dh` holds the gradient after the layer and is left with the one before it, unless `lowest`:
-    /// then nothing below needs it and its last part is not computed.
+    /// `dh[T, hidden]` holds the gradient after the layer, and then the gradient before it. The gradient before the
+    /// `lowest` layer that trains is needed by nobody, so its last part is not computed.
     pub fn backward(
         &self,
         dh: &mut [f32],
@@ -26,13 +26,13 @@ impl Pass<'_> {
         let packed = &mut temp.packed;
 
         let gate_up = saved.gate_up.get(2 * wide);
-        let act = temp.wide.of(wide);
+        let act = temp.wide.get_mut(wide);
         swiglu_rows(gate_up, shape.middle, act);
-        let d_act = temp.d_x.of(wide.max(hidden).max(rows * heads.q_dim()));
+        let d_act = temp.d_x.get_mut(wide.max(hidden).max(rows * heads.q_dim()));
         let lora = (&saved.lora[DOWN], &mut temp.d_lora);
         self.linear_grad(DOWN, act, dh, Some(&mut d_act[..wide]), lora, grads, packed);
 
-        let d_gate_up = temp.d_gate_up.of(2 * wide);
+        let d_gate_up = temp.d_gate_up.get_mut(2 * wide);
         let width = shape.middle;
         let d_rows = temp.d_x.get(wide).par_chunks(width * ROWS);
         let inputs = gate_up.par_chunks(2 * width * ROWS).zip(d_rows);
@@ -46,19 +46,19 @@ impl Pass<'_> {
                 }
             });
 
-        let x = temp.x.of(hidden);
+        let x = temp.x.get_mut(hidden);
         norm_rows(saved.middle.get(hidden), &w.post_norm, shape.eps, x);
-        let dx = temp.d_x.of(hidden);
+        let dx = temp.d_x.get_mut(hidden);
         let lora = (&saved.lora[GATE_UP], &mut temp.d_lora);
         self.linear_grad(GATE_UP, x, d_gate_up, Some(dx), lora, grads, packed);
         norm_grad_rows(saved.middle.get(hidden), &w.post_norm, shape.eps, dx, dh);
 
         let attention = saved.attention.get(rows * heads.q_dim());
-        let d_attention = temp.d_x.of(rows * heads.q_dim());
+        let d_attention = temp.d_x.get_mut(rows * heads.q_dim());
         let lora = (&saved.lora[O], &mut temp.d_lora);
         self.linear_grad(O, attention, dh, Some(d_attention), lora, grads, packed);
 
-        let d_qkv = temp.d_qkv.of(rows * heads.row());
+        let d_qkv = temp.d_qkv.get_mut(rows * heads.row());
         let activations = Activations {
             qkv: saved.qkv.get(rows * heads.row()),
             out: attention,
@@ -79,13 +79,13 @@ impl Pass<'_> {
         if lowest {
             return self.linear_grad(QKV, x, d_qkv, None, lora, grads, packed);
         }
-        let dx = temp.d_x.of(hidden);
+        let dx = temp.d_x.get_mut(hidden);
         self.linear_grad(QKV, x, d_qkv, Some(dx), lora, grads, packed);
         norm_grad_rows(saved.input.get(hidden), &w.input_norm, shape.eps, dx, dh);
     }
 
-    /// The gradient of a frozen layer's input, where it is wanted, and those of its adapters. `lora` is what
-    /// forward kept, and scratch.
+    /// The gradient of a frozen layer's input (with `dx`), and the gradients of its adapters. `lora` is the `x · Aᵀ`
+    /// that forward kept, and scratch of the same length.
     #[allow(clippy::too_many_arguments)]
     fn linear_grad(
         &self,
@@ -99,7 +99,7 @@ impl Pass<'_> {
     ) {
         let (group, linear) = (self.group(which), self.weights.linear(which));
         let inner = inner.get(group.inner_len());
-        let d_inner = d_inner.of(group.inner_len());
+        let d_inner = d_inner.get_mut(group.inner_len());
         if let LoraForm::Fused(fused) = &self.batch.lora {
             return group.backward_fused(fused, linear, x, dy, dx, inner, d_inner, grads, packed);
         }

@@ -14,16 +14,17 @@ use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::executor::{Score, Target};
 
+/// The decoder on the processor.
 pub struct Decoder {
     pub(super) config: ModelConfig,
     pub(super) shape: Shape,
     pub(super) weights: Weights,
     pub(super) format: Format,
     pub(super) slots: Slots,
-    /// Adapters as they are served, where weights are bf16.
+    /// The adapters in bf16, as they are served beside bf16 weights.
     lora_cache: LoraCache,
     serving: Workspace,
-    /// A workspace of its own: batches are served between the parts of a training pass.
+    /// Apart from `serving`: batches are served between the parts of a training pass.
     pub(super) training: Workspace,
 }
 
@@ -41,6 +42,7 @@ impl Decoder {
         })
     }
 
+    /// Logits of the wanted rows, `[wanted.len(), vocab]`. Appends to the batch's KV slots.
     pub fn logits(&mut self, batch: &PackedBatch, wanted: &[usize]) -> Result<Vec<f32>> {
         let ready = Prepared::for_serving(
             &self.config,
@@ -63,6 +65,7 @@ impl Decoder {
         Ok(Head::new(&self.weights, &self.shape).logits(h, wanted, &mut self.serving.temp))
     }
 
+    /// The score of every target. Appends to the batch's KV slots.
     pub fn score(&mut self, batch: &PackedBatch, targets: &[Target]) -> Result<Vec<Score>> {
         let ready = Prepared::for_serving(
             &self.config,
@@ -83,7 +86,7 @@ impl Decoder {
         Ok(Head::new(&self.weights, &self.shape).score(h, targets, &mut self.serving.temp))
     }
 
-    /// Runs all layers, leaving the last one's output in the residual stream.
+    /// Runs all layers. The output of the last one is left in the workspace's residual stream.
     fn decode(&mut self, tokens: &[u32], batch: &Prepared) {
         let Workspace {
             hidden,
@@ -91,7 +94,7 @@ impl Decoder {
             temp,
             ..
         } = &mut self.serving;
-        let h = hidden.of(batch.plan.rows * self.shape.hidden);
+        let h = hidden.get_mut(batch.plan.rows * self.shape.hidden);
         self.weights.embed(tokens, self.shape.hidden, h);
         layers.resize_with(1, Saved::default);
         for (index, weights) in self.weights.layers.iter().enumerate() {

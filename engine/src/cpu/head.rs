@@ -1,5 +1,5 @@
-//! The final norm, the output projection and the cross-entropy, fused: logits exist only for the
-//! wanted rows and only a block of them at a time.
+//! The final norm, the output projection and the cross-entropy, fused. Logits are made for wanted rows alone,
+//! one block of rows at a time.
 
 use super::kernels::math;
 use super::linear::{Linear, Write};
@@ -9,9 +9,10 @@ use super::workspace::Temp;
 use crate::executor::{Score, Target};
 use rayon::prelude::*;
 
-/// Logits made at a time (64 MB).
+/// Most logits at a time (64 MB).
 const LOGITS: usize = 1 << 24;
 
+/// The model's head.
 pub struct Head<'a> {
     norm: &'a [f32],
     eps: f32,
@@ -27,13 +28,13 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// Logits of the given rows of `h`.
+    /// Logits of some rows of `h[T, hidden]`: `[rows.len(), vocab]`.
     pub fn logits(&self, h: &[f32], rows: &[usize], temp: &mut Temp) -> Vec<f32> {
         let vocab = self.linear.outputs;
         let mut logits = vec![0.0; rows.len() * vocab];
         let blocks = logits.chunks_mut(self.block() * vocab);
         for (rows, logits) in rows.chunks(self.block()).zip(blocks) {
-            let x = temp.x.of(rows.len() * self.norm.len());
+            let x = temp.x.get_mut(rows.len() * self.norm.len());
             self.gather(h, rows.iter().copied(), x);
             self.linear
                 .forward(x, logits, Write::Overwrite, &mut temp.packed.x);
@@ -41,13 +42,14 @@ impl<'a> Head<'a> {
         logits
     }
 
+    /// The score of each target.
     pub fn score(&self, h: &[f32], targets: &[Target], temp: &mut Temp) -> Vec<Score> {
         let mut scores = Vec::with_capacity(targets.len());
         for targets in targets.chunks(self.block()) {
-            let x = temp.x.of(targets.len() * self.norm.len());
+            let x = temp.x.get_mut(targets.len() * self.norm.len());
             self.gather(h, targets.iter().map(|t| t.row), x);
             let vocab = self.linear.outputs;
-            let logits = temp.logits.of(targets.len() * vocab);
+            let logits = temp.logits.get_mut(targets.len() * vocab);
             self.linear
                 .forward(x, logits, Write::Overwrite, &mut temp.packed.x);
             let rows = logits.par_chunks_exact_mut(vocab).zip(targets);
@@ -64,7 +66,7 @@ impl<'a> Head<'a> {
         scores
     }
 
-    /// The nll of each target (ascending rows); the gradient of `Σ weight · nll` is added to `d_h`.
+    /// Returns the nll of each target (ascending rows), and adds the gradient of `Σ weight · nll` to `d_h[T, hidden]`.
     pub fn backward(
         &self,
         h: &[f32],
@@ -77,16 +79,16 @@ impl<'a> Head<'a> {
         // The targets of one row share its logits.
         let rows: Vec<&[Target]> = targets.chunk_by(|a, b| a.row == b.row).collect();
         for rows in rows.chunks(self.block()) {
-            let x = temp.x.of(rows.len() * hidden);
+            let x = temp.x.get_mut(rows.len() * hidden);
             self.gather(h, rows.iter().map(|r| r[0].row), x);
-            let logits = temp.logits.of(rows.len() * vocab);
+            let logits = temp.logits.get_mut(rows.len() * vocab);
             self.linear
                 .forward(x, logits, Write::Overwrite, &mut temp.packed.x);
             let of_rows = logits.par_chunks_exact_mut(vocab).zip(rows);
             nll.par_extend(
                 of_rows.flat_map_iter(|(logits, targets)| row_gradient(logits, targets)),
             );
-            let d_x = temp.d_x.of(rows.len() * hidden);
+            let d_x = temp.d_x.get_mut(rows.len() * hidden);
             self.linear.input_grad(logits, d_x, &mut temp.packed.x);
             for (targets, d_x) in rows.iter().zip(d_x.chunks_exact(hidden)) {
                 let row = targets[0].row * hidden..(targets[0].row + 1) * hidden;
@@ -108,7 +110,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Of one row: its logits become the gradient of `Σ weight · nll`; the nll of each target.
+/// Turns one row's logits into the gradient of `Σ weight · nll`, and returns the nll of each of its targets.
 fn row_gradient(logits: &mut [f32], targets: &[Target]) -> Vec<f32> {
     let named = || targets.iter().filter(|t| !t.is_others());
     let chosen: Vec<f32> = named().map(|t| logits[t.token as usize]).collect();
@@ -123,8 +125,9 @@ fn row_gradient(logits: &mut [f32], targets: &[Target]) -> Vec<f32> {
         }
         return nll.collect();
     }
-    // The nll of the others is ln Σ exp − ln Σ exp over the others, so each of them gets less by its share of their sum.
-    // That sum by itself: what is left of the whole one would be all rounding where they are unlikely.
+    // The nll of the others is ln Σ exp − ln Σ exp over the others. Its gradient subtracts from each of them its
+    // share of the others' sum. That sum is computed by itself: as a difference of sums it would be all rounding
+    // where the others are unlikely.
     let mut taken: Vec<(usize, f32)> = Vec::with_capacity(targets.len());
     for target in named() {
         let token = target.token as usize;

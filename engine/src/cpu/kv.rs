@@ -1,7 +1,7 @@
 //! Keys and values of live sequences, in pages of [`PAGE`] tokens that forks share.
 //!
-//! A slot is a list of pages. A fork takes the parent's pages as they are and copies one only when it
-//! writes into it, so n samples of a prompt hold it once. Keys come after the rotary embedding.
+//! A slot is a list of pages. A fork shares its parent's pages and copies a page only when it writes into it:
+//! n samples of one prompt hold the prompt once. Keys are stored after the rotary embedding.
 
 use super::kernels::attention::{Chunk, Keys};
 use crate::executor::KvSlot;
@@ -10,14 +10,15 @@ use std::sync::Arc;
 
 /// Tokens of a page.
 pub const PAGE: usize = 64;
-/// Most pages kept for sequences to come (190 MB on SmolLM2-135M); the others go back to the system.
-const SPARE: usize = 64;
+/// Most spare pages (190 MB on SmolLM2-135M); others go back to the system.
+const MAX_SPARE_PAGES: usize = 64;
 
+/// All slots of an executor.
 pub struct Slots {
     layers: usize,
     kv_dim: usize,
     slots: Vec<Option<Slot>>,
-    /// Pages that were given up, for those to come: a new one is faulted in 4 KB at a time.
+    /// Pages of freed slots, for new ones: fresh memory is faulted in 4 KB at a time.
     spare: Vec<Page>,
 }
 
@@ -26,10 +27,11 @@ struct Slot {
     pages: Vec<Arc<Page>>,
 }
 
-/// Per layer keys `[kv_dim, PAGE]`, so that scores of many keys are made side by side, then values `[PAGE, kv_dim]`.
+/// For each layer the keys `[kv_dim, PAGE]`, whose layout makes the scores of many keys one product, then the values
+/// `[PAGE, kv_dim]`.
 ///
-/// A mapping of its own: pages that come and go on the heap, between what stays, leave it in pieces, and a busy
-/// server grows for a long time (dev/LOG.md, 2026-11-26).
+/// A page is a memory mapping of its own. On the heap, pages that come and go between longer-lived data fragment
+/// it, and a busy server grows for a long time (dev/LOG.md, 2026-11-26).
 struct Page(MmapMut);
 
 impl Page {
@@ -64,7 +66,7 @@ impl Slots {
         })
     }
 
-    /// A slot that starts with the first `len` tokens of `from`.
+    /// A slot that starts with the first `len` tokens of `from`, or with all of them if there are fewer.
     pub fn fork(&mut self, from: KvSlot, len: usize) -> KvSlot {
         let source = self.slot(from);
         let len = len.min(source.len);
@@ -72,14 +74,15 @@ impl Slots {
         self.insert(Slot { len, pages })
     }
 
+    /// Frees the slot; its unshared pages become spare. Does nothing if the slot does not exist.
     pub fn free(&mut self, slot: KvSlot) {
         let Some(slot) = self.slots.get_mut(slot.0).and_then(Option::take) else {
             return;
         };
-        let room = SPARE - self.spare.len();
+        let room = MAX_SPARE_PAGES - self.spare.len();
         let mut given_up = slot.pages.into_iter().filter_map(Arc::into_inner);
         for mut page in given_up.by_ref().take(room) {
-            // Tests notice whoever reads what an earlier sequence left.
+            // So that tests notice a read of an earlier sequence's data.
             if cfg!(debug_assertions) {
                 page.floats_mut().fill(f32::NAN);
             }
@@ -92,7 +95,7 @@ impl Slots {
         self.slots.get(slot.0)?.as_ref().map(|s| s.len)
     }
 
-    /// The first `len` keys and values of one layer, values `kv_dim` apart.
+    /// The first `len` keys and values of one layer; values are `kv_dim` apart.
     pub fn chunks(&self, slot: KvSlot, layer: usize, len: usize) -> Vec<Chunk<'_>> {
         let (row, size) = (self.kv_dim, PAGE * self.kv_dim);
         let pages = self.slot(slot).pages.iter().enumerate();
@@ -110,7 +113,7 @@ impl Slots {
             .collect()
     }
 
-    /// Puts rows `[key ++ value]` behind the slot's `len` tokens; [`Slots::advance`] makes them count.
+    /// Writes rows `[key ++ value]` of one layer after the slot's tokens. [`Slots::advance`] then counts them in.
     pub fn append<'a>(
         &mut self,
         slot: KvSlot,
@@ -129,7 +132,7 @@ impl Slots {
         };
         for (at, both) in (slot.len..).zip(rows) {
             if at == slot.pages.len() * PAGE {
-                // What a spare one holds lies behind the slot's length, and is written before it is read.
+                // A spare page's old data lies beyond the slot's length, and is overwritten before it is read.
                 slot.pages.push(Arc::new(unused()));
             }
             let page = &mut slot.pages[at / PAGE];
@@ -147,6 +150,7 @@ impl Slots {
         }
     }
 
+    /// Adds `tokens` to the slot's length, once every layer has appended them.
     pub fn advance(&mut self, slot: KvSlot, tokens: usize) {
         if let Some(Some(slot)) = self.slots.get_mut(slot.0) {
             slot.len += tokens;
@@ -236,13 +240,13 @@ mod tests {
         let first: Vec<(f32, f32)> = (0..PAGE).map(|i| (i as f32, 1.0)).collect();
         assert_eq!(held(&slots, fork), first);
         let long = slots.create();
-        extend(&mut slots, long, (SPARE + 9) * PAGE, 3.0);
+        extend(&mut slots, long, (MAX_SPARE_PAGES + 9) * PAGE, 3.0);
         slots.free(long);
-        assert_eq!(slots.spare.len(), SPARE);
+        assert_eq!(slots.spare.len(), MAX_SPARE_PAGES);
         // A copy of a shared page is one of them too.
         let second = slots.fork(fork, 10);
         extend(&mut slots, second, 1, 4.0);
-        assert_eq!(slots.spare.len(), SPARE - 1);
+        assert_eq!(slots.spare.len(), MAX_SPARE_PAGES - 1);
         assert_eq!(held(&slots, second)[9..], [(9.0, 1.0), (10.0, 4.0)]);
         assert_eq!(held(&slots, fork), first);
     }

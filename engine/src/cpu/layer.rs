@@ -5,7 +5,7 @@ use super::kernels::math;
 use super::kv::Slots;
 use super::linear::Write;
 use super::lora::Group;
-use super::plan::{Rotation, Span};
+use super::plan::{Rotary, Span};
 use super::prepared::{LoraForm, Prepared};
 use super::shape::{DOWN, GATE_UP, O, QKV, Shape};
 use super::weights::LayerWeights;
@@ -13,10 +13,10 @@ use super::workspace::{Buffer, Packed, Saved, Temp};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Rows a thread takes at a time in row-wise work.
+/// Rows that a thread takes at a time in row-wise work.
 pub const ROWS: usize = 8;
 
-/// A layer at its place in a batch.
+/// One layer of a pass.
 pub struct Pass<'a> {
     pub shape: &'a Shape,
     pub weights: &'a LayerWeights,
@@ -29,27 +29,32 @@ impl Pass<'_> {
     pub fn forward(&self, h: &mut [f32], slots: &mut Slots, saved: &mut Saved, temp: &mut Temp) {
         let (shape, w, rows) = (self.shape, self.weights, self.batch.plan.rows);
         let heads = shape.heads;
-        let x = temp.x.of(rows * shape.hidden);
+        let x = temp.x.get_mut(rows * shape.hidden);
 
-        saved.input.of(h.len()).copy_from_slice(h);
+        saved.input.get_mut(h.len()).copy_from_slice(h);
         norm_rows(h, &w.input_norm, shape.eps, x);
-        let qkv = saved.qkv.of(rows * heads.row());
+        let qkv = saved.qkv.get_mut(rows * heads.row());
         let inner = &mut saved.lora[QKV];
         self.linear(QKV, x, qkv, Write::Overwrite, inner, &mut temp.packed);
         if let Some(norms) = &w.qk_norm {
-            saved.raw.of(qkv.len()).copy_from_slice(qkv);
+            saved.raw.get_mut(qkv.len()).copy_from_slice(qkv);
             self.norm_heads(qkv, norms);
         }
         self.rotate(qkv, 1.0);
 
-        let attention = saved.attention.of(rows * heads.q_dim());
-        self.attend(qkv, attention, saved.lse.of(rows * heads.queries), slots);
+        let attention = saved.attention.get_mut(rows * heads.q_dim());
+        self.attend(
+            qkv,
+            attention,
+            saved.lse.get_mut(rows * heads.queries),
+            slots,
+        );
         let inner = &mut saved.lora[O];
         self.linear(O, attention, h, Write::Accumulate, inner, &mut temp.packed);
 
-        saved.middle.of(h.len()).copy_from_slice(h);
+        saved.middle.get_mut(h.len()).copy_from_slice(h);
         norm_rows(h, &w.post_norm, shape.eps, x);
-        let gate_up = saved.gate_up.of(rows * 2 * shape.middle);
+        let gate_up = saved.gate_up.get_mut(rows * 2 * shape.middle);
         let inner = &mut saved.lora[GATE_UP];
         self.linear(
             GATE_UP,
@@ -60,13 +65,13 @@ impl Pass<'_> {
             &mut temp.packed,
         );
 
-        let act = temp.wide.of(rows * shape.middle);
+        let act = temp.wide.get_mut(rows * shape.middle);
         swiglu_rows(gate_up, shape.middle, act);
         let inner = &mut saved.lora[DOWN];
         self.linear(DOWN, act, h, Write::Accumulate, inner, &mut temp.packed);
     }
 
-    /// A frozen layer and its adapters' correction.
+    /// A frozen layer, and its adapters' correction. Keeps `x · Aᵀ` in `inner`.
     fn linear(
         &self,
         which: usize,
@@ -77,7 +82,7 @@ impl Pass<'_> {
         packed: &mut Packed,
     ) {
         let (group, linear) = (self.group(which), self.weights.linear(which));
-        let inner = inner.of(group.inner_len());
+        let inner = inner.get_mut(group.inner_len());
         match &self.batch.lora {
             LoraForm::Fused(fused) => {
                 group.forward_fused(fused, linear, x, y, write, inner, packed);
@@ -105,12 +110,12 @@ impl Pass<'_> {
         }
     }
 
-    /// Turns q and k of every row to its position (or back).
+    /// Rotates q and k of every row by its position; with `direction` −1 it rotates them back.
     pub fn rotate(&self, qkv: &mut [f32], direction: f32) {
         let heads = self.shape.heads;
         let (width, half) = (heads.row(), heads.size / 2);
         let rotated = (heads.queries + heads.keys) * heads.size;
-        let Rotation { cos, sin } = &self.batch.plan.rotation;
+        let Rotary { cos, sin } = &self.batch.plan.rotary;
         let angles = cos.par_chunks(half * ROWS).zip(sin.par_chunks(half * ROWS));
         qkv.par_chunks_mut(width * ROWS)
             .zip(angles)

@@ -1,4 +1,4 @@
-//! A frozen linear layer: forward, and the gradient of its input. Never the gradient of its weight.
+//! A frozen linear layer: forward, and the gradient of its input. The gradient of its weight is never computed.
 
 use super::kernels::Init;
 use super::kernels::bf16::lora_epilogue::LoraEpilogue;
@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 /// Up to this many rows the f32 product reads the weights once, a dot product at a time, instead of packing them.
 const SMALL_BATCH_ROWS: usize = 4;
 
+/// A frozen linear layer, or several stacked ones that share their input.
 pub struct Linear {
     pub inputs: usize,
     pub outputs: usize,
@@ -25,12 +26,12 @@ enum Weight {
     Bf16(bf16::Weights),
     Int8 {
         forward: int8::Panels,
-        /// The transposed weight, made when the first gradient asks for it: serving never pays.
+        /// The transposed weight, made for the first gradient: serving alone never makes it.
         backward: OnceLock<int8::Panels>,
     },
 }
 
-/// The number format of a layer's weights, and of what is multiplied with them.
+/// The number format of a layer's weights, and of the activations multiplied with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     F32,

@@ -1,9 +1,10 @@
-//! The adapters' part of a group of linear layers that share their input (q·k·v, o, gate·up, down).
+//! The adapters' part of a group of linear layers that share their input (q·k·v, o, gate·up, down), in f32:
+//! `y += s · (x · Aᵀ) · Bᵀ` over each adapter's own rows.
 //!
-//! `y += s · (x · Aᵀ) · Bᵀ` over each adapter's own rows, in f32. Rows of one adapter that lie
-//! together make one product; stacked adapters go level by level, so that within a level rows never
-//! overlap and can be worked on in parallel. Where the frozen weights are bf16, what is served takes the way
-//! of [`super::lora_bf16`], and what is trained that of [`super::lora_fused`] (but for the gradients of A and B).
+//! Neighbouring rows of one adapter make one product. Stacked adapters are computed level by level: within a
+//! level rows never overlap, so they are computed in parallel. Beside bf16 weights, serving uses
+//! [`super::lora_bf16`] instead, and training [`super::lora_fused`]; the gradients of A and B are always
+//! computed here.
 
 use super::kernels::gemm::{Mat, MatMut};
 use super::kernels::gemv::gemv;
@@ -19,29 +20,31 @@ use std::ops::Range;
 
 /// Below this many neighbouring rows dot products beat a product of matrices.
 const MIN_GEMM_ROWS: usize = 5;
-/// Rows or features of one task.
+/// Fewest rows of one task.
 const TASK_ROWS: usize = 64;
+/// Features of B in one task of its gradient.
 const TASK_FEATURES: usize = 1024;
 /// Features of B that all rows of an adapter are multiplied with before the next are read.
 const FEATURE_BLOCK: usize = 64;
 
 thread_local! {
-    /// The transposed matrices of the pair at hand.
+    /// A or B of the current pair, transposed.
     static SCRATCH: RefCell<Buffer> = RefCell::default();
 }
 
-/// One group in one layer of one batch.
+/// The adapters' part of one group in one layer, for one batch.
 pub struct Group<'a> {
     pub plan: &'a Plan<'a>,
     pub layer: usize,
-    /// Each projection with its first column in y.
+    /// The projections, each with its first column in y.
     pub members: &'a [(Projection, usize)],
-    /// Width of x and of y.
+    /// Width of x.
     pub inputs: usize,
+    /// Width of y.
     pub outputs: usize,
 }
 
-/// One layer's gradients, for each adapter of the batch that is trained.
+/// One layer's gradients by adapter of the batch; `None` if the adapter is frozen.
 pub type LayerGrads<'g> = [Option<&'g mut [Option<LoraPair>; 7]>];
 
 impl Group<'_> {
@@ -50,7 +53,7 @@ impl Group<'_> {
         self.plan.levels.len() * self.level_len()
     }
 
-    /// Adds the corrections to `y`; keeps `x · Aᵀ` in `inner`.
+    /// Adds the corrections of `x[T, inputs]` to `y[T, outputs]`, and keeps `x · Aᵀ` in `inner`.
     pub fn forward(&self, x: &[f32], y: &mut [f32], inner: &mut [f32]) {
         for (level, inner) in self.levels(inner) {
             let tasks = self.tasks(level);
@@ -82,7 +85,8 @@ impl Group<'_> {
         }
     }
 
-    /// Rows of one adapter, wherever they lie in the batch: each stretch of the adapter is read once.
+    /// Corrects single rows of one adapter, wherever they lie in the batch. Each block of B is read once for all of
+    /// them.
     fn correct_rows(&self, rows: &mut [Part]) {
         for (pair, scale, column, at) in self.pairs(rows[0].adapter) {
             let rank = pair.a.len() / self.inputs;
@@ -105,7 +109,7 @@ impl Group<'_> {
         let rank = pair.a.len() / self.inputs;
         let features = pair.b.len() / rank;
         SCRATCH.with_borrow_mut(|transposed| {
-            let transposed = transposed.of(pair.a.len().max(pair.b.len()));
+            let transposed = transposed.get_mut(pair.a.len().max(pair.b.len()));
             transpose(&pair.a, rank, self.inputs, self.inputs, transposed);
             let a = Mat::rows(transposed, self.inputs, rank, rank);
             let x = Mat::rows(x, rows, self.inputs, self.inputs);
@@ -129,8 +133,8 @@ impl Group<'_> {
         });
     }
 
-    /// Adds the gradients of A and B to `grads` and, where it is wanted, of x to `dx`. `inner` is what
-    /// forward kept, `d_inner` scratch of the same length.
+    /// Adds the gradients of A and B to `grads`, and the gradient of x to `dx` if that is wanted. `inner` is the
+    /// `x · Aᵀ` that forward kept, `d_inner` scratch of the same length.
     pub fn backward(
         &self,
         x: &[f32],
@@ -197,7 +201,7 @@ impl Group<'_> {
         }
     }
 
-    /// `dB += s · dyᵀ · u` and `dA += duᵀ · x`, each matrix cut into tasks by its rows.
+    /// `dB += s · dyᵀ · u` and `dA += duᵀ · x`, for `u = x · Aᵀ`. Each matrix is cut into tasks by its rows.
     pub(super) fn weight_grads(
         &self,
         level: &[Segment],
@@ -264,7 +268,7 @@ impl Group<'_> {
         });
     }
 
-    /// The pairs an adapter has in this group: (pair, scale, column in y, column in inner).
+    /// The pairs of an adapter in this group: (pair, scale, first column in y, first column in inner).
     pub(super) fn pairs(
         &self,
         adapter: usize,
@@ -285,7 +289,7 @@ impl Group<'_> {
         self.plan.levels.iter().map(Vec::as_slice).zip(parts)
     }
 
-    /// Segments cut so that every thread has something to do.
+    /// The level's segments, cut so that every thread has work.
     fn tasks(&self, level: &[Segment]) -> Vec<Segment> {
         let even = self.plan.rows.div_ceil(2 * rayon::current_num_threads());
         let size = even.max(TASK_ROWS);
@@ -310,7 +314,7 @@ impl Group<'_> {
     }
 }
 
-/// Neighbouring rows of one adapter, with their own places of the results.
+/// Neighbouring rows of one adapter, with their parts of y and inner.
 struct Part<'b> {
     x: &'b [f32],
     y: &'b mut [f32],
@@ -337,12 +341,14 @@ impl<'b> Part<'b> {
     }
 }
 
-/// A stretch of rows of one gradient matrix.
+/// Some rows of one gradient matrix.
 struct WeightTask<'g> {
     adapter: usize,
     member: usize,
     rank: usize,
+    /// Whether the gradient is A's; else it is B's.
     is_a: bool,
+    /// The first row.
     at: usize,
     grad: &'g mut [f32],
 }

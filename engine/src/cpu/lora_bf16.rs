@@ -1,5 +1,6 @@
-//! Adapters as they are served beside weights in bf16: their matrices in bf16 too, packed when an adapter
-//! is first asked, and their part of a forward pass. Training has its own way (`super::lora_fused`), from the f32 originals.
+//! Adapters as they are served beside bf16 weights: their matrices rounded to bf16 and packed once, when an
+//! adapter is first used, and their part of a forward pass. Training starts from the f32 originals
+//! ([`super::lora_fused`]).
 
 use super::kernels::sgmv::{Bf16Matrix, Part, Task, multiply};
 use super::lora::Group;
@@ -9,27 +10,28 @@ use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 
-/// A and B of every pair.
+/// An adapter in bf16: A and B of every pair.
 pub struct Bf16Lora {
     layers: Vec<[Option<(Bf16Matrix, Bf16Matrix)>; 7]>,
 }
 
-/// The packed forms of the adapters that are still in use.
+/// The packed adapters that are still in use.
 #[derive(Default)]
 pub struct LoraCache {
-    /// By address, which nobody else gets while the weak reference holds it; for the same reason a trainer that
-    /// goes on (`Arc::make_mut`) moves its adapter to a new one, so an entry is never out of date.
+    /// By address. The weak reference keeps the address from being given to another adapter. It also makes
+    /// `Arc::make_mut` move an adapter that is trained further, so an entry is never out of date.
     known: HashMap<usize, (Weak<Lora>, Arc<Bf16Lora>)>,
 }
 
-/// A batch's adapters in this form, and the rows each corrects.
+/// The adapters of a batch, and the rows that each corrects.
 pub struct BatchLoras {
     adapters: Vec<Arc<Bf16Lora>>,
-    /// For each level the adapters in it, each with its rows wherever they lie.
+    /// The rows of each adapter, by level; they need not be neighbours.
     levels: Vec<BTreeMap<usize, Vec<usize>>>,
 }
 
 impl LoraCache {
+    /// The adapters of a batch, packed now if they are new; drops those that are gone.
     pub fn serve(&mut self, adapters: &[Arc<Lora>], levels: &[Vec<Segment>]) -> BatchLoras {
         self.known.retain(|_, (used, _)| used.strong_count() > 0);
         BatchLoras {
@@ -100,8 +102,8 @@ impl Group<'_> {
         }
     }
 
-    /// A task for each adapter of a level, of what `part` makes of each pair that it has in this group, its
-    /// scale, its column in y and that in inner.
+    /// A task for each adapter of a level. `part` makes the task's parts from each pair in this group, its scale,
+    /// and its first columns in y and in inner.
     fn tasks_bf16<'p>(
         &'p self,
         loras: &'p BatchLoras,

@@ -1,6 +1,6 @@
-//! Adapters in training beside frozen weights in bf16: a linear layer and its adapters' correction in one
-//! product, forward and for the gradient of the input. x is packed once for both; y is read and written once.
-//! The gradients of A and B stay f32 ([`super::lora`]).
+//! Adapters in training beside bf16 weights: a linear layer and its adapters' correction in one product, forward
+//! and for the gradient of the input. x is packed once, and y is read and written once. The gradients of A and B
+//! are computed in f32 ([`super::lora`]).
 
 use super::kernels::bf16::lora_epilogue::{EpilogueWeights, Factor, LoraEpilogue};
 use super::kernels::bf16::skinny::{self, Part, SkinnyMatrix};
@@ -11,16 +11,16 @@ use super::plan::Plan;
 use super::shape::Shape;
 use super::workspace::Packed;
 
-/// How a batch's rows are cut for it: no block holds rows of two adapters.
+/// The row blocks of a batch, cut so that no block has rows of two adapters.
 pub struct FusedBlocks {
     blocks: Vec<(usize, usize)>,
-    /// The adapter of each block's rows.
+    /// The adapter of each block.
     block_adapters: Vec<Option<usize>>,
 }
 
 impl FusedBlocks {
-    /// `None` where it does not apply: adapters are stacked, or there are none, or projections that share
-    /// their input begin at odd columns.
+    /// `None` if the fused product does not apply: if adapters are stacked, if there are none, or if a projection
+    /// begins at an odd column.
     pub fn new(plan: &Plan, shape: &Shape) -> Option<Self> {
         let [level] = plan.levels.as_slice() else {
             return None;
@@ -51,7 +51,7 @@ impl FusedBlocks {
 }
 
 impl Group<'_> {
-    /// The layer's product with its correction; keeps `x · Aᵀ` in `inner`.
+    /// The layer's product with its adapters' correction. Keeps `x · Aᵀ` in `inner`.
     #[allow(clippy::too_many_arguments)]
     pub fn forward_fused(
         &self,
@@ -92,8 +92,8 @@ impl Group<'_> {
         linear.forward_with_lora(&packed.x, y, write, &lora);
     }
 
-    /// The gradient of x, where it is wanted, and those of A and B, which are added to `grads`. `inner` is what
-    /// forward kept, `d_inner` scratch of the same length.
+    /// Computes the gradient of x if `dx` is wanted, and adds the gradients of A and B to `grads`. `inner` is the
+    /// `x · Aᵀ` that forward kept, `d_inner` scratch of the same length.
     #[allow(clippy::too_many_arguments)]
     pub fn backward_fused(
         &self,
@@ -149,7 +149,7 @@ impl Group<'_> {
         parts: &[Vec<Part>],
         inner: &mut [f32],
     ) {
-        // Columns that no pair writes are read too, against weights of 0.
+        // The second product reads the columns that no pair writes, too, with weights of 0.
         inner.fill(0.0);
         skinny::multiply(x, &fused.block_adapters, parts, inner, self.width());
     }

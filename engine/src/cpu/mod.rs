@@ -1,11 +1,11 @@
 //! The executor for processors: hand-written fused forward and backward over reused buffers.
 //!
-//! Where the time goes decides the shape. Nearly all arithmetic is the frozen products, so those run
-//! in bf16 on processors with AVX512_BF16, else on weights of at most eight bits (either packed once at load); the
-//! residual stream, norms, softmax and LoRA's sums stay f32, and so do its matrices but where adapters are
-//! served (`lora_bf16`) or trained (`lora_fused`) beside bf16 weights. A frozen layer never gets a weight gradient, logits of unsupervised
-//! rows are never made, and backward stops at the lowest layer that trains.
-//! Buffers are kept between calls, threads are the executor's own.
+//! Nearly all arithmetic is in the frozen products. They run in bf16 on processors with AVX512_BF16, else on
+//! weights of at most eight bits; both are packed once at load. The residual stream, norms, softmax and LoRA's
+//! sums are f32. LoRA's matrices are f32 too, except that beside bf16 weights they are rounded to bf16.
+//!
+//! A frozen layer never gets a weight gradient. Logits of unsupervised rows are never made. Backward stops at
+//! the lowest layer that trains. Buffers are kept between calls, and the executor owns its threads.
 //!
 //! ```text
 //! training    a training pass in parts, a layer each
@@ -13,7 +13,7 @@
 //! head        logits, scores, cross-entropy
 //! backward    the gradient of one decoder layer
 //! layer       forward of one decoder layer
-//! prepared    a batch made ready for a pass: its plan, and its adapters in the pass's form
+//! prepared    a batch made ready for a pass: its plan, and the form of its adapters
 //! lora_fused  adapters in training, in one product with bf16 weights
 //! lora_bf16   adapters as they are served beside bf16 weights
 //! lora        the adapters' part of a group of linear layers, in f32
@@ -56,24 +56,24 @@ use decoder::Decoder;
 use linear::Format;
 use weights::Source;
 
-/// How to run.
+/// How the executor runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuOptions {
+    /// Threads of the executor's own pool; 0 counts as 1.
     pub threads: usize,
     pub precision: Precision,
 }
 
-/// The number format of the frozen weights and of what is multiplied with them.
+/// The number format of the frozen weights and of the activations multiplied with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// bf16 where the processor multiplies it natively, else at most eight bits.
+    /// [`Precision::Bf16`] where the processor multiplies bf16 natively, else [`Precision::Int8`].
     #[default]
     Auto,
     F32,
-    /// Weights and what is multiplied with them.
+    /// Weights and activations in bf16.
     Bf16,
-    /// Weights of 4, 5 or 8 bits, as few as hold them, with a scale for every 32; what is multiplied with
-    /// them stays f32.
+    /// Weights of 4, 5 or 8 bits, as few as hold them, with a scale for every 32 weights; activations in f32.
     Int8,
 }
 
@@ -86,17 +86,22 @@ impl Default for CpuOptions {
     }
 }
 
+/// The fused executor, on the processor.
 pub struct Cpu {
     pool: rayon::ThreadPool,
     decoder: Decoder,
 }
 
 impl Cpu {
+    /// Reads the model's weights and packs them.
+    ///
+    /// # Errors
+    /// [`Error::Model`] or [`Error::Io`] if a tensor cannot be read.
     pub fn new(files: &ModelFiles, options: CpuOptions) -> Result<Self> {
         Self::load(&files.config, &|name| files.matrix(name), options)
     }
 
-    /// An executor over tensors that `source` reads by their Hugging Face names.
+    /// An executor over the tensors that `source` gives, row-major, for their Hugging Face names.
     pub fn from_tensors(
         config: &ModelConfig,
         source: &(dyn Fn(&str) -> Result<Vec<f32>> + Sync),

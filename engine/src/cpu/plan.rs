@@ -1,5 +1,5 @@
-//! A batch, checked and made ready: which rows attend to what, which rows which adapter corrects, and
-//! the rotation of every row.
+//! The plan of a batch, checked: which rows attend to which keys, which adapter corrects which rows, and the
+//! rotary angles of every row.
 
 use super::kv::Slots;
 use crate::batch::PackedBatch;
@@ -11,20 +11,21 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// The facts of a batch.
 pub struct Plan<'a> {
     pub rows: usize,
     pub spans: Vec<Span>,
     pub adapters: &'a [Arc<Lora>],
-    /// Level i holds the i-th adapter of every sequence's stack: within a level rows are disjoint.
+    /// Level i holds the i-th adapter of every sequence's stack. Within a level rows are disjoint.
     pub levels: Vec<Vec<Segment>>,
-    /// The largest rank of the batch, made even: the width given to every `x · Aᵀ`.
+    /// The largest rank of the batch, made even: the width reserved for every `x · Aᵀ`.
     pub rank: usize,
-    pub rotation: Rotation,
+    pub rotary: Rotary,
 }
 
-/// How far every row is turned: its cosines and sines, `[T, head_dim / 2]`.
+/// The rotary angles of every row, as cosines and sines, each `[T, head_dim / 2]`.
 #[derive(Default)]
-pub struct Rotation {
+pub struct Rotary {
     pub cos: Vec<f32>,
     pub sin: Vec<f32>,
 }
@@ -32,10 +33,10 @@ pub struct Rotation {
 /// One sequence.
 pub struct Span {
     pub rows: Range<usize>,
-    /// Keys before its own: the slot's, or those of its prefix in this batch.
+    /// The number of keys before its own: the slot's, or its prefix's in this batch.
     pub past: usize,
     pub kv: Option<KvSlot>,
-    /// The prefix's rows.
+    /// The rows of its prefix.
     pub prefix: Option<Range<usize>>,
 }
 
@@ -47,12 +48,15 @@ pub struct Segment {
 }
 
 impl<'a> Plan<'a> {
-    /// Checks the batch. `rotation` is that of the batch's positions.
+    /// Checks the batch; `rotary` must be made of its positions.
+    ///
+    /// # Errors
+    /// [`Error::Input`] names a wrong sequence or slot, [`Error::Adapter`] an adapter that does not fit the model.
     pub fn new(
         config: &ModelConfig,
         batch: &'a PackedBatch,
         slots: &Slots,
-        rotation: Rotation,
+        rotary: Rotary,
     ) -> Result<Self> {
         batch.validate(config.vocab_size)?;
         let mut seen = HashSet::new();
@@ -99,11 +103,11 @@ impl<'a> Plan<'a> {
                 .max()
                 .unwrap_or(0)
                 .next_multiple_of(2),
-            rotation,
+            rotary,
         })
     }
 
-    /// `others`: whether [`Target::OTHERS`] means something.
+    /// Checks rows and tokens of the targets; `others`: whether [`Target::OTHERS`] is allowed.
     pub fn check_targets(&self, targets: &[Target], vocab_size: usize, others: bool) -> Result<()> {
         match targets
             .iter()
@@ -117,7 +121,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// What backward needs besides: no slots, and gradients of the adapters' shapes.
+    /// Checks what backward needs besides: no slots, and gradients of the adapters' shapes.
     pub fn check_grads(&self, config: &ModelConfig, grads: &[Option<LoraGrads>]) -> Result<()> {
         if self.spans.iter().any(|s| s.kv.is_some()) {
             return Err(Error::Input(
@@ -196,13 +200,13 @@ fn levels(batch: &PackedBatch) -> Vec<Vec<Segment>> {
     levels
 }
 
-impl Rotation {
+impl Rotary {
     pub fn new(config: &ModelConfig, positions: &[u32]) -> Self {
         let frequencies = config.inverse_frequencies();
         let angles = positions
             .iter()
             .flat_map(|p| frequencies.iter().map(|f| *p as f32 * f));
         let (cos, sin) = angles.map(|a| (a.cos(), a.sin())).unzip();
-        Rotation { cos, sin }
+        Rotary { cos, sin }
     }
 }

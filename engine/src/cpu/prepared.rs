@@ -4,12 +4,13 @@ use super::kv::Slots;
 use super::linear::Format;
 use super::lora_bf16::{BatchLoras, LoraCache};
 use super::lora_fused::FusedBlocks;
-use super::plan::{Plan, Rotation};
+use super::plan::{Plan, Rotary};
 use super::shape::Shape;
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
 use crate::error::Result;
 
+/// A batch made ready for a pass.
 pub struct Prepared<'a> {
     pub plan: Plan<'a>,
     pub lora: LoraForm,
@@ -26,7 +27,7 @@ pub enum LoraForm {
 }
 
 impl<'a> Prepared<'a> {
-    /// For a forward pass. Adapters that `cache` does not hold yet are packed.
+    /// Prepares a forward pass. Adapters that are not in `cache` yet are packed.
     pub fn for_serving(
         config: &ModelConfig,
         format: Format,
@@ -34,8 +35,8 @@ impl<'a> Prepared<'a> {
         slots: &Slots,
         cache: &mut LoraCache,
     ) -> Result<Self> {
-        let rotation = Rotation::new(config, &batch.positions);
-        let plan = Plan::new(config, batch, slots, rotation)?;
+        let rotary = Rotary::new(config, &batch.positions);
+        let plan = Plan::new(config, batch, slots, rotary)?;
         let lora = match format {
             Format::Bf16 => LoraForm::Bf16(cache.serve(plan.adapters, &plan.levels)),
             Format::F32 | Format::Int8 => LoraForm::F32,
@@ -43,16 +44,16 @@ impl<'a> Prepared<'a> {
         Ok(Prepared { plan, lora })
     }
 
-    /// For a forward and a backward pass.
+    /// Prepares a forward and a backward pass.
     pub fn for_training(
         config: &ModelConfig,
         shape: &Shape,
         format: Format,
         batch: &'a PackedBatch,
         slots: &Slots,
-        rotation: Rotation,
+        rotary: Rotary,
     ) -> Result<Self> {
-        let plan = Plan::new(config, batch, slots, rotation)?;
+        let plan = Plan::new(config, batch, slots, rotary)?;
         let fused = match format {
             Format::Bf16 => FusedBlocks::new(&plan, shape),
             Format::F32 | Format::Int8 => None,

@@ -1,12 +1,12 @@
-//! A training pass in parts: every layer forward, the head in blocks of rows, the layers that train
-//! backward. A caller that serves others stops between the parts; the activations wait in a workspace of
-//! their own.
+//! A training pass in parts: every layer forward, then the head in blocks of rows, then backward the layers
+//! that train. Between the parts a caller may serve other batches; the activations wait in the training
+//! workspace.
 
 use super::decoder::Decoder;
 use super::head::Head;
 use super::layer::Pass;
 use super::lora::LayerGrads;
-use super::plan::{Plan, Rotation};
+use super::plan::{Plan, Rotary};
 use super::prepared::Prepared;
 use super::workspace::{Saved, Workspace};
 use crate::batch::PackedBatch;
@@ -15,18 +15,18 @@ use crate::executor::{BackwardPass, HiddenStates, Target};
 use crate::lora::LoraGrads;
 use std::ops::Range;
 
-/// Rows of the head in one part: each part reads the output projection twice, so fewer, longer ones are cheaper, and with two
-/// for a slice of 128 tokens they are rarer than one in twenty of the gaps of a stream beside it.
+/// Rows of the head in one part. Every part reads the output projection twice, so fewer, longer parts are
+/// cheaper. A slice of 128 tokens has two: fewer than one in twenty gaps of a concurrent stream waits for one.
 const HEAD_ROWS: usize = 72;
 
-/// One pass and where its results go.
+/// The inputs of a pass, and where its results go.
 struct Work<'a> {
     tokens: &'a [u32],
     targets: &'a [Target],
     grads: &'a mut [Option<LoraGrads>],
     nll: &'a mut Vec<f32>,
     hidden: Option<&'a mut HiddenStates>,
-    /// The targets the head takes at a time: those of some rows.
+    /// The targets of each part of the head.
     blocks: Vec<Range<usize>>,
 }
 
@@ -37,8 +37,8 @@ impl Decoder {
         targets: &[Target],
         grads: &mut [Option<LoraGrads>],
     ) -> Result<Vec<f32>> {
-        let rotation = Rotation::new(&self.config, &batch.positions);
-        let ready = self.prepare(batch, rotation)?;
+        let rotary = Rotary::new(&self.config, &batch.positions);
+        let ready = self.prepare(batch, rotary)?;
         self.check(&ready.plan, targets, grads)?;
         let mut nll = Vec::with_capacity(targets.len());
         let mut work = Work {
@@ -57,12 +57,12 @@ impl Decoder {
     }
 
     pub(super) fn backward_part(&mut self, pass: &mut BackwardPass) -> Result<bool> {
-        // The first part works it out, the others find it.
-        let rotation = match pass.parts {
-            0 => Rotation::new(&self.config, &pass.batch.positions),
-            _ => std::mem::take(&mut self.training.rotation),
+        // The first part computes the angles, the others find them in the workspace.
+        let rotary = match pass.parts {
+            0 => Rotary::new(&self.config, &pass.batch.positions),
+            _ => std::mem::take(&mut self.training.rotary),
         };
-        let ready = self.prepare(&pass.batch, rotation)?;
+        let ready = self.prepare(&pass.batch, rotary)?;
         if pass.parts == 0 {
             self.check(&ready.plan, &pass.targets, &pass.grads)?;
             self.check_hidden(&ready.plan, pass.hidden.as_ref())?;
@@ -77,14 +77,14 @@ impl Decoder {
             blocks: head_blocks(&pass.targets, HEAD_ROWS),
         };
         let done = self.part(&ready, &mut work, pass.parts);
-        self.training.rotation = ready.plan.rotation;
+        self.training.rotary = ready.plan.rotary;
         pass.parts += 1;
         Ok(done)
     }
 
-    fn prepare<'b>(&self, batch: &'b PackedBatch, rotation: Rotation) -> Result<Prepared<'b>> {
+    fn prepare<'b>(&self, batch: &'b PackedBatch, rotary: Rotary) -> Result<Prepared<'b>> {
         let (config, shape, slots) = (&self.config, &self.shape, &self.slots);
-        Prepared::for_training(config, shape, self.format, batch, slots, rotation)
+        Prepared::for_training(config, shape, self.format, batch, slots, rotary)
     }
 
     fn check(&self, plan: &Plan, targets: &[Target], grads: &[Option<LoraGrads>]) -> Result<()> {
@@ -123,7 +123,7 @@ impl Decoder {
         let known = work.hidden.as_ref().filter(|b| !b.states.is_empty());
         let first = known.map_or(0, |b| b.layer);
         let forward = layers - first;
-        // The states that this pass finds out are handed over when it is through.
+        // The hidden states of this pass are handed over with its last part.
         let last = forward + blocks + (layers - lowest) == part + 1;
         match part {
             _ if part < forward => self.layer_forward(batch, work, first, first + part),
@@ -149,7 +149,7 @@ impl Decoder {
             temp,
             ..
         } = &mut self.training;
-        let h = hidden.of(batch.plan.rows * self.shape.hidden);
+        let h = hidden.get_mut(batch.plan.rows * self.shape.hidden);
         if index == first {
             layers.resize_with(self.weights.layers.len(), Saved::default);
             match &work.hidden {
@@ -175,7 +175,7 @@ impl Decoder {
             ..
         } = &mut self.training;
         let len = batch.plan.rows * self.shape.hidden;
-        let dh = d_hidden.of(len);
+        let dh = d_hidden.get_mut(len);
         if block == 0 {
             dh.fill(0.0);
         }
@@ -191,7 +191,7 @@ impl Decoder {
             temp,
             ..
         } = &mut self.training;
-        let dh = d_hidden.of(batch.plan.rows * self.shape.hidden);
+        let dh = d_hidden.get_mut(batch.plan.rows * self.shape.hidden);
         let mut grads: Vec<_> = work
             .grads
             .iter_mut()
@@ -208,7 +208,8 @@ impl Decoder {
     }
 }
 
-/// Targets (ascending rows) cut where so many rows are full: the targets of one row share its logits.
+/// Cuts the targets (ascending rows) into blocks of `rows` rows. The targets of one row stay together, because
+/// they share the row's logits.
 fn head_blocks(targets: &[Target], rows: usize) -> Vec<Range<usize>> {
     let mut blocks: Vec<Range<usize>> = Vec::new();
     let mut full = 0;

@@ -1,4 +1,5 @@
-//! Frozen weights, packed once at load: q·k·v and gate·up stacked, so that one product makes them.
+//! Frozen weights, packed once at load. q, k and v are stacked, as are gate and up, so that one product computes
+//! them together.
 
 use super::linear::{Format, Linear};
 use super::shape::{GATE_UP, O, QKV};
@@ -7,8 +8,9 @@ use crate::error::Result;
 use crate::weights::Matrix;
 use rayon::prelude::*;
 
+/// All weights of a model.
 pub struct Weights {
-    /// The embedding, where it is not the output projection too.
+    /// The embedding, unless the output projection is the embedding.
     embedding: Option<Linear>,
     pub head: Linear,
     pub layers: Vec<LayerWeights>,
@@ -69,6 +71,7 @@ impl Weights {
         })
     }
 
+    /// The embeddings of the tokens, `[T, hidden]`.
     pub fn embed(&self, tokens: &[u32], hidden: usize, out: &mut [f32]) {
         let table = self.embedding.as_ref().unwrap_or(&self.head);
         let rows = out.par_chunks_exact_mut(hidden).with_min_len(16);

@@ -1,5 +1,5 @@
-//! The batch's adapters as tensors, and the segmented LoRA product: each adapter's correction is
-//! computed over the rows of the sequences that name it, and over no others.
+//! The batch's adapters as tensors, and the segmented LoRA product: each adapter's correction is computed over the
+//! rows of the sequences that name it.
 
 use crate::batch::PackedBatch;
 use crate::config::{ModelConfig, Projection};
@@ -8,7 +8,7 @@ use crate::lora::{Lora, LoraGrads, LoraPair};
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
 
-/// A `[rank, in]` and B `[out, rank]` on the device.
+/// A LoRA pair on the device: A `[rank, in]`, B `[out, rank]`.
 struct Pair {
     a: Tensor,
     b: Tensor,
@@ -17,7 +17,7 @@ struct Pair {
 struct Adapter {
     scale: f64,
     layers: Vec<[Option<Pair>; 7]>,
-    /// The rows it corrects; `None` stands for all of them, each once.
+    /// The rows that it corrects; `None` for all rows, each once.
     rows: Option<Tensor>,
 }
 
@@ -27,7 +27,7 @@ pub struct Adapters {
 }
 
 impl Adapters {
-    /// Adapters for which `trained` holds become variables, the others are constants.
+    /// Uploads the adapters: as variables those that `trained` names, as constants the others.
     pub fn new(
         batch: &PackedBatch,
         config: &ModelConfig,
@@ -46,7 +46,7 @@ impl Adapters {
         Ok(Adapters { adapters })
     }
 
-    /// `y` plus every adapter's `scale · (x · Aᵀ) · Bᵀ` on its rows.
+    /// `y` plus every adapter's `scale · (x · Aᵀ) · Bᵀ` on its rows; x `[T, in]`, y `[T, out]`.
     pub fn correct(
         &self,
         layer: usize,
@@ -68,8 +68,8 @@ impl Adapters {
         Ok(y)
     }
 
-    /// Adds the gradients of adapter i to `grads[i]` where that is `Some`.
-    pub fn gather(&self, store: &GradStore, grads: &mut [Option<LoraGrads>]) -> Result<()> {
+    /// Adds the gradients of adapter i to `grads[i]`, if that is `Some`.
+    pub fn add_gradients(&self, store: &GradStore, grads: &mut [Option<LoraGrads>]) -> Result<()> {
         for (adapter, grads) in self.adapters.iter().zip(grads) {
             let Some(grads) = grads else { continue };
             let pairs = adapter.layers.iter().flatten();
@@ -84,7 +84,7 @@ impl Adapters {
     }
 }
 
-/// A variable no supervised row depends on has no gradient: nothing to add.
+/// Adds a variable's gradient. A variable that no supervised row depends on has none.
 fn add(store: &GradStore, variable: &Tensor, into: &mut [f32]) -> Result<()> {
     if let Some(gradient) = store.get(variable) {
         let gradient = gradient.flatten_all()?.to_vec1::<f32>()?;
@@ -127,7 +127,7 @@ fn upload(
 }
 
 fn rows_of(batch: &PackedBatch, adapter: usize, device: &Device) -> Result<Option<Tensor>> {
-    // A stack may name an adapter twice; then it corrects twice.
+    // An adapter that a stack names twice corrects twice.
     let mut rows: Vec<u32> = Vec::new();
     for sequence in &batch.sequences {
         for _ in sequence.stack.iter().filter(|a| **a == adapter) {

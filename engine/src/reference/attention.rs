@@ -1,4 +1,4 @@
-//! Causal grouped-query attention of one sequence over what it has cached and its own rows.
+//! Causal grouped-query attention of one sequence over its cached keys and its own.
 
 use candle_core::{D, Device, Result, Tensor};
 
@@ -7,7 +7,7 @@ use candle_core::{D, Device, Result, Tensor};
 pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
     let (n, heads, head_dim) = q.dims3()?;
     let (m, kv_heads, _) = k.dims3()?;
-    // Query heads of one group stand one below the other and share their keys: one product a group.
+    // The query heads of a group share their keys, so a group is one product of all its queries.
     let grouped = (kv_heads, heads / kv_heads * n, head_dim);
     let q = q.transpose(0, 1)?.contiguous()?.reshape(grouped)?;
     let k = k.transpose(0, 1)?.contiguous()?;
@@ -31,7 +31,7 @@ pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
         .reshape((n, heads * head_dim))
 }
 
-/// `[n, m]`: zero where row i, which stands at position m - n + i, may look, else −∞.
+/// `[n, m]`: zero where row i, of position m - n + i, may attend, else −∞.
 fn causal_mask(n: usize, m: usize, device: &Device) -> Result<Tensor> {
     let earlier = m - n;
     let mask: Vec<f32> = (0..n)
@@ -48,8 +48,8 @@ fn causal_mask(n: usize, m: usize, device: &Device) -> Result<Tensor> {
     Tensor::from_vec(mask, (n, m), device)
 }
 
-/// Over the last dimension. candle's fused `softmax_last_dim` has no backward; the maximum is only
-/// there against overflow and carries no gradient.
+/// Softmax over the last dimension; candle's fused `softmax_last_dim` has no backward. The maximum only prevents
+/// overflow and carries no gradient.
 fn softmax(x: &Tensor) -> Result<Tensor> {
     let exp = x
         .broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?

@@ -4,10 +4,10 @@
 //! x = embed(tokens)                                         [T, hidden]
 //! x = x + o(attend(rope(q(n)), rope(k(n)), v(n)))   n = norm(x)
 //! x = x + down(silu(gate(n)) · up(n))               n = norm(x)
-//! logits = head(norm(x))                            of the rows asked for alone
+//! logits = head(norm(x))                            of wanted rows alone
 //! ```
 //!
-//! Linear layers and norms run over all rows of the batch at once, attention a sequence at a time.
+//! Linear layers and norms run over all rows of the batch at once, attention over one sequence at a time.
 
 use super::adapters::Adapters;
 use super::attention::attend;
@@ -35,18 +35,18 @@ pub struct Decoder {
 struct Layer {
     index: usize,
     attention_norm: RmsNorm,
-    /// Qwen3's norms of each head of q and k.
+    /// Norms of each head of q and of k (Qwen3).
     head_norms: Option<(RmsNorm, RmsNorm)>,
     mlp_norm: RmsNorm,
     /// By [`Projection::index`].
     linears: Vec<FrozenLinear>,
 }
 
-/// What a pass over the layers leaves behind.
+/// The result of a pass over the layers.
 pub struct Hidden {
     /// `[T, hidden]`, before the final norm.
     pub states: Tensor,
-    /// For each sequence with a KV slot, in order: all its keys and values, a pair a layer.
+    /// For each sequence with a KV slot, in order: all its keys and values, by layer.
     pub kv: Vec<Vec<KeysValues>>,
 }
 
@@ -109,7 +109,7 @@ impl Decoder {
         &self.device
     }
 
-    /// Runs the layers. `caches` holds, a sequence, what came before it.
+    /// Runs the layers. `caches` holds the earlier keys and values of each sequence.
     pub fn hidden(
         &self,
         batch: &PackedBatch,
@@ -141,7 +141,7 @@ impl Decoder {
                 attended.push(attend(&q.narrow(0, start, len)?, &keys, &values)?);
                 if cache.is_some() {
                     let kept = kept.next().expect("one list for each sequence with a slot");
-                    // A copy of its own: a view would keep the whole batch's tensor alive.
+                    // Copied, because a view would keep the whole batch's tensor alive.
                     kept.push(KeysValues {
                         keys: keys.force_contiguous()?,
                         values: values.force_contiguous()?,
@@ -159,19 +159,19 @@ impl Decoder {
         Ok(Hidden { states: x, kv })
     }
 
-    /// Final norm of some rows of the hidden states, `[rows.len(), hidden]`.
+    /// The final norm of some rows of the hidden states, `[rows.len(), hidden]`.
     pub fn normed_rows(&self, states: &Tensor, rows: &[usize]) -> Result<Tensor> {
         let rows: Vec<u32> = rows.iter().map(|r| *r as u32).collect();
         let rows = Tensor::new(rows.as_slice(), &self.device)?;
         Ok(self.norm.forward(&states.index_select(&rows, 0)?)?)
     }
 
-    /// `[n, hidden]` to `[n, vocab]`.
+    /// The logits `[n, vocab]` of normed hidden states `[n, hidden]`.
     pub fn logits(&self, normed: &Tensor) -> Result<Tensor> {
         Ok(self.head.forward(normed)?)
     }
 
-    /// Each `[T, heads, D]`, q and k rotated.
+    /// q, k and v of a layer, each `[T, heads, D]`, with q and k rotated.
     fn queries_keys_values(
         &self,
         layer: &Layer,

@@ -1,8 +1,7 @@
 //! A linear layer of the base model: `y = x · Wᵀ + bias`, x `[T, in]`, W `[out, in]`, y `[T, out]`.
 //!
-//! candle's own product would compute the gradient of W as well, a third of the work of a training
-//! step for a result nobody wants. This operation has the gradient of its input only,
-//! `dx = dy · W`, and leaves W out of the graph.
+//! candle's own product would also compute the gradient of W, a third of the work of a training step, which nobody
+//! needs. This operation computes the gradient of its input alone, `dx = dy · W`, and leaves W out of the graph.
 
 use candle_core::backend::BackendStorage;
 use candle_core::{

@@ -1,15 +1,15 @@
 //! From hidden states to likelihoods, a slice of rows at a time.
 //!
-//! The vocabulary is a hundred times wider than the hidden state: the logits of a whole training batch
-//! would be its largest tensor by far. So they are made, used and dropped in slices, in training too:
-//! each slice's backward stops at the hidden state, and the gradients there are joined.
+//! The vocabulary is a hundred times wider than the hidden state, so the logits of a whole training batch would be
+//! its largest tensor by far. Logits are made, used and dropped in slices. In training each slice's backward stops
+//! at the hidden states, and the slices' gradients are joined there.
 
 use super::decoder::Decoder;
 use crate::error::Result;
 use crate::executor::{Score, Target};
 use candle_core::{D, Tensor, Var};
 
-/// Rows of logits alive at once.
+/// Most rows of logits at a time.
 const SLICE: usize = 128;
 
 pub fn score(decoder: &Decoder, normed: &Tensor, targets: &[Target]) -> Result<Vec<Score>> {
@@ -28,7 +28,7 @@ pub fn score(decoder: &Decoder, normed: &Tensor, targets: &[Target]) -> Result<V
     Ok(scores)
 }
 
-/// The nll of each target, and the gradient of `Σ weight · nll` by `normed`.
+/// The nll of each target, and the gradient `[n, hidden]` of `Σ weight · nll` with respect to `normed`.
 pub fn loss_gradient(
     decoder: &Decoder,
     normed: &Tensor,
@@ -50,7 +50,7 @@ pub fn loss_gradient(
     Ok((nlls, Tensor::cat(&gradients, 0)?))
 }
 
-/// `[n]`: log Σ exp(logits) minus the target's logit. `all`: the targets that these are of.
+/// `[n]`: log Σ exp(logits) minus the target's logit. `targets` are some of `all`.
 fn nll(logits: &Tensor, targets: &[Target], all: &[Target]) -> Result<Tensor> {
     Ok((log_sum_exp(logits)? - own_logits(logits, targets, all)?)?)
 }
@@ -61,7 +61,8 @@ fn log_sum_exp(logits: &Tensor) -> Result<Tensor> {
     Ok((sum.log()? + max.squeeze(1)?)?)
 }
 
-/// Of [`Target::OTHERS`] the logarithm of their summed exponentials.
+/// The logit of each target; for [`Target::OTHERS`] the log-sum-exp of all tokens that the row's other targets do
+/// not name.
 fn own_logits(logits: &Tensor, targets: &[Target], all: &[Target]) -> Result<Tensor> {
     let named = |t: &Target| if t.is_others() { 0 } else { t.token };
     let tokens: Vec<u32> = targets.iter().map(named).collect();
@@ -70,7 +71,7 @@ fn own_logits(logits: &Tensor, targets: &[Target], all: &[Target]) -> Result<Ten
     if !targets.iter().any(Target::is_others) {
         return Ok(own);
     }
-    // What the row's other targets name is masked.
+    // The tokens that the row's other targets name are masked.
     let vocab = logits.dim(1)?;
     let mut mask = vec![0.0f32; targets.len() * vocab];
     for (target, mask) in targets.iter().zip(mask.chunks_exact_mut(vocab)) {

@@ -1,20 +1,20 @@
-//! Keys and values of earlier tokens, a slot a sequence.
+//! Keys and values of earlier tokens, in a slot for each sequence.
 //!
-//! A slot holds one pair of tensors a layer. Tensors are reference-counted, so a fork shares its
-//! parent's memory; the two part when either grows, because growing makes a new tensor.
+//! A slot holds a pair of tensors for each layer. Tensors are reference-counted, so a fork shares its parent's
+//! memory. The two separate when either grows, because growing makes a new tensor.
 
 use crate::error::{Error, Result};
 use crate::executor::KvSlot;
 use candle_core::Tensor;
 
-/// Keys and values `[length, kv_heads, D]` of one layer; keys are rotated already.
+/// Keys and values of one layer, `[length, kv_heads, D]`; keys are stored after the rotary embedding.
 #[derive(Clone)]
 pub struct KeysValues {
     pub keys: Tensor,
     pub values: Tensor,
 }
 
-/// One entry a layer; empty for an empty slot.
+/// The contents of a slot: an entry for each layer, none for an empty slot.
 #[derive(Clone, Default)]
 pub struct Cache {
     layers: Vec<KeysValues>,
@@ -55,7 +55,7 @@ impl Slots {
             .ok_or_else(|| Error::Input(format!("there is no KV slot {}", slot.0)))
     }
 
-    /// Replaces a slot's contents with `layers`, the whole of each layer.
+    /// Replaces a slot's contents by `layers`, which hold all `len` tokens.
     pub fn replace(&mut self, slot: KvSlot, layers: Vec<KeysValues>, len: usize) -> Result<()> {
         self.get(slot)?;
         self.slots[slot.0] = Some(Cache { layers, len });

@@ -1,13 +1,12 @@
-//! The reference executor: plain differentiable candle operations in f32, on any device candle knows.
+//! The reference executor: plain differentiable candle operations in f32, on any device that candle knows.
 //!
-//! It is the definition everything else is tested against, and the way onto a GPU (cargo feature
-//! `cuda`). It favours the obvious over the fast: automatic differentiation instead of hand-written
-//! backward passes, a new tensor instead of a reused buffer. Two things it does not leave to candle:
-//! a frozen layer's weight gets no gradient ([`frozen_linear`]), and only the logits somebody asked
-//! for are made, a slice at a time ([`head`]).
+//! It is the definition that the other executor is tested against, and runs on a GPU (cargo feature `cuda`). It
+//! prefers the obvious to the fast: automatic differentiation instead of hand-written backward passes, a new
+//! tensor instead of a reused buffer. Two things are not left to candle. The weight of a frozen layer gets no
+//! gradient ([`frozen_linear`]), and only wanted logits are made, a slice at a time ([`head`]).
 //!
-//! Beware when changing it: several of candle's fused operations (`softmax_last_dim`, `rms_norm`,
-//! `rope`) have no backward and cut the gradient silently. `tests/gradients.rs` notices.
+//! Several of candle's fused operations (`softmax_last_dim`, `rms_norm`, `rope`) have no backward and cut the
+//! gradient silently. `tests/gradients.rs` detects their use.
 
 mod adapters;
 mod attention;
@@ -29,12 +28,13 @@ use candle_core::{Device, Tensor};
 use decoder::Decoder;
 use kv::{Cache, KeysValues, Slots};
 
+/// The reference executor.
 pub struct Reference {
     decoder: Decoder,
     slots: Slots,
 }
 
-/// The first GPU where the `cuda` feature is on and one is there, else the processor.
+/// The first GPU, if the `cuda` feature is on and there is one; else the processor.
 pub fn device() -> Result<Device> {
     Ok(Device::cuda_if_available(0)?)
 }
@@ -48,7 +48,7 @@ impl Reference {
         })
     }
 
-    /// Hidden states of a batch that trains nothing, and what its slots will hold.
+    /// The hidden states of a batch that trains nothing, and the new contents of its slots.
     fn infer(&self, batch: &PackedBatch) -> Result<(Tensor, Vec<Vec<KeysValues>>)> {
         let caches = batch
             .sequences
@@ -61,7 +61,7 @@ impl Reference {
         Ok((hidden.states, hidden.kv))
     }
 
-    /// Only now, with every result there, do the slots grow: a batch that failed changed nothing.
+    /// Lets the slots grow once all results are there, so that a batch that failed changed nothing.
     fn commit(&mut self, batch: &PackedBatch, kv: Vec<Vec<KeysValues>>) -> Result<()> {
         let sequences = batch.sequences.iter();
         let slots = sequences.filter_map(|s| Some((s.kv?, s.rows.len())));
@@ -72,7 +72,7 @@ impl Reference {
         Ok(())
     }
 
-    /// What every pass relies on, beyond [`PackedBatch::validate`].
+    /// Checks what every pass relies on, beyond [`PackedBatch::validate`].
     fn check(&self, batch: &PackedBatch, rows: impl Iterator<Item = usize>) -> Result<()> {
         batch.validate(self.decoder.config.vocab_size)?;
         let mut used = Vec::new();
@@ -104,7 +104,7 @@ impl Reference {
         Ok(())
     }
 
-    /// `others`: whether [`Target::OTHERS`] means something.
+    /// Checks rows and tokens of the targets; `others`: whether [`Target::OTHERS`] is allowed.
     fn check_targets(&self, batch: &PackedBatch, targets: &[Target], others: bool) -> Result<()> {
         self.check(batch, targets.iter().map(|t| t.row))?;
         let vocab = self.decoder.config.vocab_size;
@@ -204,9 +204,9 @@ impl Executor for Reference {
         let hidden = decoder.hidden(batch, &adapters, &alone)?;
         let normed = decoder.normed_rows(&hidden.states, &rows_of(targets))?;
         let (nll, gradient) = head::loss_gradient(decoder, &normed, targets)?;
-        // The gradient of normed · g by anything below is what g hands down to it.
+        // `normed · gradient` has the loss's gradient for everything below the head.
         let store = (normed * gradient)?.sum_all()?.backward()?;
-        adapters.gather(&store, grads)?;
+        adapters.add_gradients(&store, grads)?;
         Ok(nll)
     }
 }

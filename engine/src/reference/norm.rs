@@ -1,6 +1,6 @@
 //! RMSNorm, `y = x / √(mean(x²) + eps) · weight` over the last dimension.
 //!
-//! A composition of differentiable operations: candle's fused `rms_norm` has no backward.
+//! It is composed of differentiable operations, because candle's fused `rms_norm` has no backward.
 
 use candle_core::{D, Result, Tensor};
 

@@ -1,11 +1,11 @@
-//! Rotary position embedding, half-split: element i of a head is rotated with element i + D/2 by the
-//! angle `position · frequency_i`. Composed of differentiable operations: candle's fused `rope` has no
-//! backward.
+//! Rotary position embedding (arXiv 2104.09864), half-split: element i of a head is rotated with element i + D/2
+//! by the angle `position · frequency_i`. It is composed of differentiable operations, because candle's fused
+//! `rope` has no backward.
 
 use crate::config::ModelConfig;
 use candle_core::{Device, Result, Tensor};
 
-/// The rotations of one batch's rows.
+/// The rotary angles of one batch's rows.
 pub struct Rotary {
     /// `[T, 1, D/2]`
     cos: Tensor,
@@ -26,12 +26,12 @@ impl Rotary {
         })
     }
 
-    /// `x` `[T, heads, D]`
+    /// Rotates `x` `[T, heads, D]`.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let half = x.dim(2)? / 2;
         let (left, right) = (x.narrow(2, 0, half)?, x.narrow(2, half, half)?);
-        let turned_left = (left.broadcast_mul(&self.cos)? - right.broadcast_mul(&self.sin)?)?;
-        let turned_right = (right.broadcast_mul(&self.cos)? + left.broadcast_mul(&self.sin)?)?;
-        Tensor::cat(&[turned_left, turned_right], 2)
+        let rotated_left = (left.broadcast_mul(&self.cos)? - right.broadcast_mul(&self.sin)?)?;
+        let rotated_right = (right.broadcast_mul(&self.cos)? + left.broadcast_mul(&self.sin)?)?;
+        Tensor::cat(&[rotated_left, rotated_right], 2)
     }
 }

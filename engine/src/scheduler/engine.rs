@@ -1,4 +1,4 @@
-//! The handle: checks what is asked, on the caller's thread, and passes it to the engine's.
+//! The handle: checks requests on the caller's thread, and passes them to the engine's.
 
 use super::scoring::Scoring;
 use super::training::Training;
@@ -27,12 +27,16 @@ pub struct Engine {
     page: usize,
     shared: Arc<Shared>,
     commands: Sender<Command>,
-    /// One thread that makes all candidates. An allocator such as glibc's keeps what is freed for the thread that it
-    /// came from: made by whoever asks, every training's gradients and moments would be new memory.
-    maker: Arc<ThreadPool>,
+    /// One thread that allocates all candidates. An allocator such as glibc's keeps freed memory for the thread that
+    /// allocated it; on the callers' threads every training would take new memory for its gradients and moments.
+    candidate_thread: Arc<ThreadPool>,
 }
 
 impl Engine {
+    /// Starts the engine's thread over an executor of the same model as `files`.
+    ///
+    /// # Panics
+    /// If the system cannot start a thread.
     pub fn start(
         files: Arc<ModelFiles>,
         executor: Box<dyn Executor>,
@@ -54,9 +58,11 @@ impl Engine {
             .name("engine".into())
             .spawn(move || worker.run(receiver))
             .expect("the system can start a thread");
-        let maker = ThreadPoolBuilder::new().num_threads(1);
-        let maker = maker.thread_name(|_| "maker".into()).build();
-        let maker = Arc::new(maker.expect("the system can start a thread"));
+        let candidate_thread = ThreadPoolBuilder::new().num_threads(1);
+        let candidate_thread = candidate_thread
+            .thread_name(|_| "candidates".into())
+            .build();
+        let candidate_thread = Arc::new(candidate_thread.expect("the system can start a thread"));
         Engine {
             files,
             options,
@@ -64,24 +70,30 @@ impl Engine {
             page,
             shared,
             commands,
-            maker,
+            candidate_thread,
         }
     }
 
+    /// The model's files.
     pub fn files(&self) -> &ModelFiles {
         &self.files
     }
 
-    /// Tokens a prompt and its completion may have together.
+    /// The context window: most tokens of a prompt and its completion together.
     pub fn window(&self) -> usize {
         self.window
     }
 
+    /// The load and the totals, as of the last turn.
     pub fn stats(&self) -> EngineStats {
         self.shared.stats()
     }
 
-    /// Starts generating and returns; everything else comes through the sink.
+    /// Starts generating and returns. Tokens and later errors come through the sink.
+    ///
+    /// # Errors
+    /// [`Error::Input`], [`Error::TooLong`] or [`Error::Adapter`] if the request is wrong, [`Error::Full`] if the
+    /// queue is full, [`Error::Stopped`] if the engine has ended.
     pub fn generate(&self, request: GenerateRequest) -> Result<()> {
         self.check_generate(&request)?;
         let interactive = request.priority == Priority::Interactive;
@@ -91,21 +103,25 @@ impl Engine {
         self.send(Command::Generate(request))
     }
 
-    /// Generates all samples of all requests, in company, and waits: `[request][sample]`. Not
-    /// bounded by `max_waiting`: whoever waits here has bounded himself.
+    /// Generates all samples of all requests together, and waits for them: `[request][sample]`. `max_waiting` does
+    /// not apply, because the caller blocks.
+    ///
+    /// # Errors
+    /// As [`Engine::generate`], and [`Error::Executor`] if the executor failed.
     pub fn complete(&self, requests: Vec<CompleteRequest>) -> Result<Vec<Vec<Completion>>> {
         self.complete_until(requests, &|| false)
     }
 
-    /// [`Engine::complete`] that ends as [`Error::Cancelled`] soon after `stop` says so.
+    /// [`Engine::complete`] that ends with [`Error::Cancelled`] soon after `stop` returns `true`.
     pub fn complete_until(
         &self,
         requests: Vec<CompleteRequest>,
         stop: &dyn Fn() -> bool,
     ) -> Result<Vec<Vec<Completion>>> {
         let (sender, events) = channel();
-        let samples = |r: &CompleteRequest| (0..r.n).map(|_| Gathered::default()).collect();
-        let mut gathered: Vec<Vec<Gathered>> = requests.iter().map(samples).collect();
+        let samples =
+            |r: &CompleteRequest| (0..r.n).map(|_| PartialCompletion::default()).collect();
+        let mut partial: Vec<Vec<PartialCompletion>> = requests.iter().map(samples).collect();
         let mut missing: usize = requests.iter().map(|r| r.n).sum();
         let requests: Vec<GenerateRequest> = requests
             .into_iter()
@@ -118,7 +134,7 @@ impl Engine {
                     sampling: r.sampling,
                     n: r.n,
                     priority: r.priority,
-                    // When `complete` has returned with an error, sending fails and that cancels.
+                    // After `complete` has returned with an error sending fails, which cancels the request.
                     sink: Box::new(move |event| sender.send((i, event)).is_ok()),
                 }
             })
@@ -136,13 +152,19 @@ impl Engine {
         let mut asked = Instant::now();
         while missing > 0 {
             let (i, event) = receive(&events, stop, &mut asked)?;
-            missing -= usize::from(gather(&mut gathered[i], event)?);
+            missing -= usize::from(collect_event(&mut partial[i], event)?);
         }
-        let whole = |samples: Vec<Gathered>| samples.into_iter().map(Gathered::whole).collect();
-        gathered.into_iter().map(whole).collect()
+        let finish = |samples: Vec<PartialCompletion>| {
+            samples.into_iter().map(PartialCompletion::finish).collect()
+        };
+        partial.into_iter().map(finish).collect()
     }
 
-    /// Log-likelihood of every answer token; waits for it.
+    /// Log-likelihoods of the answers, `[request][answer token]`; waits for them.
+    ///
+    /// # Errors
+    /// [`Error::Input`], [`Error::TooLong`] or [`Error::Adapter`] if a request is wrong, [`Error::Executor`] if the
+    /// executor failed, [`Error::Stopped`] if the engine has ended.
     pub fn score(
         &self,
         requests: Vec<ScoreRequest>,
@@ -151,7 +173,7 @@ impl Engine {
         self.score_until(requests, priority, &|| false)
     }
 
-    /// [`Engine::score`] that ends as [`Error::Cancelled`] soon after `stop` says so.
+    /// [`Engine::score`] that ends with [`Error::Cancelled`] soon after `stop` returns `true`.
     pub fn score_until(
         &self,
         requests: Vec<ScoreRequest>,
@@ -165,21 +187,25 @@ impl Engine {
         }
         let (reply, result) = sync_channel(1);
         let share = self.options.cache_tokens > 0;
-        // Lives as long as this call: the engine drops the work when it is gone.
+        // Dropped at the end of this call; the engine then drops the work.
         let caller = Arc::new(());
         let scoring = Scoring::new(requests, priority, share, Arc::downgrade(&caller), reply);
         self.send(Command::Score(scoring))?;
         receive(&result, stop, &mut Instant::now())?
     }
 
-    /// Trains all candidates in company; waits for it.
+    /// Trains all candidates together, in packed batches, and waits: a result for each request.
+    ///
+    /// # Errors
+    /// As [`Engine::score`]; [`Error::Diverged`] if a candidate diverged, [`Error::Cancelled`] if `progress` returned
+    /// `false`.
     pub fn train(
         &self,
         requests: Vec<TrainRequest>,
         priority: Priority,
         progress: Progress,
     ) -> Result<Vec<Trained>> {
-        let candidates = self.maker.install(|| {
+        let candidates = self.candidate_thread.install(|| {
             let candidates = requests.into_iter().map(|r| {
                 let init = r.init.as_deref();
                 Candidate::new(r.config, r.examples, init, &self.files.config, self.window)
@@ -245,19 +271,19 @@ impl Engine {
     }
 }
 
-/// How often whoever waits for the engine is asked whether to stop.
-const ASK_INTERVAL: Duration = Duration::from_millis(50);
+/// How often a waiting call asks its caller whether to stop.
+const STOP_POLL: Duration = Duration::from_millis(50);
 
-/// The next message, unless `stop` says that nobody wants it; `asked` is when it was last heard.
+/// Waits for the next message, or until `stop` returns `true`; `asked` is the time of the last call of `stop`.
 fn receive<T>(messages: &Receiver<T>, stop: &dyn Fn() -> bool, asked: &mut Instant) -> Result<T> {
     loop {
-        if asked.elapsed() >= ASK_INTERVAL {
+        if asked.elapsed() >= STOP_POLL {
             if stop() {
                 return Err(Error::Cancelled);
             }
             *asked = Instant::now();
         }
-        match messages.recv_timeout(ASK_INTERVAL) {
+        match messages.recv_timeout(STOP_POLL) {
             Ok(message) => return Ok(message),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(Error::Stopped),
@@ -265,17 +291,17 @@ fn receive<T>(messages: &Receiver<T>, stop: &dyn Fn() -> bool, asked: &mut Insta
     }
 }
 
-/// A completion as its events come in.
+/// A completion whose events are still coming in.
 #[derive(Default)]
-struct Gathered {
+struct PartialCompletion {
     text: String,
     tokens: Vec<u32>,
     logprobs: Vec<crate::sampler::TokenLogprob>,
     end: Option<(FinishReason, usize)>,
 }
 
-impl Gathered {
-    fn whole(self) -> Result<Completion> {
+impl PartialCompletion {
+    fn finish(self) -> Result<Completion> {
         let (reason, prompt_tokens) = self.end.ok_or(Error::Stopped)?;
         Ok(Completion {
             text: self.text,
@@ -287,8 +313,8 @@ impl Gathered {
     }
 }
 
-/// Whether the event ended a sample.
-fn gather(samples: &mut [Gathered], event: GenerateEvent) -> Result<bool> {
+/// Adds the event to its sample; `true` if the event ended the sample.
+fn collect_event(samples: &mut [PartialCompletion], event: GenerateEvent) -> Result<bool> {
     match event {
         GenerateEvent::Token {
             index,

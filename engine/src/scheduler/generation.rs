@@ -1,4 +1,4 @@
-//! One request while it generates: its prompt, its samples, its events.
+//! One generating request: its prompt, its samples, its events.
 
 use super::prefix::PrefixCache;
 use super::text::TextStream;
@@ -17,7 +17,7 @@ pub(super) struct Generation {
     pub priority: Priority,
     pub created: Instant,
     pub samples: Vec<Sample>,
-    /// The slot that takes the prompt, while it is being computed.
+    /// The slot of the prompt while the prompt is being computed.
     pub prefill: Option<KvSlot>,
     sink: Sink,
     max_tokens: usize,
@@ -30,30 +30,30 @@ pub(super) struct Sample {
     pub sampler: Sampler,
     /// The next token to compute.
     pub last: u32,
-    /// Within a turn: which row of the logits is this sample's …
+    /// Within a turn: this sample's row of the logits.
     pub row: Option<usize>,
-    /// … and what was drawn from it.
+    /// Within a turn: the token drawn from that row.
     pub drawn: Option<Sampled>,
     text: TextStream,
-    /// What was generated.
+    /// The generated tokens.
     tokens: Vec<u32>,
     finished: bool,
 }
 
 impl GenerateRequest {
-    /// What each sample may generate.
+    /// Most tokens that each sample generates.
     fn max_tokens(&self, window: usize) -> usize {
         self.sampling.max_tokens.min(window - self.prompt.len())
     }
 
-    /// Tokens that its slots may come to hold, of which a fork copies at most `page`. The prompt must fit
-    /// the window.
+    /// Most tokens that the request's slots may come to hold, if a fork copies at most `page` tokens. The prompt must
+    /// fit the window.
     pub(super) fn kv_tokens(&self, window: usize, page: usize) -> usize {
         kv_tokens(self.n, self.prompt.len(), self.max_tokens(window), page)
     }
 }
 
-/// The prompt is there once; every sample but one has a copy of its last page.
+/// The prompt is held once; every sample but one copies its last page.
 fn kv_tokens(samples: usize, prompt: usize, max_tokens: usize, page: usize) -> usize {
     match samples {
         0 => 0,
@@ -93,12 +93,12 @@ impl Generation {
         }
     }
 
-    /// Samples that hold or will hold a place.
+    /// Samples that have not finished; each takes a place.
     pub fn places(&self) -> usize {
         self.samples.iter().filter(|s| !s.finished).count()
     }
 
-    /// Tokens that its slots may come to hold, as far as its samples have not finished.
+    /// Most tokens that the slots of its unfinished samples may come to hold.
     pub fn kv_tokens(&self, page: usize) -> usize {
         kv_tokens(self.places(), self.prompt.len(), self.max_tokens, page)
     }
@@ -119,8 +119,8 @@ impl Generation {
             && both.into_iter().all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
-    /// The prompt is computed: every sample continues from it.
-    pub fn branch(&mut self, executor: &mut dyn Executor) {
+    /// Forks the slot of the computed prompt for every sample. Does nothing if no prompt is being computed.
+    pub fn fork_samples(&mut self, executor: &mut dyn Executor) {
         let Some(slot) = self.prefill.take() else {
             return;
         };
@@ -131,8 +131,8 @@ impl Generation {
         }
     }
 
-    /// Takes the token that sample `index` drew, and tells the sink. A sample that ends leaves its
-    /// slot to the cache.
+    /// Adds the token that sample `index` drew, and sends it to the sink. A sample that ends gives its slot to the
+    /// cache.
     pub fn advance(
         &mut self,
         index: usize,
@@ -165,7 +165,7 @@ impl Generation {
         if reason.is_some() && !stopped {
             text.push_str(&sample.text.finish());
         }
-        let listening = self.tell(GenerateEvent::Token {
+        let listening = self.emit(GenerateEvent::Token {
             index,
             text,
             token,
@@ -178,7 +178,7 @@ impl Generation {
         }
     }
 
-    /// Nobody listens: ends all samples.
+    /// Ends all samples, because nobody listens.
     fn cancel(&mut self, executor: &mut dyn Executor, cache: &mut PrefixCache) {
         self.cancelled = true;
         for index in 0..self.samples.len() {
@@ -193,7 +193,7 @@ impl Generation {
             sample.finished = true;
         }
         let error = error.to_string();
-        self.tell(GenerateEvent::Failed { error });
+        self.emit(GenerateEvent::Failed { error });
     }
 
     fn finish(
@@ -209,10 +209,10 @@ impl Generation {
         }
         if let Some(slot) = sample.slot.take() {
             let mut tokens = [self.prompt.as_slice(), &sample.tokens].concat();
-            tokens.truncate(executor.kv_len(slot)); // the last one drawn was never read
+            tokens.truncate(executor.kv_len(slot)); // the last drawn token was never computed
             match self.cancelled {
                 true => free(executor, slot),
-                false => cache.keep(&self.adapters, tokens, self.prompt.len(), slot, executor),
+                false => cache.insert(&self.adapters, tokens, self.prompt.len(), slot, executor),
             }
         }
         let event = GenerateEvent::Finished {
@@ -221,7 +221,7 @@ impl Generation {
             prompt_tokens: self.prompt.len(),
             completion_tokens: sample.tokens.len(),
         };
-        if !self.tell(event) && !self.cancelled {
+        if !self.emit(event) && !self.cancelled {
             self.cancel(executor, cache);
         }
     }
@@ -233,13 +233,13 @@ impl Generation {
         }
     }
 
-    /// A sink that panics is one that listens no more; it must not take the engine with it.
-    fn tell(&mut self, event: GenerateEvent) -> bool {
+    /// Sends an event; `false` if nobody listens. A sink that panics listens no more, and does not end the engine.
+    fn emit(&mut self, event: GenerateEvent) -> bool {
         catch_unwind(AssertUnwindSafe(|| (self.sink)(event))).unwrap_or(false)
     }
 }
 
-/// An executor that failed once may fail to free, too; the engine goes on.
+/// Frees a slot. An executor that failed once may panic here, too; the engine goes on.
 pub(super) fn free(executor: &mut dyn Executor, slot: KvSlot) {
     if catch_unwind(AssertUnwindSafe(|| executor.kv_free(slot))).is_err() {
         tracing::error!(

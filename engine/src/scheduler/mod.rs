@@ -1,14 +1,14 @@
 //! The scheduler: one thread owns the executor and shares it between generation, scoring and training.
 //!
-//! Each turn is one packed forward pass that moves every running sequence on by a token and feeds
-//! prompts in, then at most one slice of scoring and one of training. A slice of training is one layer
-//! of one pass, so that neither a stream nor a new request waits longer than that, however long the
-//! training is; while somebody watches a stream, slices get only a share of the time, so that most of
-//! its tokens do not wait at all. Interactive requests are admitted first, then ingest, then the outer
-//! loop; background work never keeps an interactive request from a place. What prompts have in common
-//! is computed [once](prefix).
+//! A turn is one packed forward pass, which moves every running sequence on by a token and computes prompts,
+//! then at most one slice of scoring and one of training. A slice of training is one layer of one pass, so no
+//! stream and no new request waits longer than that. While an interactive sequence generates, slices get only
+//! a share of the time, so most of its tokens do not wait at all.
 //!
-//! [`Engine`] is the handle; what it is asked becomes a [`Command`](worker::Command) to the thread.
+//! Interactive requests are admitted first, then ingest, then the outer loop. Background work never takes the
+//! place of an interactive request. Common beginnings of prompts are computed [once](prefix).
+//!
+//! [`Engine`] is the handle; each of its calls becomes a [`Command`](worker::Command) to the thread.
 
 mod engine;
 mod generation;
@@ -27,7 +27,7 @@ use crate::trainer::{Example, StepReport, TrainConfig};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Whose work goes first.
+/// The order in which work is done, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Priority {
@@ -35,40 +35,40 @@ pub enum Priority {
     Interactive,
     /// A posted document is being learned.
     Ingest,
-    /// Practice in the background.
+    /// The outer loop practises in the background.
     Outer,
 }
 
+/// The limits of an engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EngineOptions {
-    /// Tokens in one packed forward pass.
+    /// Most tokens of one packed forward pass.
     pub max_batch_tokens: usize,
-    /// Interactive sequences generating at once, where there is memory for them (`kv_budget_tokens`).
+    /// Most interactive sequences generating at once, within `kv_budget_tokens`.
     pub max_sequences: usize,
-    /// Background sequences start while no more than this many generate in all: more would make a step long
-    /// for whoever comes next.
+    /// Most sequences generating in all, at which a background sequence may still start: more would make a step long
+    /// for the next interactive request.
     pub background_sequences: usize,
-    /// Interactive requests that may wait for a place; more are refused.
+    /// Most interactive requests that wait for a place; more are refused with [`crate::Error::Full`].
     pub max_waiting: usize,
-    /// Tokens of a training pass, or of scoring between two decoding steps, while someone watches a stream;
-    /// and of a training pass that begins within ten seconds after.
+    /// Most tokens of a training pass, or of scoring between two decoding steps, while an interactive sequence
+    /// generates, and of a training pass that begins within ten seconds after.
     pub train_slice_tokens: usize,
-    /// The part of the time that training and scoring may take while someone watches a stream: so
-    /// few of its tokens have to wait for a slice.
+    /// The share of the time that training and scoring may take while an interactive sequence generates.
     pub train_share: f32,
-    /// The context window; the model's own if `None` or larger than that.
+    /// The context window, in tokens; the model's own if `None` or if that is smaller.
     pub window: Option<usize>,
-    /// Tokens whose keys and values are kept after their sequence ended, for prompts that start
-    /// alike. 0: every prompt is computed whole, also beside others that start alike.
+    /// Most tokens whose keys and values are kept after their sequence ended, for later prompts with the same
+    /// beginning. 0 turns all prefix sharing off.
     pub cache_tokens: usize,
-    /// Tokens for whose keys and values there is memory: those of running sequences, with all they
-    /// may still generate, and those kept. A request waits until it fits.
+    /// Tokens for whose keys and values there is memory: those of running sequences, all that these may still
+    /// generate, and those that are kept. A request waits until it fits.
     pub kv_budget_tokens: usize,
 }
 
 impl EngineOptions {
-    /// Sequences that may generate at once.
+    /// Most sequences of the priority that generate at once.
     pub(crate) fn places(&self, priority: Priority) -> usize {
         match priority {
             Priority::Interactive => self.max_sequences,
@@ -93,38 +93,42 @@ impl Default for EngineOptions {
     }
 }
 
-/// Takes the events of one request, on the engine's thread: it must not block. `false` says that
-/// nobody listens any more and cancels the request.
+/// Takes the events of one request, on the engine's thread, and must not block. Returning `false` cancels the
+/// request.
 pub type Sink = Box<dyn FnMut(GenerateEvent) -> bool + Send>;
 
+/// What [`Engine::generate`] is asked.
 pub struct GenerateRequest {
+    /// Tokens, at least one.
     pub prompt: Vec<u32>,
+    /// The stack of adapters; none for the bare base.
     pub adapters: Vec<Arc<Lora>>,
     pub sampling: SamplingParams,
-    /// Samples from one prompt, which is computed once; sample i uses seed + i.
+    /// The number of samples. Their prompt is computed once, and sample i draws with seed + i.
     pub n: usize,
     pub priority: Priority,
     pub sink: Sink,
 }
 
-/// A [`GenerateRequest`] for [`Engine::complete`].
+/// What [`Engine::complete`] is asked: a [`GenerateRequest`] without a sink.
 #[derive(Debug, Clone)]
 pub struct CompleteRequest {
     pub prompt: Vec<u32>,
     pub adapters: Vec<Arc<Lora>>,
     pub sampling: SamplingParams,
+    /// The number of samples.
     pub n: usize,
     pub priority: Priority,
 }
 
+/// An event of a running request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GenerateEvent {
     /// One for every generated token, the end-of-sequence token included.
     Token {
-        /// Which of the n samples.
+        /// Index of the sample.
         index: usize,
-        /// What this token adds to the text; empty while a character or a possible stop string is
-        /// incomplete.
+        /// The text that this token completes; empty while a character or a possible stop string is incomplete.
         text: String,
         token: u32,
         logprob: Option<TokenLogprob>,
@@ -135,16 +139,17 @@ pub enum GenerateEvent {
         prompt_tokens: usize,
         completion_tokens: usize,
     },
-    /// The whole request is lost; no event follows.
+    /// The whole request failed; no event follows.
     Failed { error: String },
 }
 
+/// Why a sample ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FinishReason {
     /// The end-of-sequence token or a stop string.
     Stop,
-    /// `max_tokens` or the window.
+    /// `max_tokens` or the context window.
     Length,
     /// The sink returned `false`.
     Cancelled,
@@ -154,15 +159,15 @@ pub enum FinishReason {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
     pub text: String,
-    /// With the end-of-sequence token, if it came.
+    /// All generated tokens, the end-of-sequence token included.
     pub tokens: Vec<u32>,
-    /// One for every token, if asked for.
+    /// One for every token, if [`SamplingParams::logprobs`] is set.
     pub logprobs: Vec<TokenLogprob>,
     pub reason: FinishReason,
     pub prompt_tokens: usize,
 }
 
-/// How likely is `answer` after `prompt`?
+/// Asks how likely `answer` is after `prompt`.
 #[derive(Debug, Clone)]
 pub struct ScoreRequest {
     pub prompt: Vec<u32>,
@@ -170,45 +175,51 @@ pub struct ScoreRequest {
     pub adapters: Vec<Arc<Lora>>,
 }
 
+/// One adapter to train.
 #[derive(Debug, Clone)]
 pub struct TrainRequest {
     pub config: TrainConfig,
     pub examples: Arc<[Example]>,
-    /// Where training starts; its shape replaces `config.lora`.
+    /// The adapter that training starts from; its shape replaces `config.lora`. `None`: a fresh one.
     pub init: Option<Arc<Lora>>,
 }
 
-/// Hears of every optimizer step, on the engine's thread; `false` cancels the training.
+/// Takes the reports of every optimizer step, on the engine's thread. Returning `false` cancels the training.
 pub type Progress = Box<dyn FnMut(&[StepReport]) -> bool + Send>;
 
+/// A trained adapter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trained {
     pub lora: Lora,
-    /// Mean loss of each step.
+    /// Mean loss of each step: negative log-likelihood a supervised token, before the step's update.
     pub losses: Vec<f32>,
-    /// From the first slice to the end, all candidates together.
+    /// Time from the first slice to the end, of all candidates together.
     pub seconds: f64,
 }
 
+/// The engine's load, and its totals since the start.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EngineStats {
     /// Sequences generating.
     pub running: usize,
     /// Requests waiting for a place.
     pub waiting: usize,
-    /// Tokens held in KV slots …
+    /// Tokens held in KV slots.
     pub kv_tokens: usize,
-    /// … and how many of them are kept for prompts to come.
+    /// Those of `kv_tokens` that are kept for later prompts.
     pub prefix_tokens: usize,
     /// Candidates in training.
     pub training: usize,
     /// Scoring jobs not finished.
     pub scoring: usize,
-    /// Since the start: prompt tokens computed,
+    /// Total: prompt tokens computed.
     pub prompt_tokens: u64,
-    /// prompt tokens (of scoring, too) that others had computed already,
+    /// Total: prompt tokens taken from a shared prefix instead, those of scoring included.
     pub cached_tokens: u64,
+    /// Total: tokens generated.
     pub completion_tokens: u64,
+    /// Total: tokens computed for scoring.
     pub scored_tokens: u64,
+    /// Total: tokens computed for training.
     pub trained_tokens: u64,
 }

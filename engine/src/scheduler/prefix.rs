@@ -1,50 +1,47 @@
-//! The prefix cache: prompts that start alike are computed once.
+//! The prefix cache: a common beginning of prompts is computed once.
 //!
-//! Keys and values of a token depend on the tokens before it and on the adapters, on nothing else.
-//! So a new sequence may begin as a fork of any slot that holds the same tokens under the same stack:
-//! that of a finished sequence, kept here until the budget is needed for newer ones, or that of a
-//! running one. Of several requests that share a prefix and come together, the first computes it
-//! and the others stay in the queue until it is there.
+//! Keys and values of a token depend on the tokens before it and on the adapters alone. So a new sequence may
+//! start as a fork of any slot that holds the same tokens under the same stack. Such slots are those of running
+//! sequences, and those of finished sequences, which are kept here until newer ones need the budget. Of several
+//! waiting requests with a common prefix the first computes it, and the others stay in the queue until then.
 //!
-//! What is found goes by content, never by a name: by the tokens, and by the adapters' allocations.
-//! Entries hold their adapters weakly. That keeps the address from being given to another adapter,
-//! yet lets a retired adapter go when its last request ends; its entries can serve nobody then, and
-//! go at the end of the next turn.
+//! Entries are found by content, never by name: by their tokens, and by the addresses of their adapters. An
+//! entry holds its adapters weakly. The weak reference keeps the address from being given to another adapter, but
+//! lets a retired adapter be freed when its last request ends. The adapter's entries are then useless, and are
+//! removed at the end of the next turn.
 
 use super::generation::{Generation, free};
 use crate::executor::{Executor, KvSlot};
 use crate::lora::Lora;
 use std::sync::{Arc, Weak};
 
-/// A shorter common prefix is not worth a slot.
-pub(super) const LEAST_SHARED: usize = 16;
-/// Waiting for another's prefill must save at least so many tokens.
-const WORTH_WAITING: usize = 32;
+/// The fewest tokens of a common prefix that are worth a slot.
+pub(super) const MIN_SHARED: usize = 16;
+/// The fewest tokens that a request saves by waiting for another's prefill.
+const MIN_SAVED: usize = 32;
 
 pub(super) struct PrefixCache {
-    /// The least recently used first.
+    /// Least recently used first.
     entries: Vec<Entry>,
-    /// Tokens to keep; 0: nothing is shared at all.
+    /// Most tokens to keep; 0 turns sharing off.
     budget: usize,
 }
 
 struct Entry {
     adapters: Vec<Weak<Lora>>,
-    /// What the slot holds.
+    /// The tokens that the slot holds.
     tokens: Vec<u32>,
     slot: KvSlot,
 }
 
-/// How a request may begin.
+/// How the prefill of a request starts.
 #[derive(Debug, PartialEq)]
-pub(super) enum Beginning {
-    Afresh,
-    /// With the first `len` tokens of a slot.
-    Fork {
-        slot: KvSlot,
-        len: usize,
-    },
-    /// Later: another is computing what it needs.
+pub(super) enum PrefillStart {
+    /// From an empty slot.
+    Empty,
+    /// From the first `len` tokens of a slot.
+    Fork { slot: KvSlot, len: usize },
+    /// Later: a running request is computing the prefix.
     Wait,
 }
 
@@ -61,22 +58,23 @@ impl PrefixCache {
         self.entries.iter().map(|e| e.tokens.len()).sum()
     }
 
-    /// The best beginning for `next` among what is kept and what runs. At least one token of its
-    /// prompt is left to compute: its logits are wanted.
-    pub fn beginning(
+    /// The best start for `next` among the kept and the running sequences. At least one token of the prompt is left
+    /// to compute, because its logits are needed.
+    pub fn prefill_start(
         &mut self,
         next: &Generation,
         running: &[Generation],
         executor: &dyn Executor,
-    ) -> Beginning {
+    ) -> PrefillStart {
         if self.budget == 0 {
-            return Beginning::Afresh;
+            return PrefillStart::Empty;
         }
-        let shared = |tokens: &[u32]| common(tokens, &next.prompt).min(next.prompt.len() - 1);
+        let shared =
+            |tokens: &[u32]| common_prefix(tokens, &next.prompt).min(next.prompt.len() - 1);
         let mut best = (0, None);
         let mut used = None;
         for (at, entry) in self.entries.iter().enumerate() {
-            if entry.is_of(&next.adapters) && shared(&entry.tokens) > best.0 {
+            if entry.has_stack(&next.adapters) && shared(&entry.tokens) > best.0 {
                 best = (shared(&entry.tokens), Some(entry.slot));
                 used = Some(at);
             }
@@ -92,26 +90,26 @@ impl PrefixCache {
                 best = (ready, Some(slot));
                 used = None;
             }
-            // Less urgent prefills may take long; nobody more urgent waits for them.
+            // A less urgent prefill may take long, so a more urgent request does not wait for it.
             if other.prefill.is_some() && other.priority <= next.priority {
                 coming = coming.max(shared);
             }
         }
         match best {
-            (len, _) if coming >= len + WORTH_WAITING => Beginning::Wait,
-            (len, Some(slot)) if len >= LEAST_SHARED => {
+            (len, _) if coming >= len + MIN_SAVED => PrefillStart::Wait,
+            (len, Some(slot)) if len >= MIN_SHARED => {
                 if let Some(at) = used {
                     self.touch(at);
                 }
-                Beginning::Fork { slot, len }
+                PrefillStart::Fork { slot, len }
             }
-            _ => Beginning::Afresh,
+            _ => PrefillStart::Empty,
         }
     }
 
-    /// Takes the slot of a finished sequence, which holds `tokens`, the first `prompt` of them its
-    /// prompt. If that is kept already (another sample was faster), the slot is freed.
-    pub fn keep(
+    /// Takes the slot of a finished sequence, which holds `tokens`; the first `prompt` of them are its prompt. If an
+    /// entry covers the prompt already (of a sample that finished earlier), the slot is freed.
+    pub fn insert(
         &mut self,
         adapters: &[Arc<Lora>],
         tokens: Vec<u32>,
@@ -119,16 +117,17 @@ impl PrefixCache {
         slot: KvSlot,
         executor: &mut dyn Executor,
     ) {
-        if tokens.len() < LEAST_SHARED || tokens.len() > self.budget {
+        if tokens.len() < MIN_SHARED || tokens.len() > self.budget {
             return free(executor, slot);
         }
-        let covers = |e: &Entry| e.is_of(adapters) && common(&e.tokens, &tokens) >= prompt;
+        let covers =
+            |e: &Entry| e.has_stack(adapters) && common_prefix(&e.tokens, &tokens) >= prompt;
         if let Some(at) = self.entries.iter().position(covers) {
             self.touch(at);
             return free(executor, slot);
         }
         self.remove(executor, |e| {
-            e.is_of(adapters) && tokens.starts_with(&e.tokens)
+            e.has_stack(adapters) && tokens.starts_with(&e.tokens)
         });
         self.entries.push(Entry {
             adapters: adapters.iter().map(Arc::downgrade).collect(),
@@ -138,14 +137,14 @@ impl PrefixCache {
         self.trim(self.budget, executor);
     }
 
-    /// Frees what was used longest ago until at most `tokens` are held.
+    /// Frees the least recently used entries until at most `tokens` are held.
     pub fn trim(&mut self, tokens: usize, executor: &mut dyn Executor) {
         while self.tokens() > tokens {
             free(executor, self.entries.remove(0).slot);
         }
     }
 
-    /// Frees what belongs to adapters that are gone.
+    /// Frees the entries of adapters that are gone.
     pub fn sweep(&mut self, executor: &mut dyn Executor) {
         self.remove(executor, |e| {
             e.adapters.iter().any(|a| a.strong_count() == 0)
@@ -164,13 +163,13 @@ impl PrefixCache {
 }
 
 impl Entry {
-    fn is_of(&self, adapters: &[Arc<Lora>]) -> bool {
+    fn has_stack(&self, adapters: &[Arc<Lora>]) -> bool {
         let same = |(kept, asked): (&Weak<Lora>, &Arc<Lora>)| kept.as_ptr() == Arc::as_ptr(asked);
         self.adapters.len() == adapters.len() && self.adapters.iter().zip(adapters).all(same)
     }
 }
 
 /// The length of the longest common prefix.
-pub(super) fn common(a: &[u32], b: &[u32]) -> usize {
+pub(super) fn common_prefix(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }

@@ -1,12 +1,11 @@
 //! Scoring: the log-likelihood of given answers, in packed slices.
 //!
-//! The answers of one call often follow prompts that start alike (questions on one passage, answers
-//! to one question). Such requests form a group: its prefix is computed once, into a KV slot, and
-//! each member is a fork of it. Groups take turns in a batch: while one's prefix is computed,
-//! another's members are scored.
+//! The prompts of one call often start alike (questions on one passage, answers to one question). Such requests
+//! form a group. The group's prefix is computed once, into a KV slot, and each member is scored in a fork of that
+//! slot. A batch mixes groups: one group's prefix is computed while another group's members are scored.
 
 use super::generation::free;
-use super::prefix::{LEAST_SHARED, common};
+use super::prefix::{MIN_SHARED, common_prefix};
 use super::{Priority, ScoreRequest};
 use crate::batch::PackedBatch;
 use crate::error::Result;
@@ -18,17 +17,17 @@ use std::sync::{Arc, Weak};
 pub(super) struct Scoring {
     pub priority: Priority,
     pub reply: SyncSender<Result<Vec<Vec<Score>>>>,
-    /// Gone when nobody waits for the scores any more.
+    /// Dropped when nobody waits for the scores any more.
     caller: Weak<()>,
     requests: Vec<ScoreRequest>,
     scores: Vec<Vec<Score>>,
-    /// What is still to do.
+    /// The groups that are not scored yet.
     groups: Vec<Group>,
     /// Slots of the members in the current batch.
     forks: Vec<KvSlot>,
 }
 
-/// Requests whose prompts have their first `shared` tokens in common (0: one that stands alone).
+/// Requests whose prompts have their first `shared` tokens in common; 0 for a request without a group.
 struct Group {
     shared: usize,
     slot: Option<KvSlot>,
@@ -36,11 +35,11 @@ struct Group {
     members: VecDeque<usize>,
 }
 
-/// What a slice has done.
+/// The work of one slice.
 pub(super) struct Slice {
     /// Tokens computed.
     pub tokens: usize,
-    /// Prompt tokens that did not have to be computed again.
+    /// Prompt tokens taken from a shared prefix.
     pub cached: usize,
 }
 
@@ -69,7 +68,7 @@ impl Scoring {
     }
 
     /// Whether somebody still waits for the scores.
-    pub fn wanted(&self) -> bool {
+    pub fn has_caller(&self) -> bool {
         self.caller.strong_count() > 0
     }
 
@@ -77,7 +76,7 @@ impl Scoring {
         std::mem::take(&mut self.scores)
     }
 
-    /// Gets on with as much as fits into `budget` tokens: at least one answer or a piece of a prefix.
+    /// Computes as much as fits into `budget` tokens, and at least one answer or a piece of a prefix.
     pub fn slice(&mut self, executor: &mut dyn Executor, budget: usize) -> Result<Slice> {
         let mut batch = PackedBatch::new();
         let mut targets = Vec::new();
@@ -97,7 +96,7 @@ impl Scoring {
                     }
                     let end = group.shared.min(held + room.max(1));
                     batch.push(&head.prompt[held..end], held, Some(slot), &head.adapters);
-                    // Every other member is spared it.
+                    // The other members need not compute these tokens.
                     cached += (end - held) * (group.members.len() - 1);
                     continue;
                 }
@@ -116,7 +115,7 @@ impl Scoring {
             }
         }
         if batch.tokens.is_empty() {
-            // Nothing was asked. The answer still comes from the engine's thread: it is alive.
+            // Nothing was asked; the reply shows that the engine's thread is alive.
             return Ok(Slice {
                 tokens: 0,
                 cached: 0,
@@ -145,7 +144,7 @@ impl Scoring {
         of_groups.chain(self.forks.iter().copied())
     }
 
-    /// Frees every slot: a slice has failed, or nobody waits any more.
+    /// Frees every slot, after a slice failed or the caller went away.
     pub fn abandon(&mut self, executor: &mut dyn Executor) {
         let of_groups = self.groups.drain(..).filter_map(|g| g.slot);
         let slots = of_groups.chain(self.forks.drain(..));
@@ -153,8 +152,8 @@ impl Scoring {
     }
 }
 
-/// Appends what comes after the first `held` tokens; returns the targets of the answer's tokens. The
-/// last of them is only predicted, never read.
+/// Appends the request's tokens after its first `held` ones, except its last token, which is only predicted.
+/// Returns the targets of the answer's tokens.
 fn push(
     batch: &mut PackedBatch,
     request: &ScoreRequest,
@@ -172,8 +171,8 @@ fn push(
     })
 }
 
-/// Sorts the requests so that like prompts are neighbours, and lets a neighbour join a group as long
-/// as that saves more tokens than it costs by shortening the prefix.
+/// Sorts the requests so that similar prompts are neighbours. A neighbour joins a group if that saves more tokens
+/// than it costs by shortening the group's prefix.
 fn groups(requests: &[ScoreRequest], share: bool) -> Vec<Group> {
     let stack = |r: &ScoreRequest| r.adapters.iter().map(Arc::as_ptr).collect::<Vec<_>>();
     let answered = |i: &usize| !requests[*i].answer.is_empty();
@@ -187,13 +186,13 @@ fn groups(requests: &[ScoreRequest], share: bool) -> Vec<Group> {
         if let Some(group) = groups.last_mut().filter(|_| share) {
             let head = &requests[group.members[0]];
             // The row that predicts an answer's first token is each member's own.
-            let both = common(&head.prompt, &request.prompt).min(request.prompt.len() - 1);
+            let both = common_prefix(&head.prompt, &request.prompt).min(request.prompt.len() - 1);
             let (before, shared) = match group.members.len() {
                 1 => (0, both.min(head.prompt.len() - 1)),
                 members => ((members - 1) * group.shared, both.min(group.shared)),
             };
             let saves = group.members.len() * shared > before;
-            if saves && shared >= LEAST_SHARED && stack(head) == stack(request) {
+            if saves && shared >= MIN_SHARED && stack(head) == stack(request) {
                 group.shared = shared;
                 group.members.push_back(index);
                 continue;

@@ -1,6 +1,6 @@
 //! From token bytes to text: whole characters only, and never a byte of a stop string.
 
-/// The text of one sample. Holds back what may still become a character or a stop string.
+/// The text of one sample. Bytes and text that may still become a character or a stop string are held back.
 #[derive(Debug, Clone)]
 pub struct TextStream {
     stops: Vec<String>,
@@ -11,6 +11,7 @@ pub struct TextStream {
 }
 
 impl TextStream {
+    /// `stops`: the strings that end the sample.
     pub fn new(stops: &[String]) -> Self {
         TextStream {
             stops: stops.to_vec(),
@@ -19,8 +20,8 @@ impl TextStream {
         }
     }
 
-    /// Takes the bytes of one token; returns the text they settle, and whether a stop string came
-    /// (the text then ends before it, and the stream is over).
+    /// Takes the bytes of one token. Returns the text that is settled by them, and whether a stop string appeared; the
+    /// text then ends before the stop string, and the stream is over.
     pub fn push(&mut self, bytes: &[u8]) -> (String, bool) {
         self.bytes.extend_from_slice(bytes);
         let settled = self.take_characters();
@@ -37,14 +38,14 @@ impl TextStream {
         (std::mem::replace(&mut self.held, rest), false)
     }
 
-    /// What was held back, when nothing follows any more.
+    /// The text that was held back, at the end of the sample.
     pub fn finish(&mut self) -> String {
         let mut text = std::mem::take(&mut self.held);
         text.push_str(&String::from_utf8_lossy(&std::mem::take(&mut self.bytes)));
         text
     }
 
-    /// All complete characters; bytes that can never be one become U+FFFD.
+    /// Takes all complete characters. Bytes that can never become a character become U+FFFD.
     fn take_characters(&mut self) -> String {
         let mut text = String::new();
         let mut used = 0;
@@ -65,7 +66,7 @@ impl TextStream {
         text
     }
 
-    /// The length of the longest end of `held` that a stop string begins with.
+    /// The length of the longest suffix of `held` that a stop string starts with.
     fn possible_stop(&self) -> usize {
         let overlap = |stop: &String| {
             let boundaries = stop.char_indices().map(|(i, _)| i).rev();
@@ -76,7 +77,7 @@ impl TextStream {
     }
 }
 
-/// Whether more bytes could make `bytes` a character.
+/// Whether `bytes` are the start of a character.
 fn may_continue(bytes: &[u8]) -> bool {
     matches!(std::str::from_utf8(bytes), Err(e) if e.error_len().is_none())
 }

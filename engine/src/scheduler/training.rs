@@ -42,13 +42,13 @@ impl Training {
         self.step.is_none() && self.candidates.iter().all(Candidate::finished)
     }
 
-    /// Whether a micro-batch has begun and not ended: no other training may have a turn meanwhile.
+    /// Whether a micro-batch has begun and not ended. Meanwhile no other training may have a turn.
     pub fn under_way(&self) -> bool {
         self.step.as_ref().is_some_and(Step::under_way)
     }
 
-    /// Runs the next part of a micro-batch, and the update when it was the step's last. Returns the tokens
-    /// of a micro-batch that is through.
+    /// Runs the next part of a micro-batch; after the step's last part also the update. Returns the micro-batch's
+    /// tokens if this was its last part, else 0.
     pub fn slice(&mut self, executor: &mut dyn Executor, budget: usize) -> Result<usize> {
         self.started.get_or_insert_with(Instant::now);
         let mut step = match self.step.take() {

@@ -1,7 +1,7 @@
-//! The engine's thread: what happens in one turn, and what happens when the executor fails.
+//! The engine's thread: its turns, and the handling of an executor that fails.
 
 use super::generation::Generation;
-use super::prefix::{Beginning, PrefixCache};
+use super::prefix::{PrefillStart, PrefixCache};
 use super::scoring::Scoring;
 use super::training::Training;
 use super::{EngineOptions, EngineStats, GenerateRequest, Priority};
@@ -23,16 +23,16 @@ pub(super) enum Command {
     Train(Training),
 }
 
-/// What the handles may see of the thread.
+/// What the handles see of the thread.
 #[derive(Default)]
-pub(super) struct Shared(Mutex<Visible>);
+pub(super) struct Shared(Mutex<SharedState>);
 
 #[derive(Default)]
-struct Visible {
+struct SharedState {
     stats: EngineStats,
     /// Interactive requests sent and not yet admitted.
     queued: usize,
-    /// Moving average over finished generations.
+    /// Moving average of the duration of finished generations.
     request_seconds: f64,
 }
 
@@ -41,22 +41,22 @@ impl Shared {
         self.lock().stats.clone()
     }
 
-    /// Counts an interactive request in, if there is room.
+    /// Counts an interactive request into the queue, unless the queue is full.
     pub fn join_queue(&self, max_waiting: usize) -> Result<()> {
-        let mut visible = self.lock();
-        if visible.queued >= max_waiting {
-            let places = visible.stats.running.max(1) as f64;
-            let seconds = visible.request_seconds * visible.queued as f64 / places;
+        let mut state = self.lock();
+        if state.queued >= max_waiting {
+            let places = state.stats.running.max(1) as f64;
+            let seconds = state.request_seconds * state.queued as f64 / places;
             return Err(Error::Full {
-                waiting: visible.queued,
+                waiting: state.queued,
                 retry_after_seconds: seconds.clamp(1.0, 60.0).ceil() as u64,
             });
         }
-        visible.queued += 1;
+        state.queued += 1;
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Visible> {
+    fn lock(&self) -> MutexGuard<'_, SharedState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -75,15 +75,15 @@ pub(super) struct Worker {
     training: Vec<Training>,
     cache: PrefixCache,
     totals: EngineStats,
-    /// Seconds that watched streams may run before the next slice of other work.
-    owed: f64,
-    /// When a stream was last watched.
-    watched_at: Option<Instant>,
+    /// Seconds that decoding may run before the next slice of scoring or training.
+    stream_credit: f64,
+    /// When an interactive sequence last generated.
+    streamed_at: Option<Instant>,
 }
 
-/// How long after a stream another one is expected: a large micro-batch that began between two would hold up the
-/// second, part by part.
-const LATELY: Duration = Duration::from_secs(10);
+/// How long after a stream another stream is expected. A large micro-batch that began between the two would delay
+/// the second, part by part.
+const RECENT_STREAM: Duration = Duration::from_secs(10);
 
 impl Worker {
     pub fn new(
@@ -105,27 +105,27 @@ impl Worker {
             scoring: Vec::new(),
             training: Vec::new(),
             totals: EngineStats::default(),
-            owed: 0.0,
-            watched_at: None,
+            stream_credit: 0.0,
+            streamed_at: None,
         }
     }
 
-    /// Works until the last handle is gone.
+    /// Works until the last handle is dropped.
     pub fn run(mut self, commands: Receiver<Command>) {
         while self.listen(&commands) {
             self.admit();
             let turn = Instant::now();
             self.generate();
-            if self.watched() {
-                self.watched_at = Some(turn);
+            if self.streaming() {
+                self.streamed_at = Some(turn);
             }
-            self.owed -= turn.elapsed().as_secs_f64();
-            if self.owed <= 0.0 || !self.watched() {
+            self.stream_credit -= turn.elapsed().as_secs_f64();
+            if self.stream_credit <= 0.0 || !self.streaming() {
                 let slices = Instant::now();
                 self.score();
                 self.train();
                 let share = f64::from(self.options.train_share.clamp(0.01, 1.0));
-                self.owed = slices.elapsed().as_secs_f64() * (1.0 - share) / share;
+                self.stream_credit = slices.elapsed().as_secs_f64() * (1.0 - share) / share;
             }
             self.cache.sweep(self.executor.as_mut());
             self.publish();
@@ -137,7 +137,7 @@ impl Worker {
         }
     }
 
-    /// Takes what was sent meanwhile; sleeps if there is nothing to do. `false`: stop.
+    /// Takes the commands sent meanwhile; sleeps if there is nothing to do. `false`: all handles are dropped.
     fn listen(&mut self, commands: &Receiver<Command>) -> bool {
         let idle = self.running.is_empty()
             && self.scoring.is_empty()
@@ -169,10 +169,10 @@ impl Worker {
         }
     }
 
-    /// Gives free places to waiting requests. Interactive ones count only each other: background
-    /// work never takes their places. A request that waits for another's prefill is passed over and
-    /// stays where it is in its queue. Memory is one for all: nobody may take what a more urgent or
-    /// earlier request waits for, or that one might wait forever.
+    /// Gives free places to waiting requests. Interactive requests count only each other, so background work never
+    /// takes their places. A request that waits for another's prefill keeps its place in its queue. Memory is
+    /// shared by all: a request never takes memory that a more urgent or earlier request waits for, since that one
+    /// might wait forever.
     fn admit(&mut self) {
         'admitting: for priority in [Priority::Interactive, Priority::Ingest, Priority::Outer] {
             let interactive = priority == Priority::Interactive;
@@ -192,8 +192,8 @@ impl Worker {
                     break 'admitting;
                 }
                 let executor = self.executor.as_ref();
-                let beginning = self.cache.beginning(next, &self.running, executor);
-                if beginning == Beginning::Wait {
+                let start = self.cache.prefill_start(next, &self.running, executor);
+                if start == PrefillStart::Wait {
                     at += 1;
                     continue;
                 }
@@ -203,7 +203,7 @@ impl Worker {
                 if interactive {
                     self.shared.lock().queued -= 1;
                 }
-                self.begin(next, beginning);
+                self.begin(next, start);
             }
         }
         self.running.sort_by_key(|g| g.priority);
@@ -212,16 +212,16 @@ impl Worker {
         self.cache.trim(left, self.executor.as_mut());
     }
 
-    /// Tokens that the slots of what runs may come to hold.
+    /// Most tokens that the slots of running generations may come to hold.
     fn reserved(&self) -> usize {
         let page = self.executor.kv_page();
         self.running.iter().map(|g| g.kv_tokens(page)).sum()
     }
 
-    fn begin(&mut self, mut next: Generation, beginning: Beginning) {
+    fn begin(&mut self, mut next: Generation, start: PrefillStart) {
         let executor = self.executor.as_mut();
-        let slot = guard(|| match beginning {
-            Beginning::Fork { slot, len } => {
+        let slot = catch_panic(|| match start {
+            PrefillStart::Fork { slot, len } => {
                 let fork = executor.kv_fork(slot, len);
                 self.totals.cached_tokens += len as u64;
                 Ok(fork)
@@ -237,20 +237,19 @@ impl Worker {
         }
     }
 
-    /// One packed forward pass: a token for every sequence that generates, and prompts as far as
-    /// the batch has room.
+    /// One packed forward pass: a token for every sequence that generates, and as much of the prompts as fits.
     fn generate(&mut self) {
         if self.running.is_empty() {
             return;
         }
-        let Assembled {
+        let DecodeBatch {
             batch,
             wanted,
-            taking_part,
+            in_batch,
         } = self.assemble();
         let vocab = self.files.config.vocab_size;
         let executor = self.executor.as_mut();
-        let outcome = guard(|| {
+        let outcome = catch_panic(|| {
             let logits = executor.forward(&batch, &wanted)?;
             if logits.len() != wanted.len() * vocab {
                 return Err(Error::Executor("it returned too few logits".into()));
@@ -263,7 +262,7 @@ impl Worker {
             Err(error) => {
                 let (error, executor) = (message(error), self.executor.as_mut());
                 tracing::error!(error, "a batch of generation failed");
-                let concerned = self.running.iter_mut().zip(taking_part);
+                let concerned = self.running.iter_mut().zip(in_batch);
                 for (generation, _) in concerned.filter(|(_, part)| *part) {
                     generation.fail(&error, executor);
                 }
@@ -272,12 +271,12 @@ impl Worker {
         self.retire();
     }
 
-    fn assemble(&mut self) -> Assembled {
+    fn assemble(&mut self) -> DecodeBatch {
         let mut batch = PackedBatch::new();
         let mut wanted = Vec::new();
-        let mut taking_part = vec![false; self.running.len()];
+        let mut in_batch = vec![false; self.running.len()];
         let executor = self.executor.as_ref();
-        for (generation, part) in self.running.iter_mut().zip(&mut taking_part) {
+        for (generation, part) in self.running.iter_mut().zip(&mut in_batch) {
             for sample in &mut generation.samples {
                 let Some(slot) = sample.slot else { continue };
                 let start = executor.kv_len(slot);
@@ -287,9 +286,9 @@ impl Worker {
                 *part = true;
             }
         }
-        // However many sequences decode, prompts go on.
+        // Prompts go on, however many sequences decode.
         let budget = self.options.max_batch_tokens.max(batch.tokens.len() + 16);
-        for (generation, part) in self.running.iter_mut().zip(&mut taking_part) {
+        for (generation, part) in self.running.iter_mut().zip(&mut in_batch) {
             let Some(slot) = generation.prefill else {
                 continue;
             };
@@ -309,14 +308,14 @@ impl Worker {
                 wanted.push(rows.end - 1);
             }
         }
-        Assembled {
+        DecodeBatch {
             batch,
             wanted,
-            taking_part,
+            in_batch,
         }
     }
 
-    /// Samples from the logits, in parallel, and lets finished prompts branch into their samples.
+    /// Samples from the logits, in parallel, and forks the slot of a computed prompt for its samples.
     fn draw(&mut self, logits: &[f32]) -> Result<()> {
         let vocab = self.files.config.vocab_size;
         let samples = (self.running.par_iter_mut()).flat_map(|g| g.samples.par_iter_mut());
@@ -326,10 +325,10 @@ impl Worker {
             }
         });
         let executor = self.executor.as_mut();
-        guard(|| {
+        catch_panic(|| {
             let drawn = |g: &&mut Generation| g.samples.iter().any(|s| s.drawn.is_some());
             for generation in self.running.iter_mut().filter(drawn) {
-                generation.branch(executor);
+                generation.fork_samples(executor);
             }
             Ok(())
         })
@@ -349,11 +348,11 @@ impl Worker {
     }
 
     fn retire(&mut self) {
-        let mut visible = self.shared.lock();
+        let mut state = self.shared.lock();
         self.running.retain(|generation| {
             if generation.done() {
                 let seconds = generation.created.elapsed().as_secs_f64();
-                visible.request_seconds += 0.1 * (seconds - visible.request_seconds);
+                state.request_seconds += 0.1 * (seconds - state.request_seconds);
             }
             !generation.done()
         });
@@ -361,14 +360,14 @@ impl Worker {
 
     fn score(&mut self) {
         let executor = self.executor.as_mut();
-        let unwanted = self.scoring.extract_if(.., |job| !job.wanted());
+        let unwanted = self.scoring.extract_if(.., |job| !job.has_caller());
         unwanted.for_each(|mut job| job.abandon(executor));
-        let Some(at) = first(&self.scoring, |s| s.priority) else {
+        let Some(at) = most_urgent(&self.scoring, |s| s.priority) else {
             return;
         };
         let budget = self.slice_tokens();
         let (job, executor) = (&mut self.scoring[at], self.executor.as_mut());
-        let reply = match guard(|| job.slice(executor, budget)) {
+        let reply = match catch_panic(|| job.slice(executor, budget)) {
             Ok(slice) => {
                 self.totals.scored_tokens += slice.tokens as u64;
                 self.totals.cached_tokens += slice.cached as u64;
@@ -387,12 +386,12 @@ impl Worker {
 
     fn train(&mut self) {
         let begun = self.training.iter().position(Training::under_way);
-        let Some(at) = begun.or_else(|| first(&self.training, |t| t.priority)) else {
+        let Some(at) = begun.or_else(|| most_urgent(&self.training, |t| t.priority)) else {
             return;
         };
         let budget = self.slice_tokens();
         let (job, executor) = (&mut self.training[at], self.executor.as_mut());
-        let reply = match guard(|| job.slice(executor, budget)) {
+        let reply = match catch_panic(|| job.slice(executor, budget)) {
             Ok(tokens) => {
                 self.totals.trained_tokens += tokens as u64;
                 job.done().then(|| Ok(job.take()))
@@ -404,15 +403,18 @@ impl Worker {
         }
     }
 
-    /// Few while someone watches a stream, or did so lately, so that it stays smooth.
+    /// Most tokens of a slice: few while an interactive sequence generates, and shortly after.
     fn slice_tokens(&self) -> usize {
-        match self.watched_at.is_some_and(|at| at.elapsed() < LATELY) {
+        match self
+            .streamed_at
+            .is_some_and(|at| at.elapsed() < RECENT_STREAM)
+        {
             true => self.options.train_slice_tokens,
             false => self.options.max_batch_tokens,
         }
     }
 
-    fn watched(&self) -> bool {
+    fn streaming(&self) -> bool {
         let interactive = |g: &Generation| g.priority == Priority::Interactive;
         self.running.iter().any(interactive)
     }
@@ -434,20 +436,20 @@ impl Worker {
     }
 }
 
-struct Assembled {
+struct DecodeBatch {
     batch: PackedBatch,
     wanted: Vec<usize>,
-    /// For each running generation: whether it has rows in the batch.
-    taking_part: Vec<bool>,
+    /// For each running generation, whether it has rows in the batch.
+    in_batch: Vec<bool>,
 }
 
-/// The job to work on: the most urgent, the oldest of equals.
-fn first<T>(jobs: &[T], priority: impl Fn(&T) -> Priority) -> Option<usize> {
+/// The index of the most urgent job, the oldest of equals.
+fn most_urgent<T>(jobs: &[T], priority: impl Fn(&T) -> Priority) -> Option<usize> {
     (0..jobs.len()).min_by_key(|i| priority(&jobs[*i]))
 }
 
-/// Turns a panic of the executor into an error of the work it did.
-fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Runs work of the executor; a panic becomes an error.
+fn catch_panic<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic_text(panic.as_ref());
         Err(Error::Executor(format!("it panicked: {text}")))
@@ -460,7 +462,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     text.unwrap_or("no message")
 }
 
-/// What a request is told; without the prefix that the handle puts before it again.
+/// The error's text for a request's sink; the handle adds the prefix of [`Error::Executor`] again.
 fn message(error: Error) -> String {
     match error {
         Error::Executor(message) => message,

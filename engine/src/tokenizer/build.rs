@@ -12,12 +12,12 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::tokenizer::SplitDelimiterBehavior;
 
-/// A token outside the BPE, matched by its spelling in trusted text.
+/// A token outside the BPE, matched by its spelling in trusted text alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Added {
     pub id: u32,
     pub text: String,
-    /// A control token; otherwise markup such as `<tool_call>`, which decoding keeps.
+    /// Whether it is a control token; else it is markup such as `<tool_call>`, which decoding keeps.
     pub special: bool,
 }
 
@@ -30,10 +30,14 @@ pub struct Bpe<'a> {
     pub rule: &'a str,
 }
 
-/// The published split of Qwen2 and, with `DIGITS` groups of up to three, of Llama 3.
+/// The published pattern of Qwen2 and Llama 3, which differ in how many `DIGITS` a group has.
 const SPLIT: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|DIGITS| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 impl Tokenizer {
+    /// Builds the tokenizer of a GGUF file.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the rule is unknown or the parts do not fit together.
     pub fn from_bpe(parts: Bpe) -> Result<Self> {
         let (split, nfc, whole_words): (Vec<PreTokenizerWrapper>, bool, bool) = match parts.rule {
             "default" | "gpt-2" | "gpt2" => (vec![byte_level(true)], false, false),
@@ -66,7 +70,10 @@ impl Tokenizer {
         assemble(plain, parts.vocab, parts.added)
     }
 
-    /// A Hugging Face `tokenizer.json`; also the token it puts before every text, if it does.
+    /// Reads a Hugging Face `tokenizer.json`. Also returns the token that it puts before every text, if any.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if it is damaged, or not a byte-level BPE.
     pub fn from_json(json: &[u8]) -> Result<(Self, Option<u32>)> {
         let mut json: Value = serde_json::from_slice(json)
             .map_err(|e| Error::Tokenizer(format!("tokenizer.json is not valid JSON: {e}")))?;
@@ -88,7 +95,7 @@ impl Tokenizer {
         let vocab = json["model"]["vocab"]
             .as_object_mut()
             .ok_or_else(|| Error::Tokenizer("tokenizer.json has no model.vocab".into()))?;
-        // With these gone from the vocabulary no path of the BPE can produce them.
+        // Without these entries no path of the BPE can produce an added token.
         vocab.retain(|text, _| !added.iter().any(|a| a.text == *text));
         let entries = vocab
             .iter()
@@ -169,7 +176,7 @@ fn assemble(
         .map(|(_, id)| *id)
         .chain(added.iter().map(|a| a.id));
     let size = ids.max().map_or(0, |id| id as usize + 1);
-    // Ids without a vocabulary entry stand for no text; a table of a file's whim must stay bounded.
+    // An id without a vocabulary entry stands for no text. The bound keeps a damaged file from filling the memory.
     if size > 16 * (vocab.len() + added.len()) + 1024 {
         return Err(Error::Tokenizer(format!(
             "token ids reach {}, far beyond the vocabulary",
@@ -179,7 +186,7 @@ fn assemble(
     let mut texts: Vec<Vec<u8>> = vec![Vec::new(); size];
     let mut control = vec![false; size];
     for (text, id) in vocab {
-        texts[id as usize] = bytes::unspell(&text).unwrap_or_else(|| text.into_bytes());
+        texts[id as usize] = bytes::decode(&text).unwrap_or_else(|| text.into_bytes());
     }
     for token in &added {
         texts[token.id as usize] = token.text.clone().into_bytes();

@@ -1,5 +1,5 @@
-//! The byte-level alphabet: GPT-2 spells each byte of a token as one printable character (a space is
-//! `Ġ`), so that vocabularies can be written as text.
+//! GPT-2's byte-level alphabet: each byte of a token is spelled as one printable character (a space is `Ġ`), so
+//! that a vocabulary can be written as text.
 
 /// The character that spells each byte.
 pub fn alphabet() -> [char; 256] {
@@ -15,8 +15,8 @@ pub fn alphabet() -> [char; 256] {
     })
 }
 
-/// A vocabulary entry's bytes; `None` if it is not spelled in the alphabet.
-pub fn unspell(token: &str) -> Option<Vec<u8>> {
+/// The bytes of a vocabulary entry; `None` if it has a character outside the alphabet.
+pub fn decode(token: &str) -> Option<Vec<u8>> {
     token.chars().map(byte).collect()
 }
 
@@ -38,10 +38,10 @@ mod tests {
     #[test]
     fn spells_every_byte_and_back() {
         for (byte, c) in alphabet().into_iter().enumerate() {
-            assert_eq!(unspell(&c.to_string()), Some(vec![byte as u8]));
+            assert_eq!(decode(&c.to_string()), Some(vec![byte as u8]));
         }
         assert_eq!(alphabet()[b' ' as usize], 'Ġ');
         assert_eq!(alphabet()[b'\n' as usize], 'Ċ');
-        assert_eq!(unspell("日"), None);
+        assert_eq!(decode("日"), None);
     }
 }

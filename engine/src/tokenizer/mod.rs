@@ -1,13 +1,12 @@
-//! Text to tokens and back, with one rule that matters for safety: what a user wrote never becomes a
-//! *control token* (`<|im_end|>` and its like), however it is spelled.
+//! Text to tokens and back, with one rule for safety: text of a user never becomes a *control token*
+//! (`<|im_end|>` and its like), however it is spelled.
 //!
-//! The tokenizers crate finds the spellings of added tokens in any text it is given. So its model is
-//! built here **without** them, and they are matched by this module, only where the caller says
-//! the text is trusted. Between two control tokens the text is encoded in one piece, which gives
-//! the same ids as the reference on harmless text.
+//! The tokenizers crate matches added tokens in any text that it is given. Its model is therefore built **without**
+//! added tokens; this module matches them, in trusted text alone. Text between two control tokens is encoded in
+//! one piece, so that harmless text gets the reference's ids.
 //!
-//! Only byte-level BPE is supported: every family this engine runs uses it, and it lets each token be a
-//! plain byte string ([`Tokenizer::token_bytes`]), which streaming and grammars need.
+//! Only byte-level BPE is supported. Every supported family uses it, and it makes each token a plain byte string
+//! ([`Tokenizer::token_bytes`]), which streaming and grammars need.
 
 mod build;
 mod bytes;
@@ -21,8 +20,9 @@ use crate::error::{Error, Result};
 use std::borrow::Cow;
 use std::ops::Range;
 
+/// A byte-level BPE tokenizer.
 pub struct Tokenizer {
-    /// Knows no added token.
+    /// The BPE, without the added tokens.
     plain: tokenizers::Tokenizer,
     /// Longest spelling first.
     added: Vec<Added>,
@@ -34,20 +34,20 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Plain text: no part of it becomes a control token.
+    /// The tokens of plain text. No part of it becomes an added token.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         self.encode_piece(text, &mut ids)?;
         Ok(ids)
     }
 
-    /// Trusted text: the spelling of a control token is that token.
+    /// The tokens of trusted text, in which the spelling of an added token is that token.
     pub fn encode_with_control(&self, text: &str) -> Result<Vec<u32>> {
         self.encode_spans(text, &[])
     }
 
-    /// Control tokens are recognised only where they overlap none of the `untrusted` byte ranges.
-    /// An empty range forbids a token across that place.
+    /// The tokens of text with `untrusted` byte ranges. Added tokens are matched only where they overlap none of the
+    /// ranges. An empty range forbids a match across its position.
     pub fn encode_spans(&self, text: &str, untrusted: &[Range<usize>]) -> Result<Vec<u32>> {
         let trusted = |token: &Range<usize>| {
             !untrusted
@@ -65,7 +65,7 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// Invalid UTF-8 becomes U+FFFD. `skip_control` leaves control tokens out.
+    /// The text of the tokens; invalid UTF-8 becomes U+FFFD. `skip_control` leaves control tokens out.
     pub fn decode(&self, ids: &[u32], skip_control: bool) -> String {
         let kept = ids
             .iter()
@@ -77,7 +77,7 @@ impl Tokenizer {
         }
     }
 
-    /// The bytes a token stands for; none for ids that stand for no text.
+    /// The bytes that a token stands for; empty for an id without text.
     pub fn token_bytes(&self, id: u32) -> &[u8] {
         let id = id as usize;
         let Some(end) = self.ends.get(id) else {
@@ -87,7 +87,7 @@ impl Tokenizer {
         &self.bytes[start as usize..*end as usize]
     }
 
-    /// A token for people to read; parts of a character show as U+FFFD.
+    /// A token's text for people to read; an incomplete character becomes U+FFFD.
     pub fn token_text(&self, id: u32) -> Cow<'_, str> {
         String::from_utf8_lossy(self.token_bytes(id))
     }
@@ -105,7 +105,7 @@ impl Tokenizer {
         self.ends.len()
     }
 
-    /// A token that structures the conversation instead of standing for text.
+    /// Whether the token structures the conversation instead of standing for text.
     pub fn is_control(&self, id: u32) -> bool {
         self.control.get(id as usize).copied().unwrap_or(false)
     }
@@ -115,7 +115,7 @@ impl Tokenizer {
         &self.added
     }
 
-    /// Where added tokens' spellings that pass `accept` stand: leftmost first, then longest.
+    /// Matches of added tokens whose ranges pass `accept`: the leftmost first, of those the longest.
     pub(crate) fn matches<'a>(
         &'a self,
         text: &'a str,

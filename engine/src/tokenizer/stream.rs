@@ -1,8 +1,8 @@
-//! Tokens to text one at a time, for streaming.
+//! Tokens to text, one token at a time, for streaming.
 
 use super::Tokenizer;
 
-/// Holds back the bytes of an incomplete character until the tokens that complete it arrive.
+/// Decodes a stream of tokens. The bytes of an incomplete character are held back until it is complete.
 #[derive(Debug, Clone, Default)]
 pub struct StreamDecoder {
     held: Vec<u8>,
@@ -10,6 +10,7 @@ pub struct StreamDecoder {
 }
 
 impl StreamDecoder {
+    /// `skip_control` leaves control tokens out.
     pub fn new(skip_control: bool) -> Self {
         StreamDecoder {
             held: Vec::new(),
@@ -17,8 +18,8 @@ impl StreamDecoder {
         }
     }
 
-    /// The text that this token completes, possibly none. All deltas and [`finish`](Self::finish)
-    /// together equal [`Tokenizer::decode`] of all the tokens.
+    /// The text that this token completes, possibly empty. All results and [`finish`](Self::finish) together equal
+    /// [`Tokenizer::decode`] of all tokens.
     pub fn push(&mut self, tokenizer: &Tokenizer, id: u32) -> String {
         if self.skip_control && tokenizer.is_control(id) {
             return String::new();
@@ -30,13 +31,13 @@ impl StreamDecoder {
         text
     }
 
-    /// What is still held back, as U+FFFD.
+    /// The bytes that are still held back, as U+FFFD.
     pub fn finish(&mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.held)).into_owned()
     }
 }
 
-/// Bytes at the end that a later byte could still turn into a character.
+/// The number of bytes at the end that later bytes could still complete to a character.
 fn incomplete_tail(bytes: &[u8]) -> usize {
     match bytes.utf8_chunks().last() {
         Some(last) if is_prefix(last.invalid()) => last.invalid().len(),
@@ -44,7 +45,7 @@ fn incomplete_tail(bytes: &[u8]) -> usize {
     }
 }
 
-/// Whether `bytes`, which are one invalid chunk at the end of the text, are the start of a character.
+/// Whether `bytes`, an invalid chunk at the end of the text, are the start of a character.
 fn is_prefix(bytes: &[u8]) -> bool {
     matches!(std::str::from_utf8(bytes), Err(e) if e.error_len().is_none())
 }

@@ -1,9 +1,10 @@
 //! GGUF: llama.cpp's single file of metadata and quantised tensors.
 //!
-//! Tensors are dequantised when asked for, a block of rows a task, so that loading uses all cores.
-//! The file's own names are mapped to Hugging Face's. Converters store q and k of llama-architecture
-//! models with the rows of each head interleaved (element 2i beside 2i+1) because llama.cpp rotates
-//! neighbouring pairs there; [`Gguf::tensor`] puts them back into halves.
+//! A tensor is read when it is asked for, and dequantised in chunks by all cores. Hugging Face's tensor names are
+//! mapped to the file's own.
+//!
+//! Converters interleave the rows of each head of q and k in llama-architecture models (row i next to row
+//! i + d/2), because llama.cpp rotates neighbouring pairs there. [`Gguf::tensor`] restores the half-split order.
 
 use super::blocks::{Blocks, Matrix};
 use super::gguf_tokenizer;
@@ -113,7 +114,7 @@ impl Gguf {
         })
     }
 
-    /// The tensor as the file's own codes, where it has such; else in f32.
+    /// The tensor as the file's codes, if its type has the form of [`Blocks`]; else in f32.
     pub fn matrix(&self, name: &str) -> Result<Matrix> {
         let (dtype, bytes) = self.named(name)?;
         let rows = self.shape(name).expect("the tensor was just read")[0];
@@ -135,7 +136,7 @@ impl Gguf {
             .unwrap_or_else(|| Err(Error::model(&self.path, format!("has no tensor {name}"))))
     }
 
-    /// Heads whose rows must be put back.
+    /// The number of heads whose rows must be deinterleaved, if any.
     fn interleaved_heads(&self, name: &str) -> Option<usize> {
         match self.interleaved {
             Some((q, _)) if name.contains(".q_proj.") => Some(q),
@@ -161,7 +162,7 @@ impl Gguf {
         Ok(Some((dtype, bytes)))
     }
 
-    /// Every tensor lies inside the file and is made of whole blocks.
+    /// Checks that every tensor lies inside the file and consists of whole blocks.
     fn check_extent(&self, size: u64) -> Result<()> {
         for (name, info) in &self.content.tensor_infos {
             let (elements, dtype) = (info.shape.elem_count(), info.ggml_dtype);
@@ -230,7 +231,7 @@ fn gguf_name(name: &str) -> Option<String> {
     Some(format!("blk.{layer}.{own}.{kind}"))
 }
 
-/// Rows of each head from (0, d/2, 1, d/2+1, …) back to (0, 1, 2, …).
+/// Reorders the rows of each head from (0, d/2, 1, d/2+1, …) to (0, 1, 2, …).
 fn deinterleave<T: Copy>(data: &[T], rows: usize, heads: usize) -> Vec<T> {
     let width = data.len() / rows;
     let (dim, half) = (rows / heads, rows / heads / 2);
@@ -368,8 +369,8 @@ impl Metadata<'_> {
     }
 }
 
-/// Converters store Llama 3's scaling only as the divisor of each frequency. All released models share
-/// three of its four constants, so the fourth is the largest divisor; what does not fit is refused.
+/// Converters store Llama 3's scaling as the divisor of each frequency alone. All released models share three of
+/// the scaling's four constants, so the fourth is the largest divisor. Divisors that do not fit are refused.
 fn llama3_scaled(factors: &[f32], mut config: ModelConfig) -> Option<ModelConfig> {
     let plain = config.inverse_frequencies();
     config.rope_scaling = Some(RopeScaling {

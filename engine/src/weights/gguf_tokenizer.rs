@@ -16,7 +16,7 @@ const NORMAL: u64 = 1;
 const CONTROL: u64 = 3;
 const USER_DEFINED: u64 = 4;
 
-/// Spellings that end a turn or a text in the supported families, whichever one the file calls "eos".
+/// Tokens that end a turn or a text in the supported families; the file calls only one of them "eos".
 const END_SPELLINGS: [&str; 5] = [
     "<|im_end|>",
     "<|endoftext|>",

@@ -1,5 +1,5 @@
 //! A Hugging Face directory: `config.json`, `*.safetensors` (one file or shards with an index),
-//! `tokenizer.json`, and where present `tokenizer_config.json`, `chat_template.jinja` and
+//! `tokenizer.json`, and if present `tokenizer_config.json`, `chat_template.jinja` and
 //! `generation_config.json`.
 
 use super::{ModelFiles, Source, Tensor, digest, hf_config};
@@ -58,8 +58,8 @@ pub(super) fn open(dir: &Path) -> Result<ModelFiles> {
     })
 }
 
-/// The tokenizer's own end token first (the one turns are trained to end with), then those the
-/// generation configuration lists, or where it lists none those of the configuration.
+/// The tokens that end a completion: first the tokenizer's own end token, which ends turns in training, then those
+/// of the first of `lists` that has any.
 fn stop_tokens(tokenizer: &Tokenizer, spelling: &str, lists: &[&Value]) -> Vec<u32> {
     let mut eos: Vec<u32> = tokenizer.id_of(spelling).into_iter().collect();
     let listed = lists.iter().find(|v| !v.is_null());
@@ -108,7 +108,7 @@ fn read_json(dir: &Path, name: &str) -> Result<Option<Value>> {
     }
 }
 
-/// The files the index names, or else every `*.safetensors`; in the order of their names.
+/// The files that the index names, or without an index every `*.safetensors`, in the order of their names.
 fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(dir).map_err(|e| Error::io(dir, e))?;
     let names: Vec<String> = entries
@@ -160,7 +160,7 @@ pub(super) struct Shards {
     dir: PathBuf,
     /// The files' bytes.
     files: Vec<Vec<u8>>,
-    /// Name → file, first byte of the data section, and what the header says.
+    /// Name → (file, first byte of its data section, the header's entry).
     tensors: HashMap<String, (usize, usize, TensorInfo)>,
 }
 

@@ -1,4 +1,4 @@
-//! `config.json` to [`ModelConfig`]; what the engine would silently compute wrong is refused.
+//! `config.json` to [`ModelConfig`]. Settings that the engine would silently ignore are refused.
 
 use crate::config::{Family, ModelConfig, RopeScaling};
 use crate::error::{Error, Result};

@@ -1,14 +1,13 @@
 //! A model's files, read once: configuration, tokenizer, chat template and weights.
 //!
-//! Two kinds are read, a `.gguf` file and a Hugging Face directory (`config.json`, `*.safetensors`,
-//! `tokenizer.json`). Both answer in the same words: tensors carry Hugging Face's names
-//! (`model.layers.0.self_attn.q_proj.weight`), come as row-major f32, and rotary projections are in
-//! the half-split order, whatever order the file keeps them in. So executors and PEFT adapters need
-//! not know where a model came from.
+//! A model is a `.gguf` file or a Hugging Face directory (`config.json`, `*.safetensors`, `tokenizer.json`).
+//! Both have one interface: tensors have Hugging Face's names (`model.layers.0.self_attn.q_proj.weight`), are
+//! row-major f32, and have rotary projections in the half-split order. So executors and PEFT adapters do not
+//! depend on a model's source.
 //!
-//! [`ModelFiles::open`] checks that every tensor the configuration promises is there in its shape;
-//! after it, [`ModelFiles::tensor`] fails only if the file changes underneath. Pickled weights
-//! (`.bin`, `.pt`) are never read: unpickling runs code.
+//! [`ModelFiles::open`] checks that every tensor of the configuration is there in its shape. After that,
+//! [`ModelFiles::tensor`] fails only if a file changes. Pickled weights (`.bin`, `.pt`) are never read, because
+//! unpickling runs code.
 
 mod blocks;
 mod gguf;
@@ -35,17 +34,17 @@ pub struct Tensor {
     pub data: Vec<f32>,
 }
 
-/// An opened model.
+/// An opened model: everything but the computation.
 pub struct ModelFiles {
     pub path: PathBuf,
     pub config: ModelConfig,
     pub tokenizer: Tokenizer,
     pub chat_template: Option<ChatTemplate>,
-    /// Tokens that end a completion; the first is the one to train the model to end with.
+    /// Tokens that end a completion. The first one is what training examples should end with.
     pub eos: Vec<u32>,
-    /// The token every plain text starts with, for models that want one. A chat template writes its own.
+    /// The token that every plain text starts with, if the model has one. A chat template writes its own.
     pub bos: Option<u32>,
-    /// `sha256:<hex>` of the weights' bytes (of shards end to end, in the order of their names).
+    /// `sha256:<hex>` of the weight files' bytes, end to end in the order of their names.
     pub digest: String,
     source: Source,
 }
@@ -57,6 +56,10 @@ enum Source {
 
 impl ModelFiles {
     /// Opens a `.gguf` file or a Hugging Face directory.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a file cannot be read, [`Error::Model`] if it is damaged, incomplete or of an unsupported
+    /// kind, [`Error::Tokenizer`] or [`Error::Template`] likewise.
     pub fn open(path: &Path) -> Result<Self> {
         let about = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
         let files = if about.is_dir() {
@@ -76,7 +79,7 @@ impl ModelFiles {
         Ok(files)
     }
 
-    /// One tensor by its Hugging Face name. May be called from many threads at once.
+    /// One tensor by its Hugging Face name, in f32. May be called from many threads at once.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
         match &self.source {
             Source::Gguf(gguf) => gguf.tensor(name),
@@ -84,7 +87,7 @@ impl ModelFiles {
         }
     }
 
-    /// Likewise, as the codes that the file holds it in, where it does.
+    /// [`ModelFiles::tensor`] for a matrix, but as codes and scales if the file is quantised in that form.
     pub fn matrix(&self, name: &str) -> Result<Matrix> {
         match &self.source {
             Source::Gguf(gguf) => gguf.matrix(name),
@@ -92,11 +95,12 @@ impl ModelFiles {
         }
     }
 
+    /// Whether the model has a tensor of that Hugging Face name.
     pub fn has(&self, name: &str) -> bool {
         self.shape(name).is_some()
     }
 
-    /// A tensor's shape without reading it.
+    /// A tensor's shape, without reading the tensor.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
         match &self.source {
             Source::Gguf(gguf) => gguf.shape(name),
@@ -104,7 +108,7 @@ impl ModelFiles {
         }
     }
 
-    /// Every tensor of the configuration must be there, in its shape.
+    /// Checks tensors, vocabulary and end tokens against the configuration.
     fn validate(&self) -> Result<()> {
         for (name, expected) in tensors_of(&self.config) {
             match self.shape(&name) {
@@ -144,7 +148,7 @@ impl ModelFiles {
     }
 }
 
-/// Names and shapes of all the tensors a model of this configuration has.
+/// Names and shapes of all tensors of a model of this configuration.
 pub fn tensors_of(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
     let hidden = config.hidden_size;
     let mut all = vec![

@@ -1,5 +1,4 @@
-//! Company changes nothing: packed or alone, cached or whole, forked or not, a sequence gets the same
-//! numbers.
+//! Packing changes no result: packed or alone, cached or whole, forked or not, a sequence gets the same numbers.
 
 use super::{assert_close, random_lora, some_tokens};
 use autodidact_engine::{
@@ -317,7 +316,7 @@ pub fn forks_diverge(executor: &mut dyn Executor, tolerance: f32) {
     assert_eq!(executor.kv_len(reused), 0);
 }
 
-/// A stack of two equals one adapter whose A are laid below and whose scaled B beside each other.
+/// A stack of two equals one adapter of both ranks: A concatenated by rows, scaled B by columns.
 pub fn stacks_add_up(executor: &mut dyn Executor, tolerance: f32) {
     let (_, [first, second]) = company(executor);
     let rank = first.config.rank + second.config.rank;

@@ -1,4 +1,4 @@
-//! `adapter_config.json`: what is written, and what is refused when read.
+//! `adapter_config.json`: the entries that are written, and those that are refused when read.
 
 use super::{CONFIG_FILE, Lora};
 use crate::config::Projection;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 pub(super) fn config_json(lora: &Lora, base_model: &str) -> Vec<u8> {
     let config = &lora.config;
-    // PEFT makes a pair in every layer unless told which have one.
+    // PEFT expects a pair in every layer unless the file lists the layers that have one.
     let bare = |layer: &[Option<_>; 7]| layer.iter().all(Option::is_none);
     let layers = match lora.layers.iter().any(bare) {
         false => Value::Null,
@@ -23,7 +23,7 @@ pub(super) fn config_json(lora: &Lora, base_model: &str) -> Vec<u8> {
             )
         }
     };
-    // PEFT and vLLM expect a whole number where it is one.
+    // PEFT and vLLM expect a whole alpha as an integer.
     let alpha = match config.alpha {
         a if a.fract() == 0.0 => json!(a as i64),
         a => json!(a),
@@ -57,7 +57,7 @@ pub(super) fn config_json(lora: &Lora, base_model: &str) -> Vec<u8> {
     bytes
 }
 
-/// The keys that decide whether and how an adapter can be applied.
+/// The entries that decide whether and how an adapter can be applied.
 #[derive(Deserialize)]
 pub(super) struct PeftConfig {
     peft_type: String,

@@ -1,6 +1,5 @@
-//! Adapters as PEFT stores them: `adapter_config.json` and `adapter_model.safetensors`, readable by
-//! `peft`, vLLM and this engine. The same adapter always gives the same bytes, so that the digest
-//! of the bytes can name it.
+//! Adapters in PEFT's format: `adapter_config.json` and `adapter_model.safetensors`, as `peft` and vLLM read and
+//! write them. The same adapter always gives the same bytes, so the digest of the bytes can name it.
 
 mod config;
 
@@ -14,19 +13,21 @@ use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::Path;
 
+/// The file name of an adapter's configuration.
 pub const CONFIG_FILE: &str = "adapter_config.json";
+/// The file name of an adapter's tensors.
 pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 
 const PREFIX: &str = "base_model.model.model.layers.";
 
-/// The two files of an adapter.
+/// The bytes of an adapter's two files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeftFiles {
     pub config_json: Vec<u8>,
     pub safetensors: Vec<u8>,
 }
 
-/// `base_model` goes into the configuration for the reader; nothing is looked up there.
+/// Writes an adapter; tensors are f32. `base_model` is written into the configuration for its reader alone.
 pub fn to_files(lora: &Lora, base_model: &str) -> PeftFiles {
     let rank = lora.config.rank;
     let mut tensors = Vec::new();
@@ -60,7 +61,11 @@ pub fn to_files(lora: &Lora, base_model: &str) -> PeftFiles {
     }
 }
 
-/// Reads what PEFT wrote, if this engine can apply it to `model`.
+/// Reads an adapter that PEFT wrote.
+///
+/// # Errors
+/// [`Error::Adapter`] if a file is damaged, if the adapter is not a plain LoRA of linear layers, or if it does not fit
+/// `model`.
 pub fn from_files(config_json: &[u8], safetensors: &[u8], model: &ModelConfig) -> Result<Lora> {
     let config: PeftConfig = serde_json::from_slice(config_json)
         .map_err(|e| Error::Adapter(format!("{CONFIG_FILE} is not a PEFT configuration: {e}")))?;
@@ -109,6 +114,10 @@ pub fn from_files(config_json: &[u8], safetensors: &[u8], model: &ModelConfig) -
     Ok(lora)
 }
 
+/// Writes the two files into `dir`, which is created if need be.
+///
+/// # Errors
+/// [`Error::Io`] names the file.
 pub fn save_dir(dir: &Path, files: &PeftFiles) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
     for (name, bytes) in [
@@ -121,6 +130,10 @@ pub fn save_dir(dir: &Path, files: &PeftFiles) -> Result<()> {
     Ok(())
 }
 
+/// Reads the two files of `dir`, without parsing them.
+///
+/// # Errors
+/// [`Error::Io`] names the file.
 pub fn load_dir(dir: &Path) -> Result<PeftFiles> {
     let read = |name: &str| {
         let path = dir.join(name);
@@ -132,7 +145,7 @@ pub fn load_dir(dir: &Path) -> Result<PeftFiles> {
     })
 }
 
-/// `sha256:…` over both files, each preceded by its length.
+/// `sha256:<hex>` over both files, each preceded by its length in 8 bytes, little-endian.
 pub fn digest(files: &PeftFiles) -> String {
     let mut hash = Sha256::new();
     for bytes in [&files.config_json, &files.safetensors] {
@@ -143,14 +156,14 @@ pub fn digest(files: &PeftFiles) -> String {
     format!("sha256:{hex}")
 }
 
-type Halves = (Option<Vec<f32>>, Option<Vec<f32>>);
+type PartialPair = (Option<Vec<f32>>, Option<Vec<f32>>);
 
 enum Part {
     A,
     B,
 }
 
-fn empty_layers(model: &ModelConfig) -> Vec<[Halves; 7]> {
+fn empty_layers(model: &ModelConfig) -> Vec<[PartialPair; 7]> {
     (0..model.num_layers).map(|_| Default::default()).collect()
 }
 
@@ -209,12 +222,12 @@ fn floats(name: &str, tensor: &TensorView) -> Result<Vec<f32>> {
     }
 }
 
-fn present(layers: &[[Halves; 7]]) -> Vec<Projection> {
+fn present(layers: &[[PartialPair; 7]]) -> Vec<Projection> {
     let has = |p: &Projection| layers.iter().any(|layer| layer[p.index()].0.is_some());
     Projection::ALL.into_iter().filter(has).collect()
 }
 
-fn pairs(l: usize, layer: [Halves; 7]) -> Result<[Option<LoraPair>; 7]> {
+fn pairs(l: usize, layer: [PartialPair; 7]) -> Result<[Option<LoraPair>; 7]> {
     let mut pairs = [const { None }; 7];
     for (p, halves) in Projection::ALL.into_iter().zip(layer) {
         pairs[p.index()] = match halves {
