@@ -25,7 +25,7 @@
 //! kernels     the inner loops, and all `unsafe`
 //! ```
 //!
-//! Each file imports only from those below it.
+//! Each file imports only from those below it (tested by `layering`).
 
 mod backward;
 mod decoder;
@@ -33,6 +33,8 @@ mod head;
 mod kernels;
 mod kv;
 mod layer;
+#[cfg(test)]
+mod layering;
 mod linear;
 mod lora;
 mod lora_bf16;
