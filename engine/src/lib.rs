@@ -1,7 +1,9 @@
 //! The model on a device: one packed forward pass for prefill, decoding, scoring and training, with a stack of
 //! LoRA adapters for each sequence.
 //!
-//! The crate knows tokens and tensors. It knows nothing of learning, jobs or HTTP.
+//! The crate knows tokens and tensors. It knows nothing of learning, jobs or HTTP. Read first, each with an example:
+//! [`ModelFiles`] (load a model), [`Engine`] (generate), [`TrainRequest`] (train an adapter), [`ScoreRequest`]
+//! (score an answer) and [`lora::peft`] (save an adapter).
 //!
 //! ```text
 //!            scheduler            continuous batching, training in slices between decode steps

@@ -18,6 +18,27 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel}
 use std::time::{Duration, Instant};
 
 /// A handle to a running engine. The engine stops when the last handle is dropped.
+///
+/// ```
+/// use autodidact_engine::*;
+///
+/// # let dir = tempfile::tempdir()?;
+/// # tiny::write_tiny(dir.path(), Family::Llama, 0)?;
+/// let files = ModelFiles::open(dir.path())?;
+/// let executor = Cpu::new(&files, CpuOptions::default())?;
+/// let engine = Engine::start(files.into(), Box::new(executor), EngineOptions::default());
+///
+/// let request = CompleteRequest {
+///     prompt: engine.files().tokenizer.encode("Once upon a time")?,
+///     adapters: vec![],
+///     sampling: SamplingParams::greedy(8),
+///     n: 1,
+///     priority: Priority::Interactive,
+/// };
+/// let completions = engine.complete(vec![request])?;
+/// assert!(completions[0][0].tokens.len() <= 8);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Engine {
     files: Arc<ModelFiles>,

@@ -168,6 +168,25 @@ pub struct Completion {
 }
 
 /// Asks how likely `answer` is after `prompt`.
+///
+/// ```
+/// # use autodidact_engine::*;
+/// # let dir = tempfile::tempdir()?;
+/// # tiny::write_tiny(dir.path(), Family::Llama, 0)?;
+/// # let files = ModelFiles::open(dir.path())?;
+/// # let executor = Cpu::new(&files, CpuOptions::default())?;
+/// # let engine = Engine::start(files.into(), Box::new(executor), EngineOptions::default());
+/// let tokenizer = &engine.files().tokenizer;
+/// let request = ScoreRequest {
+///     prompt: tokenizer.encode("The sky is")?,
+///     answer: tokenizer.encode(" blue")?,
+///     adapters: vec![],
+/// };
+/// let scores = engine.score(vec![request], Priority::Interactive)?;
+/// let logprob: f32 = scores[0].iter().map(|token| token.logprob).sum();
+/// assert!(logprob < 0.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ScoreRequest {
     pub prompt: Vec<u32>,
@@ -176,6 +195,26 @@ pub struct ScoreRequest {
 }
 
 /// One adapter to train.
+///
+/// ```
+/// # use autodidact_engine::*;
+/// # let dir = tempfile::tempdir()?;
+/// # tiny::write_tiny(dir.path(), Family::Llama, 0)?;
+/// # let files = ModelFiles::open(dir.path())?;
+/// # let executor = Cpu::new(&files, CpuOptions::default())?;
+/// # let engine = Engine::start(files.into(), Box::new(executor), EngineOptions::default());
+/// let tokenizer = &engine.files().tokenizer;
+/// let (prompt, answer) = (tokenizer.encode("The sky is")?, tokenizer.encode(" blue")?);
+/// let request = TrainRequest {
+///     config: TrainConfig { lora: LoraConfig::all_linear(4, 8.0), epochs: 3, ..Default::default() },
+///     examples: [Example::completion(&prompt, &answer)].into(),
+///     init: None,
+/// };
+/// let progress = |reports: &[StepReport]| reports[0].loss.is_finite(); // `false` cancels
+/// let trained = engine.train(vec![request], Priority::Ingest, Box::new(progress))?;
+/// assert!(trained[0].losses[2] < trained[0].losses[0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct TrainRequest {
     pub config: TrainConfig,

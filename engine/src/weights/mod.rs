@@ -35,6 +35,18 @@ pub struct Tensor {
 }
 
 /// An opened model: everything but the computation.
+///
+/// ```
+/// use autodidact_engine::{Family, ModelFiles, tiny};
+///
+/// let dir = tempfile::tempdir()?;
+/// tiny::write_tiny(dir.path(), Family::Llama, 0)?; // or any model of a supported family
+/// let files = ModelFiles::open(dir.path())?;
+/// let tokens = files.tokenizer.encode("the user")?;
+/// assert_eq!(files.tokenizer.decode(&tokens, false), "the user");
+/// assert_eq!(files.tensor("model.norm.weight")?.shape, [files.config.hidden_size]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct ModelFiles {
     pub path: PathBuf,
     pub config: ModelConfig,

@@ -1,5 +1,18 @@
 //! Adapters in PEFT's format: `adapter_config.json` and `adapter_model.safetensors`, as `peft` and vLLM read and
 //! write them. The same adapter always gives the same bytes, so the digest of the bytes can name it.
+//!
+//! ```
+//! use autodidact_engine::lora::{Lora, LoraConfig, peft};
+//! use autodidact_engine::{Family, tiny};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! let model = tiny::tiny_config(Family::Llama);
+//! let lora = Lora::random(LoraConfig::all_linear(4, 8.0), &model, 0);
+//! peft::save_dir(dir.path(), &peft::to_files(&lora, "my-base-model"))?;
+//! let files = peft::load_dir(dir.path())?;
+//! assert_eq!(peft::from_files(&files.config_json, &files.safetensors, &model)?, lora);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod config;
 
