@@ -20,14 +20,14 @@ impl Lora {
         self.of_rank(old + rank, |nth, pair| {
             let inputs = pair.a.len() / old;
             let rows = pair.b.chunks_exact(old);
-            let widened = rows.flat_map(|row| row.iter().copied().chain(vec![0.0; rank]));
+            let padded = rows.flat_map(|row| row.iter().copied().chain(vec![0.0; rank]));
             LoraPair {
                 a: [
                     pair.a.clone(),
                     orthogonal_part(&drawn[nth], &pair.a, inputs),
                 ]
                 .concat(),
-                b: widened.collect(),
+                b: padded.collect(),
             }
         })
     }

@@ -3,7 +3,7 @@
 //! It is the definition that the other executor is tested against, and runs on a GPU (cargo feature `cuda`). It
 //! prefers the obvious to the fast: automatic differentiation instead of hand-written backward passes, a new
 //! tensor instead of a reused buffer. Two things are not left to candle. The weight of a frozen layer gets no
-//! gradient ([`frozen_linear`]), and only wanted logits are made, a slice at a time ([`head`]).
+//! gradient (`frozen_linear`), and only wanted logits are made, a slice at a time (`head`).
 //!
 //! Several of candle's fused operations (`softmax_last_dim`, `rms_norm`, `rope`) have no backward and cut the
 //! gradient silently. `tests/gradients.rs` detects their use.

@@ -6,9 +6,9 @@
 //! a share of the time, so most of its tokens do not wait at all.
 //!
 //! Interactive requests are admitted first, then ingest, then the outer loop. Background work never takes the
-//! place of an interactive request. Common beginnings of prompts are computed [once](prefix).
+//! place of an interactive request. Common beginnings of prompts are computed once (`prefix`).
 //!
-//! [`Engine`] is the handle; each of its calls becomes a [`Command`](worker::Command) to the thread.
+//! [`Engine`] is the handle; each of its calls becomes a command to the thread (`worker`).
 
 mod engine;
 mod generation;

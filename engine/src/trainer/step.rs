@@ -57,8 +57,8 @@ struct Pass {
     backward: BackwardPass,
     /// The candidate of each adapter.
     trained: Vec<usize>,
-    /// The candidate of each target, and the target's share of its token.
-    owners: Vec<(usize, f32)>,
+    /// The candidate of each target, and the target's probability.
+    shares: Vec<(usize, f32)>,
     places: Vec<(Item, Placement)>,
 }
 
@@ -137,8 +137,8 @@ impl Step {
             candidates[candidate].grads =
                 grads.ok_or_else(|| Error::Executor("backward lost a gradient".into()))?;
         }
-        for ((owner, share), nll) in pass.owners.into_iter().zip(nll) {
-            self.sums[owner].loss += f64::from(share * nll);
+        for ((candidate, share), nll) in pass.shares.into_iter().zip(nll) {
+            self.sums[candidate].loss += f64::from(share * nll);
         }
         Ok(batch.tokens.len())
     }
@@ -146,7 +146,7 @@ impl Step {
     /// Assembles the next micro-batch, of candidates that train from the same layer on.
     fn assemble(&mut self, candidates: &mut [Candidate], token_budget: usize) -> Pass {
         let mut batch = PackedBatch::new();
-        let (mut targets, mut owners) = (Vec::new(), Vec::new());
+        let (mut targets, mut shares) = (Vec::new(), Vec::new());
         let (mut trained, mut places): (Vec<usize>, Vec<(Item, Placement)>) = Default::default();
         let (mut layer, mut taken) = (None, 0);
         while let Some(index) = self.work.front().map(|item| item.candidate) {
@@ -171,7 +171,7 @@ impl Step {
                     for (token, share) in example.target(i) {
                         let weight = share * weight;
                         targets.push(Target { row, token, weight });
-                        owners.push((index, share));
+                        shares.push((index, share));
                     }
                 }
                 places.push((items[nth], place));
@@ -189,7 +189,7 @@ impl Step {
                 ..BackwardPass::new(batch, targets, grads)
             },
             trained,
-            owners,
+            shares,
             places,
         }
     }

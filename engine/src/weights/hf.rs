@@ -207,9 +207,9 @@ impl Shards {
             .ok_or_else(|| Error::model(&self.dir, format!("has no tensor {name}")))?;
         let bytes = &self.files[*file][start + info.data_offsets.0..start + info.data_offsets.1];
         let data = match info.dtype {
-            Dtype::F32 => widen(bytes, f32::from_le_bytes),
-            Dtype::F16 => widen(bytes, |b| f16::from_le_bytes(b).to_f32()),
-            _ => widen(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            Dtype::F32 => to_f32(bytes, f32::from_le_bytes),
+            Dtype::F16 => to_f32(bytes, |b| f16::from_le_bytes(b).to_f32()),
+            _ => to_f32(bytes, |b| bf16::from_le_bytes(b).to_f32()),
         };
         Ok(Tensor {
             shape: info.shape.clone(),
@@ -218,7 +218,7 @@ impl Shards {
     }
 }
 
-fn widen<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32 + Sync) -> Vec<f32> {
+fn to_f32<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32 + Sync) -> Vec<f32> {
     let (elements, _) = bytes.as_chunks::<N>();
     elements
         .par_iter()

@@ -30,7 +30,7 @@ pub trait Simd {
     /// All lanes added up.
     unsafe fn sum(value: Self::Floats) -> f32;
     /// Unsigned integers of eight bits, as floats.
-    unsafe fn widen(at: *const u8) -> Self::Floats;
+    unsafe fn load_u8(at: *const u8) -> Self::Floats;
     /// The first bf16 of each pair, as floats.
     unsafe fn low(pairs: *const u32) -> Self::Floats;
     /// The second bf16 of each pair, as floats.
@@ -114,7 +114,7 @@ impl Simd for Portable {
         (v[0] + v[1]) + (v[2] + v[3]) + ((v[4] + v[5]) + (v[6] + v[7]))
     }
     #[inline(always)]
-    unsafe fn widen(at: *const u8) -> [f32; 8] {
+    unsafe fn load_u8(at: *const u8) -> [f32; 8] {
         // SAFETY: the caller's promise.
         let values = unsafe { at.cast::<[u8; 8]>().read_unaligned() };
         values.map(f32::from)
@@ -218,7 +218,7 @@ mod x86 {
             }
         }
         #[inline(always)]
-        unsafe fn widen(at: *const u8) -> __m256 {
+        unsafe fn load_u8(at: *const u8) -> __m256 {
             // SAFETY: see the implementation's head.
             unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast()))) }
         }
@@ -311,7 +311,7 @@ mod x86 {
             unsafe { _mm512_reduce_add_ps(v) }
         }
         #[inline(always)]
-        unsafe fn widen(at: *const u8) -> __m512 {
+        unsafe fn load_u8(at: *const u8) -> __m512 {
             // SAFETY: see the implementation's head.
             unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(at.cast()))) }
         }

@@ -271,11 +271,11 @@ mod tests {
     }
 
     /// The matrix as bf16.
-    fn dequantised(coded: &QuantisedPanels) -> Panels {
-        let mut panels = Panels::zeros(coded.outputs, coded.inputs);
+    fn dequantised(quantised: &QuantisedPanels) -> Panels {
+        let mut panels = Panels::zeros(quantised.outputs, quantised.inputs);
         let per_panel = panels.panel_vectors();
         let vectors = panels.vectors.chunks_exact_mut(per_panel).enumerate();
-        vectors.for_each(|(panel, vectors)| coded.dequantise(panel, 0, vectors));
+        vectors.for_each(|(panel, vectors)| quantised.dequantise(panel, 0, vectors));
         panels
     }
 
@@ -284,10 +284,10 @@ mod tests {
         for (n, k) in [(5, 32), (33, 96), (70, 1120), (64, 544), (1100, 96)] {
             for (levels, short) in [(16.0, true), (32.0, true), (256.0, true), (16.0, false)] {
                 let w = of_a_file(n * k / BLOCK, levels, short);
-                let coded = QuantisedPanels::pack(std::slice::from_ref(&w), k);
-                assert!(coded.panels.iter().all(|p| p.format.short == short));
-                let dequantised = Weights::Panels(dequantised(&coded));
-                let coded = Weights::Quantised(coded);
+                let quantised = QuantisedPanels::pack(std::slice::from_ref(&w), k);
+                assert!(quantised.panels.iter().all(|p| p.format.short == short));
+                let dequantised = Weights::Panels(dequantised(&quantised));
+                let quantised = Weights::Quantised(quantised);
                 for rows in [1, 2, 3, 4, 5, 6, 7, 13, 40] {
                     let mut x = PackedRows::default();
                     x.pack(&numbers(rows * k, 1), k);
@@ -302,12 +302,12 @@ mod tests {
                         let dx = run(&dy, w.transposed(), k);
                         (run(&x, w.as_stored(), n), dx)
                     };
-                    let (got, want) = (both(&coded), both(&dequantised));
+                    let (got, want) = (both(&quantised), both(&dequantised));
                     assert_eq!(got, want, "{n}x{k}, {levels} levels, {rows} rows");
                 }
                 let (mut a, mut b) = (vec![0.0; k], vec![0.0; k]);
                 for (i, row) in w.floats().chunks_exact(k).enumerate() {
-                    coded.row(i, &mut a);
+                    quantised.row(i, &mut a);
                     dequantised.row(i, &mut b);
                     assert_eq!(a, b);
                     for (a, w) in a.iter().zip(row) {

@@ -131,8 +131,8 @@ unsafe fn dequantise_row<S: Simd>(
     // SAFETY: the caller's promise.
     unsafe {
         let (from, to) = (codes.add(k * PANEL), out.add(k * 2 * S::LANES));
-        let high = S::widen(from.add(S::LANES));
-        S::store(to, S::fma(S::widen(from), scale[0], zero[0]));
+        let high = S::load_u8(from.add(S::LANES));
+        S::store(to, S::fma(S::load_u8(from), scale[0], zero[0]));
         S::store(to.add(S::LANES), S::fma(high, scale[1], zero[1]));
     }
 }

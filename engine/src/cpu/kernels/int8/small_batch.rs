@@ -81,7 +81,7 @@ unsafe fn run<S: Simd, const R: usize, const Z: usize, const PARTS: usize>(
                     for k in 0..GROUP {
                         let mut w = [S::splat(0.0); Z];
                         for z in 0..Z {
-                            w[z] = S::fma(S::widen(codes.add(z * S::LANES)), scale[z], zero[z]);
+                            w[z] = S::fma(S::load_u8(codes.add(z * S::LANES)), scale[z], zero[z]);
                         }
                         for r in 0..R {
                             let value = S::splat(*x[r].add(k));
