@@ -206,7 +206,7 @@ impl Adapter {
     /// directions that a layer's input has.
     pub fn with_room(&self, rank: usize, most: usize, seed: u64) -> Adapter {
         let kept = (most - rank).min(self.0.fewest_inputs() / 2);
-        Adapter(Arc::new(self.0.compressed(kept.max(1)).beside(rank, seed)))
+        Adapter(Arc::new(self.0.compressed(kept.max(1)).with_added_rank(rank, seed)))
     }
 }
 
@@ -215,7 +215,7 @@ impl Trained {
     pub fn partly(&self, from: Option<&Adapter>, share: f32) -> Result<Trained, ModelError> {
         let from = from.map(|adapter| &*adapter.0);
         Ok(Trained {
-            adapter: Adapter(Arc::new(self.adapter.0.part_of_the_way(from, share)?)),
+            adapter: Adapter(Arc::new(self.adapter.0.interpolate(from, share)?)),
             losses: Vec::new(),
             tokens: 0,
         })
