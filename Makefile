@@ -10,10 +10,12 @@ VENV   := .venv
 OPENAI := 3.54.0
 MCP    := 2.3.0
 MODELS := smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
+# The model of the README's picture: the one that is served by default.
+PICTURED ?= qwen2.5-coder-0.5b-instruct
 # Fetched to where the tests look, whatever an autodidact.toml here says.
-models test-rust test-browser test-mistralrs: export AUTODIDACT_MODELS ?= $(HOME)/.cache/autodidact/models
+models test-rust test-browser test-mistralrs screenshot: export AUTODIDACT_MODELS ?= $(HOME)/.cache/autodidact/models
 
-.PHONY: run test lint rust-tools test-rust test-browser test-mistralrs docs-check models browser clean-test-tools
+.PHONY: run test lint rust-tools test-rust test-browser test-mistralrs docs-check models browser screenshot clean-test-tools
 
 run: ## Build and serve the default model on http://127.0.0.1:8080
 	$(CARGO) run --release
@@ -57,6 +59,10 @@ $(VENV)/clients: Makefile
 browser:
 	command -v chromedriver >/dev/null && command -v chromium >/dev/null \
 	  || { $(APT) update && $(APT) install -y --no-install-recommends chromium chromium-driver; }
+
+screenshot: browser ## The README's picture, made anew from the real server
+	$(CARGO) run --release --quiet -- model fetch $(PICTURED)
+	tests/browser/screenshot --model $(PICTURED)
 
 clean-test-tools: ## Forget the Python environment
 	rm -rf $(VENV)
