@@ -1,11 +1,11 @@
-//! `autodidact serve`: the model, the store, the workers and the front door, put together.
+//! `autodidact serve`: the model, the store, the workers and the HTTP server, put together.
 
 use super::settings::{Settings, env};
 use super::text_models::TextModels;
 use autodidact::adapters::Registry;
 use autodidact::config::{Config, ExecutorKind, Overrides};
 use autodidact::http;
-use autodidact::http::{AppState, Door};
+use autodidact::http::{AppState, Startup};
 use autodidact::jobs::{Handlers, Jobs, Runner, prune_daily};
 use autodidact::learn::options::precedence::Layers;
 use autodidact::learn::ports::model::Model;
@@ -68,8 +68,8 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
     let models = Models::open(&config, env).map_err(|e| e.to_string())?;
     let base_id = models.id(&config.model);
 
-    let door = Door::default();
-    let mut serving = tokio::spawn(http::serve(listener, door.clone(), stop_signal()));
+    let startup = Startup::default();
+    let mut serving = tokio::spawn(http::serve(listener, startup.clone(), stop_signal()));
     tracing::info!("listening on http://{address}; {base_id} is fetched or loaded first");
     let opening = tokio::task::spawn_blocking(move || rooms(config, store, models));
     let (state, runner) = tokio::select! {
@@ -79,7 +79,7 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
     };
     tokio::spawn(prune_daily(state.jobs.clone(), state.config.jobs.keep_days));
     tokio::spawn(expire_adapters(state.registry.clone()));
-    door.open(state);
+    startup.ready(state);
     println!(
         "autodidact serves {base_id} on http://{address} (ready in {:.1} s; console at /, API at /docs)",
         clock.elapsed().as_secs_f32()
@@ -98,7 +98,7 @@ fn ended(served: Result<io::Result<()>, JoinError>) -> Result<(), String> {
     served.map_err(|e| format!("the server stopped: {e}"))
 }
 
-/// The rooms behind the door, with the workers at work. Blocks while the model is fetched and loaded.
+/// The rooms behind HTTP, with the workers at work. Blocks while the model is fetched and loaded.
 fn rooms(config: Config, store: Store, models: Models) -> Result<(AppState, Runner), String> {
     let engine = open(&config, &models)?;
     let jobs = Jobs::new(store.clone(), config.limits.queue);

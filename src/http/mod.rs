@@ -1,4 +1,4 @@
-//! The front door: the only room that knows HTTP, JSON shapes and status codes.
+//! The only room that knows HTTP and status codes.
 //!
 //! ```text
 //! router     the table of routes, and the layers that every request passes
@@ -8,8 +8,9 @@
 //! common     bodies, errors, keys, metrics, console, documentation, health
 //! ```
 //!
-//! A handler parses, calls one workflow (through `spawn_blocking` where that blocks) and shapes the answer.
-//! Handlers hold no state of their own: what must survive a restart is in the store.
+//! A handler parses a request, calls one workflow (a blocking one on a thread of its own) and shapes the answer. It
+//! checks nothing that HTTP, an agent and the command line must check alike: that is the workflow's. A handler keeps no
+//! state: what must survive a restart is in the store.
 
 mod agents;
 mod common;
@@ -20,5 +21,5 @@ mod router;
 pub use common::auth::Access;
 pub use common::docs::openapi;
 pub use common::serve::serve;
-pub use common::starting::Door;
+pub use common::starting::Startup;
 pub use common::state::AppState;

@@ -1,15 +1,21 @@
-//! `/mcp`: the Model Context Protocol (streamable HTTP), so that an agent framework uses this server with no
-//! glue. Five tools; each is a request of the interface in other words, checked and answered by the same
-//! code. Stateless: whatever a call needs is in it.
+//! `/mcp`: the Model Context Protocol over streamable HTTP, so that an agent framework uses this server without code of
+//! its own. Each of the five tools calls the same workflow as a route. No session is kept: a call brings all that the
+//! tool needs.
 
 use super::tools::TOOLS;
 use crate::adapters::AliasName;
 use crate::http::common::error::Problem;
 use crate::http::common::state::AppState;
-use crate::http::learning::{adapt, adapt_body, ingest, ingest_body};
-use crate::http::openai::chat;
+use crate::http::openai::chat::{self, ChatRequest};
+use crate::http::openai::messages::ChatMessage;
 use crate::store::{DocumentFilter, Job, JobFilter, JobState};
-use axum::http::{HeaderMap, HeaderValue, header};
+use crate::workflows::adapt::request::{Adapt, AdaptRequest, Budget, Keep};
+use crate::workflows::adapt::task::{TaskBody, TaskKind};
+use crate::workflows::fields::{self, from_value};
+use crate::workflows::ingest::request::{DocumentInput, Ingest};
+use crate::workflows::refusal::Refusal;
+use crate::workflows::services::Services;
+use crate::workflows::{adapt, ingest};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData,
     Implementation, JsonObject, ListToolsResult, PaginatedRequestParams, ServerCapabilities,
@@ -19,7 +25,7 @@ use rmcp::service::RequestContext;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{RoleServer, ServerHandler};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,36 +103,24 @@ impl ServerHandler for Tools {
 impl Tools {
     async fn learn_document(&self, mut arguments: JsonObject) -> Result<Value, Problem> {
         let adapter = arguments.remove("adapter");
-        let body = json!({"adapter": adapter, "documents": [arguments]}).to_string();
-        let most = self.0.config.limits.documents_per_request;
-        let submit = move |state: &AppState| {
-            let mut headers = HeaderMap::new();
-            let kind = HeaderValue::from_static("application/json");
-            headers.insert(header::CONTENT_TYPE, kind);
-            let query = ingest_body::IngestQuery::default();
-            let ingest = ingest_body::read(&headers, &query, body.as_bytes(), most);
-            let ingest = ingest.map_err(|p| renamed(p, &[("documents[0].", "")]))?;
-            ingest::submit(state, &ingest, None)
+        let submit = move |services: &Services| {
+            let document: DocumentInput = from_value(Value::Object(arguments))?;
+            let alias = AliasName::parse(text(adapter.as_ref()))?;
+            let ingest = Ingest::plain(alias, vec![document.check("")?]);
+            ingest::admit::submit(services, &ingest, None)
         };
-        let job = self.0.blocking(submit).await?;
-        let job = self.finished(job).await?;
-        let adapter = job.alias.clone();
+        let job = self.finished(submit).await?;
         Ok(match &job.result {
-            Some(result) => json!({"adapter": adapter, "document": result["documents"][0]}),
+            Some(result) => json!({"adapter": job.alias, "document": result["documents"][0]}),
             None => unfinished(&job)?,
         })
     }
 
     async fn adapt_from_examples(&self, arguments: JsonObject) -> Result<Value, Problem> {
-        let submit = move |state: &AppState| {
-            let body = adapt_request(state, &arguments)?;
-            let names = [("task.train", "examples"), ("task.test", "inputs")];
-            let adapt = adapt_body::read(body.to_string().as_bytes());
-            let adapt = adapt.map_err(|p| renamed(p, &names))?;
-            adapt::submit(state, adapt, None)
+        let submit = move |services: &Services| {
+            adapt::admit::submit(services, adapt_request(&arguments)?, None)
         };
-        let job = self.0.blocking(submit).await?;
-        let job = self.finished(job).await?;
+        let job = self.finished(submit).await?;
         let Some(result) = &job.result else {
             return unfinished(&job);
         };
@@ -142,23 +136,16 @@ impl Tools {
     }
 
     async fn ask(&self, arguments: JsonObject) -> Result<Value, Problem> {
-        let text = |name: &str| arguments.get(name).filter(|v| !v.is_null());
-        let mut messages = Vec::new();
-        if let Some(system) = text("system") {
-            messages.push(json!({"role": "system", "content": system}));
-        }
-        messages.push(json!({"role": "user", "content": text("question")}));
-        let base = Value::from(self.0.registry.base_id());
-        let body = json!({
-            "model": text("adapter").unwrap_or(&base),
-            "messages": messages,
-            "temperature": 0,
-            "max_tokens": text("max_tokens").unwrap_or(&ANSWER_TOKENS.into()),
-        });
-        let Value::Object(body) = body else {
-            return Err(Problem::internal("an object is an object"));
-        };
-        let (answer, fingerprint) = chat::answer(&self.0, body).await?;
+        let system = given(&arguments, "system").map(|s| ChatMessage::new("system", text(Some(s))));
+        let question = ChatMessage::new("user", text(given(&arguments, "question")));
+        let model = given(&arguments, "adapter").and_then(Value::as_str);
+        let tokens = given(&arguments, "max_tokens").and_then(Value::as_u64);
+        let request = ChatRequest::greedy(
+            model.unwrap_or(self.0.registry.base_id()),
+            system.into_iter().chain([question]).collect(),
+            tokens.map_or(ANSWER_TOKENS, |n| usize::try_from(n).unwrap_or(usize::MAX)),
+        );
+        let (answer, fingerprint) = chat::answer(&self.0, request).await?;
         Ok(json!({"answer": answer, "system_fingerprint": fingerprint}))
     }
 
@@ -207,32 +194,62 @@ impl Tools {
         Ok(json!({"adapter": alias.name, "live_version": alias.live}))
     }
 
-    async fn finished(&self, job: Job) -> Result<Job, Problem> {
-        Ok(self.0.jobs.wait(&job.id, PATIENCE).await?)
+    /// The job once it has ended, or as it is when patience is.
+    async fn finished(
+        &self,
+        submit: impl FnOnce(&Services) -> Result<Job, Refusal> + Send + 'static,
+    ) -> Result<Job, Problem> {
+        Ok(self.0.submit_and_wait(submit, Some(PATIENCE)).await?)
     }
 }
 
-/// The tool's arguments as the route takes them. An adapter that is kept is trained further if it is there.
-fn adapt_request(state: &AppState, arguments: &JsonObject) -> Result<Value, Problem> {
-    let given = |name: &str| arguments.get(name).filter(|v| !v.is_null()).cloned();
-    let inputs = match given("inputs") {
-        Some(Value::Array(inputs)) => inputs,
-        _ => Vec::new(),
+/// The tool's arguments as a request to adapt. An adapter that is kept is trained further if there is one.
+fn adapt_request(arguments: &JsonObject) -> Result<Adapt, Refusal> {
+    let string = |name: &str| {
+        given(arguments, name)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
     };
-    let test: Vec<Value> = inputs.into_iter().map(|i| json!({"input": i})).collect();
-    let kind = given("kind").unwrap_or_else(|| "text".into());
-    let task = json!({"kind": kind, "train": given("examples"), "test": test});
-    let keep_as = given("keep_as");
-    let known = match keep_as.as_ref().and_then(Value::as_str) {
-        Some(name) => state.store.aliases().live_version(name)?.is_some(),
-        None => false,
+    let list = |name: &str| {
+        let list = given(arguments, name).and_then(Value::as_array);
+        list.into_iter().flatten()
     };
-    let adapter = given("adapter").or(keep_as.clone().filter(|_| known));
-    let mut body = Map::from_iter([("task".to_owned(), task)]);
-    body.extend(adapter.map(|a| ("adapter".to_owned(), a)));
-    body.extend(keep_as.map(|a| ("keep".to_owned(), json!({"alias": a}))));
-    body.extend(given("seconds").map(|s| ("budget".to_owned(), json!({"seconds": s}))));
-    Ok(Value::Object(body))
+    let kind = given(arguments, "kind").cloned();
+    let seconds = given(arguments, "seconds").and_then(Value::as_f64);
+    let request = AdaptRequest {
+        adapter: string("adapter"),
+        task: TaskBody {
+            kind: kind.map_or(Ok(TaskKind::Text), |kind| fields::at("task.kind", kind))?,
+            train: list("examples").cloned().collect(),
+            test: list("inputs").map(|i| json!({"input": i})).collect(),
+        },
+        self_edit: None,
+        budget: Some(Budget {
+            seconds: seconds.map(|s| s as f32),
+            candidates: None,
+        }),
+        keep: Some(Keep {
+            alias: string("keep_as"),
+            ttl: None,
+        }),
+        seed: None,
+    };
+    let names = [("task.train", "examples"), ("task.test", "inputs")];
+    let adapt = request.check().map_err(|r| renamed(r, &names))?;
+    Ok(Adapt {
+        continue_kept: true,
+        ..adapt
+    })
+}
+
+/// An argument that is there and not null.
+fn given<'a>(arguments: &'a JsonObject, name: &str) -> Option<&'a Value> {
+    arguments.get(name).filter(|value| !value.is_null())
+}
+
+/// An argument that was checked to be a string.
+fn text(argument: Option<&Value>) -> &str {
+    argument.and_then(Value::as_str).unwrap_or_default()
 }
 
 /// A job without a result: still at it, or failed.
@@ -250,10 +267,10 @@ fn unfinished(job: &Job) -> Result<Value, Problem> {
 }
 
 /// A refusal in the words of the tool's own arguments.
-fn renamed(mut problem: Problem, names: &[(&str, &str)]) -> Problem {
+fn renamed(mut refusal: Refusal, names: &[(&str, &str)]) -> Refusal {
     for (theirs, ours) in names {
-        problem.detail = problem.detail.replace(theirs, ours);
-        problem.field = problem.field.map(|field| field.replace(theirs, ours));
+        refusal.detail = refusal.detail.replace(theirs, ours);
+        refusal.field = refusal.field.map(|field| field.replace(theirs, ours));
     }
-    problem
+    refusal
 }

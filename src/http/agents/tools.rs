@@ -128,7 +128,7 @@ impl ToolKind {
         Tool::new(self.name, self.description, Arc::new(schema))
     }
 
-    /// Names that are missing or unknown; what they hold is checked by whoever reads it.
+    /// Refuses unknown and missing arguments and wrong types. The workflow checks the values.
     pub fn check(&self, arguments: &JsonObject) -> Result<(), Problem> {
         let known = |name: &String| self.arguments.iter().any(|a| a.name == name);
         if let Some(name) = arguments.keys().find(|name| !known(name)) {

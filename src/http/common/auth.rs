@@ -1,9 +1,9 @@
-//! Who may ask.
+//! Who may send requests.
 //!
-//! With keys configured every route but the open ones wants `Authorization: Bearer KEY`; only digests
-//! of the keys are stored. Without keys the server listens on loopback alone, and the danger is a web
-//! page in the user's own browser: a name that resolves to 127.0.0.1 (DNS rebinding) or a plain
-//! cross-site POST. So there the `Host` must be a loopback name and an `Origin`, if sent, our own.
+//! If keys are configured, every route but the open ones asks for `Authorization: Bearer KEY`. Only digests of the keys
+//! are stored. Without keys the server listens on loopback alone, and the danger is a web page in the user's own browser:
+//! a name that resolves to 127.0.0.1 (DNS rebinding), or a plain cross-site POST. So `Host` must then be a loopback name,
+//! and `Origin`, if sent, must be the server's own.
 
 use super::error::Problem;
 use super::state::AppState;
@@ -17,7 +17,7 @@ use std::net::IpAddr;
 /// The rule this server runs under, fixed at start.
 #[derive(Debug, Clone)]
 pub enum Access {
-    /// SHA-256 digests of the keys that open the door.
+    /// SHA-256 digests of the accepted keys.
     Keys(Vec<[u8; 32]>),
     /// No keys, loopback only.
     Loopback,

@@ -1,13 +1,12 @@
-//! The one place where an error becomes an answer.
+//! The one place where a refusal becomes an answer.
 //!
-//! Handlers and middleware speak of a [`Problem`]: a status, a stable code, a sentence for the reader
-//! and, where one field is to blame, its name. [`envelope`], the outermost layer, writes it down in
-//! the shape the route's clients know: RFC 9457 `application/problem+json` on our own routes, OpenAI's
-//! `{"error": …}` under `/v1/`. What axum refuses by itself (no such route, wrong method, a damaged
-//! query) passes through the same layer, so no answer falls outside of the two shapes.
+//! Handlers and middleware fail with a [`Problem`]: a status, a stable code, a sentence for the reader and, where one
+//! field is to blame, its name. A workflow's [`Refusal`] becomes a problem here, and so do the errors that a refusal can
+//! be made of. [`envelope`], the outermost layer, writes the problem in the shape that the route's clients know: RFC 9457
+//! `application/problem+json` on our own routes, OpenAI's `{"error": …}` under `/v1/`. Errors of axum itself (no such
+//! route, a wrong method) pass through the same layer, so every error has one of the two shapes.
 
-use crate::{adapters, jobs, store};
-use autodidact_engine as engine;
+use crate::workflows::refusal::{Refusal, RefusalKind};
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
@@ -17,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// A refused or failed request, before it is written in either shape.
+/// The answer to a refused or failed request, before the envelope writes it in either shape.
 #[derive(Debug, Clone)]
 pub struct Problem {
     pub status: StatusCode,
@@ -92,17 +91,6 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, code, detail)
     }
 
-    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
-        Problem::new(StatusCode::CONFLICT, code, detail)
-    }
-
-    /// 429 with `Retry-After`.
-    pub fn full(detail: impl Into<String>, retry_after_seconds: u64) -> Self {
-        let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", detail);
-        problem.retry_after_seconds = Some(retry_after_seconds);
-        problem
-    }
-
     /// 500: the reason goes to the log, not to the client.
     pub fn internal(reason: impl std::fmt::Display) -> Self {
         tracing::error!(%reason, "a request failed inside the server");
@@ -113,7 +101,7 @@ impl Problem {
         )
     }
 
-    /// The OpenAI envelope of this problem, also sent inside a stream that fails half-way.
+    /// OpenAI's envelope, which a stream that fails half-way also sends.
     pub fn openai_body(&self) -> OpenAiErrorBody {
         let kind = match self.status {
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
@@ -236,106 +224,35 @@ fn bare(status: StatusCode, text: &str) -> Problem {
     Problem::new(status, code, detail)
 }
 
-impl From<engine::Error> for Problem {
-    fn from(error: engine::Error) -> Self {
-        use engine::Error as E;
-        match &error {
-            E::TooLong { asked, window } => context_too_long(*asked, *window),
-            E::Input(reason) => Problem::bad_request("invalid_request", format!("{reason}.")),
-            E::Adapter(_) => Problem::invalid("adapter", format!("{error}.")),
-            E::Full {
-                retry_after_seconds,
-                ..
-            } => Problem::full(format!("{error}."), *retry_after_seconds),
-            E::Stopped => Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "engine_stopped",
-                "The engine has stopped; the server's log says why.",
-            ),
-            _ => Problem::internal(&error),
+/// A refusal of a workflow, or an error that [`Refusal`] has a kind for: of adapters, store, jobs or engine.
+impl<E: Into<Refusal>> From<E> for Problem {
+    fn from(error: E) -> Self {
+        let Refusal {
+            kind,
+            code,
+            detail,
+            field,
+        } = error.into();
+        let status = match kind {
+            RefusalKind::Malformed | RefusalKind::TooLong => StatusCode::BAD_REQUEST,
+            RefusalKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            RefusalKind::NotFound => StatusCode::NOT_FOUND,
+            RefusalKind::Conflict => StatusCode::CONFLICT,
+            RefusalKind::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
+            RefusalKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            RefusalKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let mut problem = match kind {
+            RefusalKind::Internal => Problem::internal(detail),
+            _ => Problem::new(status, code, detail),
+        };
+        if let RefusalKind::Full {
+            retry_after_seconds,
+        } = kind
+        {
+            problem.retry_after_seconds = Some(retry_after_seconds);
         }
-    }
-}
-
-/// 400 with both figures.
-pub fn context_too_long(asked: usize, window: usize) -> Problem {
-    Problem::bad_request(
-        "context_length_exceeded",
-        format!("{asked} tokens do not fit the context window of {window} tokens."),
-    )
-}
-
-impl From<store::Error> for Problem {
-    fn from(error: store::Error) -> Self {
-        use store::Error as E;
-        let sentence = format!("{error}.");
-        match &error {
-            E::Conflict { .. } => Problem::conflict("version_conflict", sentence),
-            E::AliasBusy { .. } => Problem::conflict("adapter_busy", sentence),
-            E::NoAlias { .. } => Problem::not_found("adapter_not_found", sentence),
-            E::NoVersion { .. } => Problem::not_found("version_not_found", sentence),
-            _ => Problem::internal(&error),
-        }
-    }
-}
-
-impl From<adapters::InvalidName> for Problem {
-    fn from(error: adapters::InvalidName) -> Self {
-        let mut problem = Problem::invalid("adapter", format!("{error}."));
-        problem.code = "invalid_name";
+        problem.field = field;
         problem
-    }
-}
-
-impl From<adapters::Error> for Problem {
-    fn from(error: adapters::Error) -> Self {
-        use adapters::Error as E;
-        let sentence = format!("{error}.");
-        match error {
-            E::Name(invalid) => invalid.into(),
-            E::BaseName { .. } => {
-                let mut problem = Problem::invalid("adapter", sentence);
-                problem.code = "invalid_name";
-                problem
-            }
-            E::Unknown { .. } => Problem::not_found("model_not_found", sentence).field("model"),
-            E::Ambiguous { .. } => Problem::bad_request("ambiguous_model", sentence).field("model"),
-            E::AnotherBase { .. } => Problem::conflict("adapter_of_another_base", sentence),
-            E::Files(_) => Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "invalid_adapter",
-                sentence,
-            ),
-            E::LoadDirectory { .. } => {
-                Problem::bad_request("invalid_adapter", sentence).field("lora_path")
-            }
-            E::AlreadyLoaded { .. } => {
-                Problem::bad_request("already_loaded", sentence).field("lora_name")
-            }
-            E::NotLoaded { .. } => Problem::not_found("not_loaded", sentence).field("lora_name"),
-            E::Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<jobs::Error> for Problem {
-    fn from(error: jobs::Error) -> Self {
-        use jobs::Error as E;
-        let sentence = format!("{error}.");
-        match error {
-            E::QueueFull { retry_after, .. } => {
-                Problem::full(sentence, retry_after.as_secs().max(1))
-            }
-            E::KeyReused { .. } => Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_mismatch",
-                sentence,
-            )
-            .field("Idempotency-Key"),
-            E::Unknown { .. } => Problem::not_found("job_not_found", sentence),
-            E::Finished { .. } => Problem::conflict("job_state", sentence),
-            E::Store(error) => error.into(),
-            E::Task(error) => Problem::internal(error),
-        }
     }
 }

@@ -1,12 +1,15 @@
-//! Reading a request: bodies, queries and headers, with refusals that name the field.
+//! Reading the parts of a request (body, query, headers), with refusals that name the field.
 
 use super::error::Problem;
+use crate::store::{IdempotencyKey, digest};
+use crate::workflows::fields;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The longest `?wait=`.
@@ -38,7 +41,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         json_only(request.headers())?;
         let Body(bytes) = Body::from_request(request, state).await?;
-        Ok(Json(json(&bytes)?))
+        Ok(Json(fields::parse(&bytes)?))
     }
 }
 
@@ -48,29 +51,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
         let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
-        serde_path_to_error::deserialize(pairs)
-            .map(Query)
-            .map_err(|error| shape(error.path().to_string(), &error.inner().to_string()))
+        let read = serde_path_to_error::deserialize(pairs).map(Query);
+        read.map_err(|error| {
+            fields::wrong_shape(error.path().to_string(), &error.inner().to_string()).into()
+        })
     }
-}
-
-/// Parses JSON of an exact shape.
-pub fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let mut parser = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut parser)
-        .map_err(|error| json_problem(error.path().to_string(), error.inner()))?;
-    parser
-        .end()
-        .map_err(|error| json_problem(String::new(), &error))?;
-    Ok(value)
-}
-
-/// Gives an already parsed value its exact shape.
-pub fn from_value<'de, T: Deserialize<'de>>(
-    value: impl Deserializer<'de, Error = serde_json::Error>,
-) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(value)
-        .map_err(|error| shape(error.path().to_string(), &error.inner().to_string()))
 }
 
 /// The content type without its parameters, in lower case.
@@ -80,7 +65,7 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
     Some(kind.trim().to_ascii_lowercase())
 }
 
-/// For routes that take one form.
+/// Refuses a body that is not JSON, for routes that take nothing else.
 pub fn json_only(headers: &HeaderMap) -> Result<(), Problem> {
     match media_type(headers).as_deref() {
         Some("application/json") => Ok(()),
@@ -123,6 +108,31 @@ pub fn wait(text: &str) -> Result<Duration, Problem> {
     }
 }
 
+/// The `Idempotency-Key`, with the digest of what is asked for. `about`: everything outside of the body that decides
+/// what is done, but not how long the client waits.
+pub fn idempotency_key(
+    headers: &HeaderMap,
+    about: &Value,
+    body: &[u8],
+) -> Result<Option<IdempotencyKey>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    let key = value.to_str().unwrap_or_default().trim();
+    if key.is_empty() || key.len() > 255 {
+        let detail = "An Idempotency-Key has 1 to 255 visible ASCII characters.";
+        return Err(Problem::invalid("Idempotency-Key", detail));
+    }
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .map(|kind| kind.as_bytes());
+    let request = json!([kind, about, digest(body)]);
+    Ok(Some(IdempotencyKey {
+        key: key.to_owned(),
+        request: digest(request.to_string().as_bytes()),
+    }))
+}
+
 fn refused_body(rejection: BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         return Problem::new(
@@ -134,86 +144,9 @@ fn refused_body(rejection: BytesRejection) -> Problem {
     Problem::bad_request("unreadable_body", "The body broke off before its end.")
 }
 
-fn json_problem(path: String, error: &serde_json::Error) -> Problem {
-    use serde_json::error::Category;
-    match error.classify() {
-        Category::Data => shape(path, &error.to_string()),
-        Category::Syntax | Category::Eof | Category::Io => {
-            Problem::bad_request("malformed_json", format!("The body is not JSON: {error}."))
-        }
-    }
-}
-
-/// 422 for a value of the wrong shape. Serde names an unknown or missing field in its message, not in
-/// the path, so it is taken from there.
-fn shape(path: String, message: &str) -> Problem {
-    let path = if path == "." { String::new() } else { path };
-    let named = |prefix: &str| {
-        let rest = message.strip_prefix(prefix)?;
-        Some(rest.split('`').next().unwrap_or(rest).to_owned())
-    };
-    let (code, leaf) = match (named("unknown field `"), named("missing field `")) {
-        (Some(name), _) => ("unknown_field", Some(name)),
-        (_, Some(name)) => ("missing_field", Some(name)),
-        _ => ("invalid_field", None),
-    };
-    let field = match leaf {
-        Some(leaf) if path.is_empty() => leaf,
-        Some(leaf) if path == leaf || path.ends_with(&format!(".{leaf}")) => path,
-        Some(leaf) => format!("{path}.{leaf}"),
-        None => path,
-    };
-    let place = match field.is_empty() {
-        true => String::new(),
-        false => format!("{field}: "),
-    };
-    let problem = Problem::new(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        code,
-        format!("{place}{message}."),
-    );
-    match field.is_empty() {
-        true => problem,
-        false => problem.field(field),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde::Deserialize;
-
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only the shape matters")]
-    struct Outer {
-        inner: Vec<Inner>,
-    }
-
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only the shape matters")]
-    struct Inner {
-        text: String,
-    }
-
-    fn refusal(body: &str) -> (u16, &'static str, Option<String>) {
-        let problem = json::<Outer>(body.as_bytes()).unwrap_err();
-        (problem.status.as_u16(), problem.code, problem.field)
-    }
-
-    #[test]
-    fn a_refusal_names_the_field() {
-        let at = |field: &str| Some(field.to_owned());
-        let unknown = refusal(r#"{"inner":[{"text":"a","tetx":"b"}]}"#);
-        assert_eq!(unknown, (422, "unknown_field", at("inner[0].tetx")));
-        let missing = refusal(r#"{"inner":[{}]}"#);
-        assert_eq!(missing, (422, "missing_field", at("inner[0].text")));
-        let wrong = refusal(r#"{"inner":[{"text":7}]}"#);
-        assert_eq!(wrong, (422, "invalid_field", at("inner[0].text")));
-        assert_eq!(refusal(r#"{"inner":["#), (400, "malformed_json", None));
-        assert_eq!(refusal(r#"{"inner":[]} x"#), (400, "malformed_json", None));
-    }
 
     #[test]
     fn waits_are_read_with_their_unit() {

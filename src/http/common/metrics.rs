@@ -1,7 +1,7 @@
 //! `GET /metrics` in Prometheus' text form.
 //!
-//! Requests are counted as they pass; what other rooms know (jobs, documents, tokens) is read from
-//! them when somebody asks, so they need not know of metrics.
+//! Requests are counted as they pass. The counts of other rooms (jobs, documents, tokens) are read when somebody asks, so
+//! no other room knows of metrics.
 
 use super::error::Problem;
 use super::state::AppState;

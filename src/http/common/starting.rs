@@ -1,4 +1,4 @@
-//! What answers before there is a server: a first start fetches the model, which takes minutes.
+//! What answers until the server is ready. A first start fetches the model, which takes minutes.
 
 use super::error::{self, Problem};
 use super::state::AppState;
@@ -13,39 +13,39 @@ use axum::routing::get;
 use std::sync::{Arc, OnceLock};
 use tower::ServiceExt;
 
-/// Closed until it is opened with the rooms behind it. Cloning shares it.
+/// The server from its first moment. Cloning shares it.
 ///
-/// Closed, `/livez` answers 200, so that no supervisor takes a download for a hang; everything else, `/readyz`
-/// too, answers 503 `loading` with `Retry-After`.
+/// Until [`Startup::ready`], `/livez` answers 200, so that no supervisor takes a download for a hang. Every other address,
+/// `/readyz` too, answers 503 `loading` with `Retry-After`.
 #[derive(Clone, Default)]
-pub struct Door(Arc<OnceLock<Router>>);
+pub struct Startup(Arc<OnceLock<Router>>);
 
 const RETRY_AFTER_SECONDS: u64 = 5;
 
-impl Door {
-    /// From now on requests are answered. Once; a second call changes nothing.
-    pub fn open(&self, state: AppState) {
+impl Startup {
+    /// From now on the routes answer. A second call changes nothing.
+    pub fn ready(&self, state: AppState) {
         let _ = self.0.set(router(state));
     }
 
     pub fn router(self) -> Router {
-        let closed = closed();
+        let loading = until_ready();
         Router::new().fallback(move |request: Request| {
-            let router = self.0.get().unwrap_or(&closed).clone();
+            let router = self.0.get().unwrap_or(&loading).clone();
             router.oneshot(request)
         })
     }
 }
 
-impl From<AppState> for Door {
+impl From<AppState> for Startup {
     fn from(state: AppState) -> Self {
-        let door = Door::default();
-        door.open(state);
-        door
+        let startup = Startup::default();
+        startup.ready(state);
+        startup
     }
 }
 
-fn closed() -> Router {
+fn until_ready() -> Router {
     Router::new()
         .route("/livez", get(health::livez))
         .fallback(loading)
@@ -64,7 +64,7 @@ async fn loading() -> Problem {
     problem
 }
 
-/// A browser comes back by itself.
+/// The page for a browser, which reloads by itself.
 async fn console_later() -> Response {
     let text = "The model is being fetched or loaded; this page reloads until it is here.\n";
     let mut response = (StatusCode::SERVICE_UNAVAILABLE, text).into_response();

@@ -6,23 +6,27 @@ use crate::adapters::Registry;
 use crate::config::Config;
 use crate::jobs::Jobs;
 use crate::learn::options::precedence::Layers;
-use crate::store::Store;
+use crate::workflows::services::Services;
 use autodidact_engine::Engine;
+use std::ops::Deref;
 use std::sync::Arc;
 
-/// The rooms below, and the rules of this server. Cloning shares them.
+/// What the workflows need, and what only HTTP needs. Cloning shares all of it.
 #[derive(Clone)]
 pub struct AppState {
-    pub store: Store,
-    pub jobs: Jobs,
-    pub registry: Arc<Registry>,
-    pub engine: Engine,
-    pub config: Arc<Config>,
-    /// The learning settings under a request's.
-    pub layers: Layers,
+    services: Services,
     pub access: Arc<Access>,
     /// Unix seconds: the base model's `created`.
     pub started: i64,
+}
+
+/// `state.jobs` is `state.services.jobs`: a handler reads one state.
+impl Deref for AppState {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.services
+    }
 }
 
 impl AppState {
@@ -35,19 +39,20 @@ impl AppState {
         layers: Layers,
     ) -> Result<Self, String> {
         Ok(AppState {
-            store: jobs.store().clone(),
-            jobs,
-            registry,
-            engine,
             access: Arc::new(Access::from_config(&config.auth.keys)?),
-            config,
-            layers,
+            services: Services {
+                store: jobs.store().clone(),
+                jobs,
+                registry,
+                engine,
+                config,
+                layers,
+            },
             started: jiff::Timestamp::now().as_second(),
         })
     }
 
-    /// Runs what blocks (the disk, a tokenizer over a long text) away from the threads that serve
-    /// connections.
+    /// Runs work that blocks (the disk, a tokenizer over a long text) away from the threads that serve connections.
     pub async fn blocking<T, E>(
         &self,
         work: impl FnOnce(&AppState) -> Result<T, E> + Send + 'static,

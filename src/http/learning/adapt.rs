@@ -1,19 +1,16 @@
 //! `POST /adapt`: a task with a few examples in, predictions and an adapter out.
 
-use super::adapt_body::{self, Adapt, AdaptRequest};
-use super::ingest::idempotency_key;
-use super::jobs::{JobBody, located};
-use crate::adapters::{self, AliasName};
+use super::jobs::{JobBody, has_ended, located};
 use crate::http::common::error::Problem;
-use crate::http::common::extract::{Body, Query, json_only, wait};
+use crate::http::common::extract::{Body, Query, idempotency_key, json_only, wait};
 use crate::http::common::state::AppState;
-use crate::learn::fewshot::self_edit::{self, EDIT_TOKENS};
-use crate::learn::fewshot::{SelfEdit, Task};
-use crate::learn::ports::model::Prompt;
-use crate::pool::LocalModel;
-use crate::store::{IdempotencyKey, Job, JobKind};
-use crate::workflows::adapt::run::{AdaptInput, AdaptResult};
-use autodidact_engine::Priority;
+use crate::store::Job;
+use crate::workflows::adapt::admit;
+use crate::workflows::adapt::request::AdaptRequest;
+use crate::workflows::adapt::run::AdaptResult;
+use crate::workflows::fields;
+use crate::workflows::refusal::Refusal;
+use crate::workflows::services::Services;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -31,11 +28,11 @@ pub struct AdaptQuery {
 
 #[derive(Serialize, ToSchema)]
 pub struct AdaptResponse {
-    pub job: JobBody,
+    job: JobBody,
     /// The `model` to ask once the job has succeeded
-    pub adapter: String,
+    adapter: String,
     /// Predictions and how they came about, once the job has succeeded
-    pub result: Option<AdaptResult>,
+    result: Option<AdaptResult>,
 }
 
 /// Adapt to one task from a few examples
@@ -58,119 +55,23 @@ pub async fn adapt(
     let patience = query.wait.as_deref().map(wait).transpose()?;
     json_only(&headers)?;
     let key = idempotency_key(&headers, &json!("adapt"), &body)?;
-    let submit = move |state: &AppState| submit(state, adapt_body::read(&body)?, key.as_ref());
-    let mut job = state.blocking(submit).await?;
-    if let Some(patience) = patience {
-        job = state.jobs.wait(&job.id, patience).await?;
-    }
-    let (id, ended) = (
-        job.id.clone(),
-        patience.is_some() && job.state.is_terminal(),
-    );
-    Ok(located(&id, ended, respond(job)))
-}
-
-/// The job as `/adapt` answers it: what it came to once, and in its own shape.
-pub fn respond(mut job: Job) -> AdaptResponse {
-    let result = job.result.take();
-    AdaptResponse {
-        adapter: job.alias.clone(),
-        result: result.and_then(|value| serde_json::from_value(value).ok()),
-        job: job.into(),
-    }
-}
-
-/// Everything is checked before anything is stored.
-pub fn submit(
-    state: &AppState,
-    adapt: Adapt,
-    key: Option<&IdempotencyKey>,
-) -> Result<Job, Problem> {
-    if let Some(adapter) = &adapt.adapter {
-        exists(state, adapter)?;
-    }
-    if let Some(alias) = &adapt.keep {
-        may_keep(state, alias, adapt.adapter.as_ref())?;
-    }
-    check_length(state, &adapt.task, adapt.self_edit.as_ref())?;
-    let alias = adapt.keep.unwrap_or_else(AdaptInput::throw_away_name);
-    let input = AdaptInput {
-        task: adapt.task,
-        adapter: adapt.adapter,
-        self_edit: adapt.self_edit,
-        options: adapt.options,
-        ttl_seconds: adapt.ttl_seconds,
+    let submit = move |services: &Services| {
+        let adapt = fields::parse::<AdaptRequest>(&body)?.check()?;
+        admit::submit(services, adapt, key.as_ref())
     };
-    let input = serde_json::to_value(input).map_err(Problem::internal)?;
-    Ok(state
-        .jobs
-        .submit(JobKind::Adapt, &alias, &input, &[], key)?)
+    let job = state.submit_and_wait::<Refusal>(submit, patience).await?;
+    let (id, ended) = (job.id.clone(), has_ended(&job, patience));
+    Ok(located(&id, ended, AdaptResponse::from(job)))
 }
 
-/// The adapter to start from has to be live, and not the base.
-fn exists(state: &AppState, adapter: &AliasName) -> Result<(), Problem> {
-    state.registry.check_name(adapter)?;
-    match state.registry.resolve(adapter.as_str()) {
-        Ok(_) => Ok(()),
-        Err(adapters::Error::Unknown { .. }) => {
-            let detail = format!("There is no adapter '{adapter}' to start from.");
-            Err(Problem::not_found("adapter_not_found", detail).field("adapter"))
+/// The result stands in its own shape beside the job, and not in the job again.
+impl From<Job> for AdaptResponse {
+    fn from(mut job: Job) -> Self {
+        let result = job.result.take();
+        AdaptResponse {
+            adapter: job.alias.clone(),
+            result: result.and_then(|value| serde_json::from_value(value).ok()),
+            job: job.into(),
         }
-        Err(error) => Err(error.into()),
     }
-}
-
-/// An alias that holds something else would lose it from its live version.
-fn may_keep(
-    state: &AppState,
-    alias: &AliasName,
-    adapter: Option<&AliasName>,
-) -> Result<(), Problem> {
-    let checked = state.registry.check_name(alias).map_err(Problem::from);
-    checked.map_err(|problem| problem.field("keep.alias"))?;
-    let known = state.store.aliases().live_version(alias.as_str())?;
-    if known.is_some() && adapter != Some(alias) {
-        let detail = format!(
-            "There is an adapter '{alias}' already: send \"adapter\": \"{alias}\" to train it further, or \
-             choose another name."
-        );
-        return Err(Problem::conflict("adapter_exists", detail).field("keep.alias"));
-    }
-    Ok(())
-}
-
-/// 400 with both figures, unless every prompt fits the window with its answer. Without a configuration
-/// there is one more prompt: for writing it.
-pub fn check_length(
-    state: &AppState,
-    task: &Task,
-    given: Option<&SelfEdit>,
-) -> Result<(), Problem> {
-    let window = state.engine.window();
-    let model = LocalModel::new(state.engine.clone(), Priority::Ingest);
-    let mut longest = 0;
-    for n in 0..task.test_len() {
-        let prompt = model.prompt_tokens(&task.plain_question(n))?;
-        longest = longest.max(prompt.len() + task.longest_answer());
-    }
-    // The longest training sequence, and what the configurations are written from.
-    let examples = task.demonstrations();
-    let examples = examples.into_iter().map(|t| (t.user, t.assistant));
-    let trained = Prompt {
-        examples: examples.collect(),
-        ..Default::default()
-    };
-    longest = longest.max(model.prompt_tokens(&trained)?.len());
-    if given.is_none() {
-        let prompt = model.prompt_tokens(&self_edit::prompt(task))?;
-        longest = longest.max(prompt.len() + EDIT_TOKENS);
-    }
-    if longest > window {
-        let detail = format!(
-            "The demonstrations, an input and its answer need {longest} tokens; the context window has \
-             {window}. Send fewer or shorter demonstrations."
-        );
-        return Err(Problem::bad_request("context_length_exceeded", detail).field("task"));
-    }
-    Ok(())
 }

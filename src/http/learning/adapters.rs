@@ -1,7 +1,7 @@
-//! Adapters: lineage, versions, files, and every move of a name.
+//! `/adapters`: lineage, versions, files, and every move of an alias.
 //!
-//! Moves take the version that the caller believes live (`expected_version`) and answer 409 if another
-//! was, so that two people cannot undo each other without knowing.
+//! A move takes the version that the caller believes live (`expected_version`) and answers 409 if another one is, so that
+//! two people cannot undo each other's moves unknowingly.
 
 use super::archive;
 use super::jobs::limit;

@@ -1,4 +1,4 @@
-//! An adapter on the wire: a tar archive of its two PEFT files.
+//! An adapter as a download or an upload: a tar archive of its two PEFT files.
 
 use crate::http::common::error::Problem;
 use autodidact_engine::lora::peft::{CONFIG_FILE, PeftFiles, WEIGHTS_FILE};
@@ -6,7 +6,7 @@ use std::io::{self, Read};
 
 pub const MEDIA_TYPE: &str = "application/x-tar";
 
-/// The same adapter gives the same archive.
+/// Packs the two files. The same adapter gives the same bytes.
 pub fn pack(files: &PeftFiles) -> io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     for (name, bytes) in [
@@ -21,9 +21,8 @@ pub fn pack(files: &PeftFiles) -> io::Result<Vec<u8>> {
     archive.into_inner()
 }
 
-/// Finds the two files in any folder of the archive; others (a README, a tokenizer) are passed over.
-/// Only plain files are read: a link leads out of the archive, and a sparse file of a few bytes may claim
-/// to be of any size.
+/// Finds the two files in any folder of the archive and passes over all others (a README, a tokenizer). Only plain files
+/// are read: a link leads out of the archive, and a sparse file of a few bytes may claim any size.
 pub fn unpack(bytes: &[u8]) -> Result<PeftFiles, Problem> {
     let damaged = |error: io::Error| {
         let detail = format!("The body is not a tar archive that can be read: {error}.");

@@ -1,4 +1,4 @@
-//! Documents: what was posted, and everything that happened while it was learned.
+//! `/documents`: posted documents, and everything that happened while each was learned.
 
 use super::jobs::limit;
 use crate::adapters::AliasName;

@@ -1,4 +1,4 @@
-//! Background jobs: how far they are, and stopping or resuming them.
+//! `/jobs`: how far background jobs are, and how to stop or resume one.
 
 use crate::adapters::AliasName;
 use crate::http::common::error::Problem;
@@ -11,6 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
 
 /// What a page of any list holds if `limit` is not given.
@@ -69,7 +70,7 @@ pub struct WaitQuery {
     wait: Option<String>,
 }
 
-/// A job that was asked for: 202, or 200 where the client waited and it has `ended`.
+/// The answer about a submitted job: 202, or 200 if the client waited and the job has `ended`.
 pub fn located(id: &str, ended: bool, body: impl Serialize) -> Response {
     let status = match ended {
         true => StatusCode::OK,
@@ -77,6 +78,11 @@ pub fn located(id: &str, ended: bool, body: impl Serialize) -> Response {
     };
     let location = [(header::LOCATION, format!("/jobs/{id}"))];
     (status, location, Json(body)).into_response()
+}
+
+/// Whether the client waited and the job has ended.
+pub fn has_ended(job: &Job, patience: Option<Duration>) -> bool {
+    patience.is_some() && job.state.is_terminal()
 }
 
 /// List jobs, the newest first

@@ -1,7 +1,7 @@
-//! Our own routes: documents in, examples in, practice, the jobs that run them, and the adapters they make.
+//! Our own routes: to learn documents, to adapt to examples and to practise; the jobs that do it, and the adapters that
+//! come of it.
 
 pub mod adapt;
-pub mod adapt_body;
 pub mod adapters;
 pub mod archive;
 pub mod documents;

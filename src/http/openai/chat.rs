@@ -1,17 +1,17 @@
 //! `POST /v1/chat/completions`, as OpenAI's.
 
-use super::fields::{StreamOptions, Unsupported, Usage, empty, never, refuse};
-use super::generation::{About, Answer, Ask, Choice, LoggedToken, Piece};
+use super::fields::{StreamOptions, Unsupported, empty, never, refuse, streaming};
+use super::generation::{Choice, Delta, Generation, GenerationRequest, LoggedToken};
 use super::messages::{ChatMessage, messages};
+use super::response::{Described, Shape, send};
 use super::sampling::SamplingFields;
-use super::stream::{Form, sse};
 use crate::http::common::error::Problem;
-use crate::http::common::extract::{Json as Body, from_value};
+use crate::http::common::extract::Json as Body;
 use crate::http::common::state::AppState;
+use crate::workflows::fields::from_value;
 use autodidact_engine::Message;
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -41,21 +41,16 @@ pub struct ChatRequest {
     sampling: SamplingFields,
 }
 
-#[derive(Serialize, ToSchema)]
-pub struct ChatResponse {
-    id: String,
-    /// `chat.completion`
-    object: &'static str,
-    created: i64,
-    model: String,
-    /// Names the adapter (or base) that wrote the answer
-    system_fingerprint: String,
-    choices: Vec<ChatChoice>,
-    usage: Usage,
+pub type ChatResponse = Described<Chat>;
+
+/// How chat shapes its answers.
+pub struct Chat {
+    /// The client asked for the log-probabilities.
+    logprobs: bool,
 }
 
 #[derive(Serialize, ToSchema)]
-struct ChatChoice {
+pub struct ChatChoice {
     index: usize,
     message: Reply,
     logprobs: Option<ChatLogprobs>,
@@ -127,42 +122,42 @@ pub async fn create_chat_completion(
     // Serde forgets where it was inside flattened fields, so those are read by themselves first.
     from_value::<SamplingFields>(&body)?;
     let request: ChatRequest = from_value(Value::Object(body))?;
-    let stream = request.stream.unwrap_or(false);
-    let usage = request.stream_options.is_some_and(|o| o.include_usage);
-    let logprobs = logprobs(&request)?;
-    let ask = state.blocking(move |state| prepare(state, request)).await?;
-    let mut answer = Answer::start(&state, ask)?;
-    if stream {
-        let form = Form {
-            prefix: "chatcmpl",
-            object: "chat.completion.chunk",
-            usage,
-        };
-        let roles = (0..answer.choices()).map(role).collect();
-        let logprobs = logprobs.is_some();
-        return Ok(sse(answer, form, roles, move |piece| {
-            delta(piece, logprobs)
-        }));
-    }
-    let choices = answer.whole().await?;
-    Ok(Json(response(&answer, choices, logprobs.is_some())).into_response())
+    let stream = streaming(request.stream, request.stream_options);
+    let logprobs = logprobs(&request)?.is_some();
+    let request = state.blocking(move |state| prepare(state, request)).await?;
+    let generation = Generation::start(&state, request)?;
+    send(generation, Chat { logprobs }, stream).await
 }
 
 /// The text of the first choice and who wrote it, for those who ask from within.
-pub async fn answer(
-    state: &AppState,
-    body: Map<String, Value>,
-) -> Result<(String, String), Problem> {
-    from_value::<SamplingFields>(&body)?;
-    let request: ChatRequest = from_value(Value::Object(body))?;
-    let ask = state.blocking(move |state| prepare(state, request)).await?;
-    let mut answer = Answer::start(state, ask)?;
-    let first = answer.whole().await?.into_iter().next().unwrap_or_default();
-    Ok((first.text, answer.about.system_fingerprint.clone()))
+pub async fn answer(state: &AppState, request: ChatRequest) -> Result<(String, String), Problem> {
+    let request = state.blocking(move |state| prepare(state, request)).await?;
+    let mut generation = Generation::start(state, request)?;
+    let choices = generation.collect().await?;
+    let first = choices.into_iter().next().unwrap_or_default();
+    Ok((first.text, generation.metadata.system_fingerprint))
+}
+
+impl ChatRequest {
+    /// A chat that is answered with the most likely tokens, at most so many.
+    pub fn greedy(model: &str, messages: Vec<ChatMessage>, max_tokens: usize) -> Self {
+        ChatRequest {
+            model: model.to_owned(),
+            messages,
+            max_completion_tokens: None,
+            max_tokens: Some(max_tokens),
+            stream: None,
+            stream_options: None,
+            logprobs: None,
+            top_logprobs: None,
+            chat_template_kwargs: None,
+            sampling: SamplingFields::greedy(),
+        }
+    }
 }
 
 /// From the request to tokens.
-fn prepare(state: &AppState, request: ChatRequest) -> Result<Ask, Problem> {
+fn prepare(state: &AppState, request: ChatRequest) -> Result<GenerationRequest, Problem> {
     let limit = request.max_completion_tokens.or(request.max_tokens);
     let logprobs = logprobs(&request)?;
     let sampling = request
@@ -175,7 +170,7 @@ fn prepare(state: &AppState, request: ChatRequest) -> Result<Ask, Problem> {
     let resolved = state.registry.resolve_for(&request.model, question)?;
     let extra = request.chat_template_kwargs.unwrap_or_default();
     let prompt = render(state, &messages, &extra)?;
-    Ok(Ask {
+    Ok(GenerationRequest {
         resolved,
         field: "messages",
         prompts: vec![prompt],
@@ -223,55 +218,46 @@ fn logprobs(request: &ChatRequest) -> Result<Option<usize>, Problem> {
     }
 }
 
-fn response(answer: &Answer, choices: Vec<Choice>, logprobs: bool) -> ChatResponse {
-    let About {
-        id,
-        created,
-        model,
-        system_fingerprint,
-    } = answer.about.clone();
-    let choices = choices.into_iter().enumerate();
-    ChatResponse {
-        id: format!("chatcmpl-{id}"),
-        object: "chat.completion",
-        created,
-        model,
-        system_fingerprint,
-        choices: choices
-            .map(|(index, choice)| ChatChoice {
-                index,
-                message: Reply {
-                    role: "assistant",
-                    content: choice.text,
-                    refusal: None,
-                },
-                logprobs: logprobs.then(|| ChatLogprobs::new(choice.logprobs)),
-                finish_reason: choice.finish_reason,
-            })
-            .collect(),
-        usage: answer.usage,
+impl Shape for Chat {
+    type Choice = ChatChoice;
+    const SCHEMA: &'static str = "ChatResponse";
+    const CHOICES: Option<&'static str> = None;
+    const ID_PREFIX: &'static str = "chatcmpl";
+    const OBJECT: &'static str = "chat.completion";
+    const CHUNK_OBJECT: &'static str = "chat.completion.chunk";
+
+    fn choice(&self, index: usize, choice: Choice) -> ChatChoice {
+        ChatChoice {
+            index,
+            message: Reply {
+                role: "assistant",
+                content: choice.text,
+                refusal: None,
+            },
+            logprobs: self.logprobs.then(|| ChatLogprobs::new(choice.logprobs)),
+            finish_reason: choice.finish_reason,
+        }
     }
-}
 
-/// What a choice's chunks begin with.
-fn role(index: usize) -> Value {
-    let delta = json!({"role": "assistant", "content": ""});
-    json!({"index": index, "delta": delta, "logprobs": null, "finish_reason": null})
-}
+    fn opening(&self, index: usize) -> Option<Value> {
+        let delta = json!({"role": "assistant", "content": ""});
+        Some(json!({"index": index, "delta": delta, "logprobs": null, "finish_reason": null}))
+    }
 
-fn delta(piece: Piece, logprobs: bool) -> Value {
-    let delta = match piece.finish_reason {
-        Some(_) => json!({}),
-        None => json!({"content": piece.text}),
-    };
-    let content: Vec<LoggedToken> = piece.logprob.into_iter().collect();
-    let logged = logprobs && !content.is_empty();
-    json!({
-        "index": piece.choice,
-        "delta": delta,
-        "logprobs": logged.then(|| ChatLogprobs::new(content)),
-        "finish_reason": piece.finish_reason,
-    })
+    fn delta(&mut self, delta: Delta) -> Value {
+        let content = match delta.finish_reason {
+            Some(_) => json!({}),
+            None => json!({"content": delta.text}),
+        };
+        let tokens: Vec<LoggedToken> = delta.logprob.into_iter().collect();
+        let logged = self.logprobs && !tokens.is_empty();
+        json!({
+            "index": delta.choice,
+            "delta": content,
+            "logprobs": logged.then(|| ChatLogprobs::new(tokens)),
+            "finish_reason": delta.finish_reason,
+        })
+    }
 }
 
 fn no_choice(value: &Value) -> bool {

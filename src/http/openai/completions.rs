@@ -1,15 +1,15 @@
 //! `POST /v1/completions`, as OpenAI's: plain text, no chat template.
 
-use super::fields::{StreamOptions, Unsupported, Usage, empty, never, refuse};
-use super::generation::{About, Answer, Ask, Choice, LoggedToken, Piece};
+use super::fields::{StreamOptions, Unsupported, empty, never, refuse, streaming};
+use super::generation::{Choice, Delta, Generation, GenerationRequest, LoggedToken};
+use super::response::{Described, Shape, send};
 use super::sampling::SamplingFields;
-use super::stream::{Form, sse};
 use crate::http::common::error::Problem;
-use crate::http::common::extract::{Json as Body, from_value};
+use crate::http::common::extract::Json as Body;
 use crate::http::common::state::AppState;
-use axum::Json;
+use crate::workflows::fields::from_value;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -50,22 +50,18 @@ enum Prompt {
     TokenLists(Vec<Vec<u32>>),
 }
 
-#[derive(Serialize, ToSchema)]
-pub struct CompletionResponse {
-    id: String,
-    /// `text_completion`
-    object: &'static str,
-    created: i64,
-    model: String,
-    /// Names the adapter (or base) that wrote the answer
-    system_fingerprint: String,
-    /// `n` for each prompt, prompt by prompt
-    choices: Vec<CompletionChoice>,
-    usage: Usage,
+pub type CompletionResponse = Described<Completion>;
+
+/// How plain completions shape their answers.
+pub struct Completion {
+    /// The client asked for the log-probabilities.
+    logprobs: bool,
+    /// Characters of each choice that are streamed already.
+    streamed: Vec<usize>,
 }
 
 #[derive(Serialize, ToSchema)]
-struct CompletionChoice {
+pub struct CompletionChoice {
     index: usize,
     text: String,
     #[schema(value_type = Option<Object>)]
@@ -108,28 +104,18 @@ pub async fn create_completion(
     // Serde forgets where it was inside flattened fields, so those are read by themselves first.
     from_value::<SamplingFields>(&body)?;
     let request: CompletionRequest = from_value(Value::Object(body))?;
-    let stream = request.stream.unwrap_or(false);
-    let usage = request.stream_options.is_some_and(|o| o.include_usage);
+    let stream = streaming(request.stream, request.stream_options);
     let logprobs = request.logprobs.is_some();
-    let ask = state.blocking(move |state| prepare(state, request)).await?;
-    let mut answer = Answer::start(&state, ask)?;
-    if stream {
-        let form = Form {
-            prefix: "cmpl",
-            object: "text_completion",
-            usage,
-        };
-        let mut offsets = vec![0; answer.choices()];
-        return Ok(sse(answer, form, Vec::new(), move |piece| {
-            let offset = &mut offsets[piece.choice];
-            delta(piece, logprobs, offset)
-        }));
-    }
-    let choices = answer.whole().await?;
-    Ok(Json(response(&answer, choices, logprobs)).into_response())
+    let request = state.blocking(move |state| prepare(state, request)).await?;
+    let generation = Generation::start(&state, request)?;
+    let shape = Completion {
+        logprobs,
+        streamed: vec![0; generation.choices()],
+    };
+    send(generation, shape, stream).await
 }
 
-fn prepare(state: &AppState, request: CompletionRequest) -> Result<Ask, Problem> {
+fn prepare(state: &AppState, request: CompletionRequest) -> Result<GenerationRequest, Problem> {
     if let Some(top) = request.logprobs.filter(|top| *top > 5) {
         let detail = format!("logprobs is {top}; it must be from 0 to 5.");
         return Err(Problem::invalid("logprobs", detail));
@@ -163,7 +149,7 @@ fn prepare(state: &AppState, request: CompletionRequest) -> Result<Ask, Problem>
         let detail = "prompt is one text or up to 64, none of them empty.";
         return Err(Problem::invalid("prompt", detail));
     }
-    Ok(Ask {
+    Ok(GenerationRequest {
         resolved,
         field: "prompt",
         prompts,
@@ -172,41 +158,33 @@ fn prepare(state: &AppState, request: CompletionRequest) -> Result<Ask, Problem>
     })
 }
 
-fn response(answer: &Answer, choices: Vec<Choice>, logprobs: bool) -> CompletionResponse {
-    let About {
-        id,
-        created,
-        model,
-        system_fingerprint,
-    } = answer.about.clone();
-    let choices = choices.into_iter().enumerate();
-    CompletionResponse {
-        id: format!("cmpl-{id}"),
-        object: "text_completion",
-        created,
-        model,
-        system_fingerprint,
-        choices: choices
-            .map(|(index, choice)| CompletionChoice {
-                index,
-                text: choice.text,
-                logprobs: logprobs.then(|| table(&choice.logprobs, &mut 0)),
-                finish_reason: Some(choice.finish_reason),
-            })
-            .collect(),
-        usage: answer.usage,
-    }
-}
+impl Shape for Completion {
+    type Choice = CompletionChoice;
+    const SCHEMA: &'static str = "CompletionResponse";
+    const CHOICES: Option<&'static str> = Some("`n` for each prompt, prompt by prompt");
+    const ID_PREFIX: &'static str = "cmpl";
+    const OBJECT: &'static str = "text_completion";
+    const CHUNK_OBJECT: &'static str = "text_completion";
 
-/// A piece as a choice of a chunk; `offset` is where it stands in its choice's text.
-fn delta(piece: Piece, logprobs: bool, offset: &mut usize) -> Value {
-    let logged = piece.logprob.as_slice();
-    json!(CompletionChoice {
-        index: piece.choice,
-        logprobs: (logprobs && !logged.is_empty()).then(|| table(logged, offset)),
-        text: piece.text,
-        finish_reason: piece.finish_reason,
-    })
+    fn choice(&self, index: usize, choice: Choice) -> CompletionChoice {
+        CompletionChoice {
+            index,
+            text: choice.text,
+            logprobs: self.logprobs.then(|| table(&choice.logprobs, &mut 0)),
+            finish_reason: Some(choice.finish_reason),
+        }
+    }
+
+    fn delta(&mut self, delta: Delta) -> Value {
+        let logged = delta.logprob.as_slice();
+        let offset = &mut self.streamed[delta.choice];
+        json!(CompletionChoice {
+            index: delta.choice,
+            logprobs: (self.logprobs && !logged.is_empty()).then(|| table(logged, offset)),
+            text: delta.text,
+            finish_reason: delta.finish_reason,
+        })
+    }
 }
 
 /// The older shape: a list for each property. `offset` is where the next token stands in the text.

@@ -1,8 +1,8 @@
-//! What the routes under OpenAI's names have in common: refusals and usage.
+//! Fields that OpenAI's routes have in common, and the refusal of those that are not implemented.
 //!
-//! Clients of OpenAI send fields this server has no use for (`user`, `store`, `metadata` …), so unknown
-//! ones are ignored. But a field that would change the answer and is not implemented is refused: an
-//! answer without the tools that were asked for would be a wrong answer.
+//! OpenAI's clients send fields that this server has no use for (`user`, `store`, `metadata` …), so unknown fields are
+//! ignored. A field that would change the answer and is not implemented is refused: an answer without the tools that
+//! were asked for would be a wrong answer.
 
 use crate::http::common::error::Problem;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,12 @@ pub struct StreamOptions {
     pub include_usage: bool,
 }
 
-/// A field that is not implemented, the values of it that ask for nothing, and what to say else.
+/// The options of a streamed answer; `None` if the answer is to be sent whole.
+pub fn streaming(stream: Option<bool>, options: Option<StreamOptions>) -> Option<StreamOptions> {
+    stream.unwrap_or(false).then(|| options.unwrap_or_default())
+}
+
+/// A field that is not implemented, the values of it that ask for nothing, and the sentence for all other values.
 pub struct Unsupported {
     pub field: &'static str,
     pub harmless: fn(&Value) -> bool,

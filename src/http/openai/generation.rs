@@ -1,8 +1,8 @@
-//! One request's way through the engine: prompts in, pieces of text out.
+//! One request's way through the engine: prompts in, deltas of text out.
 //!
-//! The engine's sink feeds a channel. When the client goes away its handler (or its stream) is dropped
-//! with the channel's end, the sink says so, and the engine cancels the work. The resolved adapter
-//! travels with the answer, so that a version moved or deleted meanwhile changes nothing in it.
+//! The engine writes into a channel. When the client goes away, its handler or its stream is dropped with the receiving
+//! end of the channel; the next write fails, and the engine cancels the work. The generation holds its adapter, so an
+//! alias that is moved or deleted meanwhile changes nothing.
 
 use super::fields::Usage;
 use crate::adapters::Resolved;
@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
 /// What to generate: `n` samples of each prompt.
-pub struct Ask {
+pub struct GenerationRequest {
     pub resolved: Resolved,
     /// The request's field that the prompts come from.
     pub field: &'static str,
@@ -25,9 +25,9 @@ pub struct Ask {
     pub n: usize,
 }
 
-/// A running answer.
-pub struct Answer {
-    pub about: About,
+/// A running generation.
+pub struct Generation {
+    pub metadata: Metadata,
     pub usage: Usage,
     engine: Engine,
     events: UnboundedReceiver<(usize, GenerateEvent)>,
@@ -40,9 +40,9 @@ pub struct Answer {
     _resolved: Resolved,
 }
 
-/// What every object of one answer repeats.
+/// What a whole answer and each of its chunks say about the answer.
 #[derive(Debug, Clone)]
-pub struct About {
+pub struct Metadata {
     /// Unique; the routes put their own prefix before it.
     pub id: String,
     pub created: i64,
@@ -51,7 +51,7 @@ pub struct About {
 }
 
 /// What one event adds to one choice.
-pub struct Piece {
+pub struct Delta {
     pub choice: usize,
     pub text: String,
     /// The token's probabilities, if asked for and part of the text.
@@ -59,8 +59,8 @@ pub struct Piece {
     pub finish_reason: Option<&'static str>,
 }
 
-impl Piece {
-    /// Nothing to tell yet: a character or a stop string is incomplete.
+impl Delta {
+    /// Nothing to tell yet, while a character or a stop string is incomplete.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty() && self.logprob.is_none() && self.finish_reason.is_none()
     }
@@ -90,43 +90,45 @@ pub struct Alternative {
     pub bytes: Vec<u8>,
 }
 
-impl Answer {
+impl Generation {
     /// Hands the prompts to the engine; refusals come before any of the answer.
-    pub fn start(state: &AppState, ask: Ask) -> Result<Self, Problem> {
+    pub fn start(state: &AppState, request: GenerationRequest) -> Result<Self, Problem> {
         let (sender, events) = unbounded_channel();
-        let choices = ask.prompts.len() * ask.n;
-        let adapter = ask.resolved.adapter.clone();
-        for (prompt, offset) in ask.prompts.into_iter().zip((0..).step_by(ask.n)) {
+        let choices = request.prompts.len() * request.n;
+        let adapter = request.resolved.adapter.clone();
+        for (prompt, offset) in request.prompts.into_iter().zip((0..).step_by(request.n)) {
             let sender = sender.clone();
             let started = state.engine.generate(GenerateRequest {
                 prompt,
                 adapters: adapter.iter().map(|loaded| loaded.lora.clone()).collect(),
-                sampling: ask.sampling.clone(),
-                n: ask.n,
+                sampling: request.sampling.clone(),
+                n: request.n,
                 priority: Priority::Interactive,
                 sink: Box::new(move |event| sender.send((offset, event)).is_ok()),
             });
             // Sampling was checked before: what the engine finds wrong now is the prompt.
             started.map_err(|error| match Problem::from(error) {
-                problem if problem.status == StatusCode::BAD_REQUEST => problem.field(ask.field),
+                problem if problem.status == StatusCode::BAD_REQUEST => {
+                    problem.field(request.field)
+                }
                 problem => problem,
             })?;
         }
-        Ok(Answer {
-            about: About {
+        Ok(Generation {
+            metadata: Metadata {
                 id: Uuid::now_v7().simple().to_string(),
                 created: jiff::Timestamp::now().as_second(),
-                model: ask.resolved.name.clone(),
-                system_fingerprint: fingerprint(state, &ask.resolved),
+                model: request.resolved.name.clone(),
+                system_fingerprint: fingerprint(state, &request.resolved),
             },
             usage: Usage::default(),
             engine: state.engine.clone(),
             events,
-            samples_per_prompt: ask.n,
+            samples_per_prompt: request.n,
             unfinished: choices,
             choices,
-            ignore_eos: ask.sampling.ignore_eos,
-            _resolved: ask.resolved,
+            ignore_eos: request.sampling.ignore_eos,
+            _resolved: request.resolved,
         })
     }
 
@@ -135,8 +137,8 @@ impl Answer {
         self.choices
     }
 
-    /// The next piece of any choice; `None` when all are whole.
-    pub async fn next(&mut self) -> Option<Result<Piece, Problem>> {
+    /// The next delta of any choice; `None` when all choices are finished.
+    pub async fn next(&mut self) -> Option<Result<Delta, Problem>> {
         if self.unfinished == 0 {
             return None;
         }
@@ -144,24 +146,24 @@ impl Answer {
             self.unfinished = 0;
             return Some(Err(autodidact_engine::Error::Stopped.into()));
         };
-        Some(self.piece(offset, event))
+        Some(self.delta(offset, event))
     }
 
     /// All choices, in order.
-    pub async fn whole(&mut self) -> Result<Vec<Choice>, Problem> {
+    pub async fn collect(&mut self) -> Result<Vec<Choice>, Problem> {
         let mut choices: Vec<Choice> = Vec::new();
         choices.resize_with(self.choices, Choice::default);
-        while let Some(piece) = self.next().await {
-            let piece = piece?;
-            let choice = &mut choices[piece.choice];
-            choice.text.push_str(&piece.text);
-            choice.logprobs.extend(piece.logprob);
-            choice.finish_reason = piece.finish_reason.unwrap_or(choice.finish_reason);
+        while let Some(delta) = self.next().await {
+            let delta = delta?;
+            let choice = &mut choices[delta.choice];
+            choice.text.push_str(&delta.text);
+            choice.logprobs.extend(delta.logprob);
+            choice.finish_reason = delta.finish_reason.unwrap_or(choice.finish_reason);
         }
         Ok(choices)
     }
 
-    fn piece(&mut self, offset: usize, event: GenerateEvent) -> Result<Piece, Problem> {
+    fn delta(&mut self, offset: usize, event: GenerateEvent) -> Result<Delta, Problem> {
         match event {
             GenerateEvent::Token {
                 index,
@@ -171,7 +173,7 @@ impl Answer {
             } => {
                 // The token that ends the answer is no part of it.
                 let end = !self.ignore_eos && self.engine.files().eos.contains(&token);
-                Ok(Piece {
+                Ok(Delta {
                     choice: offset + index,
                     text,
                     logprob: logprob.filter(|_| !end).map(|l| self.spell(l)),
@@ -191,7 +193,7 @@ impl Answer {
                 }
                 self.usage.completion_tokens += completion_tokens;
                 self.usage.total_tokens = self.usage.prompt_tokens + self.usage.completion_tokens;
-                Ok(Piece {
+                Ok(Delta {
                     choice: offset + index,
                     text: String::new(),
                     logprob: None,

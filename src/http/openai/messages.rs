@@ -1,4 +1,4 @@
-//! The messages of a chat, as clients write them, to those that the template renders.
+//! The messages of a chat: read as clients write them, turned into what the chat template renders.
 
 use super::fields::unsupported;
 use crate::http::common::error::Problem;
@@ -17,6 +17,16 @@ pub struct ChatMessage {
     #[serde(flatten)]
     #[schema(ignore)]
     rest: Map<String, Value>,
+}
+
+impl ChatMessage {
+    pub fn new(role: &str, content: &str) -> Self {
+        ChatMessage {
+            role: role.to_owned(),
+            content: content.into(),
+            rest: Map::new(),
+        }
+    }
 }
 
 /// All of a chat's messages, or the first refusal.

@@ -6,6 +6,6 @@ pub mod fields;
 pub mod generation;
 pub mod messages;
 pub mod models;
+pub mod response;
 pub mod sampling;
-pub mod stream;
 pub mod vllm;

@@ -1,5 +1,5 @@
-//! How to draw tokens: the fields that chat and plain completions share, checked one by one so that a
-//! refusal can name the field.
+//! How tokens are drawn: the fields that chat and plain completions share. They are checked one by one, so that a refusal
+//! names the field.
 
 use crate::http::common::error::Problem;
 use autodidact_engine::SamplingParams;
@@ -45,6 +45,14 @@ enum Stop {
 }
 
 impl SamplingFields {
+    /// Always the most likely token.
+    pub fn greedy() -> Self {
+        SamplingFields {
+            temperature: Some(0.0),
+            ..Default::default()
+        }
+    }
+
     /// The number of samples.
     pub fn samples(&self) -> Result<usize, Problem> {
         let n = self.n.unwrap_or(1);

@@ -1,8 +1,9 @@
 //! `load_lora_adapter` and `unload_lora_adapter`, as vLLM's, for tools that know those.
 
 use crate::http::common::error::Problem;
-use crate::http::common::extract::{Json, from_value};
+use crate::http::common::extract::Json;
 use crate::http::common::state::AppState;
+use crate::workflows::fields::from_value;
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::Value;

@@ -206,7 +206,9 @@ impl Adapter {
     /// directions that a layer's input has.
     pub fn with_room(&self, rank: usize, most: usize, seed: u64) -> Adapter {
         let kept = (most - rank).min(self.0.fewest_inputs() / 2);
-        Adapter(Arc::new(self.0.compressed(kept.max(1)).with_added_rank(rank, seed)))
+        Adapter(Arc::new(
+            self.0.compressed(kept.max(1)).with_added_rank(rank, seed),
+        ))
     }
 }
 

@@ -1,6 +1,9 @@
 //! Adapt: one task is learned from its examples.
 
+pub mod admit;
 pub mod expiry;
+pub mod request;
 pub mod run;
+pub mod task;
 #[cfg(test)]
 mod tests;

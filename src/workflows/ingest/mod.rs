@@ -1,8 +1,10 @@
 //! Ingest: documents are learned one after another, each a version of the alias.
 
+pub mod admit;
 #[cfg(test)]
 mod interrupt_tests;
 pub(crate) mod journal;
+pub mod request;
 pub mod run;
 mod scores;
 #[cfg(test)]

@@ -1,3 +1,6 @@
 //! Train: a policy practises writing self-edits.
 
+pub mod admit;
+mod contexts;
+pub mod request;
 pub mod run;

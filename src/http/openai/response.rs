@@ -1,0 +1,220 @@
+//! The envelope that OpenAI puts around the choices of every answer, and the two ways to send an answer: whole, or as
+//! server-sent events, one JSON object each and `[DONE]` at the end.
+
+use super::fields::{StreamOptions, Usage};
+use super::generation::{Choice, Delta, Generation, Metadata};
+use crate::http::common::error::Problem;
+use axum::Json;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::{Stream, StreamExt};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::marker::PhantomData;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
+
+/// How a route names its answers and shapes their choices.
+pub trait Shape: Send + Unpin + 'static {
+    /// One choice of a whole answer.
+    type Choice: Serialize + ToSchema;
+    /// The name of a whole answer in the OpenAPI document.
+    const SCHEMA: &'static str;
+    /// What the OpenAPI document says about the list of choices.
+    const CHOICES: Option<&'static str>;
+    /// Stands before the answer's id.
+    const ID_PREFIX: &'static str;
+    /// The `object` of a whole answer.
+    const OBJECT: &'static str;
+    /// The `object` of a chunk.
+    const CHUNK_OBJECT: &'static str;
+
+    fn choice(&self, index: usize, choice: Choice) -> Self::Choice;
+
+    /// The choice in the first chunk of each choice, if the route sends one before any text.
+    fn opening(&self, _index: usize) -> Option<Value> {
+        None
+    }
+
+    /// The choice in a chunk.
+    fn delta(&mut self, delta: Delta) -> Value;
+}
+
+/// Whole answers and chunks alike.
+#[derive(Serialize)]
+struct Envelope<C> {
+    id: String,
+    object: &'static str,
+    created: i64,
+    model: String,
+    system_fingerprint: String,
+    choices: Vec<C>,
+    /// Absent from the chunks of a client that did not ask for usage; null in all chunks but the last of one that did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<Usage>>,
+}
+
+impl<C> Envelope<C> {
+    fn new<S: Shape>(
+        metadata: &Metadata,
+        object: &'static str,
+        choices: Vec<C>,
+        usage: Option<Option<Usage>>,
+    ) -> Self {
+        Envelope {
+            id: format!("{}-{}", S::ID_PREFIX, metadata.id),
+            object,
+            created: metadata.created,
+            model: metadata.model.clone(),
+            system_fingerprint: metadata.system_fingerprint.clone(),
+            choices,
+            usage,
+        }
+    }
+}
+
+/// Sends the answer whole, or as it grows if the client asked for a `stream`. An answer that is dropped with its
+/// connection cancels the engine's work.
+pub async fn send<S: Shape>(
+    mut generation: Generation,
+    shape: S,
+    stream: Option<StreamOptions>,
+) -> Result<Response, Problem> {
+    if let Some(options) = stream {
+        return Ok(events(generation, shape, options.include_usage));
+    }
+    let choices = generation.collect().await?.into_iter().enumerate();
+    let choices = choices.map(|(index, choice)| shape.choice(index, choice));
+    let usage = Some(Some(generation.usage));
+    let metadata = &generation.metadata;
+    let body = Envelope::new::<S>(metadata, S::OBJECT, choices.collect(), usage);
+    Ok(Json(body).into_response())
+}
+
+fn events<S: Shape>(generation: Generation, shape: S, usage: bool) -> Response {
+    let chunks = Chunks {
+        generation,
+        shape,
+        usage,
+        usage_due: usage,
+    };
+    let opening = (0..chunks.generation.choices()).filter_map(|i| chunks.shape.opening(i));
+    let opening: Vec<Result<Value, Problem>> = opening
+        .map(|choice| Ok(chunks.chunk(vec![choice], None)))
+        .collect();
+    let rest = futures::stream::unfold(chunks, |mut chunks| async move {
+        let chunk = chunks.next().await?;
+        Some((chunk, chunks))
+    });
+    let events = frames(futures::stream::iter(opening).chain(rest));
+    Sse::new(events)
+        .keep_alive(KeepAlive::default())
+        .into_response()
+}
+
+/// The chunks of a running answer.
+struct Chunks<S> {
+    generation: Generation,
+    shape: S,
+    /// The client asked for one more chunk, with the usage and no choice.
+    usage: bool,
+    /// That chunk is still to come.
+    usage_due: bool,
+}
+
+impl<S: Shape> Chunks<S> {
+    fn chunk(&self, choices: Vec<Value>, total: Option<Usage>) -> Value {
+        let usage = self.usage.then_some(total);
+        let metadata = &self.generation.metadata;
+        json!(Envelope::new::<S>(
+            metadata,
+            S::CHUNK_OBJECT,
+            choices,
+            usage
+        ))
+    }
+
+    async fn next(&mut self) -> Option<Result<Value, Problem>> {
+        loop {
+            return match self.generation.next().await {
+                None if self.usage_due => {
+                    self.usage_due = false;
+                    let total = Some(self.generation.usage);
+                    Some(Ok(self.chunk(Vec::new(), total)))
+                }
+                None => None,
+                Some(Ok(delta)) if delta.is_empty() => continue,
+                Some(Ok(delta)) => {
+                    let choice = self.shape.delta(delta);
+                    Some(Ok(self.chunk(vec![choice], None)))
+                }
+                Some(Err(problem)) => {
+                    self.usage_due = false;
+                    Some(Err(problem))
+                }
+            };
+        }
+    }
+}
+
+fn frames(
+    chunks: impl Stream<Item = Result<Value, Problem>> + Send,
+) -> impl Stream<Item = Result<Event, Infallible>> + Send {
+    let data = chunks.map(|chunk| match chunk {
+        Ok(chunk) => chunk.to_string(),
+        // The status is sent already, so the stream itself has to say what happened.
+        Err(problem) => serde_json::to_string(&problem.openai_body()).unwrap_or_default(),
+    });
+    let done = futures::stream::once(std::future::ready("[DONE]".to_owned()));
+    data.chain(done).map(|data| Ok(Event::default().data(data)))
+}
+
+/// A whole answer in the OpenAPI document: [`Envelope`] around the choices of `S`, under the name that `S` gives it.
+pub struct Described<S>(PhantomData<S>);
+
+impl<S: Shape> PartialSchema for Described<S> {
+    fn schema() -> RefOr<Schema> {
+        let choice = Ref::from_schema_name(S::Choice::name());
+        let choices = ArrayBuilder::new().items(choice).description(S::CHOICES);
+        let text = |description: Option<String>| {
+            let string = ObjectBuilder::new().schema_type(utoipa::openapi::Type::String);
+            string.description(description)
+        };
+        let writer = "Names the adapter (or base) that wrote the answer";
+        ObjectBuilder::new()
+            .property("id", text(None))
+            .property("object", text(Some(format!("`{}`", S::OBJECT))))
+            .property("created", i64::schema())
+            .property("model", text(None))
+            .property("system_fingerprint", text(Some(writer.to_owned())))
+            .property("choices", choices)
+            .property("usage", Ref::from_schema_name(Usage::name()))
+            .required("id")
+            .required("object")
+            .required("created")
+            .required("model")
+            .required("system_fingerprint")
+            .required("choices")
+            .required("usage")
+            .into()
+    }
+}
+
+impl<S: Shape> ToSchema for Described<S> {
+    fn name() -> Cow<'static, str> {
+        S::SCHEMA.into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        for (name, schema) in [
+            (S::Choice::name(), S::Choice::schema()),
+            (Usage::name(), Usage::schema()),
+        ] {
+            schemas.push((name.into_owned(), schema));
+        }
+        S::Choice::schemas(schemas);
+    }
+}

@@ -1,0 +1,148 @@
+//! Reading JSON into the exact shape of a request, with refusals that name the field.
+
+use super::refusal::{Refusal, RefusalKind};
+use serde::de::{DeserializeOwned, Deserializer};
+use serde_json::Value;
+
+/// Reads bytes: malformed if they are not JSON, invalid if the JSON has another shape.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    let mut parser = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut parser)
+        .map_err(|error| unreadable(error.path().to_string(), error.inner()))?;
+    parser
+        .end()
+        .map_err(|error| unreadable(String::new(), &error))?;
+    Ok(value)
+}
+
+/// Reads a value that is parsed already.
+pub fn from_value<'de, T: serde::Deserialize<'de>>(
+    value: impl Deserializer<'de, Error = serde_json::Error>,
+) -> Result<T, Refusal> {
+    serde_path_to_error::deserialize(value)
+        .map_err(|error| wrong_shape(error.path().to_string(), &error.inner().to_string()))
+}
+
+/// Reads the value of `field`.
+pub fn at<T: DeserializeOwned>(field: &str, value: Value) -> Result<T, Refusal> {
+    from_value::<T>(value).map_err(|refusal| {
+        // The sentence begins with the inner field, if there is one: `method: …` within `training` is
+        // `training.method: …`.
+        let (inner, separator) = match &refusal.field {
+            Some(inner) => (format!("{field}.{inner}"), "."),
+            None => (field.to_owned(), ": "),
+        };
+        let detail = format!("{field}{separator}{}", refusal.detail);
+        Refusal { detail, ..refusal }.field(inner)
+    })
+}
+
+/// Reads the object of `field`.
+pub fn object<T: DeserializeOwned>(field: &str, value: Value) -> Result<T, Refusal> {
+    // Serde would take a list for the fields in their order, and null for none.
+    if !value.is_object() {
+        return Err(Refusal::invalid(field, format!("{field} is an object.")));
+    }
+    at(field, value)
+}
+
+/// Refuses a text of nothing but white space.
+pub fn filled(field: &str, text: &str) -> Result<(), Refusal> {
+    match text.trim().is_empty() {
+        true => Err(Refusal::invalid(field, format!("{field} is empty."))),
+        false => Ok(()),
+    }
+}
+
+fn unreadable(path: String, error: &serde_json::Error) -> Refusal {
+    use serde_json::error::Category;
+    match error.classify() {
+        Category::Data => wrong_shape(path, &error.to_string()),
+        Category::Syntax | Category::Eof | Category::Io => {
+            Refusal::malformed("malformed_json", format!("The body is not JSON: {error}."))
+        }
+    }
+}
+
+/// The refusal of a value whose shape is wrong at `path`. Serde names an unknown or missing field in its message and
+/// not in the path, so the name is taken from the message.
+pub fn wrong_shape(path: String, message: &str) -> Refusal {
+    let path = if path == "." { String::new() } else { path };
+    let named = |prefix: &str| {
+        let rest = message.strip_prefix(prefix)?;
+        Some(rest.split('`').next().unwrap_or(rest).to_owned())
+    };
+    let (code, leaf) = match (named("unknown field `"), named("missing field `")) {
+        (Some(name), _) => ("unknown_field", Some(name)),
+        (_, Some(name)) => ("missing_field", Some(name)),
+        _ => ("invalid_field", None),
+    };
+    let field = match leaf {
+        Some(leaf) if path.is_empty() => leaf,
+        Some(leaf) if path == leaf || path.ends_with(&format!(".{leaf}")) => path,
+        Some(leaf) => format!("{path}.{leaf}"),
+        None => path,
+    };
+    if field.is_empty() {
+        return Refusal::new(RefusalKind::Invalid, code, format!("{message}."));
+    }
+    Refusal::new(RefusalKind::Invalid, code, format!("{field}: {message}.")).field(field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only the shape matters")]
+    struct Outer {
+        inner: Vec<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only the shape matters")]
+    struct Inner {
+        text: String,
+    }
+
+    fn refusal(body: &str) -> (RefusalKind, &'static str, Option<String>) {
+        let refusal = parse::<Outer>(body.as_bytes()).unwrap_err();
+        (refusal.kind, refusal.code, refusal.field)
+    }
+
+    #[test]
+    fn a_refusal_names_the_field() {
+        use RefusalKind::{Invalid, Malformed};
+        let at = |field: &str| Some(field.to_owned());
+        let unknown = refusal(r#"{"inner":[{"text":"a","tetx":"b"}]}"#);
+        assert_eq!(unknown, (Invalid, "unknown_field", at("inner[0].tetx")));
+        let missing = refusal(r#"{"inner":[{}]}"#);
+        assert_eq!(missing, (Invalid, "missing_field", at("inner[0].text")));
+        let wrong = refusal(r#"{"inner":[{"text":7}]}"#);
+        assert_eq!(wrong, (Invalid, "invalid_field", at("inner[0].text")));
+        assert_eq!(
+            refusal(r#"{"inner":["#),
+            (Malformed, "malformed_json", None)
+        );
+        assert_eq!(
+            refusal(r#"{"inner":[]} x"#),
+            (Malformed, "malformed_json", None)
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_the_field_within_a_field() {
+        let inner = |value| at::<Inner>("outer", value).unwrap_err();
+        let wrong = inner(serde_json::json!({"text": 7}));
+        assert_eq!(wrong.field.as_deref(), Some("outer.text"));
+        assert!(wrong.detail.starts_with("outer.text: "), "{}", wrong.detail);
+        let wrong = inner(serde_json::json!(7));
+        assert_eq!(wrong.field.as_deref(), Some("outer"));
+        assert!(wrong.detail.starts_with("outer: "), "{}", wrong.detail);
+        let list = object::<Inner>("outer", serde_json::json!(["x"])).unwrap_err();
+        assert_eq!(list.detail, "outer is an object.");
+    }
+}

@@ -1,0 +1,72 @@
+//! Admitting documents to be learned: everything is checked before anything is stored.
+
+use super::request::Ingest;
+use super::run::made_by;
+use crate::adapters;
+use crate::store::{IdempotencyKey, Job, JobKind};
+use crate::workflows::lengths::check_documents;
+use crate::workflows::refusal::Refusal;
+use crate::workflows::services::Services;
+use serde_json::{Value, json};
+
+/// Stores the job, its documents and the idempotency key in one transaction. Blocks for the disk and the tokenizer.
+pub fn submit(
+    services: &Services,
+    ingest: &Ingest,
+    key: Option<&IdempotencyKey>,
+) -> Result<Job, Refusal> {
+    check_count(services, ingest)?;
+    services.registry.check_name(&ingest.alias)?;
+    services.registry.check_continues(&ingest.alias)?;
+    check_options(services, ingest)?;
+    check_documents(services, &ingest.documents, "documents")?;
+    let ids: Vec<&str> = ingest.documents.iter().map(|d| d.id.as_str()).collect();
+    let mut input = ingest.options.clone();
+    input.insert("documents".to_owned(), json!(ids));
+    let input = Value::Object(input);
+    let (alias, documents) = (&ingest.alias, &ingest.documents);
+    let jobs = &services.jobs;
+    Ok(jobs.submit(JobKind::Ingest, alias, &input, documents, key)?)
+}
+
+fn check_count(services: &Services, ingest: &Ingest) -> Result<(), Refusal> {
+    let most = services.config.limits.documents_per_request;
+    let detail = match ingest.documents.len() {
+        0 => "There is no document.".to_owned(),
+        n if n > most => {
+            format!("{n} documents are more than the {most} that one request may bring.")
+        }
+        _ => return Ok(()),
+    };
+    Err(Refusal::invalid("documents", detail))
+}
+
+/// The options must go together, laid over those of the server and of the alias. A teacher, a judge or a policy that
+/// they ask for must exist.
+fn check_options(services: &Services, ingest: &Ingest) -> Result<(), Refusal> {
+    let config = &services.config;
+    let live = services.store.aliases().get(ingest.alias.as_str())?;
+    let made_by = made_by(&services.store, &ingest.alias, live.and_then(|a| a.live))?;
+    let request = Value::Object(ingest.options.clone());
+    let options = services.layers.under(&request, made_by)?;
+    options.check_helpers(config.teacher.is_some(), config.judge.is_some())?;
+    match &options.self_edit.policy {
+        Some(policy) => check_policy(services, policy),
+        None => Ok(()),
+    }
+}
+
+fn check_policy(services: &Services, policy: &str) -> Result<(), Refusal> {
+    const FIELD: &str = "self_edit.policy";
+    match services.registry.resolve(policy) {
+        Ok(_) => Ok(()),
+        Err(adapters::Error::Unknown { .. }) => {
+            let detail = format!(
+                "There is no adapter {policy:?} to write with; /adapters lists those there are, \
+                 /adapters/NAME/versions the versions of one."
+            );
+            Err(Refusal::invalid(FIELD, detail))
+        }
+        Err(error) => Err(Refusal::from(error).field(FIELD)),
+    }
+}

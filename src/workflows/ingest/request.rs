@@ -1,0 +1,149 @@
+//! A request to learn documents, as clients write it. What is checked here needs nothing of the server.
+
+use crate::adapters::AliasName;
+use crate::learn::options::update::{GateOptions, IngestOptions, SelfEditOptions, TrainingOptions};
+use crate::question::Question;
+use crate::store::NewDocument;
+use crate::workflows::fields::{self, filled};
+use crate::workflows::refusal::Refusal;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+/// Titles go into every prompt and training sequence of their document.
+const LONGEST_TITLE: usize = 300;
+/// Each is asked several times for every training of every later document.
+const MOST_QUESTIONS: usize = 100;
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IngestRequest {
+    /// The adapter to teach; made if there is none
+    adapter: String,
+    documents: Vec<DocumentInput>,
+    #[schema(value_type = Option<SelfEditOptions>)]
+    self_edit: Option<Value>,
+    #[schema(value_type = Option<TrainingOptions>)]
+    training: Option<Value>,
+    #[schema(value_type = Option<GateOptions>)]
+    gate: Option<Value>,
+    /// Makes the whole update repeatable
+    seed: Option<u64>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DocumentInput {
+    title: String,
+    text: String,
+    /// Questions with their answers, to prove that it was learned; the model writes its own without
+    #[serde(default)]
+    questions: Vec<Question>,
+    /// Yours; kept and shown
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Map<String, Value>>,
+}
+
+/// A request whose every field is right by itself.
+pub struct Ingest {
+    pub alias: AliasName,
+    pub documents: Vec<NewDocument>,
+    /// `self_edit`, `training`, `gate`, `seed`: those that were given, as they were given.
+    pub options: Map<String, Value>,
+}
+
+impl IngestRequest {
+    pub fn check(self) -> Result<Ingest, Refusal> {
+        let alias = AliasName::parse(&self.adapter)?;
+        let documents = self.documents.into_iter().enumerate();
+        let documents = documents.map(|(i, d)| d.check(&format!("documents[{i}].")));
+        let documents = documents.collect::<Result<_, _>>()?;
+        let given = [
+            ("self_edit", self.self_edit),
+            ("training", self.training),
+            ("gate", self.gate),
+            ("seed", self.seed.map(Value::from)),
+        ];
+        let given = given
+            .into_iter()
+            .filter_map(|(k, v)| Some((k.to_owned(), v?)));
+        let options: Map<String, Value> = given.filter(|(_, v)| !v.is_null()).collect();
+        check_options(&options)?;
+        Ok(Ingest {
+            alias,
+            documents,
+            options,
+        })
+    }
+}
+
+impl Ingest {
+    /// Documents under the server's own settings.
+    pub fn plain(alias: AliasName, documents: Vec<NewDocument>) -> Self {
+        Ingest {
+            alias,
+            documents,
+            options: Map::new(),
+        }
+    }
+}
+
+impl DocumentInput {
+    pub fn new(title: impl Into<String>, text: impl Into<String>) -> Self {
+        DocumentInput {
+            title: title.into(),
+            text: text.into(),
+            questions: Vec::new(),
+            metadata: None,
+        }
+    }
+
+    pub fn with_questions(mut self, questions: Vec<Question>) -> Self {
+        self.questions = questions;
+        self
+    }
+
+    /// `at` stands before the names of the document's fields: `documents[0].`, or nothing.
+    pub fn check(self, at: &str) -> Result<NewDocument, Refusal> {
+        filled(&format!("{at}title"), &self.title)?;
+        filled(&format!("{at}text"), &self.text)?;
+        if self.title.chars().count() > LONGEST_TITLE {
+            let detail = format!("A title has at most {LONGEST_TITLE} characters.");
+            return Err(Refusal::invalid(format!("{at}title"), detail));
+        }
+        if self.questions.len() > MOST_QUESTIONS {
+            let asked = self.questions.len();
+            let detail = format!("A document has at most {MOST_QUESTIONS} questions, not {asked}.");
+            return Err(Refusal::invalid(format!("{at}questions"), detail));
+        }
+        for (i, question) in self.questions.iter().enumerate() {
+            filled(&format!("{at}questions[{i}].question"), &question.question)?;
+            filled(&format!("{at}questions[{i}].answer"), &question.answer)?;
+        }
+        Ok(NewDocument {
+            metadata: Value::Object(self.metadata.unwrap_or_default()),
+            questions: self.questions,
+            ..NewDocument::new(self.title.trim(), self.text)
+        })
+    }
+}
+
+/// Refuses unknown names, wrong types and values out of range.
+fn check_options(options: &Map<String, Value>) -> Result<(), Refusal> {
+    for (name, value) in options {
+        // Serde would take a list for the fields in their order.
+        if value.is_array() {
+            return Err(Refusal::invalid(name, format!("{name} is an object.")));
+        }
+        let value = value.clone();
+        match name.as_str() {
+            "self_edit" => fields::at::<SelfEditOptions>(name, value).map(drop)?,
+            "training" => fields::at::<TrainingOptions>(name, value).map(drop)?,
+            "gate" => fields::at::<GateOptions>(name, value).map(drop)?,
+            _ => {}
+        }
+    }
+    IngestOptions::layered(&[&Value::Object(options.clone())])?;
+    Ok(())
+}
