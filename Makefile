@@ -9,13 +9,15 @@ APT    := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 VENV   := .venv
 OPENAI := 3.54.0
 MCP    := 2.3.0
+AUTODIDACT_BIN := $(abspath $(or $(CARGO_TARGET_DIR),target)/debug/autodidact)
 MODELS := smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
 # The model of the README's picture: the one that is served by default.
 PICTURED ?= qwen2.5-coder-0.5b-instruct
 # Fetched to where the tests look, whatever an autodidact.toml here says.
 models test-rust test-browser test-mistralrs screenshot: export AUTODIDACT_MODELS ?= $(HOME)/.cache/autodidact/models
+test-browser: export AUTODIDACT_BIN := $(AUTODIDACT_BIN)
 
-.PHONY: run test lint rust-tools test-rust test-browser test-mistralrs docs-check models browser screenshot clean-test-tools
+.PHONY: run test lint rust-tools build-tests test-rust test-browser test-mistralrs docs-check models browser screenshot clean-test-tools
 
 run: ## Build and serve the default model on http://127.0.0.1:8080
 	$(CARGO) run --release
@@ -35,9 +37,13 @@ rust-tools:
 test-rust: models $(VENV)/clients
 	$(CARGO) test --workspace
 
-test-browser: browser
-	$(CARGO) build
+test-browser: build-tests browser
 	tests/browser/run
+
+# The program that the tests run. `cargo build` would make another: with other features of what it is
+# built from, because it leaves out what only tests need.
+build-tests:
+	$(CARGO) test --workspace --no-run
 
 # Not a part of `test`: mistralrs brings some 350 crates more.
 test-mistralrs: ## Build with mistralrs and let it run the default model
@@ -47,8 +53,8 @@ test-mistralrs: ## Build with mistralrs and let it run the default model
 docs-check: ## Broken links and bad markup in the API documentation
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --workspace --no-deps --document-private-items
 
-models: ## The models the tests use (600 MB, fetched once)
-	for model in $(MODELS); do $(CARGO) run --quiet -- model fetch $$model || exit 1; done
+models: build-tests ## The models the tests use (600 MB, fetched once)
+	for model in $(MODELS); do $(AUTODIDACT_BIN) model fetch $$model || exit 1; done
 
 # The official client libraries, for tests that speak to the server as its users do.
 $(VENV)/clients: Makefile

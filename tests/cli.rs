@@ -1,12 +1,10 @@
 //! The small commands, as a shell runs them.
 
-mod support;
-
 use std::process::{Command, Output};
 
+use crate::support::hub::Hub;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use support::hub::Hub;
 
 fn run(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_autodidact"))

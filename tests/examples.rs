@@ -1,10 +1,8 @@
 //! The programs in `examples/`, each run as its reader runs it: a process of its own, against the real program. The
 //! model is tiny and random, so what it answers is noise; the server's settings decide what the gate says.
 
-mod server;
-
+use crate::server::{Place, Server};
 use autodidact::store::digest;
-use server::{Place, Server};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,13 +1,11 @@
 //! A first start fetches the model: what the server answers meanwhile, and that it can be stopped then.
 
-mod support;
-
+use crate::support::hub::Hub;
 use autodidact_engine::{Family, tiny};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
-use support::hub::Hub;
 use tempfile::TempDir;
 use ureq::{Agent, http::Response};
 

@@ -1,10 +1,8 @@
 //! Learning through the front door, on the tiny random model: documents in, versions out, and every
 //! step of it shown. What it says is noise, but it can be taught, and everything around it is real.
 
-mod server;
-
+use crate::server::{Place, document, lighthouse, story, ungated};
 use serde_json::{Value, json};
-use server::{Place, document, lighthouse, story, ungated};
 
 fn numbers(value: &Value) -> Vec<f64> {
     let list = value.as_array().unwrap().iter();

@@ -1,5 +1,4 @@
 //! A real model run by mistralrs (`make test-mistralrs`): that it loads, answers, and can be stopped.
-#![cfg(feature = "mistralrs")]
 
 use autodidact::learn::ports::model::{ModelError, Prompt, Sampling};
 use autodidact::learn::ports::text_model::TextModel;

@@ -1,12 +1,10 @@
 //! Models from every kind of source, through the command a person types, with a hub and a pip that live
 //! in the test.
 
-mod support;
-
 use std::{fs, path::Path};
 
+use crate::support::{hub::Hub, workshop::Workshop};
 use sha2::{Digest, Sha256};
-use support::{hub::Hub, workshop::Workshop};
 
 /// Not all alike, and longer than any buffer.
 fn weights() -> Vec<u8> {

@@ -2,12 +2,10 @@
 //! again, and every number comes out as if nothing had happened. On the tiny random model, with the
 //! real program.
 
-mod server;
-
+use crate::server::{Client, Event, Place};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
-use server::{Client, Event, Place};
 use std::collections::HashMap;
 
 const ROUNDS: usize = 2;

@@ -1,10 +1,8 @@
 //! The default model learns two documents into one adapter, one after the other, never shown the
 //! questions it is asked afterwards, and the second does not cost it the first.
 
-mod server;
-
+use crate::server::{Place, Server, demo};
 use serde_json::{Value, json};
-use server::{Place, demo};
 
 /// Demo documents that no default was tuned on.
 const FIRST: usize = 11;
@@ -25,7 +23,7 @@ fn plain(text: &str) -> String {
 }
 
 /// Which of the document's questions the model answers right, asked as a user asks.
-fn right(server: &server::Server, model: &str, document: &Value) -> Vec<bool> {
+fn right(server: &Server, model: &str, document: &Value) -> Vec<bool> {
     let questions = document["questions"].as_array().unwrap().iter();
     let right = questions.map(|q| {
         let (question, gold) = (
@@ -48,7 +46,7 @@ fn count(right: &[bool]) -> usize {
 }
 
 /// Learns the document without its questions; fails with the whole reason if it is refused.
-fn learn(server: &server::Server, document: &Value) {
+fn learn(server: &Server, document: &Value) {
     let mut unasked = document.clone();
     unasked.as_object_mut().unwrap().remove("questions");
     let (job, documents) = server.learn(&json!({"adapter": "notes", "documents": [unasked]}));

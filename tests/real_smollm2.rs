@@ -1,9 +1,7 @@
 //! A small real model learns a document through the front door.
 
-mod server;
-
+use crate::server::{Place, demo};
 use serde_json::{Value, json};
-use server::{Place, demo};
 
 #[test]
 fn smollm2_learns_a_document_through_the_front_door() {

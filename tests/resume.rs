@@ -1,12 +1,10 @@
 //! Work that was acknowledged is done, once, whatever happens to the process: killed, asked to stop,
 //! cancelled, paused. On the tiny random model, with the real program.
 
-mod server;
-
+use crate::server::{Client, Event, Place, lighthouse, ungated};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
-use server::{Client, Event, Place, lighthouse, ungated};
 
 /// Epochs that last long enough to be caught in the act.
 const LONG: usize = 100;

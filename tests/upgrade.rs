@@ -1,10 +1,8 @@
 //! A data directory of an earlier build opens, answers, learns and rolls back as before.
 
-mod server;
-
+use crate::server::{Place, document, ungated};
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use server::{Place, document, ungated};
 use std::path::Path;
 
 /// Written by commit d0c0210 (tests/fixtures/README.md).

@@ -1,11 +1,9 @@
 //! The losses of forty training steps equal those of torch and peft. Fixtures of `bench/peers/record_curve.py`.
 
-mod common;
-
+use crate::common::{assert_close, cpu, fixture, reference};
 use autodidact_engine::lora::peft;
 use autodidact_engine::trainer::{Candidate, step};
 use autodidact_engine::{Example, Executor, ModelFiles, Precision, Schedule, TrainConfig};
-use common::{assert_close, cpu, fixture, reference};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

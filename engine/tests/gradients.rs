@@ -1,9 +1,8 @@
 //! Backward is the derivative of the loss, for every matrix of every adapter in a packed batch.
 
-mod common;
-
+use crate::common;
+use crate::common::gradients::agree_with_finite_differences;
 use autodidact_engine::{Family, Precision};
-use common::gradients::agree_with_finite_differences;
 
 fn reference_agrees(family: Family) {
     let mut executor = common::reference(&common::tiny(family));

@@ -1,9 +1,8 @@
 //! The decoder's logits agree with those of transformers, on the files that users run.
 
-mod common;
-
+use crate::common;
+use crate::common::logits::{agrees_with_transformers, recorded_model};
 use autodidact_engine::{ModelFiles, Precision};
-use common::logits::{agrees_with_transformers, recorded_model};
 
 /// Measured differences are 3e-5 and less: f32 summed in another order.
 const TOLERANCE: f32 = 1e-3;

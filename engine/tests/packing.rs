@@ -1,10 +1,8 @@
 //! A sequence's results depend neither on the other sequences of its batch nor on how its tokens were cut.
 
-mod common;
-
+use crate::common::packing::*;
+use crate::common::{FAMILIES, cpu, multiplies_bf16, random_lora, reference, some_tokens, tiny};
 use autodidact_engine::{Executor, PackedBatch, Precision};
-use common::packing::*;
-use common::{FAMILIES, cpu, multiplies_bf16, random_lora, reference, some_tokens, tiny};
 
 const TOLERANCE: f32 = 1e-4;
 /// Where a sum taken in another order falls on the other side of a rounding.

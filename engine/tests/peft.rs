@@ -1,12 +1,10 @@
 //! A model saved by transformers, with an adapter saved by PEFT: logits without and with the adapter, loss and
 //! gradients equal torch's. Fixtures of `bench/peers/record_peft.py`.
 
-mod common;
-
+use crate::common::{assert_close, fixture, reference};
 use autodidact_engine::{
     Executor, Lora, LoraConfig, LoraPair, ModelConfig, ModelFiles, PackedBatch, Projection, Target,
 };
-use common::{assert_close, fixture, reference};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use std::path::Path;

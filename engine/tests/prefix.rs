@@ -1,13 +1,11 @@
 //! The prefix cache: what is computed, what is kept, and that no answer changes.
 
-mod scripted;
-
+use crate::scripted::{Scripted, files};
 use autodidact_engine::{
     CompleteRequest, Completion, Cpu, CpuOptions, Engine, EngineOptions, Family, GenerateEvent,
     GenerateRequest, Lora, LoraConfig, ModelFiles, Precision, Priority, SamplingParams,
     ScoreRequest, tiny,
 };
-use scripted::{Scripted, files};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, OnceLock};

@@ -1,13 +1,11 @@
 //! The scheduler over a scripted executor: company, order, limits and failures.
 
-mod scripted;
-
+use crate::scripted::{Scripted, files};
 use autodidact_engine::{
     CompleteRequest, Completion, Engine, EngineOptions, Error, Example, FinishReason,
     GenerateEvent, GenerateRequest, Lora, LoraConfig, Priority, SamplingParams, ScoreRequest,
     TrainConfig, TrainRequest,
 };
-use scripted::{Scripted, files};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};

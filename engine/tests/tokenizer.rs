@@ -1,7 +1,6 @@
 //! Token ids against the reference's on awkward text, and what may never become a control token.
 
-mod common;
-
+use crate::common;
 use autodidact_engine::tiny::write_tiny;
 use autodidact_engine::{ChatTemplate, Family, Message, ModelFiles, StreamDecoder, Tokenizer};
 use serde_json::{Map, Value, json};

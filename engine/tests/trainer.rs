@@ -1,12 +1,10 @@
 //! Training steps: what a candidate's result depends on, and what it does not.
 
-mod scripted;
-
+use crate::scripted::{Scripted, files};
 use autodidact_engine::trainer::{Candidate, step};
 use autodidact_engine::{
     Error, Example, Lora, LoraConfig, LoraGrads, Projection, Schedule, TrainConfig,
 };
-use scripted::{Scripted, files};
 
 const WINDOW: usize = 64;
 

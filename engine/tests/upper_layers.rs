@@ -1,14 +1,13 @@
 //! Training the upper layers alone: the layers under them are computed once for each example, with the same
 //! result.
 
-mod common;
-
+use crate::common;
+use crate::common::{assert_close, cpu, reference, tiny};
 use autodidact_engine::trainer::{Candidate, step};
 use autodidact_engine::{
     BackwardPass, Cpu, Example, Executor, Family, KvSlot, Lora, LoraConfig, LoraGrads, ModelConfig,
     PackedBatch, Precision, Result, Score, Target, TrainConfig,
 };
-use common::{assert_close, cpu, reference, tiny};
 
 /// Forgets every hidden state.
 struct Forgetful(Cpu);

@@ -1,7 +1,6 @@
 //! Model files: the real GGUFs, tiny Hugging Face directories, and what is refused.
 
-mod common;
-
+use crate::common;
 use autodidact_engine::tiny::{tiny_config, write_tiny};
 use autodidact_engine::weights::tensors_of;
 use autodidact_engine::{Family, ModelFiles};

@@ -8,7 +8,7 @@ use super::Store;
 use super::error::Result;
 use super::sql::{Figures, Json};
 use super::{Progress, now, time};
-use jiff::Timestamp;
+use chrono::{TimeDelta, Utc};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
 use serde_json::Value;
@@ -97,7 +97,8 @@ impl Events<'_> {
     /// Deletes events and steps of jobs that ended at least `age` ago; returns how many.
     pub fn prune(&self, age: Duration) -> Result<usize> {
         // Longer ago than time reaches: nothing is that old.
-        let Ok(before) = Timestamp::now().checked_sub(age) else {
+        let before = TimeDelta::from_std(age).ok();
+        let Some(before) = before.and_then(|age| Utc::now().checked_sub_signed(age)) else {
             return Ok(0);
         };
         self.0.write("prune events and steps of old jobs", |tx| {

@@ -44,6 +44,7 @@ pub use queue::{Outcome, Transition};
 pub use record::Record;
 pub use tasks::Tasks;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde::Serialize;
 use std::fs::{self, File, TryLockError};
@@ -180,17 +181,17 @@ pub fn new_id(prefix: &str) -> String {
 
 /// Now, as the store writes it.
 pub fn now() -> String {
-    time(jiff::Timestamp::now())
+    time(Utc::now())
 }
 
 /// So many seconds from now, likewise.
 pub fn in_seconds(seconds: u64) -> String {
-    time(jiff::Timestamp::now() + std::time::Duration::from_secs(seconds))
+    time(Utc::now() + Duration::from_secs(seconds))
 }
 
 /// RFC 3339 in UTC with milliseconds (a fixed width, so that text sorts as time).
-fn time(at: jiff::Timestamp) -> String {
-    format!("{at:.3}")
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// A panic while the lock was held rolled its transaction back: the connection is sound.

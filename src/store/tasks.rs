@@ -4,7 +4,7 @@
 
 use super::error::Result;
 use super::{Store, now, time};
-use jiff::Timestamp;
+use chrono::{Datelike, TimeDelta, Utc};
 use rusqlite::{OptionalExtension, params};
 use std::time::Duration;
 
@@ -97,7 +97,13 @@ impl Tasks<'_> {
     }
 }
 
-/// So much later than now, as the store writes it; for ever, if time does not reach so far.
+/// The last moment that is written with a year of four digits.
+const NEVER: &str = "9999-12-31T23:59:59.999Z";
+
+/// So much later than now, as the store writes it; [`NEVER`], if the year would have more digits.
 fn after(term: Duration) -> String {
-    time(Timestamp::now().checked_add(term).unwrap_or(Timestamp::MAX))
+    let at = TimeDelta::from_std(term)
+        .ok()
+        .and_then(|term| Utc::now().checked_add_signed(term));
+    at.filter(|at| at.year() <= 9999).map_or(NEVER.into(), time)
 }

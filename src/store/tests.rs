@@ -81,7 +81,7 @@ fn ids_and_times_sort() {
     assert!(ids.is_sorted());
     let at = now();
     assert_eq!(at.len(), "2026-01-01T00:00:00.000Z".len());
-    assert!(at.parse::<jiff::Timestamp>().is_ok());
+    assert!(at.parse::<chrono::DateTime<chrono::Utc>>().is_ok());
 }
 
 #[test]

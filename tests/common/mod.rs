@@ -1,5 +1,4 @@
 //! A whole server in this process: the tiny random model, a temporary data directory, a free port.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use autodidact::adapters::Registry;
 use autodidact::config::Config;

@@ -1,7 +1,7 @@
 //! MCP: with the official Python client, and what no client sends.
 
+use super::python;
 use crate::common::{BASE, Server, json_of};
-use crate::python;
 use autodidact::store::digest;
 use serde_json::json;
 

@@ -1,7 +1,7 @@
 //! The official Python client, in its own process.
 
+use super::python;
 use crate::common::{BASE, Server};
-use crate::python;
 use autodidact::store::digest;
 
 #[tokio::test]

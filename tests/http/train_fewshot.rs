@@ -1,7 +1,7 @@
 //! Training a policy on few-shot tasks, on the tiny random model.
 
+use super::train::{contexts, events, finished, with};
 use crate::common::{Server, json_of, merge};
-use crate::train::{contexts, events, finished, with};
 use serde_json::{Value, json};
 
 /// Tasks with demonstrations and the answers to their tests.

@@ -1,12 +1,10 @@
 //! The real program, started as a user starts it, and a client for it. Nothing here sleeps: a test waits
 //! by reading the job's event stream, or by `?wait=`.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 mod client;
 mod events;
 
 pub use client::Client;
-#[allow(unused_imports, reason = "each test binary uses a part of it")]
 pub use events::{Event, Events, story};
 
 use autodidact_engine::{Family, tiny};

@@ -1,6 +1,4 @@
 //! What several tests lean on.
 
-#![allow(dead_code, reason = "each test uses its part")]
-
 pub mod hub;
 pub mod workshop;

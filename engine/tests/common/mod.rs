@@ -1,9 +1,6 @@
 //! What the integration tests share. The checks here take any executor: what holds for the reference must
 //! hold for every other, within its own tolerance.
 
-// Every test binary compiles all of this and uses its part.
-#![allow(dead_code)]
-
 pub mod gradients;
 pub mod logits;
 pub mod packing;

@@ -1,8 +1,7 @@
 //! An executor whose answers can be worked out by hand: the base's logits are noise drawn from the
 //! sequence's whole history (so a mistake with KV slots shows), optionally with a strong pull
 //! towards the next token id; an adapter adds one true LoRA product (layer 0, q_proj) on one-hot
-//! inputs, with its exact gradient. Each test file uses a part of it.
-#![allow(dead_code)]
+//! inputs, with its exact gradient.
 
 use autodidact_engine::{
     Error, Executor, Family, KvSlot, Lora, LoraGrads, ModelConfig, ModelFiles, PackedBatch, Result,

@@ -48,7 +48,7 @@ impl AppState {
                 config,
                 layers,
             },
-            started: jiff::Timestamp::now().as_second(),
+            started: chrono::Utc::now().timestamp(),
         })
     }
 

@@ -117,7 +117,7 @@ impl Generation {
         Ok(Generation {
             metadata: Metadata {
                 id: Uuid::now_v7().simple().to_string(),
-                created: jiff::Timestamp::now().as_second(),
+                created: chrono::Utc::now().timestamp(),
                 model: request.resolved.name.clone(),
                 system_fingerprint: fingerprint(state, &request.resolved),
             },

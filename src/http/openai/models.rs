@@ -89,11 +89,11 @@ fn base(state: &AppState) -> Model {
 
 fn adapter(state: &AppState, alias: &Alias) -> Model {
     let base = state.registry.base_id().to_owned();
-    let created = alias.created_at.parse::<jiff::Timestamp>();
+    let created = alias.created_at.parse::<chrono::DateTime<chrono::Utc>>();
     Model {
         id: alias.name.clone(),
         object: "model",
-        created: created.map_or(state.started, |time| time.as_second()),
+        created: created.map_or(state.started, |time| time.timestamp()),
         owned_by: "autodidact",
         root: base.clone(),
         parent: Some(base),

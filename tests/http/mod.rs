@@ -1,8 +1,5 @@
 //! Through the front door: a real server on a loopback port, with the tiny random model.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod access;
 mod adapt;
 mod adapters;
