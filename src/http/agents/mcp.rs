@@ -29,14 +29,14 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a call waits for its job; what takes longer goes on, and is seen in `list_knowledge`.
+/// How long a call waits for its job. A job that takes longer goes on, and `list_knowledge` shows it.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Tokens of an answer unless asked for more.
 const ANSWER_TOKENS: usize = 256;
-/// What is listed of each kind.
+/// At most so many adapters, documents of each and jobs of a state are listed.
 const LISTED: usize = 100;
 
-/// Who may call was decided by the layers around; the service's own checks of hosts would only repeat them.
+/// The layers around the service have decided who may call, so its own check of hosts is off.
 pub fn service(state: &AppState) -> StreamableHttpService<Tools, NeverSessionManager> {
     let config = StreamableHttpServerConfig::default()
         .disable_allowed_hosts()
@@ -91,7 +91,7 @@ impl ServerHandler for Tools {
                 _ => self.rollback(arguments).await,
             },
         };
-        // What went wrong is told to the model, which may do better, and not to its framework.
+        // The model is told what went wrong, and not its framework: the model may do better.
         let result = match answer {
             Ok(value) => CallToolResult::success(vec![ContentBlock::text(value.to_string())]),
             Err(problem) => CallToolResult::error(vec![ContentBlock::text(problem.detail)]),
@@ -194,7 +194,7 @@ impl Tools {
         Ok(json!({"adapter": alias.name, "live_version": alias.live}))
     }
 
-    /// The job once it has ended, or as it is when patience is.
+    /// The job once it has ended, or as it is after [`PATIENCE`].
     async fn finished(
         &self,
         submit: impl FnOnce(&Services) -> Result<Job, Refusal> + Send + 'static,
@@ -203,7 +203,7 @@ impl Tools {
     }
 }
 
-/// The tool's arguments as a request to adapt. An adapter that is kept is trained further if there is one.
+/// The tool's arguments as a request to adapt. If the alias to keep exists, it is trained further.
 fn adapt_request(arguments: &JsonObject) -> Result<Adapt, Refusal> {
     let string = |name: &str| {
         given(arguments, name)
@@ -266,7 +266,7 @@ fn unfinished(job: &Job) -> Result<Value, Problem> {
     }
 }
 
-/// A refusal in the words of the tool's own arguments.
+/// The refusal with the names of the tool's own arguments.
 fn renamed(mut refusal: Refusal, names: &[(&str, &str)]) -> Refusal {
     for (theirs, ours) in names {
         refusal.detail = refusal.detail.replace(theirs, ours);

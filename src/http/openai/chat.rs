@@ -1,6 +1,6 @@
 //! `POST /v1/chat/completions`, as OpenAI's.
 
-use super::fields::{StreamOptions, Unsupported, empty, never, refuse, streaming};
+use super::fields::{StreamOptions, Unsupported, empty, never, read, streaming};
 use super::generation::{Choice, Delta, Generation, GenerationRequest, LoggedToken};
 use super::messages::{ChatMessage, messages};
 use super::response::{Described, Shape, send};
@@ -8,7 +8,6 @@ use super::sampling::SamplingFields;
 use crate::http::common::error::Problem;
 use crate::http::common::extract::Json as Body;
 use crate::http::common::state::AppState;
-use crate::workflows::fields::from_value;
 use autodidact_engine::Message;
 use axum::extract::State;
 use axum::response::Response;
@@ -118,10 +117,7 @@ pub async fn create_chat_completion(
     State(state): State<AppState>,
     Body(body): Body<Map<String, Value>>,
 ) -> Result<Response, Problem> {
-    refuse(&body, &UNSUPPORTED)?;
-    // Serde forgets where it was inside flattened fields, so those are read by themselves first.
-    from_value::<SamplingFields>(&body)?;
-    let request: ChatRequest = from_value(Value::Object(body))?;
+    let request: ChatRequest = read(body, &UNSUPPORTED)?;
     let stream = streaming(request.stream, request.stream_options);
     let logprobs = logprobs(&request)?.is_some();
     let request = state.blocking(move |state| prepare(state, request)).await?;
@@ -129,7 +125,7 @@ pub async fn create_chat_completion(
     send(generation, Chat { logprobs }, stream).await
 }
 
-/// The text of the first choice and who wrote it, for those who ask from within.
+/// The text of the first choice, and the fingerprint of the adapter or base that wrote it.
 pub async fn answer(state: &AppState, request: ChatRequest) -> Result<(String, String), Problem> {
     let request = state.blocking(move |state| prepare(state, request)).await?;
     let mut generation = Generation::start(state, request)?;
@@ -139,7 +135,7 @@ pub async fn answer(state: &AppState, request: ChatRequest) -> Result<(String, S
 }
 
 impl ChatRequest {
-    /// A chat that is answered with the most likely tokens, at most so many.
+    /// A chat whose answer is the most likely tokens, `max_tokens` at most.
     pub fn greedy(model: &str, messages: Vec<ChatMessage>, max_tokens: usize) -> Self {
         ChatRequest {
             model: model.to_owned(),
@@ -156,7 +152,7 @@ impl ChatRequest {
     }
 }
 
-/// From the request to tokens.
+/// Resolves the adapter and renders the messages to tokens.
 fn prepare(state: &AppState, request: ChatRequest) -> Result<GenerationRequest, Problem> {
     let limit = request.max_completion_tokens.or(request.max_tokens);
     let logprobs = logprobs(&request)?;
@@ -194,7 +190,7 @@ fn render(
     };
     let tokens = template.render_tokens(&files.tokenizer, messages, true, extra);
     tokens.map_err(|error| match error {
-        // A template may refuse what it is given (roles that do not alternate …) in its own words.
+        // A template may refuse messages (roles that do not alternate …) in its own words.
         autodidact_engine::Error::Template(reason) => {
             let detail = format!("The model's chat template refuses these messages: {reason}.");
             Problem::invalid("messages", detail)

@@ -1,13 +1,12 @@
 //! `POST /v1/completions`, as OpenAI's: plain text, no chat template.
 
-use super::fields::{StreamOptions, Unsupported, empty, never, refuse, streaming};
+use super::fields::{StreamOptions, Unsupported, empty, never, read, streaming};
 use super::generation::{Choice, Delta, Generation, GenerationRequest, LoggedToken};
 use super::response::{Described, Shape, send};
 use super::sampling::SamplingFields;
 use crate::http::common::error::Problem;
 use crate::http::common::extract::Json as Body;
 use crate::http::common::state::AppState;
-use crate::workflows::fields::from_value;
 use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -100,10 +99,7 @@ pub async fn create_completion(
     State(state): State<AppState>,
     Body(body): Body<Map<String, Value>>,
 ) -> Result<Response, Problem> {
-    refuse(&body, &UNSUPPORTED)?;
-    // Serde forgets where it was inside flattened fields, so those are read by themselves first.
-    from_value::<SamplingFields>(&body)?;
-    let request: CompletionRequest = from_value(Value::Object(body))?;
+    let request: CompletionRequest = read(body, &UNSUPPORTED)?;
     let stream = streaming(request.stream, request.stream_options);
     let logprobs = request.logprobs.is_some();
     let request = state.blocking(move |state| prepare(state, request)).await?;
@@ -123,7 +119,7 @@ fn prepare(state: &AppState, request: CompletionRequest) -> Result<GenerationReq
     let limit = request.max_tokens.unwrap_or(DEFAULT_TOKENS);
     let sampling = request.sampling.params(limit, request.logprobs)?;
     let n = request.sampling.samples()?;
-    // Several prompts are answered by one adapter, so they choose it together.
+    // One adapter answers all prompts of a request, so they choose the adapter together.
     let question = match &request.prompt {
         Prompt::Text(text) => text.clone(),
         Prompt::Texts(texts) => texts.join(" "),
@@ -187,7 +183,8 @@ impl Shape for Completion {
     }
 }
 
-/// The older shape: a list for each property. `offset` is where the next token stands in the text.
+/// The log-probabilities in the shape of plain completions: a list for each property. `offset`: characters of the text
+/// before the first of the tokens.
 fn table(tokens: &[LoggedToken], offset: &mut usize) -> Value {
     let offsets: Vec<usize> = tokens
         .iter()

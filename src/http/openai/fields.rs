@@ -4,7 +4,10 @@
 //! ignored. A field that would change the answer and is not implemented is refused: an answer without the tools that
 //! were asked for would be a wrong answer.
 
+use super::sampling::SamplingFields;
 use crate::http::common::error::Problem;
+use crate::workflows::fields::from_value;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -36,8 +39,19 @@ pub struct Unsupported {
     pub sentence: &'static str,
 }
 
+/// Reads a chat or a completion, without the fields that are not implemented.
+pub fn read<T: DeserializeOwned>(
+    body: Map<String, Value>,
+    rules: &[Unsupported],
+) -> Result<T, Problem> {
+    refuse(&body, rules)?;
+    // Serde does not tell the place of an error within flattened fields, so these fields are read by themselves first.
+    from_value::<SamplingFields>(&body)?;
+    Ok(from_value(Value::Object(body))?)
+}
+
 /// Refuses the first field of `body` that asks for what this server cannot do.
-pub fn refuse(body: &Map<String, Value>, rules: &[Unsupported]) -> Result<(), Problem> {
+fn refuse(body: &Map<String, Value>, rules: &[Unsupported]) -> Result<(), Problem> {
     let broken = rules.iter().find(|rule| {
         let asked = body.get(rule.field).filter(|value| !value.is_null());
         asked.is_some_and(|value| !(rule.harmless)(value))

@@ -218,3 +218,37 @@ impl<S: Shape> ToSchema for Described<S> {
         S::Choice::schemas(schemas);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::openai::chat::Chat;
+
+    #[test]
+    fn the_description_names_the_fields_of_the_envelope() {
+        let metadata = Metadata {
+            id: "1".into(),
+            created: 1,
+            model: "m".into(),
+            system_fingerprint: "base-1".into(),
+        };
+        let usage = Some(Some(Usage::default()));
+        let whole = json!(Envelope::<Value>::new::<Chat>(
+            &metadata,
+            Chat::OBJECT,
+            Vec::new(),
+            usage
+        ));
+        let described = json!(Described::<Chat>::schema());
+        let names = |value: &Value| -> Vec<String> {
+            let fields = value.as_object().into_iter().flatten();
+            fields.map(|(name, _)| name.clone()).collect()
+        };
+        let (mut sent, mut told) = (names(&whole), names(&described["properties"]));
+        sent.sort();
+        told.sort();
+        assert_eq!(sent, told);
+        let required = described["required"].as_array().map(Vec::len);
+        assert_eq!(required, Some(sent.len()));
+    }
+}
