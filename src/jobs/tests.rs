@@ -130,7 +130,7 @@ async fn a_killed_job_resumes_without_repeating_finished_steps() {
     let tale = Tale::new(&cx, document, (0, 1), None);
     let notes: Result<String, _> = step(&tale, "notes", || Ok("the notes".into()));
     notes.unwrap();
-    let killed = || Err(journal::Stop::Journal("killed half way".into()));
+    let killed = || Err(journal::Interrupted::Journal("killed half way".into()));
     let failed: Result<String, _> = step(&tale, "train", killed);
     failed.unwrap_err();
     drop((cx, jobs));

@@ -101,7 +101,7 @@ fn documents() -> Vec<(Passage, Vec<Question>)> {
 fn options(strategy: Strategy) -> IngestOptions {
     let set = json!({"training": {"strategy": strategy}, "self_edit": {"kind": "none"},
         "gate": {"mode": "off", "general_probes": 0}});
-    IngestOptions::layered(&[&set]).unwrap()
+    IngestOptions::merged(&[&set]).unwrap()
 }
 
 fn final_row(strategy: Strategy) -> (f32, f32, Vec<Vec<f32>>) {

@@ -40,7 +40,7 @@ impl Arm {
 
 /// What an arm came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Row {
+pub struct FewshotRow {
     pub arm: Arm,
     /// Over the samples of each task; tasks are resampled for the interval.
     pub success: Estimate,
@@ -83,7 +83,7 @@ pub fn run(
     tasks: &[Solved],
     plan: &Plan<'_>,
     tell: &mut dyn FnMut(usize, f32),
-) -> Result<Row, ModelError> {
+) -> Result<FewshotRow, ModelError> {
     let clock = Instant::now();
     let (mut rows, mut solved) = (Vec::new(), 0.0);
     for (nth, task) in tasks.iter().enumerate() {
@@ -99,7 +99,7 @@ pub fn run(
     let rewards = rows
         .iter()
         .map(|row| row.samples.iter().map(|s| s.reward).collect());
-    Ok(Row {
+    Ok(FewshotRow {
         arm: plan.arm,
         success: estimate(&rewards.collect::<Vec<Vec<f32>>>()),
         tasks: rows,

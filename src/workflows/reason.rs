@@ -2,7 +2,7 @@
 //! job's own answer.
 
 use crate::jobs::JobFailure;
-use crate::learn::ports::journal::Stop;
+use crate::learn::ports::journal::Interrupted;
 use std::sync::{Mutex, PoisonError};
 
 #[derive(Default)]
@@ -10,17 +10,17 @@ pub(crate) struct Reason(Mutex<Option<JobFailure>>);
 
 impl Reason {
     /// Keeps the reason, and gives learning its sign.
-    pub fn stop(&self, failure: JobFailure) -> Stop {
+    pub fn stop(&self, failure: JobFailure) -> Interrupted {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
-        Stop::Asked
+        Interrupted::Stopped
     }
 
     /// What the job answers once learning has come back with `stop`: the reason kept, or learning's own.
-    pub fn failure(&self, stop: Stop) -> JobFailure {
+    pub fn failure(&self, stop: Interrupted) -> JobFailure {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match (told.take(), stop) {
             (Some(failure), _) => failure,
-            (None, Stop::Model(error)) => JobFailure::new("model", error.to_string()),
+            (None, Interrupted::Model(error)) => JobFailure::new("model", error.to_string()),
             (None, other) => JobFailure::new("learning", other.to_string()),
         }
     }

@@ -12,7 +12,7 @@ use autodidact::learn::options::strategy::{Method, Strategy};
 use autodidact::learn::options::update::{IngestOptions, merge};
 use autodidact::pool::LocalModel;
 use autodidact::study::continual::{Run, Shared, run};
-use autodidact::study::continual_table::{Row, row};
+use autodidact::study::continual_table::{ContinualRow, row};
 use autodidact::study::heatmap;
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,7 @@ struct Entry {
 
 /// A finished run on disk, with all that decided it.
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept {
+struct SavedRun {
     settings: Value,
     run: Run,
 }
@@ -162,7 +162,7 @@ impl Continual {
         let run = run(model, documents, options, self.general, shared, &mut tell);
         let run = run.map_err(|e| format!("{name}: {e}"))?;
         if let Some(path) = path {
-            let kept = Kept { settings, run };
+            let kept = SavedRun { settings, run };
             let text = serde_json::to_string(&kept).map_err(|e| e.to_string())?;
             write(&path, &text)?;
             return Ok(kept.run);
@@ -245,7 +245,7 @@ fn named<T: Copy>(
 
 /// A run that is there already, if it was made with the same settings.
 fn kept(path: &Path, settings: &Value) -> Option<Run> {
-    let kept: Kept = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+    let kept: SavedRun = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
     (kept.settings == *settings).then_some(kept.run)
 }
 
@@ -253,7 +253,7 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
     std::fs::write(path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))
 }
 
-fn markdown(rows: &[Row]) -> String {
+fn markdown(rows: &[ContinualRow]) -> String {
     let mut table = String::from(
         "| strategy | trained on | base | just learned | final row | kept | backward transfer | general \
          probes kept, last (least) | s an update, mean (first, last) | adapters, MB | refused | runs |\n\

@@ -8,7 +8,7 @@ use autodidact::learn::grading::grader::Grader;
 use autodidact::learn::knowledge::self_edit::from_text;
 use autodidact::learn::options::update::{IngestOptions, SelfEditKind, Writer};
 use autodidact::pool::LocalModel;
-use autodidact::study::compare::{Arm, Case};
+use autodidact::study::compare::{Arm, EvalPassage};
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ pub struct Bench {
     pub id: String,
     pub model: LocalModel,
     pub options: IngestOptions,
-    pub cases: Vec<Case>,
+    pub cases: Vec<EvalPassage>,
     pub seeds: Vec<u64>,
     pub notebook: Notebook,
     pub helpers: helpers::Opened,
@@ -203,7 +203,7 @@ impl Data {
         self.teacher.is_some() || self.helpers.teacher_model.is_some()
     }
 
-    fn cases(&self) -> Result<Vec<Case>, String> {
+    fn cases(&self) -> Result<Vec<EvalPassage>, String> {
         let teacher = match &self.teacher {
             Some(path) => read(path)?,
             None => Vec::new(),
@@ -215,13 +215,13 @@ impl Data {
             let edit = |(text, seed): (&String, u64)| {
                 from_text(SelfEditKind::Implications, text.clone(), seed)
             };
-            Case {
+            EvalPassage {
                 teacher: edits.map(edit).collect(),
                 passage: e.passage,
                 questions: e.questions,
             }
         });
-        let cases: Vec<Case> = cases.collect();
+        let cases: Vec<EvalPassage> = cases.collect();
         let without = || cases.iter().filter(|c| c.teacher.is_empty());
         match (&self.teacher, without().next()) {
             (Some(_), Some(first)) => Err(format!(
@@ -246,8 +246,8 @@ pub fn distinct(seeds: &[u64]) -> Result<(), String> {
 }
 
 /// Names the teacher's self-edits of these cases, as `datasets::digest` names passages.
-fn teacher_digest(cases: &[Case]) -> String {
-    let edits: Vec<_> = cases.iter().flat_map(Case::taught).collect();
+fn teacher_digest(cases: &[EvalPassage]) -> String {
+    let edits: Vec<_> = cases.iter().flat_map(EvalPassage::taught).collect();
     datasets::digest(edits.iter().map(|p| (p, [].as_slice())))
 }
 

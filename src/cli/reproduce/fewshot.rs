@@ -6,7 +6,7 @@ use autodidact::learn::fewshot::practice::{Setting, Solved};
 use autodidact::learn::fewshot::{FewShot, Grid, Pair, SelfEdit, Task};
 use autodidact::learn::ports::model::Adapter;
 use autodidact::pool::LocalModel;
-use autodidact::study::fewshot::{Arm, Plan, Row, run};
+use autodidact::study::fewshot::{Arm, FewshotRow, Plan, run};
 use autodidact_engine::Priority;
 use autodidact_engine::lora::peft;
 use clap::Args;
@@ -224,7 +224,7 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
     serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-fn print(rows: &[Row]) {
+fn print(rows: &[FewshotRow]) {
     println!(
         "| way of answering | tasks solved [95 % interval] | tasks | configurations | seconds |"
     );

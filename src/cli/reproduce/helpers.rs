@@ -4,14 +4,14 @@
 use crate::cli::text_models::TextModels;
 use autodidact::config::TextModelConfig;
 use autodidact::learn::datasets;
-use autodidact::learn::grading::judge::{Given, Verdict, judge};
+use autodidact::learn::grading::judge::{AnswerToGrade, Verdict, judge};
 use autodidact::learn::knowledge::self_edit::{self, SelfEdit};
 use autodidact::learn::options::update::{SelfEditOptions, Writer};
 use autodidact::learn::ports::journal::{Journal, step};
 use autodidact::learn::ports::model::{Interruptible, Model};
 use autodidact::learn::ports::text_model::{Helpers, TextModel};
 use autodidact::learn::stats::{Estimate, estimate};
-use autodidact::study::compare::{Case, Row};
+use autodidact::study::compare::{EvalPassage, KnowledgeRow};
 use clap::Args;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -58,7 +58,7 @@ impl Opened {
     pub fn write_edits(
         &mut self,
         model: &dyn Model,
-        cases: &mut [Case],
+        cases: &mut [EvalPassage],
         options: &SelfEditOptions,
         seed: u64,
         journal: &dyn Journal,
@@ -94,14 +94,14 @@ impl Opened {
     /// those that the row was run on: passages are resampled, as for the row's own accuracy.
     pub fn judge(
         &self,
-        row: &Row,
-        cases: &[Case],
+        row: &KnowledgeRow,
+        cases: &[EvalPassage],
         seeds: usize,
     ) -> Result<Option<Estimate>, String> {
         let Some(helper) = &self.helpers.judge else {
             return Ok(None);
         };
-        let given = row.answers.iter().map(|a| Given {
+        let given = row.answers.iter().map(|a| AnswerToGrade {
             question: &a.question,
             gold: &a.gold,
             answer: &a.answer,

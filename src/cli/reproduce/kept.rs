@@ -11,13 +11,13 @@ const SETTINGS: &str = "settings.json";
 
 /// Without a directory (the default) it forgets at its end.
 #[derive(Default)]
-pub struct Kept {
+pub struct TableDirectory {
     steps: HashMap<String, Value>,
     /// Locked as long as it is open: what two commands append together would be neither's.
     file: Option<File>,
 }
 
-impl Kept {
+impl TableDirectory {
     /// What is there, if it was measured under the same settings.
     pub fn open(directory: &Path, setting: &Value) -> Result<Self, String> {
         let failed = |path: &Path, e: io::Error| format!("{}: {e}", path.display());
@@ -41,7 +41,7 @@ impl Kept {
         if !text.is_empty() && !text.ends_with(b"\n") {
             file.write_all(b"\n").map_err(|e| failed(&path, e))?;
         }
-        Ok(Kept {
+        Ok(TableDirectory {
             steps,
             file: Some(file),
         })
@@ -138,7 +138,7 @@ mod tests {
     fn a_broken_line_loses_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let setting = json!({"seeds": 0.3f32});
-        let open = || Kept::open(dir.path(), &setting).unwrap();
+        let open = || TableDirectory::open(dir.path(), &setting).unwrap();
         open().add("one", &json!("é")).unwrap();
         let path = dir.path().join(STEPS);
         let mut bytes = fs::read(&path).unwrap();
@@ -157,10 +157,10 @@ mod tests {
     #[test]
     fn what_cannot_be_told_from_other_settings_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let refused = |setting: Value| Kept::open(dir.path(), &setting).err().unwrap();
+        let refused = |setting: Value| TableDirectory::open(dir.path(), &setting).err().unwrap();
         // Nothing is measured yet, so nothing is lost.
-        drop(Kept::open(dir.path(), &json!({"a": 0})).unwrap());
-        let mut kept = Kept::open(dir.path(), &json!({"a": 1})).unwrap();
+        drop(TableDirectory::open(dir.path(), &json!({"a": 0})).unwrap());
+        let mut kept = TableDirectory::open(dir.path(), &json!({"a": 1})).unwrap();
         kept.add("one", &json!(1)).unwrap();
         assert!(refused(json!({"a": 1})).contains("another command measures into it"));
         drop(kept);

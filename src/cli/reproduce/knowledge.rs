@@ -9,7 +9,7 @@ use autodidact::learn::knowledge::domain::KnowledgeOptions;
 use autodidact::learn::options::update::IngestOptions;
 use autodidact::learn::ports::model::Adapter;
 use autodidact::learn::stats::Estimate;
-use autodidact::study::compare::{Arm, Row, Way, difference, run};
+use autodidact::study::compare::{Arm, ArmSpec, KnowledgeRow, difference, run};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -60,7 +60,7 @@ impl Knowledge {
                 let name = format!("{untrained}, round {}{}", nth + 1, plan.suffix());
                 let policies: Vec<_> = practised.iter().map(|p| p.policies[nth].clone()).collect();
                 let mut row = measure(&bench, name, Arm::Learn(plan.kind), &policies, &options)?;
-                let before = rows.iter().find(|r: &&Row| r.arm == untrained);
+                let before = rows.iter().find(|r: &&KnowledgeRow| r.arm == untrained);
                 row.difference = before.map(|before| difference(&row, before));
                 rows.push(row);
             }
@@ -85,8 +85,8 @@ fn measure(
     arm: Arm,
     policies: &[Option<Adapter>],
     options: &IngestOptions,
-) -> Result<Row, String> {
-    let way = Way {
+) -> Result<KnowledgeRow, String> {
+    let spec = ArmSpec {
         name,
         arm,
         policies,
@@ -94,17 +94,17 @@ fn measure(
     let row = run(
         &bench.model,
         &bench.cases,
-        &way,
+        &spec,
         options,
         &bench.seeds,
         &bench.notebook,
     );
-    let row = row.map_err(|e| format!("{}: {e}", way.name))?;
-    eprintln!("\r{:<14} {}", way.name, row.accuracy);
+    let row = row.map_err(|e| format!("{}: {e}", spec.name))?;
+    eprintln!("\r{:<14} {}", spec.name, row.accuracy);
     Ok(row)
 }
 
-fn finish(bench: &Bench, rows: &[Row], practised: &[Practised<'_>]) -> Result<(), String> {
+fn finish(bench: &Bench, rows: &[KnowledgeRow], practised: &[Practised<'_>]) -> Result<(), String> {
     let head = [
         "trained on",
         "accuracy [95 % interval]",
@@ -174,7 +174,7 @@ fn finish(bench: &Bench, rows: &[Row], practised: &[Practised<'_>]) -> Result<()
 }
 
 /// Each row's accuracy as the judge sees it, where there is one.
-fn judged(bench: &Bench, rows: &[Row]) -> Result<Vec<(String, Estimate)>, String> {
+fn judged(bench: &Bench, rows: &[KnowledgeRow]) -> Result<Vec<(String, Estimate)>, String> {
     let mut judged = Vec::new();
     for row in rows {
         let seeds = bench.seeds.len();

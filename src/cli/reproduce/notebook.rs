@@ -1,10 +1,10 @@
 //! The journal of a command: what was measured is appended to a file at once, so that an interrupted
 //! command, given again, goes on where it was. Without `--out` it forgets.
 
-use super::kept::Kept;
-use autodidact::learn::outer::Shelf;
+use super::kept::TableDirectory;
+use autodidact::learn::outer::PolicyStore;
 use autodidact::learn::outer::report::{PolicyUpdate, Round};
-use autodidact::learn::ports::journal::{Journal, Stop, recalled};
+use autodidact::learn::ports::journal::{Interrupted, Journal, recalled};
 use autodidact::learn::ports::model::Adapter;
 use autodidact_engine::ModelConfig;
 use autodidact_engine::lora::peft;
@@ -24,7 +24,7 @@ pub struct Notebook {
 
 #[derive(Default)]
 struct Inner {
-    kept: Kept,
+    kept: TableDirectory,
     /// Policies of a command that writes nothing.
     policies: HashMap<String, Adapter>,
     /// When progress was last told, where that is not a terminal.
@@ -40,7 +40,7 @@ impl Notebook {
         setting: &Value,
         model: &ModelConfig,
     ) -> Result<Self, String> {
-        let kept = directory.map(|directory| Kept::open(directory, setting));
+        let kept = directory.map(|directory| TableDirectory::open(directory, setting));
         let inner = Inner {
             kept: kept.transpose()?.unwrap_or_default(),
             ..Inner::default()
@@ -80,11 +80,11 @@ impl Page<'_> {
 }
 
 impl Journal for Page<'_> {
-    fn recall(&self, key: &str) -> Result<Option<Value>, Stop> {
+    fn recall(&self, key: &str) -> Result<Option<Value>, Interrupted> {
         self.notebook.recall(&self.key(key))
     }
 
-    fn remember(&self, key: &str, value: &Value) -> Result<(), Stop> {
+    fn remember(&self, key: &str, value: &Value) -> Result<(), Interrupted> {
         self.notebook.remember(&self.key(key), value)
     }
 
@@ -100,33 +100,38 @@ impl Journal for Page<'_> {
         self.notebook.report(report);
     }
 
-    fn check(&self) -> Result<(), Stop> {
+    fn check(&self) -> Result<(), Interrupted> {
         self.notebook.check()
     }
 }
 
-impl Shelf for Page<'_> {
-    fn keep(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), Stop> {
-        self.notebook.keep(&self.key(key), policy, about)
+impl PolicyStore for Page<'_> {
+    fn save(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), Interrupted> {
+        self.notebook.save(&self.key(key), policy, about)
     }
 
-    fn kept(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, Stop> {
-        self.notebook.kept(&self.key(key))
+    fn load(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, Interrupted> {
+        self.notebook.load(&self.key(key))
     }
 
-    fn publish(&self, policy: &Adapter, round: &Round, practised: &[usize]) -> Result<u64, Stop> {
+    fn publish(
+        &self,
+        policy: &Adapter,
+        round: &Round,
+        practised: &[usize],
+    ) -> Result<u64, Interrupted> {
         self.notebook.publish(policy, round, practised)
     }
 }
 
 impl Journal for Notebook {
-    fn recall(&self, key: &str) -> Result<Option<Value>, Stop> {
+    fn recall(&self, key: &str) -> Result<Option<Value>, Interrupted> {
         Ok(lock(&self.inner).kept.get(key).cloned())
     }
 
-    fn remember(&self, key: &str, value: &Value) -> Result<(), Stop> {
+    fn remember(&self, key: &str, value: &Value) -> Result<(), Interrupted> {
         let added = lock(&self.inner).kept.add(key, value);
-        added.map_err(|e| Stop::Journal(e.to_string()))
+        added.map_err(|e| Interrupted::Journal(e.to_string()))
     }
 
     fn progress(&self, stage: &str, fraction: f32, message: &str) {
@@ -155,17 +160,17 @@ impl Journal for Notebook {
     /// Reports are of documents.
     fn report(&self, _: &autodidact::learn::inner::report::Report) {}
 
-    fn check(&self) -> Result<(), Stop> {
+    fn check(&self) -> Result<(), Interrupted> {
         Ok(())
     }
 }
 
-impl Shelf for Notebook {
-    fn keep(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), Stop> {
+impl PolicyStore for Notebook {
+    fn save(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), Interrupted> {
         match self.policy_directory(key) {
             Some(directory) => {
                 let saved = peft::save_dir(&directory, &peft::to_files(&policy.0, ""));
-                saved.map_err(|e| Stop::Journal(e.to_string()))?;
+                saved.map_err(|e| Interrupted::Journal(e.to_string()))?;
             }
             None => {
                 let mut inner = lock(&self.inner);
@@ -175,7 +180,7 @@ impl Shelf for Notebook {
         self.remember(key, &json!(about))
     }
 
-    fn kept(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, Stop> {
+    fn load(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, Interrupted> {
         let Some(about) = recalled::<PolicyUpdate>(self, key)? else {
             return Ok(None);
         };
@@ -183,7 +188,7 @@ impl Shelf for Notebook {
             let policy = lock(&self.inner).policies.get(key).cloned();
             return Ok(policy.map(|policy| (policy, about)));
         };
-        let unreadable = |e: autodidact_engine::Error| Stop::Journal(e.to_string());
+        let unreadable = |e: autodidact_engine::Error| Interrupted::Journal(e.to_string());
         let files = peft::load_dir(&directory).map_err(unreadable)?;
         let lora = peft::from_files(&files.config_json, &files.safetensors, &self.model);
         let policy = Adapter(Arc::new(lora.map_err(unreadable)?));
@@ -191,7 +196,7 @@ impl Shelf for Notebook {
     }
 
     /// There is no alias here: the round's number names its policy.
-    fn publish(&self, _: &Adapter, round: &Round, _: &[usize]) -> Result<u64, Stop> {
+    fn publish(&self, _: &Adapter, round: &Round, _: &[usize]) -> Result<u64, Interrupted> {
         Ok(round.round as u64)
     }
 }

@@ -2,11 +2,11 @@
 
 use super::data::{Bench, read};
 use super::output::{Curve, plot};
-use autodidact::learn::knowledge::domain::{Case, KnowledgeOptions, QuestionSource};
+use autodidact::learn::knowledge::domain::{KnowledgeContext, KnowledgeOptions, QuestionSource};
 use autodidact::learn::options::update::{IngestOptions, SelfEditKind};
 use autodidact::learn::outer::options::{OuterOptions, Preset};
 use autodidact::learn::outer::report::Report;
-use autodidact::learn::outer::{self, Outcome, Shelf};
+use autodidact::learn::outer::{self, OuterOutcome, PolicyStore};
 use autodidact::learn::ports::model::Adapter;
 use autodidact::pool::tasks::MemoryTasks;
 use autodidact::study::compare;
@@ -114,13 +114,15 @@ impl Practice {
         self.questions.iter().map(plan).collect()
     }
 
-    pub fn contexts(&self) -> Result<Vec<Case>, String> {
+    pub fn contexts(&self) -> Result<Vec<KnowledgeContext>, String> {
         let Some(path) = self.practise_on.as_ref().filter(|_| self.rounds > 0) else {
             return Ok(Vec::new());
         };
         let entries = read(path)?.into_iter();
         let entries = entries.take(self.practise_limit.unwrap_or(usize::MAX));
-        Ok(entries.map(|e| Case::new(e.passage, e.questions)).collect())
+        Ok(entries
+            .map(|e| KnowledgeContext::new(e.passage, e.questions))
+            .collect())
     }
 }
 
@@ -154,7 +156,7 @@ impl Planned {
 }
 
 /// No passage is practised on and in the table.
-pub fn apart(practised: &[Case], table: &[compare::Case]) -> Result<(), String> {
+pub fn apart(practised: &[KnowledgeContext], table: &[compare::EvalPassage]) -> Result<(), String> {
     let in_both = practised
         .iter()
         .filter(|p| table.iter().any(|c| c.passage.text == p.passage.text));
@@ -171,7 +173,7 @@ pub fn practise<'a>(
     bench: &Bench,
     plan: &'a Planned,
     domain: &'a KnowledgeOptions,
-    cases: &[Case],
+    cases: &[KnowledgeContext],
 ) -> Result<Vec<Practised<'a>>, String> {
     if plan.options.held_out >= cases.len() {
         return Err(format!(
@@ -211,10 +213,10 @@ fn one(
     label: &str,
     options: &OuterOptions,
     domain: &KnowledgeOptions,
-    cases: &[Case],
+    cases: &[KnowledgeContext],
 ) -> Result<(Report, Vec<Option<Adapter>>), String> {
     let page = bench.notebook.page(label);
-    let start = outer::Start {
+    let start = outer::OuterLoop {
         model: &bench.model,
         others: &[],
         tasks: &MemoryTasks::default(),
@@ -224,12 +226,12 @@ fn one(
         policy: None,
         practised: &[],
         journal: &page,
-        shelf: &page,
+        policies: &page,
     };
-    let Outcome { report, .. } = outer::run(&start).map_err(|e| e.to_string())?;
+    let OuterOutcome { report, .. } = outer::run(&start).map_err(|e| e.to_string())?;
     let (mut policies, mut policy) = (Vec::new(), None);
     for round in &report.rounds {
-        let taught = page.kept(&format!("round:{}:policy", round.round));
+        let taught = page.load(&format!("round:{}:policy", round.round));
         let taught = taught.map_err(|e| e.to_string())?;
         policy = taught.map(|(policy, _)| policy).or(policy);
         policies.push(policy.clone());

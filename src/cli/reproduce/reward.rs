@@ -2,7 +2,7 @@
 
 use super::data::{Data, Keyed};
 use super::output::{give, markdown};
-use autodidact::learn::knowledge::domain::{Case, KnowledgeOptions};
+use autodidact::learn::knowledge::domain::{KnowledgeContext, KnowledgeOptions};
 use autodidact::learn::outer::options::{Preset, Reward};
 use autodidact::study::reliability::{Size, study};
 use clap::Args;
@@ -54,8 +54,8 @@ impl RewardStudy {
         domain.self_edit.kind = kind;
         domain.validate().map_err(|e| e.to_string())?;
         let cases = bench.cases.iter();
-        let cases: Vec<Case> = cases
-            .map(|c| Case::new(c.passage.clone(), c.questions.clone()))
+        let cases: Vec<KnowledgeContext> = cases
+            .map(|c| KnowledgeContext::new(c.passage.clone(), c.questions.clone()))
             .collect();
         let (rows, measured) = study(&bench.model, &domain, &cases, size, &bench.notebook)
             .map_err(|e| e.to_string())?;

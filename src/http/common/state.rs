@@ -6,7 +6,7 @@ use crate::adapters::Registry;
 use crate::config::Config;
 use crate::http::openai::routing::Routers;
 use crate::jobs::Jobs;
-use crate::learn::options::precedence::Layers;
+use crate::learn::options::precedence::SettingsStack;
 use crate::store::Store;
 use autodidact_engine::Engine;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct AppState {
     pub engine: Engine,
     pub config: Arc<Config>,
     /// The learning settings under a request's.
-    pub layers: Layers,
+    pub learning: SettingsStack,
     pub access: Arc<Access>,
     pub routers: Arc<Routers>,
     /// Unix seconds: the base model's `created`.
@@ -34,7 +34,7 @@ impl AppState {
         engine: Engine,
         jobs: Jobs,
         registry: Arc<Registry>,
-        layers: Layers,
+        learning: SettingsStack,
     ) -> Result<Self, String> {
         Ok(AppState {
             store: jobs.store().clone(),
@@ -44,7 +44,7 @@ impl AppState {
             access: Arc::new(Access::from_config(&config.auth.keys)?),
             routers: Arc::default(),
             config,
-            layers,
+            learning,
             started: jiff::Timestamp::now().as_second(),
         })
     }

@@ -119,7 +119,7 @@ fn check_options(state: &AppState, ingest: &Ingest) -> Result<(), Problem> {
     let live = state.store.aliases().get(ingest.alias.as_str())?;
     let made_by = made_by(&state.store, &ingest.alias, live.and_then(|a| a.live))?;
     let request = Value::Object(ingest.options.clone());
-    let options = state.layers.under(&request, made_by).map_err(refused)?;
+    let options = state.learning.under(&request, made_by).map_err(refused)?;
     let helped = options.check_helpers(teacher.is_some(), judge.is_some());
     helped.map_err(refused)?;
     let Some(policy) = &options.self_edit.policy else {

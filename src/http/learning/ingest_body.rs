@@ -255,8 +255,8 @@ fn check_options(options: &Map<String, Value>) -> Result<(), Problem> {
             _ => {}
         }
     }
-    let layered = IngestOptions::layered(&[&Value::Object(options.clone())]);
-    layered.map_err(|error| Problem::invalid(error.field.clone(), format!("{error}.")))?;
+    let merged = IngestOptions::merged(&[&Value::Object(options.clone())]);
+    merged.map_err(|error| Problem::invalid(error.field.clone(), format!("{error}.")))?;
     Ok(())
 }
 

@@ -297,7 +297,7 @@ fn check(state: &AppState, input: &TrainInput) -> Result<(), Problem> {
     }
     from_value::<OuterOptions>(Settings::outer(input))?;
     let knowledge = input.knowledge.clone().into();
-    let tuned = state.layers.tuned();
+    let tuned = state.learning.tuned();
     from_value::<KnowledgeOptions>(KnowledgeOptions::merged(input.preset, &tuned, &knowledge))?;
     let fewshot = FewShotOptions::merged(input.preset, &input.fewshot.clone().into());
     from_value::<FewShotOptions>(fewshot).map_err(|p| {

@@ -4,7 +4,7 @@
 
 use super::practice::{Setting, Solved, answers, reward, right_views, training};
 use super::self_edit::{self, SelfEdit};
-use super::task::{Asked, Task};
+use super::task::{Task, TaskInput};
 use crate::learn::knowledge::closed_book::Answer;
 use crate::learn::options::update::{OptionError, merge, within};
 use crate::learn::outer::options::Preset;
@@ -168,7 +168,7 @@ impl Domain for FewShotOptions {
         edit.data_generation.use_basic_augmentations = self.views > PLAIN_VIEWS;
         let (task, setting) = (&context.task, self.setting(0));
         let predictions = answers(model, adapter, task, &edit, &setting)?;
-        let plain = |n| task.questions(Asked::Test(n), &edit, 1, self.window, 0);
+        let plain = |n| task.questions(TaskInput::Test(n), &edit, 1, self.window, 0);
         let items: Vec<(Prompt, String)> = (0..task.test_len())
             .flat_map(plain)
             .map(|question| question.prompt)

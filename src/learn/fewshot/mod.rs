@@ -30,7 +30,7 @@ pub mod serialise;
 pub mod task;
 pub mod text;
 
-pub use adapt::{AdaptOptions, Outcome, Start, adapt};
+pub use adapt::{AdaptOptions, AdaptOutcome, Adaptation, adapt};
 pub use grid::Grid;
 pub use report::AdaptReport;
 pub use self_edit::SelfEdit;

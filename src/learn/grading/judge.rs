@@ -11,7 +11,7 @@ use crate::learn::ports::text_model::TextModel;
 
 /// An answer to be graded.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Given<'a> {
+pub struct AnswerToGrade<'a> {
     pub question: &'a str,
     pub gold: &'a str,
     pub answer: &'a str,
@@ -33,17 +33,17 @@ const VERDICT_TOKENS: usize = 4;
 /// not asked about.
 pub fn judge(
     judge: &dyn TextModel,
-    answers: &[Given<'_>],
+    answers: &[AnswerToGrade<'_>],
     stop: &ShouldStop<'_>,
 ) -> Result<Vec<Verdict>, ModelError> {
-    let open = |given: &&Given| !Grader::Exact.correct(given.gold, given.answer);
+    let open = |given: &&AnswerToGrade| !Grader::Exact.correct(given.gold, given.answer);
     let prompts: Vec<Prompt> = answers.iter().filter(open).map(prompt).collect();
     if prompts.is_empty() {
         return Ok(vec![Verdict::Right; answers.len()]);
     }
     let said = judge.complete(&prompts, &Sampling::greedy(VERDICT_TOKENS), stop)?;
     let mut said = said.iter().map(|n| n.first().map_or("", String::as_str));
-    let verdict = |given: &Given| match open(&given) {
+    let verdict = |given: &AnswerToGrade| match open(&given) {
         true => read(said.next().unwrap_or_default()),
         false => Verdict::Right,
     };
@@ -61,7 +61,7 @@ fn read(said: &str) -> Verdict {
     }
 }
 
-fn prompt(given: &Given<'_>) -> Prompt {
+fn prompt(given: &AnswerToGrade<'_>) -> Prompt {
     Prompt {
         system: Some(TASK.into()),
         examples: EXAMPLES
@@ -73,8 +73,8 @@ fn prompt(given: &Given<'_>) -> Prompt {
     }
 }
 
-fn turn(given: &Given<'_>) -> String {
-    let Given {
+fn turn(given: &AnswerToGrade<'_>) -> String {
+    let AnswerToGrade {
         question,
         gold,
         answer,
@@ -93,8 +93,8 @@ const fn example(
     question: &'static str,
     gold: &'static str,
     answer: &'static str,
-) -> Given<'static> {
-    Given {
+) -> AnswerToGrade<'static> {
+    AnswerToGrade {
         question,
         gold,
         answer,
@@ -103,7 +103,7 @@ const fn example(
 
 /// Of each kind one: other words, another answer, more than asked, the subject without the answer, a
 /// part that is enough, a number that is off.
-const EXAMPLES: [(Given<'static>, &str); 6] = [
+const EXAMPLES: [(AnswerToGrade<'static>, &str); 6] = [
     (
         example(
             "When does the Tessaly Library close?",
@@ -193,7 +193,7 @@ mod tests {
         }
     }
 
-    const GIVEN: Given = Given {
+    const GIVEN: AnswerToGrade = AnswerToGrade {
         question: "Which day comes next?",
         gold: "Monday",
         answer: "The day\nafter Sunday",

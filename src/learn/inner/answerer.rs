@@ -3,7 +3,7 @@
 use super::route::Router;
 use crate::learn::grading::grader::Grader;
 use crate::learn::knowledge::closed_book::{Answer, answer_in, graded};
-use crate::learn::ports::journal::Stop;
+use crate::learn::ports::journal::Interrupted;
 use crate::learn::ports::model::{Adapter, Interruptible, Prompt, Sampling};
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ pub struct Item {
 }
 
 /// Brings the adapter of a version of the alias.
-pub type Load<'a> = dyn Fn(u64) -> Result<Adapter, Stop> + 'a;
+pub type Load<'a> = dyn Fn(u64) -> Result<Adapter, Interrupted> + 'a;
 
-pub enum Mind<'a> {
+pub enum Answerer<'a> {
     /// `None`: the base.
     One(Option<&'a Adapter>),
     Routed(Routed<'a>),
@@ -44,7 +44,7 @@ pub enum Choice {
     New,
 }
 
-impl Mind<'_> {
+impl Answerer<'_> {
     /// Asks everything, each of the adapter that is to answer it, and grades the answers.
     pub fn answer(
         &self,
@@ -52,7 +52,7 @@ impl Mind<'_> {
         items: &[Item],
         grader: Grader,
         longest: usize,
-    ) -> Result<Vec<Answer>, Stop> {
+    ) -> Result<Vec<Answer>, Interrupted> {
         self.each(items, |adapter, asked| {
             Ok(answer_in(model, adapter, asked, grader, longest)?)
         })
@@ -65,7 +65,7 @@ impl Mind<'_> {
         items: &[Item],
         grader: Grader,
         longest: usize,
-    ) -> Result<Vec<bool>, Stop> {
+    ) -> Result<Vec<bool>, Interrupted> {
         self.each(items, |adapter, asked| {
             let graded = graded(model, adapter, asked, grader, &Sampling::greedy(longest))?;
             Ok(graded
@@ -80,14 +80,14 @@ impl Mind<'_> {
     fn each<T: Clone>(
         &self,
         items: &[Item],
-        ask: impl Fn(Option<&Adapter>, &[(Prompt, String)]) -> Result<Vec<T>, Stop>,
-    ) -> Result<Vec<T>, Stop> {
+        ask: impl Fn(Option<&Adapter>, &[(Prompt, String)]) -> Result<Vec<T>, Interrupted>,
+    ) -> Result<Vec<T>, Interrupted> {
         let both = |i: &Item| (i.prompt.clone(), i.gold.clone());
         let routed = match self {
-            Mind::One(adapter) => {
+            Answerer::One(adapter) => {
                 return ask(*adapter, &items.iter().map(both).collect::<Vec<_>>());
             }
-            Mind::Routed(routed) => routed,
+            Answerer::Routed(routed) => routed,
         };
         // One adapter after another, so that no more than one need be in memory.
         let mut groups: BTreeMap<Choice, Vec<usize>> = BTreeMap::new();

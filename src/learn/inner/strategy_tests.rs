@@ -1,14 +1,14 @@
 //! How an update spares what was learned before: gentler attempts, general knowledge, strategies.
 
 use super::replay::Earlier;
-use super::update::{Live, MAX_ROUTES, MOST_RANKS, Outcome, Start, learn};
+use super::update::{Live, MAX_ROUTES, MOST_RANKS, UpdateInput, UpdateOutcome, learn};
 use super::update_tests::{
     ALL, Memory, NEW, OLD, Scripted, adapter, load, number_of, probe, question, run,
 };
 use crate::learn::knowledge::Passage;
 use crate::learn::options::strategy::{Method, Strategy};
 use crate::learn::options::update::{IngestOptions, SelfEditKind};
-use crate::learn::ports::journal::Stop;
+use crate::learn::ports::journal::Interrupted;
 use crate::learn::ports::model::TrainingText;
 use crate::learn::ports::text_model::Helpers;
 
@@ -229,7 +229,7 @@ fn learn_routed(
     journal: &Memory,
     documents: usize,
     change: impl FnOnce(&mut IngestOptions),
-) -> Result<Outcome, Stop> {
+) -> Result<UpdateOutcome, Interrupted> {
     let mut options = IngestOptions::default();
     options.self_edit.kind = SelfEditKind::None;
     options.gate.general_probes = 0;
@@ -256,7 +256,7 @@ fn learn_routed(
         }
     };
     let earlier: Vec<Earlier> = (1..=documents).map(earlier).collect();
-    let start = Start {
+    let start = UpdateInput {
         passage: &Passage {
             title: "A lamp of Q1 Q2".into(),
             text: "This lamp is green.".into(),
@@ -287,7 +287,7 @@ fn a_model_that_tells_no_distributions_refuses_what_needs_them() {
             .map(|_| ())
             .unwrap_err();
         assert!(
-            matches!(&stop, Stop::Model(e) if e.to_string().contains("distributions")),
+            matches!(&stop, Interrupted::Model(e) if e.to_string().contains("distributions")),
             "{stop}"
         );
     }

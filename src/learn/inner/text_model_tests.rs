@@ -1,9 +1,9 @@
 //! A teacher that writes and a judge that grades, scripted, beside a model that learns.
 
 use crate::learn::grading::grader::Grader;
-use crate::learn::grading::judge::Given;
+use crate::learn::grading::judge::AnswerToGrade;
 use crate::learn::knowledge::Passage;
-use crate::learn::knowledge::domain::{Case, KnowledgeOptions};
+use crate::learn::knowledge::domain::{KnowledgeContext, KnowledgeOptions};
 use crate::learn::knowledge::self_edit::{self, SelfEdit};
 use crate::learn::options::update::{IngestOptions, SelfEditKind, SelfEditOptions, Writer};
 use crate::learn::outer::options::Preset;
@@ -161,7 +161,7 @@ fn a_wanted_helper_that_is_not_there_is_named() {
     );
     let told = taught.unwrap_err().to_string();
     assert!(told.contains("[teacher]"), "{told}");
-    let given = [Given {
+    let given = [AnswerToGrade {
         question: "Q?",
         gold: "a tower",
         answer: "a lighthouse",
@@ -170,7 +170,7 @@ fn a_wanted_helper_that_is_not_there_is_named() {
     let told = graded.unwrap_err().to_string();
     assert!(told.contains("[judge]"), "{told}");
 
-    let options = |value| IngestOptions::layered(&[&value]).unwrap();
+    let options = |value| IngestOptions::merged(&[&value]).unwrap();
     let judged = options(json!({"gate": {"grader": "judge"}}));
     assert!(judged.check_helpers(false, true).is_ok());
     let error = judged.check_helpers(true, false).unwrap_err();
@@ -191,7 +191,7 @@ fn the_judge_is_asked_once_and_only_about_what_is_open() {
         judge: Some(judge.clone()),
     };
     let model = Interruptible::new(&*model, &|| false).helped_by(&helpers);
-    let given = |answer| Given {
+    let given = |answer| AnswerToGrade {
         question: "Which day?",
         gold: "Monday",
         answer,
@@ -217,7 +217,7 @@ fn the_judge_is_asked_once_and_only_about_what_is_open() {
 fn explored_candidates_are_asked_for_by_turns_and_learned_as_the_kinds_own() {
     let model = Says::new("1. Orr Hallam built the lighthouse.");
     let mut domain = KnowledgeOptions::preset(Preset::Default, &IngestOptions::default());
-    let case = Case::new(passage(), Vec::new());
+    let case = KnowledgeContext::new(passage(), Vec::new());
     let mut other = domain.clone();
     other.self_edit.kind = SelfEditKind::Rewrite;
     let (implications, rewrite) = (
@@ -247,7 +247,7 @@ fn explored_candidates_are_asked_for_by_turns_and_learned_as_the_kinds_own() {
 }
 
 /// What one self-edit is asked for by.
-fn domain_prompt(model: &Says, domain: &KnowledgeOptions, case: &Case) -> String {
+fn domain_prompt(model: &Says, domain: &KnowledgeOptions, case: &KnowledgeContext) -> String {
     let asker = Interruptible::new(model, &|| false);
     domain.write(asker, None, case, 1, 5).unwrap();
     model.asked().pop().unwrap()

@@ -3,11 +3,11 @@
 
 use super::replay::{Earlier, Probe};
 use super::report::{Origin, Report};
-use super::update::{Live, Outcome, Start, learn};
+use super::update::{Live, UpdateInput, UpdateOutcome, learn};
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::options::strategy::Strategy;
 use crate::learn::options::update::{GateMode, IngestOptions, SelfEditKind};
-use crate::learn::ports::journal::{Journal, Stop};
+use crate::learn::ports::journal::{Interrupted, Journal};
 use crate::learn::ports::model::{
     Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
     TrainingText, Update,
@@ -177,13 +177,13 @@ impl Memory {
 }
 
 impl Journal for Memory {
-    fn recall(&self, key: &str) -> Result<Option<Value>, Stop> {
+    fn recall(&self, key: &str) -> Result<Option<Value>, Interrupted> {
         Ok(self.steps.lock().unwrap().get(key).cloned())
     }
 
-    fn remember(&self, key: &str, value: &Value) -> Result<(), Stop> {
+    fn remember(&self, key: &str, value: &Value) -> Result<(), Interrupted> {
         if self.full {
-            return Err(Stop::Journal("the disk is full".into()));
+            return Err(Interrupted::Journal("the disk is full".into()));
         }
         let before = self.steps.lock().unwrap().insert(key.into(), value.clone());
         assert_eq!(before, None, "{key} was done twice");
@@ -202,9 +202,9 @@ impl Journal for Memory {
         self.reports.lock().unwrap().push(report.clone());
     }
 
-    fn check(&self) -> Result<(), Stop> {
+    fn check(&self) -> Result<(), Interrupted> {
         match self.stop_after {
-            Some(steps) if self.told("train").len() >= steps => Err(Stop::Asked),
+            Some(steps) if self.told("train").len() >= steps => Err(Interrupted::Stopped),
             _ => Ok(()),
         }
     }
@@ -225,7 +225,7 @@ pub(crate) fn probe(text: &str) -> Probe {
 }
 
 /// The adapter that knew the old: every version's.
-pub(crate) fn load(_: u64) -> Result<Adapter, Stop> {
+pub(crate) fn load(_: u64) -> Result<Adapter, Interrupted> {
     Ok(adapter(0))
 }
 
@@ -234,7 +234,7 @@ pub(crate) fn run(
     model: &Scripted,
     journal: &Memory,
     change: impl FnOnce(&mut IngestOptions),
-) -> Result<Outcome, Stop> {
+) -> Result<UpdateOutcome, Interrupted> {
     let passage = |title: &str| Passage {
         title: title.into(),
         text: format!("All that is known of {title}."),
@@ -259,7 +259,7 @@ pub(crate) fn run(
         probes: ["E1?", "E2?", "E3?", "E4?"].map(probe).to_vec(),
         version: 5,
     };
-    let start = Start {
+    let start = UpdateInput {
         passage: &passage("the new"),
         given: &["Q1?", "Q2?", "Q3?", "Q4?"].map(question),
         live: Some(Live {
@@ -369,7 +369,10 @@ fn finished_steps_are_recalled_in_the_next_life() {
         ..Default::default()
     };
     let edit = |o: &mut IngestOptions| o.self_edit.kind = SelfEditKind::Rewrite;
-    assert!(matches!(run(&model, &journal, edit), Err(Stop::Asked)));
+    assert!(matches!(
+        run(&model, &journal, edit),
+        Err(Interrupted::Stopped)
+    ));
     assert_eq!(
         journal.told("train").len(),
         2,
@@ -400,7 +403,10 @@ fn a_wish_to_stop_is_heard_before_anything_is_asked() {
         stop_after: Some(0),
         ..Default::default()
     };
-    assert!(matches!(run(&model, &journal, |_| {}), Err(Stop::Asked)));
+    assert!(matches!(
+        run(&model, &journal, |_| {}),
+        Err(Interrupted::Stopped)
+    ));
     assert!(model.calls().is_empty());
 }
 
@@ -413,7 +419,7 @@ fn a_journal_that_cannot_remember_stops_the_update() {
     };
     let stop = run(&model, &journal, |_| {}).map(|_| ()).unwrap_err();
     assert!(
-        matches!(&stop, Stop::Journal(why) if why.contains("full")),
+        matches!(&stop, Interrupted::Journal(why) if why.contains("full")),
         "{stop}"
     );
     assert!(!model.calls().contains(&"train"));
@@ -429,7 +435,7 @@ fn a_memory_of_another_shape_is_an_error_not_a_guess() {
     }
     let stop = run(&model, &journal, |_| {}).map(|_| ()).unwrap_err();
     assert!(
-        matches!(&stop, Stop::Journal(why) if why.contains("read back")),
+        matches!(&stop, Interrupted::Journal(why) if why.contains("read back")),
         "{stop}"
     );
 }
@@ -438,7 +444,7 @@ fn a_memory_of_another_shape_is_an_error_not_a_guess() {
 fn a_document_that_nothing_can_be_asked_about_is_not_trained() {
     let model = Scripted::default();
     let options = IngestOptions::default();
-    let start = Start {
+    let start = UpdateInput {
         passage: &Passage {
             title: "Nothing".into(),
             text: "There is nothing to say.".into(),

@@ -2,7 +2,7 @@
 
 use super::{Passage, Question};
 use crate::learn::grading::grader::Grader;
-use crate::learn::grading::judge::Given;
+use crate::learn::grading::judge::AnswerToGrade;
 use crate::learn::ports::model::{Adapter, Interruptible, ModelError, Prompt, Sampling};
 use serde::{Deserialize, Serialize};
 
@@ -96,7 +96,7 @@ pub fn graded(
     let prompts: Vec<Prompt> = items.iter().map(|(p, _)| p.clone()).collect();
     let answers = model.generate(&prompts, adapter, sampling)?;
     let given = items.iter().zip(&answers).flat_map(|((prompt, gold), of)| {
-        of.iter().map(move |answer| Given {
+        of.iter().map(move |answer| AnswerToGrade {
             question: question_of(prompt),
             gold,
             answer,

@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 
 /// A passage with what it is tested by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Case {
+pub struct KnowledgeContext {
     pub passage: Passage,
     /// The caller's questions, if there are any.
     #[serde(default)]
@@ -179,9 +179,9 @@ impl KnowledgeOptions {
     }
 }
 
-impl Case {
+impl KnowledgeContext {
     pub fn new(passage: Passage, gold: Vec<Question>) -> Self {
-        Case {
+        KnowledgeContext {
             passage,
             gold,
             probes: Vec::new(),
@@ -200,19 +200,19 @@ impl Case {
 const LESSON_PAIRS: usize = 8;
 
 impl Domain for KnowledgeOptions {
-    type Context = Case;
+    type Context = KnowledgeContext;
     type Edit = SelfEdit;
 
-    fn title<'a>(&self, case: &'a Case) -> &'a str {
+    fn title<'a>(&self, case: &'a KnowledgeContext) -> &'a str {
         &case.passage.title
     }
 
     fn prepare(
         &self,
         model: Interruptible<'_>,
-        case: &Case,
+        case: &KnowledgeContext,
         seed: u64,
-    ) -> Result<Case, ModelError> {
+    ) -> Result<KnowledgeContext, ModelError> {
         let probes = match self.questions {
             QuestionSource::Given if !case.gold.is_empty() => case.gold.clone(),
             _ => {
@@ -225,7 +225,7 @@ impl Domain for KnowledgeOptions {
                 questions::write(model, knows, passage, &[], self.probes, seed)?.kept
             }
         };
-        Ok(Case {
+        Ok(KnowledgeContext {
             probes,
             ..case.clone()
         })
@@ -235,7 +235,7 @@ impl Domain for KnowledgeOptions {
         &self,
         model: Interruptible<'_>,
         policy: Option<&Adapter>,
-        case: &Case,
+        case: &KnowledgeContext,
         count: usize,
         seed: u64,
     ) -> Result<Vec<SelfEdit>, ModelError> {
@@ -265,13 +265,13 @@ impl Domain for KnowledgeOptions {
     }
 
     /// The passage alone.
-    fn bare(&self, _: &Case) -> Option<SelfEdit> {
+    fn bare(&self, _: &KnowledgeContext) -> Option<SelfEdit> {
         Some(self_edit::from_text(self.self_edit.kind, String::new(), 0))
     }
 
     fn training(
         &self,
-        case: &Case,
+        case: &KnowledgeContext,
         edit: &SelfEdit,
         queries: Queries,
         seed: u64,
@@ -294,7 +294,7 @@ impl Domain for KnowledgeOptions {
         &self,
         model: Interruptible<'_>,
         adapter: Option<&Adapter>,
-        case: &Case,
+        case: &KnowledgeContext,
         queries: Queries,
         samples: Option<u64>,
     ) -> Result<Vec<Answer>, ModelError> {
@@ -309,7 +309,7 @@ impl Domain for KnowledgeOptions {
         Ok(answers)
     }
 
-    fn lesson(&self, case: &Case, edit: &SelfEdit) -> Vec<TrainingText> {
+    fn lesson(&self, case: &KnowledgeContext, edit: &SelfEdit) -> Vec<TrainingText> {
         if edit.kind != SelfEditKind::SelfQa {
             return match edit.statements.is_empty() {
                 true => Vec::new(),
@@ -334,7 +334,7 @@ impl Domain for KnowledgeOptions {
             .collect()
     }
 
-    fn rubric(&self, case: &Case, edit: &SelfEdit) -> Prompt {
+    fn rubric(&self, case: &KnowledgeContext, edit: &SelfEdit) -> Prompt {
         let Passage { title, text } = &case.passage;
         Prompt::user(format!(
             "Grade study notes about a passage. Good notes are true to the passage, keep its names and \
@@ -351,12 +351,12 @@ impl Domain for KnowledgeOptions {
 mod tests {
     use super::*;
 
-    fn case() -> Case {
+    fn case() -> KnowledgeContext {
         let passage = Passage {
             title: "Vell".into(),
             text: "Orr built Vell in 1911. It is 90 metres tall.".into(),
         };
-        Case::new(passage, Vec::new())
+        KnowledgeContext::new(passage, Vec::new())
     }
 
     fn domain() -> KnowledgeOptions {
@@ -406,7 +406,7 @@ mod tests {
         ];
         let mut case = case();
         case.probes = vec![question("who built Vell")];
-        let asked = |case: &Case, queries: Queries| -> Vec<String> {
+        let asked = |case: &KnowledgeContext, queries: Queries| -> Vec<String> {
             let texts = domain().training(case, &edit, queries, 0).unwrap().texts;
             let asked = texts.into_iter().filter_map(|text| match text {
                 TrainingText::Chat { user, .. } => Some(user),

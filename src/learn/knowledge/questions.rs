@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Written {
+pub struct WrittenProbes {
     pub kept: Vec<Question>,
     pub dropped: Vec<Dropped>,
 }
@@ -35,7 +35,7 @@ pub fn write<E: From<ModelError>>(
     trained: &[TrainingText],
     wanted: usize,
     seed: u64,
-) -> Result<Written, E> {
+) -> Result<WrittenProbes, E> {
     let phrases = phrases(passage, wanted * PHRASES_A_PROBE);
     // Warmer than study notes, and two of each: other wordings than those trained on are wanted.
     let options = SelfEditOptions {
@@ -50,7 +50,7 @@ pub fn write<E: From<ModelError>>(
     let pairs = pairs::answerable(model, passage, fresh)?;
     let known = knows(&pairs)?;
 
-    let mut written = Written::default();
+    let mut written = WrittenProbes::default();
     for (pair, known) in pairs.into_iter().zip(known) {
         let reason = match known {
             true => "it is known already",

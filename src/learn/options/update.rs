@@ -1,4 +1,4 @@
-//! The knobs of an ingest, with their defaults. Layers are merged as JSON: built in ← the model's
+//! The knobs of an ingest, with their defaults. They are merged as JSON: built in ← the model's
 //! entry in the catalogue ← `[learning]` in the configuration ← the request.
 
 use super::strategy::{Method, Strategy};
@@ -265,7 +265,7 @@ pub struct OptionError {
 
 impl IngestOptions {
     /// Lays each JSON object over the ones before it (the built-in defaults first) and checks ranges.
-    pub fn layered(layers: &[&Value]) -> Result<Self, OptionError> {
+    pub fn merged(layers: &[&Value]) -> Result<Self, OptionError> {
         let mut merged = serde_json::to_value(IngestOptions::default()).expect("plain data");
         for layer in layers {
             merge(&mut merged, layer);
@@ -375,7 +375,7 @@ mod tests {
     fn later_layers_win_and_leave_the_rest() {
         let model = json!({"training": {"epochs": 20, "rank": 8}});
         let request = json!({"training": {"epochs": 3}, "self_edit": {"kind": "none"}});
-        let o = IngestOptions::layered(&[&model, &Value::Null, &request]).unwrap();
+        let o = IngestOptions::merged(&[&model, &Value::Null, &request]).unwrap();
         assert_eq!((o.training.epochs, o.training.rank), (3, 8));
         // A null changes nothing, whether the field is there or not.
         let nothing = json!({"training": {"epochs": null}, "self_edit": {"policy": null}});
@@ -389,12 +389,12 @@ mod tests {
 
     #[test]
     fn out_of_range_names_the_field() {
-        let e = IngestOptions::layered(&[&json!({"training": {"epochs": 0}})]).unwrap_err();
+        let e = IngestOptions::merged(&[&json!({"training": {"epochs": 0}})]).unwrap_err();
         assert_eq!(e.to_string(), "training.epochs: 0 is outside 1 to 100");
-        let e = IngestOptions::layered(&[&json!({"gate": {"speed": 1}})]).unwrap_err();
+        let e = IngestOptions::merged(&[&json!({"gate": {"speed": 1}})]).unwrap_err();
         assert!(e.reason.contains("speed"), "{e}");
         let wide = json!({"training": {"rank": 65, "strategy": "orthogonal"}});
-        let e = IngestOptions::layered(&[&wide]).unwrap_err();
+        let e = IngestOptions::merged(&[&wide]).unwrap_err();
         assert!(
             e.to_string()
                 .starts_with("training.rank: 65 is outside 1 to 64: "),
@@ -405,7 +405,7 @@ mod tests {
     #[test]
     fn a_range_holds_its_ends_and_numbers_are_told_as_written() {
         let rate =
-            |rate: f64| IngestOptions::layered(&[&json!({"training": {"learning_rate": rate}})]);
+            |rate: f64| IngestOptions::merged(&[&json!({"training": {"learning_rate": rate}})]);
         assert!(rate(0.1).is_ok() && rate(1e-7).is_ok());
         let e = rate(0.2).unwrap_err();
         assert_eq!(e.reason, "0.2 is outside 0.0000001 to 0.1");
@@ -415,7 +415,7 @@ mod tests {
     fn distilling_needs_notes_that_ask() {
         let distill = |kind| {
             let over = json!({"training": {"method": "distill"}, "self_edit": {"kind": kind}});
-            IngestOptions::layered(&[&over])
+            IngestOptions::merged(&[&over])
         };
         assert!(distill("self-qa").is_ok());
         let e = distill("rewrite").unwrap_err();

@@ -3,9 +3,9 @@
 use super::options::{Baseline, Keep, OuterOptions, Preset, Reward};
 use super::report::{Candidate, Report};
 use super::toy::{Counting, Memory, Toy, adapter};
-use super::{Outcome, Start, keep, run};
+use super::{OuterLoop, OuterOutcome, keep, run};
 use crate::learn::ports::domain::Domain;
-use crate::learn::ports::journal::{Journal, Stop};
+use crate::learn::ports::journal::{Interrupted, Journal};
 use crate::learn::ports::model::Interruptible;
 use crate::pool::tasks::MemoryTasks;
 use serde_json::{Value, json};
@@ -36,8 +36,8 @@ pub(super) fn start<'a>(
     memory: &'a Memory,
     contexts: &'a [String],
     options: &'a OuterOptions,
-) -> Start<'a, Toy> {
-    Start {
+) -> OuterLoop<'a, Toy> {
+    OuterLoop {
         model,
         others: &[],
         tasks,
@@ -47,7 +47,7 @@ pub(super) fn start<'a>(
         policy: None,
         practised: &[],
         journal: memory,
-        shelf: memory,
+        policies: memory,
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) fn practise(
     memory: &Memory,
     contexts: &[String],
     options: &OuterOptions,
-) -> Result<Outcome, Stop> {
+) -> Result<OuterOutcome, Interrupted> {
     let tasks = MemoryTasks::default();
     run(&start(model, &tasks, memory, contexts, options))
 }
@@ -191,7 +191,10 @@ fn a_run_stopped_anywhere_goes_on_and_repeats_nothing() {
         let (model, mut memory) = (Counting::default(), Memory::default());
         memory.stop_after = Some(stop);
         let stopped = practise(&model, &memory, &contexts(), &options);
-        assert!(matches!(stopped, Err(Stop::Asked)), "after step {stop}");
+        assert!(
+            matches!(stopped, Err(Interrupted::Stopped)),
+            "after step {stop}"
+        );
         memory.stop_after = None;
         // `Memory` fails if a step is done twice.
         let outcome = practise(&model, &memory, &contexts(), &options).unwrap();
@@ -391,7 +394,7 @@ fn what_the_policy_has_practised_on_before_is_never_held_out_and_comes_last() {
     let options = options(|o| o.rounds = 1);
     for practised in [&[][..], &[0, 1, 2, 3, 5], &[0, 1, 2, 3, 4, 5, 6]] {
         let (tasks, memory) = (MemoryTasks::default(), Memory::default());
-        let start = Start {
+        let start = OuterLoop {
             practised,
             ..start(&model, &tasks, &memory, &contexts, &options)
         };

@@ -1,11 +1,11 @@
 //! A toy domain whose self-edits have a known worth, a model that only counts, and a journal in memory:
 //! what the loop's tests run on.
 
-use super::Shelf;
+use super::PolicyStore;
 use super::report::{PolicyUpdate, Round};
 use crate::learn::knowledge::closed_book::Answer;
 use crate::learn::ports::domain::{Domain, Queries};
-use crate::learn::ports::journal::{Journal, Stop};
+use crate::learn::ports::journal::{Interrupted, Journal};
 use crate::learn::ports::model::{
     Adapter, Interruptible, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained,
     Training, TrainingText, Update,
@@ -223,7 +223,7 @@ pub(super) fn adapter(alpha: f32) -> Adapter {
     }))
 }
 
-/// Journal and shelf of a job; it stops once so many steps are remembered.
+/// Journal and policies of a job; it stops once so many steps are remembered.
 #[derive(Default)]
 pub(super) struct Memory {
     steps: Mutex<HashMap<String, Value>>,
@@ -246,11 +246,11 @@ impl Memory {
 }
 
 impl Journal for Memory {
-    fn recall(&self, key: &str) -> Result<Option<Value>, Stop> {
+    fn recall(&self, key: &str) -> Result<Option<Value>, Interrupted> {
         Ok(self.steps.lock().unwrap().get(key).cloned())
     }
 
-    fn remember(&self, key: &str, value: &Value) -> Result<(), Stop> {
+    fn remember(&self, key: &str, value: &Value) -> Result<(), Interrupted> {
         let before = self.steps.lock().unwrap().insert(key.into(), value.clone());
         assert_eq!(before, None, "{key} was done twice");
         Ok(())
@@ -268,27 +268,27 @@ impl Journal for Memory {
         panic!("the outer loop has reports of its own")
     }
 
-    fn check(&self) -> Result<(), Stop> {
+    fn check(&self) -> Result<(), Interrupted> {
         match self.stop_after {
-            Some(steps) if self.remembered() >= steps => Err(Stop::Asked),
+            Some(steps) if self.remembered() >= steps => Err(Interrupted::Stopped),
             _ => Ok(()),
         }
     }
 }
 
-impl Shelf for Memory {
-    fn keep(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), Stop> {
+impl PolicyStore for Memory {
+    fn save(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), Interrupted> {
         let kept = (policy.clone(), about.clone());
         let before = self.kept.lock().unwrap().insert(key.into(), kept);
         assert!(before.is_none(), "{key} was kept twice");
         Ok(())
     }
 
-    fn kept(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, Stop> {
+    fn load(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, Interrupted> {
         Ok(self.kept.lock().unwrap().get(key).cloned())
     }
 
-    fn publish(&self, _: &Adapter, round: &Round, practised: &[usize]) -> Result<u64, Stop> {
+    fn publish(&self, _: &Adapter, round: &Round, practised: &[usize]) -> Result<u64, Interrupted> {
         assert!(practised.ends_with(&round.contexts));
         self.published.lock().unwrap().push(round.clone());
         Ok(self.published.lock().unwrap().len() as u64)

@@ -2,7 +2,7 @@
 
 use super::tests::{contexts, options, practise, start, timeless};
 use super::toy::{Broken, Counting, Memory};
-use super::{Start, run};
+use super::{OuterLoop, run};
 use crate::learn::ports::tasks::TaskQueue;
 use crate::pool::tasks::MemoryTasks;
 
@@ -16,7 +16,7 @@ fn several_workers_measure_what_one_does() {
         Memory::default(),
     );
     let (tasks, contexts) = (MemoryTasks::default(), contexts());
-    let outcome = run(&Start {
+    let outcome = run(&OuterLoop {
         others: &[&workers[0], &workers[1]],
         ..start(&model, &tasks, &memory, &contexts, &options)
     });
@@ -34,7 +34,7 @@ fn what_a_failing_worker_leaves_the_others_finish() {
     let alone = practise(&model, &memory, &contexts(), &options).unwrap();
     let (broken, memory) = (Broken, Memory::default());
     let (tasks, contexts) = (MemoryTasks::default(), contexts());
-    let start = Start {
+    let start = OuterLoop {
         others: &[&broken],
         ..start(&model, &tasks, &memory, &contexts, &options)
     };
@@ -43,12 +43,12 @@ fn what_a_failing_worker_leaves_the_others_finish() {
 
     // With nobody else left its error is the run's.
     let memory = Memory::default();
-    let start = Start {
+    let start = OuterLoop {
         model: &broken,
         others: &[],
         tasks: &MemoryTasks::default(),
         journal: &memory,
-        shelf: &memory,
+        policies: &memory,
         ..start
     };
     let stop = run(&start).map(|_| ()).unwrap_err();

@@ -3,7 +3,7 @@
 
 use super::text_model::{Helpers, TextModel};
 use crate::learn::grading::grader::Grader;
-use crate::learn::grading::judge::{Given, Verdict, judge};
+use crate::learn::grading::judge::{AnswerToGrade, Verdict, judge};
 use crate::learn::options::update::Writer;
 use std::fmt;
 use std::sync::Arc;
@@ -178,10 +178,10 @@ pub struct Trained {
 
 /// What a training goes towards besides its texts.
 #[derive(Debug, Clone)]
-pub enum Toward {
+pub enum SoftTargets {
     /// The model as it was (`None`: the base): its own distribution over the same inputs gets `share` of
     /// every target, so that the loss holds the divergence from it.
-    Old {
+    PreviousModel {
         adapter: Option<Adapter>,
         share: f32,
     },
@@ -270,10 +270,10 @@ pub trait Model: Send + Sync {
 
     /// Trains one adapter towards distributions over tokens. A model that cannot tell its distributions
     /// refuses.
-    fn train_toward(
+    fn train_on_soft_targets(
         &self,
         _training: Training,
-        _toward: &Toward,
+        _toward: &SoftTargets,
         _on_step: &mut OnStep<'_>,
         _stop: &ShouldStop<'_>,
     ) -> Result<Trained, ModelError> {
@@ -333,7 +333,11 @@ impl<'a> Interruptible<'a> {
     }
 
     /// Which of the answers are right, by their words or by what the judge says.
-    pub fn grade(&self, grader: Grader, answers: &[Given<'_>]) -> Result<Vec<bool>, ModelError> {
+    pub fn grade(
+        &self,
+        grader: Grader,
+        answers: &[AnswerToGrade<'_>],
+    ) -> Result<Vec<bool>, ModelError> {
         if grader != Grader::Judge {
             let by_words = answers.iter().map(|a| grader.correct(a.gold, a.answer));
             return Ok(by_words.collect());
@@ -370,14 +374,14 @@ impl<'a> Interruptible<'a> {
         self.model.train(trainings, on_step)
     }
 
-    pub fn train_toward(
+    pub fn train_on_soft_targets(
         &self,
         training: Training,
-        toward: &Toward,
+        toward: &SoftTargets,
         on_step: &mut OnStep<'_>,
     ) -> Result<Trained, ModelError> {
         self.model
-            .train_toward(training, toward, on_step, self.stop)
+            .train_on_soft_targets(training, toward, on_step, self.stop)
     }
 }
 

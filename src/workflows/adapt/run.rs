@@ -4,7 +4,9 @@
 
 use crate::adapters::{self, AliasName, Registry, THROW_AWAY};
 use crate::jobs::{Handler, JobContext, JobFailure};
-use crate::learn::fewshot::{AdaptOptions, AdaptReport, Outcome, SelfEdit, Start, Task, adapt};
+use crate::learn::fewshot::{
+    AdaptOptions, AdaptOutcome, AdaptReport, Adaptation, SelfEdit, Task, adapt,
+};
 use crate::learn::inner::report::Report;
 use crate::learn::ports::journal::{self, Journal};
 use crate::learn::ports::model::{Adapter, Model};
@@ -82,7 +84,7 @@ impl Handler for AdaptHandler {
             let number = from.as_ref().map(|(number, _)| *number);
             let adapter = from.as_ref().map(|(_, adapter)| adapter);
             let tale = AdaptTale::new(cx, number);
-            let start = Start {
+            let start = Adaptation {
                 task: &input.task,
                 given: input.self_edit.as_ref(),
                 policy: adapter,
@@ -154,7 +156,12 @@ fn result(version: &Version, report: AdaptReport) -> Result<Value, JobFailure> {
 }
 
 /// What made the version: kept with it for ever.
-fn lineage(cx: &JobContext, input: &AdaptInput, from: Option<u64>, outcome: &Outcome) -> Value {
+fn lineage(
+    cx: &JobContext,
+    input: &AdaptInput,
+    from: Option<u64>,
+    outcome: &AdaptOutcome,
+) -> Value {
     let report = &outcome.report;
     let mut lineage = json!({
         "source": ADAPTED,
@@ -193,12 +200,12 @@ impl<'a> AdaptTale<'a> {
 }
 
 impl Journal for AdaptTale<'_> {
-    fn recall(&self, key: &str) -> Result<Option<Value>, journal::Stop> {
+    fn recall(&self, key: &str) -> Result<Option<Value>, journal::Interrupted> {
         let value = self.cx.recall(&self.key(key));
         value.map_err(|e| self.reason.stop(e.into()))
     }
 
-    fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Stop> {
+    fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Interrupted> {
         let kept = self.cx.remember(&self.key(key), value);
         kept.map_err(|e| self.reason.stop(e.into()))
     }
@@ -218,7 +225,7 @@ impl Journal for AdaptTale<'_> {
     /// An adaptation learns no document.
     fn report(&self, _: &Report) {}
 
-    fn check(&self) -> Result<(), journal::Stop> {
+    fn check(&self) -> Result<(), journal::Interrupted> {
         self.cx
             .check()
             .map_err(|stop| self.reason.stop(stop.into()))

@@ -61,13 +61,13 @@ impl<'a> Tale<'a> {
 }
 
 impl Journal for Tale<'_> {
-    fn recall(&self, key: &str) -> Result<Option<Value>, journal::Stop> {
+    fn recall(&self, key: &str) -> Result<Option<Value>, journal::Interrupted> {
         self.cx
             .recall(&self.key(key))
             .map_err(|e| self.reason.stop(e.into()))
     }
 
-    fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Stop> {
+    fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Interrupted> {
         self.cx
             .remember(&self.key(key), value)
             .map_err(|e| self.reason.stop(e.into()))
@@ -97,7 +97,7 @@ impl Journal for Tale<'_> {
         }
     }
 
-    fn check(&self) -> Result<(), journal::Stop> {
+    fn check(&self) -> Result<(), journal::Interrupted> {
         self.cx
             .check()
             .map_err(|stop| self.reason.stop(stop.into()))

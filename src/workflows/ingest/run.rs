@@ -9,9 +9,9 @@ use crate::adapters::{self, AliasName, Registry, Routes};
 use crate::jobs::{Handler, JobContext, JobFailure};
 use crate::learn::inner::replay::{Earlier, Probe};
 use crate::learn::inner::report::{Decision, Origin, Report};
-use crate::learn::inner::update::{Live, Policy, Start, learn};
+use crate::learn::inner::update::{Live, Policy, UpdateInput, learn};
 use crate::learn::knowledge::{Passage, Question};
-use crate::learn::options::precedence::Layers;
+use crate::learn::options::precedence::SettingsStack;
 use crate::learn::options::strategy::Strategy;
 use crate::learn::options::update::{IngestOptions, OptionError};
 use crate::learn::ports::journal::{self, Journal};
@@ -25,23 +25,23 @@ use std::sync::Arc;
 pub struct IngestHandler {
     model: Arc<dyn Model>,
     registry: Arc<Registry>,
-    layers: Layers,
+    learning: SettingsStack,
     helpers: Helpers,
 }
 
 impl IngestHandler {
-    pub fn new(model: Arc<dyn Model>, registry: Arc<Registry>, layers: Layers) -> Self {
+    pub fn new(model: Arc<dyn Model>, registry: Arc<Registry>, learning: SettingsStack) -> Self {
         IngestHandler {
             model,
             registry,
-            layers,
+            learning,
             helpers: Helpers::default(),
         }
     }
 
     /// With a teacher and a judge; fails if a layer asks for one that is not there.
     pub fn with_helpers(mut self, helpers: Helpers) -> Result<Self, OptionError> {
-        let options = self.layers.tuned();
+        let options = self.learning.tuned();
         options.check_helpers(helpers.teacher.is_some(), helpers.judge.is_some())?;
         self.helpers = helpers;
         Ok(self)
@@ -56,7 +56,7 @@ impl IngestHandler {
         if let Some(fields) = request.as_object_mut() {
             fields.remove("documents");
         }
-        let options = self.layers.under(&request, made_by);
+        let options = self.learning.under(&request, made_by);
         options.map_err(|e| JobFailure::new("invalid_options", e.to_string()))
     }
 }
@@ -129,7 +129,7 @@ impl IngestHandler {
                     .map_err(|e| tale.reason.stop(JobFailure::new("adapter", e.to_string())))?;
                 Ok(Adapter(loaded.lora.clone()))
             };
-            let start = Start {
+            let start = UpdateInput {
                 passage: &passage,
                 policy: policy
                     .as_ref()
@@ -147,7 +147,7 @@ impl IngestHandler {
             };
             let outcome = match learn(&*self.model, &start, tale) {
                 Ok(outcome) => outcome,
-                Err(journal::Stop::Model(error)) if !is_over(&error) => {
+                Err(journal::Interrupted::Model(error)) if !is_over(&error) => {
                     return self.fail(tale, &error.to_string());
                 }
                 Err(stop) => return Err(tale.reason.failure(stop)),

@@ -3,7 +3,7 @@
 use super::run::IngestHandler;
 use crate::adapters::{AliasName, Registry};
 use crate::jobs::{Handler, JobContext, JobFailure, Jobs};
-use crate::learn::options::precedence::Layers;
+use crate::learn::options::precedence::SettingsStack;
 use crate::learn::ports::model::{
     Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
     TrainingText,
@@ -100,7 +100,7 @@ fn place() -> Place {
         handler: IngestHandler::new(
             Arc::new(Picky),
             registry.clone(),
-            Layers::new(vec![options]).unwrap(),
+            SettingsStack::new(vec![options]).unwrap(),
         ),
         registry,
     }

@@ -5,13 +5,13 @@ use crate::adapters::{self, AliasName, Registry};
 use crate::jobs::{Handler, JobContext, JobFailure};
 use crate::learn::fewshot::domain::FewShotOptions;
 use crate::learn::fewshot::practice::Solved;
-use crate::learn::knowledge::domain::{Case, KnowledgeOptions};
+use crate::learn::knowledge::domain::{KnowledgeContext, KnowledgeOptions};
 use crate::learn::knowledge::{Passage, Question};
-use crate::learn::options::precedence::Layers;
+use crate::learn::options::precedence::SettingsStack;
 use crate::learn::options::update::{IngestOptions, OptionError};
 use crate::learn::outer::options::{Baseline, OuterOptions, Preset};
 use crate::learn::outer::report::{PolicyUpdate, Round};
-use crate::learn::outer::{self, Shelf};
+use crate::learn::outer::{self, PolicyStore};
 use crate::learn::ports::domain::Domain;
 use crate::learn::ports::journal::{self, Journal, step};
 use crate::learn::ports::model::{Adapter, Model};
@@ -135,7 +135,7 @@ pub struct TrainHandler {
     /// Engines that measure candidates beside it.
     others: Vec<Arc<dyn Model>>,
     registry: Arc<Registry>,
-    layers: Layers,
+    learning: SettingsStack,
 }
 
 impl TrainHandler {
@@ -144,18 +144,18 @@ impl TrainHandler {
         model: Arc<dyn Model>,
         others: Vec<Arc<dyn Model>>,
         registry: Arc<Registry>,
-        layers: Layers,
+        learning: SettingsStack,
     ) -> Self {
         TrainHandler {
             model,
             others,
             registry,
-            layers,
+            learning,
         }
     }
 
     fn settings(&self, input: &TrainInput) -> Result<Settings, OptionError> {
-        Settings::of(input, &self.layers.tuned())
+        Settings::of(input, &self.learning.tuned())
     }
 
     fn adapter(&self, alias: &AliasName, version: u64) -> Result<Adapter, JobFailure> {
@@ -176,9 +176,9 @@ impl TrainHandler {
         contexts: &[D::Context],
         options: &OuterOptions,
         start: Started,
-    ) -> Result<outer::Outcome, JobFailure> {
+    ) -> Result<outer::OuterOutcome, JobFailure> {
         let others: Vec<&dyn Model> = self.others.iter().map(|m| &**m).collect();
-        let start = outer::Start {
+        let start = outer::OuterLoop {
             model: &*self.model,
             others: &others,
             tasks: &StoredTasks::new(practice.cx.store().clone(), practice.cx.id()),
@@ -188,7 +188,7 @@ impl TrainHandler {
             policy: start.policy,
             practised: &start.practised,
             journal: practice,
-            shelf: practice,
+            policies: practice,
         };
         outer::run(&start).map_err(|stop| practice.reason.failure(stop))
     }
@@ -253,8 +253,9 @@ fn contexts<T: DeserializeOwned>(blob: &[u8]) -> Result<Vec<T>, JobFailure> {
     serde_json::from_slice(blob).map_err(|e| JobFailure::new("invalid_input", e.to_string()))
 }
 
-fn cases(contexts: Vec<TrainContext>) -> Vec<Case> {
-    let case = |c: TrainContext| Case::new(Passage::posted(&c.title, &c.text), c.questions);
+fn cases(contexts: Vec<TrainContext>) -> Vec<KnowledgeContext> {
+    let case =
+        |c: TrainContext| KnowledgeContext::new(Passage::posted(&c.title, &c.text), c.questions);
     contexts.into_iter().map(case).collect()
 }
 
@@ -276,7 +277,7 @@ struct Started {
     practised: Vec<usize>,
 }
 
-/// The run's journal and shelf over the job's context.
+/// The run's journal and policies over the job's context.
 struct Practice<'a> {
     cx: &'a JobContext,
     alias: &'a AliasName,
@@ -290,7 +291,7 @@ struct Practice<'a> {
 impl Practice<'_> {
     /// The version that is practised from: a later life goes on from where the first began, wherever the alias is by
     /// then.
-    fn started(&self) -> Result<Option<u64>, journal::Stop> {
+    fn started(&self) -> Result<Option<u64>, journal::Interrupted> {
         step(self, "start", || {
             let live = self.cx.store().aliases().get(self.alias.as_str());
             let live = live.map_err(|e| self.reason.stop(e.into()))?;
@@ -326,7 +327,7 @@ impl Practice<'_> {
         Ok(version.filter(ours).map(|v| v.number))
     }
 
-    fn lineage(&self, round: &Round, practised: &[usize]) -> Result<Value, journal::Stop> {
+    fn lineage(&self, round: &Round, practised: &[usize]) -> Result<Value, journal::Interrupted> {
         let before = self.practised_before(self.started()?);
         let mut keys = before.map_err(|e| self.reason.stop(e.into()))?;
         keys.extend(practised.iter().map(|i| self.keys[*i].clone()));
@@ -352,11 +353,11 @@ impl Practice<'_> {
 }
 
 impl Journal for Practice<'_> {
-    fn recall(&self, key: &str) -> Result<Option<Value>, journal::Stop> {
+    fn recall(&self, key: &str) -> Result<Option<Value>, journal::Interrupted> {
         self.cx.recall(key).map_err(|e| self.reason.stop(e.into()))
     }
 
-    fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Stop> {
+    fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Interrupted> {
         self.cx
             .remember(key, value)
             .map_err(|e| self.reason.stop(e.into()))
@@ -368,7 +369,7 @@ impl Journal for Practice<'_> {
         value: &Value,
         kind: &str,
         data: Value,
-    ) -> Result<(), journal::Stop> {
+    ) -> Result<(), journal::Interrupted> {
         let told = self.cx.remember_and_tell(key, value, kind, &data);
         told.map_err(|e| self.reason.stop(e.into()))
     }
@@ -388,7 +389,7 @@ impl Journal for Practice<'_> {
     /// Reports are of documents, and there is none.
     fn report(&self, _: &crate::learn::inner::report::Report) {}
 
-    fn check(&self) -> Result<(), journal::Stop> {
+    fn check(&self) -> Result<(), journal::Interrupted> {
         self.cx
             .check()
             .map_err(|stop| self.reason.stop(stop.into()))
@@ -398,18 +399,23 @@ impl Journal for Practice<'_> {
 /// A policy between its training and its publishing: the blobs of its files, which stay while this
 /// unfinished job names them.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct StoredPolicy {
     config_blob: String,
     weights_blob: String,
     about: PolicyUpdate,
 }
 
-impl Shelf for Practice<'_> {
-    fn keep(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), journal::Stop> {
+impl PolicyStore for Practice<'_> {
+    fn save(
+        &self,
+        key: &str,
+        policy: &Adapter,
+        about: &PolicyUpdate,
+    ) -> Result<(), journal::Interrupted> {
         let files = peft::to_files(&policy.0, self.registry.base_id());
         let blobs = self.cx.store().blobs().guard();
         let put = |bytes: &[u8]| blobs.put(bytes).map_err(|e| self.reason.stop(e.into()));
-        let kept = json!(Kept {
+        let kept = json!(StoredPolicy {
             config_blob: put(&files.config_json)?,
             weights_blob: put(&files.safetensors)?,
             about: about.clone(),
@@ -417,8 +423,8 @@ impl Shelf for Practice<'_> {
         self.remember(key, &kept)
     }
 
-    fn kept(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, journal::Stop> {
-        let Some(kept) = journal::recalled::<Kept>(self, key)? else {
+    fn load(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, journal::Interrupted> {
+        let Some(kept) = journal::recalled::<StoredPolicy>(self, key)? else {
             return Ok(None);
         };
         let blobs = self.cx.store().blobs();
@@ -436,7 +442,7 @@ impl Shelf for Practice<'_> {
         policy: &Adapter,
         round: &Round,
         practised: &[usize],
-    ) -> Result<u64, journal::Stop> {
+    ) -> Result<u64, journal::Interrupted> {
         loop {
             let alias = self.cx.store().aliases().get(self.alias.as_str());
             let live = alias
