@@ -35,6 +35,8 @@ pub mod knowledge;
 pub mod options;
 pub mod outer;
 pub mod ports;
+#[cfg(test)]
+pub(crate) mod scripted;
 pub mod stats;
 
 pub use inner::report::Report;

@@ -4,13 +4,15 @@
 
 use crate::learn::datasets;
 use crate::learn::fan_out;
+use crate::learn::knowledge::author::Author;
 use crate::learn::knowledge::closed_book::{Answer, answer_all, ask_open_book, closed_book};
 use crate::learn::knowledge::self_edit::{self, SelfEdit};
 use crate::learn::knowledge::sequences::training_texts;
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::options::update::{IngestOptions, SelfEditKind, SelfEditOptions};
+use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::{Interrupted, Journal, recalled, step};
-use crate::learn::ports::model::{Adapter, Interruptible, Model, Training, TrainingText};
+use crate::learn::ports::model::{Adapter, Model, Training, TrainingText};
 use crate::learn::stats::{Estimate, estimate};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -313,7 +315,7 @@ pub(crate) fn edits(
                 kind,
                 ..options.self_edit.clone()
             };
-            self_edit::write(model, policy, &case.passage, &edit, seed)?
+            self_edit::write(Author::policy(model, policy), &case.passage, &edit, seed)?
         }
     })
 }

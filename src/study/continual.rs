@@ -15,8 +15,9 @@ use crate::learn::knowledge::closed_book::{ANSWER_TOKENS, ask};
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::options::strategy::Strategy;
 use crate::learn::options::update::{GateMode, IngestOptions};
+use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::{Interrupted, Journal};
-use crate::learn::ports::model::{Adapter, Interruptible, Model};
+use crate::learn::ports::model::{Adapter, Model};
 use crate::learn::ports::text_model::Helpers;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -161,7 +162,8 @@ impl Alias<'_> {
             load: &load,
             options: self.options,
             policy: None,
-            helpers: &Helpers::default(),
+            helpers: Helpers::none(),
+            on_report: &|_| {},
         };
         let outcome = learn(self.model, &start, &journal)?;
         let report = outcome.report;
@@ -250,7 +252,7 @@ impl Alias<'_> {
         let model = Interruptible::new(self.model, &|| false);
         if self.options.training.strategy != Strategy::Route {
             let answerer = Answerer::One(self.versions.last().and_then(Option::as_ref));
-            return answerer.right(model, items, grader, longest);
+            return answerer.right(model, items, grader.into(), longest);
         }
         let documents = self.earlier.iter();
         let routed = Routed {
@@ -270,7 +272,7 @@ impl Alias<'_> {
         let unknown = keys.iter().zip(items);
         let unknown = unknown.filter(|(key, _)| !self.known.contains_key(key));
         let (new, asked): (Vec<_>, Vec<_>) = unknown.map(|(k, i)| (k.clone(), i.clone())).unzip();
-        let right = Answerer::Routed(routed).right(model, &asked, grader, longest)?;
+        let right = Answerer::Routed(routed).right(model, &asked, grader.into(), longest)?;
         self.known.extend(new.into_iter().zip(right));
         Ok(keys.iter().map(|key| self.known[key]).collect())
     }
@@ -330,8 +332,6 @@ impl Journal for NotesOnly<'_> {
 
     fn progress(&self, _: &str, _: f32, _: &str) {}
     fn event(&self, _: &str, _: Value) {}
-    fn report(&self, _: &Report) {}
-
     fn check(&self) -> Result<(), Interrupted> {
         Ok(())
     }

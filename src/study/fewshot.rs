@@ -3,7 +3,8 @@
 
 use crate::learn::fewshot::practice::{Setting, Solved, answers, reward, training};
 use crate::learn::fewshot::self_edit::{self, SelfEdit};
-use crate::learn::ports::model::{Adapter, Interruptible, Model, ModelError};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::model::{Adapter, Model, ModelError};
 use crate::learn::stats::{Estimate, estimate};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;

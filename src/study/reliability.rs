@@ -6,14 +6,15 @@ use crate::learn::fan_out;
 use crate::learn::knowledge::closed_book::{
     ANSWER_TOKENS, Answer, accuracy, closed_book, expected, graded, mean_expected, mean_logprob,
 };
-use crate::learn::knowledge::domain::{KnowledgeContext, KnowledgeOptions};
 use crate::learn::knowledge::self_edit::SelfEdit;
+use crate::learn::outer::domain::{Domain, Queries};
+use crate::learn::outer::domains::knowledge::{KnowledgeContext, KnowledgeOptions};
 use crate::learn::outer::options::Reward;
 use crate::learn::outer::reward::{Gain, Reliability, reliability, rubric};
 use crate::learn::outer::seeds::{Draw, seed};
-use crate::learn::ports::domain::{Domain, Queries};
+use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::{Interrupted, Journal, step};
-use crate::learn::ports::model::{Interruptible, Model, Sampling, Training};
+use crate::learn::ports::model::{Model, Sampling, Training};
 use crate::learn::stats::{Estimate, estimate};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;

@@ -8,5 +8,5 @@
 
 pub mod adapt;
 pub mod ingest;
-mod reason;
+pub(crate) mod journal;
 pub mod train;

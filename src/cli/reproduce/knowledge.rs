@@ -1,15 +1,17 @@
 //! The single-passage table: base, passage, self-edits before practice, a teacher's, and after each
 //! round of the outer loop.
 
-use super::data::{Bench, Data, Keyed, arms};
+use super::data::{Bench, Data, arms};
 use super::output::{give, markdown};
-use super::practice::{Practice, Practised, apart, plots, practise};
+use super::practice::{Practice, plots};
 use autodidact::learn::datasets;
-use autodidact::learn::knowledge::domain::KnowledgeOptions;
 use autodidact::learn::options::update::IngestOptions;
 use autodidact::learn::ports::model::Adapter;
 use autodidact::learn::stats::Estimate;
+use autodidact::pool::tasks::MemoryTasks;
 use autodidact::study::compare::{Arm, ArmSpec, KnowledgeRow, difference, run};
+use autodidact::study::practice::{PracticeRun, apart, practise, written_by};
+use autodidact::study::settings::Keyed;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -49,13 +51,24 @@ impl Knowledge {
         let mut rows = Vec::new();
         for arm in arms {
             let practised = practices.iter().find(|(p, _)| arm == Arm::Learn(p.kind));
-            let options = practised.map_or(bench.options.clone(), |(_, d)| written_by(&bench, d));
+            let options = practised.map_or(bench.options.clone(), |(_, d)| {
+                written_by(&bench.options, d)
+            });
             rows.push(measure(&bench, arm.name().to_owned(), arm, &[], &options)?);
         }
         let mut reports = Vec::new();
         for (plan, domain) in &practices {
-            let practised = practise(&bench, plan, domain, &contexts)?;
-            let (untrained, options) = (plan.kind.name(), written_by(&bench, domain));
+            plan.check_contexts(&contexts)?;
+            let mut practised = Vec::new();
+            for nth in 0..plan.practices {
+                let (of, label) = (contexts.len(), plan.label(nth));
+                eprintln!("practising on passages drawn from {of}{label}");
+                let (model, journal) = (&bench.model, &bench.journal);
+                let tasks = MemoryTasks::default();
+                let run = practise(model, journal, plan, domain, &contexts, nth, &tasks)?;
+                practised.push(run);
+            }
+            let (untrained, options) = (plan.kind.name(), written_by(&bench.options, domain));
             for nth in 0..plan.rounds {
                 let name = format!("{untrained}, round {}{}", nth + 1, plan.suffix());
                 let policies: Vec<_> = practised.iter().map(|p| p.policies[nth].clone()).collect();
@@ -68,15 +81,6 @@ impl Knowledge {
         }
         finish(&bench, &rows, &reports)
     }
-}
-
-/// The table's options, with notes drawn as the practice draws them: a policy is judged by what it practised, and so
-/// is what it is compared with.
-fn written_by(bench: &Bench, domain: &KnowledgeOptions) -> IngestOptions {
-    let mut options = bench.options.clone();
-    options.self_edit.temperature = domain.self_edit.temperature;
-    options.self_edit.top_p = domain.self_edit.top_p;
-    options
 }
 
 fn measure(
@@ -97,14 +101,18 @@ fn measure(
         &spec,
         options,
         &bench.seeds,
-        &bench.notebook,
+        &bench.journal,
     );
     let row = row.map_err(|e| format!("{}: {e}", spec.name))?;
     eprintln!("\r{:<14} {}", spec.name, row.accuracy);
     Ok(row)
 }
 
-fn finish(bench: &Bench, rows: &[KnowledgeRow], practised: &[Practised<'_>]) -> Result<(), String> {
+fn finish(
+    bench: &Bench,
+    rows: &[KnowledgeRow],
+    practised: &[PracticeRun<'_>],
+) -> Result<(), String> {
     let head = [
         "trained on",
         "accuracy [95 % interval]",

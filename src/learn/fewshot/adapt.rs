@@ -7,10 +7,9 @@ use super::predict::{Question, predict};
 use super::report::{AdaptReport, Origin, Score, Training, Tried};
 use super::self_edit::{self, OutOfRange, SelfEdit, within};
 use super::task::{MOST_SEQUENCES, Task, TaskInput};
+use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::{Interrupted, Journal, step};
-use crate::learn::ports::model::{
-    self, Adapter, Interruptible, Model, ModelError, Trained, TrainingText, Update,
-};
+use crate::learn::ports::model::{self, Adapter, Model, ModelError, Trained, TrainingText, Update};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;

@@ -5,7 +5,8 @@
 use super::predict::{Attempt, Prediction, predict};
 use super::self_edit::SelfEdit;
 use super::task::{Task, TaskInput};
-use crate::learn::ports::model::{Adapter, Interruptible, ModelError, Training, Update};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::model::{Adapter, ModelError, Training, Update};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -157,41 +157,7 @@ const EXAMPLES: [(AnswerToGrade<'static>, &str); 6] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
-
-    /// Says what the script says, in turn, and keeps what it was asked.
-    struct Scripted {
-        says: &'static [&'static str],
-        asked: Mutex<Vec<Vec<Prompt>>>,
-    }
-
-    impl TextModel for Scripted {
-        fn name(&self) -> &str {
-            "scripted"
-        }
-
-        fn complete(
-            &self,
-            prompts: &[Prompt],
-            sampling: &Sampling,
-            stop: &ShouldStop<'_>,
-        ) -> Result<Vec<Vec<String>>, ModelError> {
-            if stop() {
-                return Err(ModelError::Stopped);
-            }
-            assert_eq!((sampling.temperature, sampling.n), (0.0, 1));
-            self.asked.lock().unwrap().push(prompts.to_vec());
-            let said = self.says.iter().map(|s| vec![(*s).to_owned()]);
-            Ok(said.collect())
-        }
-    }
-
-    fn scripted(says: &'static [&'static str]) -> Scripted {
-        Scripted {
-            says,
-            asked: Mutex::default(),
-        }
-    }
+    use crate::learn::scripted::ScriptedText;
 
     const GIVEN: AnswerToGrade = AnswerToGrade {
         question: "Which day comes next?",
@@ -201,13 +167,15 @@ mod tests {
 
     #[test]
     fn a_batch_is_asked_at_once_and_read_leniently() {
-        let model = scripted(&["yes", "No.", " **Yes**, it", "NO", "maybe", ""]);
+        let model = ScriptedText::new(&["yes", "No.", " **Yes**, it", "NO", "maybe", ""]);
         let verdicts = judge(&model, &[GIVEN; 6], &|| false).unwrap();
         use Verdict::{Right, Unclear, Wrong};
         assert_eq!(verdicts, [Right, Wrong, Right, Wrong, Unclear, Unclear]);
-        let asked = model.asked.lock().unwrap();
-        assert_eq!(asked.len(), 1);
-        let user = &asked[0][0].user;
+        let calls = model.calls();
+        assert_eq!(calls.len(), 1);
+        let (prompts, sampling) = &calls[0];
+        assert_eq!((sampling.temperature, sampling.n), (0.0, 1));
+        let user = &prompts[0].user;
         for part in ["Which day comes next?", "Monday", "The day after Sunday"] {
             assert!(user.contains(part), "{user}");
         }
@@ -215,12 +183,12 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_about_nothing_and_a_wish_to_stop_is_heard() {
-        let model = scripted(&[]);
+        let model = ScriptedText::new(&[]);
         assert!(judge(&model, &[], &|| true).unwrap().is_empty());
         assert!(matches!(
             judge(&model, &[GIVEN], &|| true),
             Err(ModelError::Stopped)
         ));
-        assert!(model.asked.lock().unwrap().is_empty());
+        assert!(model.calls().is_empty());
     }
 }

@@ -1,10 +1,11 @@
 //! What answers a question: one adapter, or the one that a router chooses for it.
 
 use super::route::Router;
-use crate::learn::grading::grader::Grader;
+use crate::learn::grading::Grading;
 use crate::learn::knowledge::closed_book::{Answer, answer_in, graded};
+use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::Interrupted;
-use crate::learn::ports::model::{Adapter, Interruptible, Prompt, Sampling};
+use crate::learn::ports::model::{Adapter, Prompt, Sampling};
 use std::collections::BTreeMap;
 
 /// A question to be asked: how it is worded is what a router sees, the prompt is what the model sees.
@@ -50,11 +51,11 @@ impl Answerer<'_> {
         &self,
         model: Interruptible<'_>,
         items: &[Item],
-        grader: Grader,
+        grading: Grading<'_>,
         longest: usize,
     ) -> Result<Vec<Answer>, Interrupted> {
         self.each(items, |adapter, asked| {
-            Ok(answer_in(model, adapter, asked, grader, longest)?)
+            Ok(answer_in(model, adapter, asked, grading, longest)?)
         })
     }
 
@@ -63,11 +64,11 @@ impl Answerer<'_> {
         &self,
         model: Interruptible<'_>,
         items: &[Item],
-        grader: Grader,
+        grading: Grading<'_>,
         longest: usize,
     ) -> Result<Vec<bool>, Interrupted> {
         self.each(items, |adapter, asked| {
-            let graded = graded(model, adapter, asked, grader, &Sampling::greedy(longest))?;
+            let graded = graded(model, adapter, asked, grading, &Sampling::greedy(longest))?;
             Ok(graded
                 .into_iter()
                 .flatten()

@@ -7,11 +7,13 @@ use super::replay::{self, Earlier, Probe};
 use super::report::Report;
 use super::route::{Routable, Router};
 use super::update::UpdateInput;
+use crate::learn::grading::Grading;
 use crate::learn::knowledge::Question;
 use crate::learn::knowledge::closed_book::{ANSWER_TOKENS, Answer, ask};
 use crate::learn::options::strategy::Strategy;
+use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::Interrupted;
-use crate::learn::ports::model::{Adapter, Interruptible};
+use crate::learn::ports::model::Adapter;
 
 pub struct Asking<'a> {
     model: Interruptible<'a>,
@@ -41,9 +43,8 @@ impl<'a> Asking<'a> {
         let title = &self.start.passage.title;
         let items = questions.iter();
         let items: Vec<Item> = items.map(|q| item(title, &q.question, &q.answer)).collect();
-        let grader = self.start.options.gate.grader;
         let answerer = self.answerer(None);
-        answerer.right(self.model, &items, grader, ANSWER_TOKENS)
+        answerer.right(self.model, &items, self.grading(), ANSWER_TOKENS)
     }
 
     /// The new document's probes. `new`: the adapter under evaluation; without it the live one answers.
@@ -64,7 +65,7 @@ impl<'a> Asking<'a> {
         self.answerer(Some(new)).answer(
             self.model,
             &self.general_items(),
-            general::GRADER,
+            general::GRADER.into(),
             general::ANSWER_TOKENS,
         )
     }
@@ -73,7 +74,7 @@ impl<'a> Asking<'a> {
         Answerer::One(None).answer(
             self.model,
             &self.general_items(),
-            general::GRADER,
+            general::GRADER.into(),
             general::ANSWER_TOKENS,
         )
     }
@@ -95,9 +96,15 @@ impl<'a> Asking<'a> {
     }
 
     fn answer(&self, new: Option<&Adapter>, items: &[Item]) -> Result<Vec<Answer>, Interrupted> {
-        let grader = self.start.options.gate.grader;
         self.answerer(new)
-            .answer(self.model, items, grader, ANSWER_TOKENS)
+            .answer(self.model, items, self.grading(), ANSWER_TOKENS)
+    }
+
+    fn grading(&self) -> Grading<'_> {
+        Grading {
+            grader: self.start.options.gate.grader,
+            judge: self.start.helpers.judge.as_deref(),
+        }
     }
 
     /// What answers for the alias: as it is now, or as it would be with the adapter under evaluation.

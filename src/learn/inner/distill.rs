@@ -6,10 +6,10 @@
 
 use crate::learn::knowledge::Passage;
 use crate::learn::knowledge::closed_book::{ask, ask_open_book};
+use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::Interrupted;
 use crate::learn::ports::model::{
-    Adapter, Interruptible, Lesson, ModelError, OnStep, Sampling, SoftTargets, Trained, Training,
-    TrainingText,
+    Adapter, Lesson, ModelError, OnStep, Sampling, SoftTargets, Trained, Training, TrainingText,
 };
 
 /// Samplings of the student; the epochs are divided among them.

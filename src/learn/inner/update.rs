@@ -7,15 +7,17 @@ use super::distill;
 use super::gate::{Evidence, Verdict, judge};
 use super::replay::{self, Earlier};
 use super::report::{Attempt, Decision, GeneralProbe, Origin, ProbeReport, Report, RetainedProbe};
+use crate::learn::knowledge::author::Author;
 use crate::learn::knowledge::closed_book::{Answer, accuracy};
 use crate::learn::knowledge::self_edit::SelfEdit;
 use crate::learn::knowledge::sequences::training_texts;
 use crate::learn::knowledge::{Passage, Question, questions, self_edit};
 use crate::learn::options::strategy::{Method, Strategy};
 use crate::learn::options::update::{GateMode, IngestOptions};
+use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::{Interrupted, Journal, step};
 use crate::learn::ports::model::{
-    Adapter, Interruptible, Model, SoftTargets, Trained, Training, TrainingText, Update,
+    Adapter, Model, SoftTargets, Trained, Training, TrainingText, Update,
 };
 use crate::learn::ports::text_model::Helpers;
 use serde_json::json;
@@ -38,7 +40,12 @@ pub struct UpdateInput<'a> {
     pub options: &'a IngestOptions,
     /// The teacher and the judge, where the options ask for them.
     pub helpers: &'a Helpers,
+    /// Hears the report whenever a stage is done, so that it can be read while the update runs.
+    pub on_report: &'a OnReport<'a>,
 }
+
+/// Saves or shows the report so far.
+pub type OnReport<'a> = dyn Fn(&Report) + 'a;
 
 /// An adapter that writes study notes.
 #[derive(Clone, Copy)]
@@ -82,7 +89,7 @@ pub fn learn(
 ) -> Result<UpdateOutcome, Interrupted> {
     let stop = || journal.check().is_err();
     let mut run = Run {
-        model: Interruptible::new(model, &stop).helped_by(start.helpers),
+        model: Interruptible::new(model, &stop),
         start,
         journal,
         report: Report::default(),
@@ -116,7 +123,8 @@ impl Run<'_> {
         let edits: Vec<SelfEdit> = step(self.journal, "self_edits", || {
             let (edit, seed) = (&options.self_edit, options.seed);
             let adapter = policy.map(|p| p.adapter);
-            let mut edits = self_edit::write(self.model, adapter, passage, edit, seed)?;
+            let author = Author::new(edit.writer, self.model, adapter, self.start.helpers)?;
+            let mut edits = self_edit::write(author, passage, edit, seed)?;
             for edit in &mut edits {
                 edit.policy = policy.map(|p| p.name.to_owned());
             }
@@ -455,7 +463,7 @@ impl Run<'_> {
             reason,
             version: None,
         });
-        self.journal.report(&self.report);
+        (self.start.on_report)(&self.report);
         UpdateOutcome {
             report: self.report,
             adapter,
@@ -480,6 +488,6 @@ impl Run<'_> {
 
     fn done(&mut self, stage: &str, clock: Instant) {
         *self.report.seconds.entry(stage.to_owned()).or_default() += clock.elapsed().as_secs_f32();
-        self.journal.report(&self.report);
+        (self.start.on_report)(&self.report);
     }
 }

@@ -1,11 +1,13 @@
 //! Probes without labels: the model writes questions about the passage, and a pair is kept only if it
 //! passes the round trip: answered right with the passage in sight and wrong without it.
 
+use super::author::Author;
 use super::phrases::phrases;
 use super::{Passage, Question, pairs};
 use crate::learn::grading::grader::words;
 use crate::learn::options::update::SelfEditOptions;
-use crate::learn::ports::model::{Interruptible, ModelError, TrainingText};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::model::{ModelError, TrainingText};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -43,7 +45,13 @@ pub fn write<E: From<ModelError>>(
         temperature: 0.8,
         ..Default::default()
     };
-    let samples = pairs::write(model, None, passage, &phrases, &options, seed)?;
+    let samples = pairs::write(
+        Author::policy(model, None),
+        passage,
+        &phrases,
+        &options,
+        seed,
+    )?;
     let mut seen: HashSet<Vec<String>> = trained.iter().filter_map(asked).collect();
     let mut fresh = samples.concat();
     fresh.retain(|p| seen.insert(words(&p.question)));

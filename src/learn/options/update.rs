@@ -422,4 +422,18 @@ mod tests {
         assert_eq!(e.field, "training.method");
         assert!(e.reason.contains("self_edit.kind must be self-qa"), "{e}");
     }
+
+    #[test]
+    fn a_helper_that_is_asked_for_must_be_there() {
+        let options = |value| IngestOptions::merged(&[&value]).unwrap();
+        let judged = options(json!({"gate": {"grader": "judge"}}));
+        assert!(judged.check_helpers(false, true).is_ok());
+        let error = judged.check_helpers(true, false).unwrap_err();
+        assert_eq!(error.field, "gate.grader");
+        let taught = options(json!({"self_edit": {"writer": "teacher"}}));
+        assert!(taught.check_helpers(true, false).is_ok());
+        let error = taught.check_helpers(false, true).unwrap_err();
+        assert_eq!(error.field, "self_edit.writer");
+        assert!(options(json!({})).check_helpers(false, false).is_ok());
+    }
 }

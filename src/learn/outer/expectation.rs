@@ -7,7 +7,7 @@ use super::seeds::{Draw, seed};
 use super::trials::{Part, Tried, Trying, halves};
 use super::{Prepared, Run, STREAMS, WRITING, candidate_key, edits_key, scoring};
 use crate::learn::knowledge::closed_book::Answer;
-use crate::learn::ports::domain::{Domain, Queries};
+use crate::learn::outer::domain::{Domain, Queries};
 use crate::learn::ports::journal::{Interrupted, recalled, step, step_told};
 use crate::learn::ports::model::Adapter;
 use serde_json::json;

@@ -3,7 +3,7 @@
 use super::report::PolicyUpdate;
 use super::seeds::{Draw, seed};
 use super::{Prepared, Run, WRITING, edits_key};
-use crate::learn::ports::domain::Domain;
+use crate::learn::outer::domain::Domain;
 use crate::learn::ports::journal::{Interrupted, step};
 use crate::learn::ports::model::{Adapter, Training, TrainingText};
 use std::collections::HashSet;

@@ -16,6 +16,8 @@
 //! Everything finished is a step of the journal, so a killed run goes on and repeats no candidate; every
 //! draw has a [seed](seeds) of its own.
 
+pub mod domain;
+pub mod domains;
 mod expectation;
 mod maximisation;
 mod meter;
@@ -35,10 +37,10 @@ mod workers;
 mod workers_tests;
 
 use super::knowledge::closed_book::Answer;
-use super::ports::domain::{Domain, Queries};
 use super::ports::journal::{Interrupted, Journal, step, step_told};
 use super::ports::model::{Adapter, Model};
 use super::ports::tasks::TaskQueue;
+use domain::{Domain, Queries};
 use meter::Meter;
 use options::{Baseline, Keep, OuterOptions, Reward};
 use rand::SeedableRng;
@@ -269,7 +271,7 @@ impl<'a, D: Domain> Run<'a, D> {
 
     fn one<T: Send>(
         &self,
-        work: impl Fn(super::ports::model::Interruptible<'_>) -> Result<T, Interrupted> + Sync,
+        work: impl Fn(super::ports::interruptible::Interruptible<'_>) -> Result<T, Interrupted> + Sync,
     ) -> Result<T, Interrupted> {
         let mut all = self.each(1, 1, |model, _| work(model))?;
         Ok(all.pop().expect("one was asked for"))

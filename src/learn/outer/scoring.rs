@@ -7,7 +7,7 @@ use super::seeds::{Draw, seed};
 use super::trials::{Part, Trying};
 use super::{Prepared, Run, WRITING};
 use crate::learn::knowledge::closed_book::{Answer, accuracy, mean_expected, mean_logprob};
-use crate::learn::ports::domain::{Domain, Queries};
+use crate::learn::outer::domain::{Domain, Queries};
 use crate::learn::ports::journal::{Interrupted, step, step_told};
 use crate::learn::ports::model::Adapter;
 use crate::learn::stats::estimate;

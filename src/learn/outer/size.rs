@@ -3,7 +3,7 @@
 use super::options::{Baseline, OuterOptions, Reward};
 use super::report::Report;
 use super::{Run, WRITING, trials_of_context};
-use crate::learn::ports::domain::Domain;
+use crate::learn::outer::domain::Domain;
 use crate::learn::ports::journal::{Interrupted, step};
 
 /// What writing a held-out context's self-edit adds to its trial: they are written sixteen at once.

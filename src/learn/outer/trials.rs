@@ -6,9 +6,10 @@ use super::report::Trial;
 use super::seeds::{Draw, seed};
 use crate::learn::fan_out;
 use crate::learn::knowledge::closed_book::Answer;
-use crate::learn::ports::domain::{Domain, Queries};
+use crate::learn::outer::domain::{Domain, Queries};
+use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::{Interrupted, recalled, step};
-use crate::learn::ports::model::{Adapter, Interruptible, Trained, Training};
+use crate::learn::ports::model::{Adapter, Trained, Training};
 use std::time::Instant;
 
 /// A trial to be made.

@@ -4,7 +4,7 @@
 
 use super::expectation::Practised;
 use super::{OuterLoop, Run};
-use crate::learn::ports::domain::Domain;
+use crate::learn::outer::domain::Domain;
 use crate::learn::ports::journal::Interrupted;
 use crate::learn::ports::model::Model;
 use crate::learn::ports::tasks::{Lease, TaskError};

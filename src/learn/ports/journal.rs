@@ -1,7 +1,6 @@
 //! What an update asks of the job that runs it.
 
 use super::model::ModelError;
-use crate::learn::inner::report::Report;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -49,8 +48,6 @@ pub trait Journal: Sync {
     fn progress(&self, stage: &str, fraction: f32, message: &str);
     /// Something happened that a watcher wants to see.
     fn event(&self, kind: &str, data: Value);
-    /// The report so far, so that it can be read while the update runs.
-    fn report(&self, report: &Report);
     fn check(&self) -> Result<(), Interrupted>;
 }
 

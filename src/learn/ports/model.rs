@@ -1,10 +1,6 @@
 //! What learning needs of a model: write, judge likelihoods, train. Implemented by
 //! [`crate::pool::LocalModel`] over the engine of this process; scripted in tests.
 
-use super::text_model::{Helpers, TextModel};
-use crate::learn::grading::grader::Grader;
-use crate::learn::grading::judge::{AnswerToGrade, Verdict, judge};
-use crate::learn::options::update::Writer;
 use std::fmt;
 use std::sync::Arc;
 
@@ -280,108 +276,6 @@ pub trait Model: Send + Sync {
         let reason =
             "this model does not tell its distributions, so nothing can be trained towards them";
         Err(autodidact_engine::Error::Input(reason.into()).into())
-    }
-}
-
-/// A model in the service of one job, with those that help it: whatever is asked of them ends early when
-/// the job is to stop.
-#[derive(Clone, Copy)]
-pub struct Interruptible<'a> {
-    model: &'a dyn Model,
-    stop: &'a ShouldStop<'a>,
-    helpers: &'a Helpers,
-}
-
-impl<'a> Interruptible<'a> {
-    pub fn new(model: &'a dyn Model, stop: &'a ShouldStop<'a>) -> Self {
-        Interruptible {
-            model,
-            stop,
-            helpers: Helpers::none(),
-        }
-    }
-
-    pub fn helped_by(self, helpers: &'a Helpers) -> Self {
-        Interruptible { helpers, ..self }
-    }
-
-    /// Study notes, by the policy or by the teacher.
-    pub fn write(
-        &self,
-        writer: Writer,
-        prompts: &[Prompt],
-        policy: Option<&Adapter>,
-        sampling: &Sampling,
-    ) -> Result<Vec<Vec<String>>, ModelError> {
-        match writer {
-            Writer::Policy => self.generate(prompts, policy, sampling),
-            Writer::Teacher => self.teacher()?.complete(prompts, sampling, self.stop),
-        }
-    }
-
-    /// The teacher's name, where it is who writes.
-    pub fn teacher_of(&self, writer: Writer) -> Result<Option<String>, ModelError> {
-        match writer {
-            Writer::Policy => Ok(None),
-            Writer::Teacher => Ok(Some(self.teacher()?.name().to_owned())),
-        }
-    }
-
-    fn teacher(&self) -> Result<&'a dyn TextModel, ModelError> {
-        let teacher = self.helpers.teacher.as_deref();
-        teacher.ok_or(ModelError::Missing("teacher"))
-    }
-
-    /// Which of the answers are right, by their words or by what the judge says.
-    pub fn grade(
-        &self,
-        grader: Grader,
-        answers: &[AnswerToGrade<'_>],
-    ) -> Result<Vec<bool>, ModelError> {
-        if grader != Grader::Judge {
-            let by_words = answers.iter().map(|a| grader.correct(a.gold, a.answer));
-            return Ok(by_words.collect());
-        }
-        let helper = self.helpers.judge.as_deref();
-        let helper = helper.ok_or(ModelError::Missing("judge"))?;
-        let verdicts = judge(helper, answers, self.stop)?;
-        Ok(verdicts.iter().map(|v| *v == Verdict::Right).collect())
-    }
-
-    pub fn generate(
-        &self,
-        prompts: &[Prompt],
-        adapter: Option<&Adapter>,
-        sampling: &Sampling,
-    ) -> Result<Vec<Vec<String>>, ModelError> {
-        self.model.generate(prompts, adapter, sampling, self.stop)
-    }
-
-    pub fn likelihood(
-        &self,
-        items: &[(Prompt, String)],
-        adapter: Option<&Adapter>,
-    ) -> Result<Vec<f32>, ModelError> {
-        self.model.likelihood(items, adapter, self.stop)
-    }
-
-    /// Stops between two steps, as `on_step` says.
-    pub fn train(
-        &self,
-        trainings: Vec<Training>,
-        on_step: &mut OnStep<'_>,
-    ) -> Result<Vec<Trained>, ModelError> {
-        self.model.train(trainings, on_step)
-    }
-
-    pub fn train_on_soft_targets(
-        &self,
-        training: Training,
-        toward: &SoftTargets,
-        on_step: &mut OnStep<'_>,
-    ) -> Result<Trained, ModelError> {
-        self.model
-            .train_on_soft_targets(training, toward, on_step, self.stop)
     }
 }
 

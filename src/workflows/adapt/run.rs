@@ -7,11 +7,10 @@ use crate::jobs::{Handler, JobContext, JobFailure};
 use crate::learn::fewshot::{
     AdaptOptions, AdaptOutcome, AdaptReport, Adaptation, SelfEdit, Task, adapt,
 };
-use crate::learn::inner::report::Report;
-use crate::learn::ports::journal::{self, Journal};
+use crate::learn::ports::journal::Journal;
 use crate::learn::ports::model::{Adapter, Model};
 use crate::store::{self, Version};
-use crate::workflows::reason::Reason;
+use crate::workflows::journal::JobJournal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -83,7 +82,9 @@ impl Handler for AdaptHandler {
             let from = input.adapter.as_ref().map(|a| self.live(a)).transpose()?;
             let number = from.as_ref().map(|(number, _)| *number);
             let adapter = from.as_ref().map(|(_, adapter)| adapter);
-            let tale = AdaptTale::new(cx, number);
+            // A step belongs to the version that the adaptation starts from.
+            let prefix = format!("from {}:", number.unwrap_or(0));
+            let journal = JobJournal::new(cx).with_key_prefix(prefix);
             let start = Adaptation {
                 task: &input.task,
                 given: input.self_edit.as_ref(),
@@ -93,7 +94,7 @@ impl Handler for AdaptHandler {
                 window: self.window,
             };
             let outcome =
-                adapt(&*self.model, &start, &tale).map_err(|stop| tale.reason.failure(stop))?;
+                adapt(&*self.model, &start, &journal).map_err(|stop| journal.failure(stop))?;
             cx.remember(REPORT, &json!(outcome.report))?;
             let continues = input.adapter.as_ref() == Some(&alias);
             let live = number.filter(|_| continues);
@@ -105,7 +106,7 @@ impl Handler for AdaptHandler {
                 Ok(version) => return result(&version, outcome.report),
                 Err(adapters::Error::Store(store::Error::Conflict { .. })) if continues => {
                     let message = "the adapter moved meanwhile; adapting its live version";
-                    tale.event("moved", json!({"message": message}));
+                    journal.event("moved", json!({"message": message}));
                 }
                 Err(error) => return Err(JobFailure::new("publish", error.to_string())),
             }
@@ -175,59 +176,4 @@ fn lineage(
         lineage["expires_at"] = Value::from(store::in_seconds(seconds));
     }
     lineage
-}
-
-/// Learning's journal over the job's context.
-struct AdaptTale<'a> {
-    cx: &'a JobContext,
-    /// The version it starts from: a step belongs to that start.
-    from: Option<u64>,
-    reason: Reason,
-}
-
-impl<'a> AdaptTale<'a> {
-    fn new(cx: &'a JobContext, from: Option<u64>) -> Self {
-        AdaptTale {
-            cx,
-            from,
-            reason: Reason::default(),
-        }
-    }
-
-    fn key(&self, step: &str) -> String {
-        format!("from {}:{step}", self.from.unwrap_or(0))
-    }
-}
-
-impl Journal for AdaptTale<'_> {
-    fn recall(&self, key: &str) -> Result<Option<Value>, journal::Interrupted> {
-        let value = self.cx.recall(&self.key(key));
-        value.map_err(|e| self.reason.stop(e.into()))
-    }
-
-    fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Interrupted> {
-        let kept = self.cx.remember(&self.key(key), value);
-        kept.map_err(|e| self.reason.stop(e.into()))
-    }
-
-    fn progress(&self, stage: &str, fraction: f32, message: &str) {
-        if let Err(error) = self.cx.progress(stage, fraction, message) {
-            tracing::warn!(%error, "progress is lost");
-        }
-    }
-
-    fn event(&self, kind: &str, data: Value) {
-        if let Err(error) = self.cx.event(kind, data) {
-            tracing::warn!(%error, "an event is lost");
-        }
-    }
-
-    /// An adaptation learns no document.
-    fn report(&self, _: &Report) {}
-
-    fn check(&self) -> Result<(), journal::Interrupted> {
-        self.cx
-            .check()
-            .map_err(|stop| self.reason.stop(stop.into()))
-    }
 }

@@ -3,7 +3,7 @@
 //! A document that the model fails on is marked failed, with its reason, and the next one is learned;
 //! the job fails only if no document came to a decision.
 
-use super::journal::{Tale, is_over};
+use super::events::{self, is_over, save_report, tell_decision, tell_state};
 use super::scores;
 use crate::adapters::{self, AliasName, Registry, Routes};
 use crate::jobs::{Handler, JobContext, JobFailure};
@@ -18,6 +18,7 @@ use crate::learn::ports::journal::{self, Journal};
 use crate::learn::ports::model::{Adapter, Model};
 use crate::learn::ports::text_model::Helpers;
 use crate::store::{self, Document, DocumentState, GateVerdict, LEARNED, NewProbe, ProbeOrigin};
+use crate::workflows::journal::JobJournal;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -78,7 +79,10 @@ impl Handler for IngestHandler {
                 DocumentState::Learned | DocumentState::Refused => {
                     self.conclude_again(cx, &alias, document, place)?;
                 }
-                DocumentState::Failed => self.tell_failed(&Tale::new(cx, document, place, None))?,
+                DocumentState::Failed => {
+                    let journal = &events::journal(cx, document, place, None);
+                    self.tell_failed(journal, document)?;
+                }
                 DocumentState::Cancelled => {}
             }
         }
@@ -116,17 +120,17 @@ impl IngestHandler {
             let number = live.as_ref().map(|live| live.number);
             let routes = live.as_ref().and_then(|live| live.routes.as_ref());
             let options = &self.options(input, made_by(store, alias, number)?)?;
-            let tale = &Tale::new(cx, document, place, number);
-            tale.tell_state(DocumentState::Learning);
+            let journal = &events::journal(cx, document, place, number);
+            tell_state(journal, document, DocumentState::Learning);
             let policy = match self.policy(options.self_edit.policy.as_deref()) {
                 Ok(policy) => policy,
-                Err(reason) => return self.fail(tale, &reason),
+                Err(reason) => return self.fail(journal, document, &reason),
             };
             let (ids, earlier) = earlier(store, alias, number, routes)?;
             let load = |number| {
                 let loaded = self.registry.load_number(alias, number);
-                let loaded = loaded
-                    .map_err(|e| tale.reason.stop(JobFailure::new("adapter", e.to_string())))?;
+                let lost = |e: adapters::Error| JobFailure::new("adapter", e.to_string());
+                let loaded = loaded.map_err(|e| journal.interrupt(lost(e)))?;
                 Ok(Adapter(loaded.lora.clone()))
             };
             let start = UpdateInput {
@@ -144,20 +148,21 @@ impl IngestHandler {
                 load: &load,
                 options,
                 helpers: &self.helpers,
+                on_report: &|report| save_report(cx, document, report),
             };
-            let outcome = match learn(&*self.model, &start, tale) {
+            let outcome = match learn(&*self.model, &start, journal) {
                 Ok(outcome) => outcome,
                 Err(journal::Interrupted::Model(error)) if !is_over(&error) => {
-                    return self.fail(tale, &error.to_string());
+                    return self.fail(journal, document, &error.to_string());
                 }
-                Err(stop) => return Err(tale.reason.failure(stop)),
+                Err(stop) => return Err(journal.failure(stop)),
             };
             let report = outcome.report;
             let Some(adapter) = outcome.adapter else {
                 store
                     .documents()
                     .set_state(&document.id, DocumentState::Refused, None)?;
-                return self.conclude(tale, alias, report, None);
+                return self.conclude(journal, document, alias, report, None);
             };
             let mut lineage = lineage(document, &report, options);
             if options.training.strategy == Strategy::Route {
@@ -171,15 +176,17 @@ impl IngestHandler {
                 lineage["routes"] = Routes::lineage(&documents, otherwise);
             }
             let ids = [document.id.clone()];
-            self.keep_probes(tale, alias, &report)?;
+            self.keep_probes(store, document, alias, &report)?;
             match self
                 .registry
                 .publish_learned(alias, number, &adapter.0, lineage, &ids)
             {
-                Ok(version) => return self.conclude(tale, alias, report, Some(version.number)),
+                Ok(version) => {
+                    return self.conclude(journal, document, alias, report, Some(version.number));
+                }
                 Err(adapters::Error::Store(store::Error::Conflict { .. })) => {
                     let message = "the alias moved meanwhile; learning from its live version";
-                    tale.event("moved", json!({"message": message}));
+                    journal.event("moved", json!({"message": message}));
                 }
                 Err(error) => return Err(JobFailure::new("publish", error.to_string())),
             }
@@ -189,7 +196,8 @@ impl IngestHandler {
     /// Writes down and tells how it ended. The end itself is durable already.
     fn conclude(
         &self,
-        tale: &Tale,
+        journal: &JobJournal,
+        document: &Document,
         alias: &AliasName,
         mut report: Report,
         version: Option<u64>,
@@ -197,30 +205,36 @@ impl IngestHandler {
         if let Some(decision) = &mut report.decision {
             decision.version = version;
         }
-        tale.report(&report);
-        let documents = tale.cx.store().documents();
+        let cx = journal.cx;
+        save_report(cx, document, &report);
+        let documents = cx.store().documents();
         match version {
             Some(version) => {
-                scores::keep(tale, alias, &report, version)?;
+                scores::keep(cx.store(), document, alias, &report, version)?;
                 let gentler = report.decision.as_ref().is_some_and(|d| d.gentler);
                 documents.set_verdict(
-                    &tale.document.id,
+                    &document.id,
                     match gentler {
                         true => GateVerdict::Gentler,
                         false => GateVerdict::Accepted,
                     },
                 )?;
             }
-            None => documents.set_verdict(&tale.document.id, GateVerdict::Refused)?,
+            None => documents.set_verdict(&document.id, GateVerdict::Refused)?,
         }
-        tale.tell_decision(&report);
-        tale.cx.remember(&told(tale.document), &Value::Bool(true))?;
+        tell_decision(journal, document, &report);
+        cx.remember(&told(document), &Value::Bool(true))?;
         Ok(())
     }
 
     /// The model cannot learn this document; that says nothing about the others.
-    fn fail(&self, tale: &Tale, reason: &str) -> Result<(), JobFailure> {
-        let (id, documents) = (&tale.document.id, tale.cx.store().documents());
+    fn fail(
+        &self,
+        journal: &JobJournal,
+        document: &Document,
+        reason: &str,
+    ) -> Result<(), JobFailure> {
+        let (id, documents) = (&document.id, journal.cx.store().documents());
         let mut report = read_report(documents.get(id)?.and_then(|d| d.report))?;
         report.decision = Some(Decision {
             accepted: false,
@@ -232,24 +246,24 @@ impl IngestHandler {
             .map_err(|e| JobFailure::new("report", format!("a report cannot be written: {e}")))?;
         documents.set_report(id, &report)?;
         documents.set_state(id, DocumentState::Failed, None)?;
-        self.tell_failed(tale)
+        self.tell_failed(journal, document)
     }
 
     /// Once, though the job may have died between the failure and the telling.
-    fn tell_failed(&self, tale: &Tale) -> Result<(), JobFailure> {
-        let key = told(tale.document);
-        if tale.cx.recall(&key)?.is_some() {
+    fn tell_failed(&self, journal: &JobJournal, document: &Document) -> Result<(), JobFailure> {
+        let key = told(document);
+        if journal.cx.recall(&key)?.is_some() {
             return Ok(());
         }
-        let documents = tale.cx.store().documents();
-        let stored = documents.get(&tale.document.id)?;
+        let documents = journal.cx.store().documents();
+        let stored = documents.get(&document.id)?;
         let reason = stored.as_ref().map_or(Value::Null, reason);
-        let (title, state) = (&tale.document.title, DocumentState::Failed);
-        tale.event(
+        let (title, state) = (&document.title, DocumentState::Failed);
+        journal.event(
             "document",
             json!({"title": title, "state": state, "reason": reason}),
         );
-        tale.cx.remember(&key, &Value::Bool(true))?;
+        journal.cx.remember(&key, &Value::Bool(true))?;
         Ok(())
     }
 
@@ -264,8 +278,8 @@ impl IngestHandler {
             return Ok(());
         }
         let report = read_report(document.report.clone())?;
-        let tale = Tale::new(cx, document, place, document.version);
-        self.conclude(&tale, alias, report, document.version)
+        let journal = &events::journal(cx, document, place, document.version);
+        self.conclude(journal, document, alias, report, document.version)
     }
 
     fn live(&self, alias: &AliasName) -> Result<Option<LiveVersion>, JobFailure> {
@@ -301,7 +315,8 @@ impl IngestHandler {
     /// Probes are stored before the version that answers them, so that no live version lacks them.
     fn keep_probes(
         &self,
-        tale: &Tale,
+        store: &store::Store,
+        document: &Document,
         alias: &AliasName,
         report: &Report,
     ) -> Result<(), JobFailure> {
@@ -314,8 +329,9 @@ impl IngestHandler {
             },
         });
         let probes: Vec<NewProbe> = probes.collect();
-        let store = tale.cx.store().probes();
-        store.insert_many(&tale.document.id, alias.as_str(), &probes)?;
+        store
+            .probes()
+            .insert_many(&document.id, alias.as_str(), &probes)?;
         Ok(())
     }
 }

@@ -1,3 +1,4 @@
 //! Train: a policy practises writing self-edits.
 
+mod policies;
 pub mod run;

@@ -1,33 +1,28 @@
 //! The training job: a policy practises writing self-edits (`learn::outer`), and each round's policy is a
 //! version of the job's alias.
 
-use crate::adapters::{self, AliasName, Registry};
+use super::policies::JobPolicies;
+use crate::adapters::{AliasName, Registry};
 use crate::jobs::{Handler, JobContext, JobFailure};
-use crate::learn::fewshot::domain::FewShotOptions;
 use crate::learn::fewshot::practice::Solved;
-use crate::learn::knowledge::domain::{KnowledgeContext, KnowledgeOptions};
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::options::precedence::SettingsStack;
 use crate::learn::options::update::{IngestOptions, OptionError};
+use crate::learn::outer;
+use crate::learn::outer::domain::Domain;
+use crate::learn::outer::domains::fewshot::FewShotOptions;
+use crate::learn::outer::domains::knowledge::{KnowledgeContext, KnowledgeOptions};
 use crate::learn::outer::options::{Baseline, OuterOptions, Preset};
-use crate::learn::outer::report::{PolicyUpdate, Round};
-use crate::learn::outer::{self, PolicyStore};
-use crate::learn::ports::domain::Domain;
-use crate::learn::ports::journal::{self, Journal, step};
+use crate::learn::ports::journal::step;
 use crate::learn::ports::model::{Adapter, Model};
 use crate::pool::tasks::StoredTasks;
 use crate::store;
-use crate::workflows::reason::Reason;
-use autodidact_engine::lora::peft;
+use crate::workflows::journal::JobJournal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::collections::HashSet;
 use std::sync::Arc;
 use utoipa::ToSchema;
-
-/// The source that the lineage of a trained policy names.
-const TRAINED: &str = "train";
 
 /// What the job is stored with. The contexts are a blob, so that the row stays small.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -171,26 +166,27 @@ impl TrainHandler {
 impl TrainHandler {
     fn practise<D: Domain>(
         &self,
-        practice: &Practice<'_>,
+        policies: &JobPolicies<'_>,
         domain: &D,
         contexts: &[D::Context],
         options: &OuterOptions,
         start: Started,
     ) -> Result<outer::OuterOutcome, JobFailure> {
+        let (journal, cx) = (&policies.journal, policies.journal.cx);
         let others: Vec<&dyn Model> = self.others.iter().map(|m| &**m).collect();
         let start = outer::OuterLoop {
             model: &*self.model,
             others: &others,
-            tasks: &StoredTasks::new(practice.cx.store().clone(), practice.cx.id()),
+            tasks: &StoredTasks::new(cx.store().clone(), cx.id()),
             domain,
             contexts,
             options,
             policy: start.policy,
             practised: &start.practised,
-            journal: practice,
-            policies: practice,
+            journal,
+            policies,
         };
-        outer::run(&start).map_err(|stop| practice.reason.failure(stop))
+        outer::run(&start).map_err(|stop| journal.failure(stop))
     }
 }
 
@@ -201,38 +197,38 @@ impl Handler for TrainHandler {
         let alias = AliasName::parse(&cx.job().alias)
             .map_err(|e| JobFailure::new("invalid_name", e.to_string()))?;
         let blob = cx.store().blobs().get(&input.contexts)?;
-        let practice = Practice {
-            cx,
+        let policies = JobPolicies {
+            journal: JobJournal::new(cx),
             alias: &alias,
             registry: &self.registry,
             input: &input,
             keys: keys(contexts(&blob)?),
-            reason: Reason::default(),
         };
-        let settled = step(&practice, "settings", || {
+        let journal = &policies.journal;
+        let settled = step(journal, "settings", || {
             let invalid = |e: OptionError| JobFailure::new("invalid_options", e.to_string());
             let settings = self.settings(&input).map_err(invalid);
-            settings.map_err(|e| practice.reason.stop(e))
+            settings.map_err(|e| journal.interrupt(e))
         });
-        let settings: Settings = settled.map_err(|stop| practice.reason.failure(stop))?;
-        let version = practice.started().map_err(|s| practice.reason.failure(s))?;
-        let practised = practice.practised_before(version)?;
-        let all = 0..practice.keys.len();
+        let settings: Settings = settled.map_err(|stop| journal.failure(stop))?;
+        let version = policies.started().map_err(|s| journal.failure(s))?;
+        let practised = policies.practised_before(version)?;
+        let all = 0..policies.keys.len();
         let start = Started {
             policy: version.map(|v| self.adapter(&alias, v)).transpose()?,
             practised: all
-                .filter(|i| practised.contains(&practice.keys[*i]))
+                .filter(|i| practised.contains(&policies.keys[*i]))
                 .collect(),
         };
         let outer = &settings.outer;
         let outcome = match input.domain {
             TrainDomain::Knowledge => {
                 let cases = cases(contexts(&blob)?);
-                self.practise(&practice, &settings.knowledge, &cases, outer, start)
+                self.practise(&policies, &settings.knowledge, &cases, outer, start)
             }
             TrainDomain::Fewshot => {
                 let tasks: Vec<Solved> = contexts(&blob)?;
-                self.practise(&practice, &settings.fewshot, &tasks, outer, start)
+                self.practise(&policies, &settings.fewshot, &tasks, outer, start)
             }
         }?;
         Ok(json!({
@@ -275,193 +271,4 @@ fn keys(contexts: Vec<Value>) -> Vec<String> {
 struct Started {
     policy: Option<Adapter>,
     practised: Vec<usize>,
-}
-
-/// The run's journal and policies over the job's context.
-struct Practice<'a> {
-    cx: &'a JobContext,
-    alias: &'a AliasName,
-    registry: &'a Registry,
-    input: &'a TrainInput,
-    /// Of the contexts.
-    keys: Vec<String>,
-    reason: Reason,
-}
-
-impl Practice<'_> {
-    /// The version that is practised from: a later life goes on from where the first began, wherever the alias is by
-    /// then.
-    fn started(&self) -> Result<Option<u64>, journal::Interrupted> {
-        step(self, "start", || {
-            let live = self.cx.store().aliases().get(self.alias.as_str());
-            let live = live.map_err(|e| self.reason.stop(e.into()))?;
-            Ok(live.and_then(|a| a.live))
-        })
-    }
-
-    /// Keys of all contexts that a version's policy practised on, in whatever job.
-    fn practised_before(&self, version: Option<u64>) -> Result<HashSet<String>, store::Error> {
-        let Some(version) = version else {
-            return Ok(HashSet::new());
-        };
-        let aliases = self.cx.store().aliases();
-        let lineage = aliases
-            .version(self.alias.as_str(), version)?
-            .map(|v| v.lineage);
-        let keys = lineage.as_ref().and_then(|l| l["practised"].as_array());
-        let keys = keys.into_iter().flatten().filter_map(Value::as_str);
-        Ok(keys.map(str::to_owned).collect())
-    }
-
-    /// The version that an earlier life made of this round and died before it could remember.
-    fn published(&self, live: Option<u64>, round: usize) -> Result<Option<u64>, store::Error> {
-        let Some(live) = live else { return Ok(None) };
-        let version = self
-            .cx
-            .store()
-            .aliases()
-            .version(self.alias.as_str(), live)?;
-        let ours = |v: &store::Version| {
-            v.lineage["job"] == self.cx.id() && v.lineage["round"] == json!(round)
-        };
-        Ok(version.filter(ours).map(|v| v.number))
-    }
-
-    fn lineage(&self, round: &Round, practised: &[usize]) -> Result<Value, journal::Interrupted> {
-        let before = self.practised_before(self.started()?);
-        let mut keys = before.map_err(|e| self.reason.stop(e.into()))?;
-        keys.extend(practised.iter().map(|i| self.keys[*i].clone()));
-        let mut keys: Vec<String> = keys.into_iter().collect();
-        keys.sort();
-        let held_out = round.held_out.as_ref();
-        Ok(json!({
-            "source": TRAINED,
-            "job": self.cx.id(),
-            "domain": self.input.domain,
-            "round": round.round,
-            "reward": {"kind": round.reward_kind, "baseline": round.baseline, "mean": round.reward,
-                "best": round.best_reward},
-            "kept": round.kept.len(),
-            "update": round.policy,
-            "score": held_out.map(|h| h.gain.mean),
-            "held_out": held_out.map(|h| json!({"gain": h.gain, "accuracy_before": h.accuracy_before,
-                "accuracy_after": h.accuracy_after, "contexts": h.contexts})),
-            "contexts_digest": self.input.contexts_digest,
-            "practised": keys,
-        }))
-    }
-}
-
-impl Journal for Practice<'_> {
-    fn recall(&self, key: &str) -> Result<Option<Value>, journal::Interrupted> {
-        self.cx.recall(key).map_err(|e| self.reason.stop(e.into()))
-    }
-
-    fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Interrupted> {
-        self.cx
-            .remember(key, value)
-            .map_err(|e| self.reason.stop(e.into()))
-    }
-
-    fn remember_and_tell(
-        &self,
-        key: &str,
-        value: &Value,
-        kind: &str,
-        data: Value,
-    ) -> Result<(), journal::Interrupted> {
-        let told = self.cx.remember_and_tell(key, value, kind, &data);
-        told.map_err(|e| self.reason.stop(e.into()))
-    }
-
-    fn progress(&self, stage: &str, fraction: f32, message: &str) {
-        if let Err(error) = self.cx.progress(stage, fraction, message) {
-            tracing::warn!(%error, "progress is lost");
-        }
-    }
-
-    fn event(&self, kind: &str, data: Value) {
-        if let Err(error) = self.cx.event(kind, data) {
-            tracing::warn!(%error, "an event is lost");
-        }
-    }
-
-    /// Reports are of documents, and there is none.
-    fn report(&self, _: &crate::learn::inner::report::Report) {}
-
-    fn check(&self) -> Result<(), journal::Interrupted> {
-        self.cx
-            .check()
-            .map_err(|stop| self.reason.stop(stop.into()))
-    }
-}
-
-/// A policy between its training and its publishing: the blobs of its files, which stay while this
-/// unfinished job names them.
-#[derive(Serialize, Deserialize)]
-struct StoredPolicy {
-    config_blob: String,
-    weights_blob: String,
-    about: PolicyUpdate,
-}
-
-impl PolicyStore for Practice<'_> {
-    fn save(
-        &self,
-        key: &str,
-        policy: &Adapter,
-        about: &PolicyUpdate,
-    ) -> Result<(), journal::Interrupted> {
-        let files = peft::to_files(&policy.0, self.registry.base_id());
-        let blobs = self.cx.store().blobs().guard();
-        let put = |bytes: &[u8]| blobs.put(bytes).map_err(|e| self.reason.stop(e.into()));
-        let kept = json!(StoredPolicy {
-            config_blob: put(&files.config_json)?,
-            weights_blob: put(&files.safetensors)?,
-            about: about.clone(),
-        });
-        self.remember(key, &kept)
-    }
-
-    fn load(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, journal::Interrupted> {
-        let Some(kept) = journal::recalled::<StoredPolicy>(self, key)? else {
-            return Ok(None);
-        };
-        let blobs = self.cx.store().blobs();
-        let get = |digest: &str| blobs.get(digest).map_err(|e| self.reason.stop(e.into()));
-        let (config, weights) = (get(&kept.config_blob)?, get(&kept.weights_blob)?);
-        let lora = self.registry.read(&config, &weights);
-        let lora = lora.map_err(|e| self.reason.stop(JobFailure::new("adapter", e.to_string())))?;
-        Ok(Some((Adapter(Arc::new(lora)), kept.about)))
-    }
-
-    /// Over whatever is live: versions are never lost, and a round is an hour of work. Who moved the
-    /// alias meanwhile moves it back in one call.
-    fn publish(
-        &self,
-        policy: &Adapter,
-        round: &Round,
-        practised: &[usize],
-    ) -> Result<u64, journal::Interrupted> {
-        loop {
-            let alias = self.cx.store().aliases().get(self.alias.as_str());
-            let live = alias
-                .map_err(|e| self.reason.stop(e.into()))?
-                .and_then(|a| a.live);
-            let before = self.published(live, round.round);
-            if let Some(number) = before.map_err(|e| self.reason.stop(e.into()))? {
-                return Ok(number);
-            }
-            let lineage = self.lineage(round, practised)?;
-            match self.registry.publish(self.alias, live, &policy.0, lineage) {
-                Ok(version) => return Ok(version.number),
-                Err(adapters::Error::Store(store::Error::Conflict { .. })) => self.check()?,
-                Err(error) => {
-                    return Err(self
-                        .reason
-                        .stop(JobFailure::new("publish", error.to_string())));
-                }
-            }
-        }
-    }
 }

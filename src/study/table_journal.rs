@@ -1,61 +1,66 @@
-//! The journal of a command: what was measured is appended to a file at once, so that an interrupted
-//! command, given again, goes on where it was. Without `--out` it forgets.
+//! The journal of a table: every measurement is appended to the table's directory at once, so that an
+//! interrupted command, given again, goes on where it was. Without a directory it forgets at its end.
 
-use super::kept::TableDirectory;
-use autodidact::learn::outer::PolicyStore;
-use autodidact::learn::outer::report::{PolicyUpdate, Round};
-use autodidact::learn::ports::journal::{Interrupted, Journal, recalled};
-use autodidact::learn::ports::model::Adapter;
+use super::table_directory::TableDirectory;
+use crate::learn::outer::PolicyStore;
+use crate::learn::outer::report::{PolicyUpdate, Round};
+use crate::learn::ports::journal::{Interrupted, Journal, recalled};
+use crate::learn::ports::model::Adapter;
 use autodidact_engine::ModelConfig;
 use autodidact_engine::lora::peft;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-pub struct Notebook {
+/// Hears what a measurement tells while it runs.
+pub trait Observer: Send + Sync {
+    /// `fraction` of the stage, 0 to 1.
+    fn progress(&self, stage: &str, fraction: f32, message: &str);
+    fn event(&self, kind: &str, data: &Value);
+}
+
+pub struct TableJournal {
     directory: Option<PathBuf>,
     inner: Mutex<Inner>,
     /// The shape that a policy must have to be read back.
     model: ModelConfig,
+    observer: Box<dyn Observer>,
 }
 
 #[derive(Default)]
 struct Inner {
-    kept: TableDirectory,
+    steps: TableDirectory,
     /// Policies of a command that writes nothing.
     policies: HashMap<String, Adapter>,
-    /// When progress was last told, where that is not a terminal.
-    told: Option<Instant>,
 }
 
-/// Between two lines of progress in a log.
-const TELL: Duration = Duration::from_secs(60);
-
-impl Notebook {
+impl TableJournal {
+    /// Fails if the directory cannot be used, or holds measurements under other settings.
     pub fn open(
         directory: Option<&Path>,
-        setting: &Value,
+        settings: &Value,
         model: &ModelConfig,
+        observer: Box<dyn Observer>,
     ) -> Result<Self, String> {
-        let kept = directory.map(|directory| TableDirectory::open(directory, setting));
+        let steps = directory.map(|directory| TableDirectory::open(directory, settings));
         let inner = Inner {
-            kept: kept.transpose()?.unwrap_or_default(),
+            steps: steps.transpose()?.unwrap_or_default(),
             ..Inner::default()
         };
-        Ok(Notebook {
+        Ok(TableJournal {
             directory: directory.map(Path::to_owned),
             inner: Mutex::new(inner),
             model: model.clone(),
+            observer,
         })
     }
 
-    /// Its steps under a name of their own.
-    pub fn page(&self, name: &str) -> Page<'_> {
-        Page {
-            notebook: self,
+    /// A journal for one practice of the table: its keys are its own, so that two practices do not take each
+    /// other's steps.
+    pub fn scoped(&self, name: &str) -> ScopedJournal<'_> {
+        ScopedJournal {
+            table: self,
             name: name.to_owned(),
         }
     }
@@ -67,51 +72,47 @@ impl Notebook {
     }
 }
 
-/// A part of the notebook whose keys are its own: two practices do not take each other's steps.
-pub struct Page<'a> {
-    notebook: &'a Notebook,
+/// See [`TableJournal::scoped`].
+pub struct ScopedJournal<'a> {
+    table: &'a TableJournal,
     name: String,
 }
 
-impl Page<'_> {
+impl ScopedJournal<'_> {
     fn key(&self, key: &str) -> String {
         format!("practice{}:{key}", self.name)
     }
 }
 
-impl Journal for Page<'_> {
+impl Journal for ScopedJournal<'_> {
     fn recall(&self, key: &str) -> Result<Option<Value>, Interrupted> {
-        self.notebook.recall(&self.key(key))
+        self.table.recall(&self.key(key))
     }
 
     fn remember(&self, key: &str, value: &Value) -> Result<(), Interrupted> {
-        self.notebook.remember(&self.key(key), value)
+        self.table.remember(&self.key(key), value)
     }
 
     fn progress(&self, stage: &str, fraction: f32, message: &str) {
-        self.notebook.progress(stage, fraction, message);
+        self.table.progress(stage, fraction, message);
     }
 
     fn event(&self, kind: &str, data: Value) {
-        self.notebook.event(kind, data);
-    }
-
-    fn report(&self, report: &autodidact::learn::inner::report::Report) {
-        self.notebook.report(report);
+        self.table.event(kind, data);
     }
 
     fn check(&self) -> Result<(), Interrupted> {
-        self.notebook.check()
+        self.table.check()
     }
 }
 
-impl PolicyStore for Page<'_> {
+impl PolicyStore for ScopedJournal<'_> {
     fn save(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), Interrupted> {
-        self.notebook.save(&self.key(key), policy, about)
+        self.table.save(&self.key(key), policy, about)
     }
 
     fn load(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, Interrupted> {
-        self.notebook.load(&self.key(key))
+        self.table.load(&self.key(key))
     }
 
     fn publish(
@@ -120,52 +121,34 @@ impl PolicyStore for Page<'_> {
         round: &Round,
         practised: &[usize],
     ) -> Result<u64, Interrupted> {
-        self.notebook.publish(policy, round, practised)
+        self.table.publish(policy, round, practised)
     }
 }
 
-impl Journal for Notebook {
+impl Journal for TableJournal {
     fn recall(&self, key: &str) -> Result<Option<Value>, Interrupted> {
-        Ok(lock(&self.inner).kept.get(key).cloned())
+        Ok(lock(&self.inner).steps.get(key).cloned())
     }
 
     fn remember(&self, key: &str, value: &Value) -> Result<(), Interrupted> {
-        let added = lock(&self.inner).kept.add(key, value);
+        let added = lock(&self.inner).steps.add(key, value);
         added.map_err(|e| Interrupted::Journal(e.to_string()))
     }
 
     fn progress(&self, stage: &str, fraction: f32, message: &str) {
-        let line = format!("{stage}: {message} ({:.0} % done)", 100.0 * fraction);
-        if std::io::stderr().is_terminal() {
-            eprint!("\r\x1b[K{line} ");
-            return;
-        }
-        let mut inner = lock(&self.inner);
-        if inner.told.is_none_or(|told| told.elapsed() >= TELL) {
-            eprintln!("{line}");
-            inner.told = Some(Instant::now());
-        }
+        self.observer.progress(stage, fraction, message);
     }
 
     fn event(&self, kind: &str, data: Value) {
-        if kind == "round" {
-            let (round, reward) = (&data["round"], &data["reward"]);
-            eprintln!(
-                "\rround {round}: mean reward {reward}, kept {}",
-                data["kept"]
-            );
-        }
+        self.observer.event(kind, &data);
     }
-
-    /// Reports are of documents.
-    fn report(&self, _: &autodidact::learn::inner::report::Report) {}
 
     fn check(&self) -> Result<(), Interrupted> {
         Ok(())
     }
 }
 
-impl PolicyStore for Notebook {
+impl PolicyStore for TableJournal {
     fn save(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), Interrupted> {
         match self.policy_directory(key) {
             Some(directory) => {

@@ -1,22 +1,21 @@
 //! Passages as the outer loop's domain (SEAL §4.2): the policy writes notes, an adapter is trained on
 //! them, and the passage's questions are asked closed book.
 
-use super::closed_book::{Answer, answer_all, closed_book, expected};
-use super::pairs;
-use super::phrases::Phrase;
-use super::self_edit::{self, SelfEdit};
-use super::sequences::training_texts;
-use super::{Passage, Question, questions};
 use crate::learn::fan_out;
 use crate::learn::grading::grader::{Grader, words};
+use crate::learn::knowledge::author::Author;
+use crate::learn::knowledge::closed_book::{Answer, answer_all, closed_book, expected};
+use crate::learn::knowledge::phrases::Phrase;
+use crate::learn::knowledge::self_edit::{self, SelfEdit};
+use crate::learn::knowledge::sequences::training_texts;
+use crate::learn::knowledge::{Passage, Question, pairs, questions};
 use crate::learn::options::update::{
     IngestOptions, InnerOptions, OptionError, SelfEditKind, SelfEditOptions, merge, within,
 };
+use crate::learn::outer::domain::{Domain, Queries};
 use crate::learn::outer::options::{OuterOptions, Preset};
-use crate::learn::ports::domain::{Domain, Queries};
-use crate::learn::ports::model::{
-    Adapter, Interruptible, ModelError, Prompt, Training, TrainingText,
-};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::model::{Adapter, ModelError, Prompt, Training, TrainingText};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -197,7 +196,7 @@ impl KnowledgeContext {
 }
 
 /// Pairs of a kept self-qa edit that the policy is fine-tuned on: each repeats the whole prompt.
-const LESSON_PAIRS: usize = 8;
+pub(super) const LESSON_PAIRS: usize = 8;
 
 impl Domain for KnowledgeOptions {
     type Context = KnowledgeContext;
@@ -247,8 +246,9 @@ impl Domain for KnowledgeOptions {
             // Practice is the policy's own.
             ..Default::default()
         };
+        let author = Author::policy(model, policy);
         if self.self_edit.explore.is_empty() {
-            return self_edit::write(model, policy, &case.passage, &options, seed);
+            return self_edit::write(author, &case.passage, &options, seed);
         }
         // A request each: the prompts of one would not have the seeds that each has alone.
         let one = SelfEditOptions {
@@ -259,7 +259,7 @@ impl Domain for KnowledgeOptions {
         let asked: Vec<_> = words.cycle().zip(seed..).take(count).collect();
         let written = fan_out::each(count, count, |i| {
             let (&words, seed) = asked[i];
-            self_edit::write_lists(model, policy, &case.passage, &one, words, seed)
+            self_edit::write_lists(author, &case.passage, &one, words, seed)
         })?;
         Ok(written.into_iter().flatten().collect())
     }
@@ -344,95 +344,5 @@ impl Domain for KnowledgeOptions {
             edit.text
         ))
         .prefill("Grade: ")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn case() -> KnowledgeContext {
-        let passage = Passage {
-            title: "Vell".into(),
-            text: "Orr built Vell in 1911. It is 90 metres tall.".into(),
-        };
-        KnowledgeContext::new(passage, Vec::new())
-    }
-
-    fn domain() -> KnowledgeOptions {
-        KnowledgeOptions::preset(Preset::Default, &IngestOptions::default())
-    }
-
-    #[test]
-    fn a_self_qa_lesson_gives_each_phrase_and_is_bounded() {
-        let pair = |i: usize| Question {
-            question: format!("Question {i}?"),
-            answer: format!("Sentence {i}."),
-        };
-        let edit = SelfEdit {
-            kind: SelfEditKind::SelfQa,
-            asked_as: None,
-            text: String::new(),
-            statements: Vec::new(),
-            pairs: (0..20).map(pair).collect(),
-            phrases: (0..20).map(|i| format!("phrase {i}")).collect(),
-            seed: 0,
-            teacher: None,
-            policy: None,
-        };
-        let lesson = domain().lesson(&case(), &edit);
-        assert_eq!(lesson.len(), LESSON_PAIRS);
-        let TrainingText::Completion { prompt, completion } = &lesson[4] else {
-            panic!("{lesson:?}");
-        };
-        assert_eq!(completion, "Question 10?");
-        assert!(
-            prompt
-                .user
-                .contains("Sentence: Sentence 10.\nAnswer: phrase 10")
-        );
-    }
-
-    #[test]
-    fn no_pair_is_trained_on_that_is_worded_as_a_written_probe() {
-        let question = |text: &str| Question {
-            question: text.into(),
-            answer: "Orr built Vell in 1911.".into(),
-        };
-        let mut edit = self_edit::from_text(SelfEditKind::SelfQa, String::new(), 0);
-        edit.pairs = vec![
-            question("Who built Vell?"),
-            question("When was Vell built?"),
-        ];
-        let mut case = case();
-        case.probes = vec![question("who built Vell")];
-        let asked = |case: &KnowledgeContext, queries: Queries| -> Vec<String> {
-            let texts = domain().training(case, &edit, queries, 0).unwrap().texts;
-            let asked = texts.into_iter().filter_map(|text| match text {
-                TrainingText::Chat { user, .. } => Some(user),
-                _ => None,
-            });
-            asked.collect()
-        };
-        assert_eq!(asked(&case, Queries::Reward), ["When was Vell built?"]);
-        // Where gold is asked, nothing is held back for the probes.
-        case.gold = vec![question("How tall is Vell?")];
-        assert_eq!(asked(&case, Queries::Reward), ["When was Vell built?"]);
-        assert_eq!(asked(&case, Queries::Report).len(), 2);
-    }
-
-    #[test]
-    fn the_paper_learns_as_the_paper_whatever_the_model_is_tuned_to() {
-        let mut tuned = IngestOptions::default();
-        tuned.training.epochs = 3;
-        assert_eq!(
-            KnowledgeOptions::preset(Preset::Default, &tuned)
-                .training
-                .epochs,
-            3
-        );
-        let paper = KnowledgeOptions::preset(Preset::Paper, &tuned);
-        assert_eq!((paper.training.epochs, paper.training.batch_size), (10, 1));
-        assert_eq!(paper.self_edit.temperature, 1.0);
     }
 }

@@ -1,4 +1,5 @@
-//! What a table's directory keeps: the settings that its measurements are under, and every finished step, a line each.
+//! A table's directory: the settings that its measurements are under (`settings.json`), and every finished
+//! step, a line each (`steps.jsonl`).
 
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -9,7 +10,7 @@ use std::path::Path;
 const STEPS: &str = "steps.jsonl";
 const SETTINGS: &str = "settings.json";
 
-/// Without a directory (the default) it forgets at its end.
+/// The finished steps; without a directory (the default) in memory alone.
 #[derive(Default)]
 pub struct TableDirectory {
     steps: HashMap<String, Value>,
@@ -18,7 +19,8 @@ pub struct TableDirectory {
 }
 
 impl TableDirectory {
-    /// What is there, if it was measured under the same settings.
+    /// Opens the directory for this process alone, with the steps that it holds. Fails if another process has it,
+    /// or if its steps were measured under other settings.
     pub fn open(directory: &Path, setting: &Value) -> Result<Self, String> {
         let failed = |path: &Path, e: io::Error| format!("{}: {e}", path.display());
         fs::create_dir_all(directory).map_err(|e| failed(directory, e))?;
