@@ -9,7 +9,8 @@ use crate::learn::knowledge::closed_book::{Answer, answer_all, ask_open_book, cl
 use crate::learn::knowledge::self_edit::{self, SelfEdit};
 use crate::learn::knowledge::sequences::training_texts;
 use crate::learn::knowledge::{Passage, Question};
-use crate::learn::options::update::{IngestOptions, SelfEditKind, SelfEditOptions};
+use crate::learn::options::self_edit::{SelfEditKind, SelfEditOptions};
+use crate::learn::options::update::IngestOptions;
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::{Interrupted, Journal, recalled, step};
 use crate::learn::ports::model::{Adapter, Model, Training, TrainingText};

@@ -6,7 +6,7 @@ use crate::learn::datasets;
 use crate::learn::grading::judge::{AnswerToGrade, Verdict, judge};
 use crate::learn::knowledge::author::Author;
 use crate::learn::knowledge::self_edit::{self, SelfEdit};
-use crate::learn::options::update::{SelfEditOptions, Writer};
+use crate::learn::options::self_edit::{SelfEditOptions, Writer};
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::{Interrupted, Journal, step};
 use crate::learn::ports::model::{Model, ModelError};

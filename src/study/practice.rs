@@ -3,7 +3,8 @@
 
 use super::compare;
 use super::table_journal::TableJournal;
-use crate::learn::options::update::{IngestOptions, SelfEditKind};
+use crate::learn::options::self_edit::SelfEditKind;
+use crate::learn::options::update::IngestOptions;
 use crate::learn::outer::domains::knowledge::{KnowledgeContext, KnowledgeOptions, QuestionSource};
 use crate::learn::outer::options::{OuterOptions, Preset};
 use crate::learn::outer::report::Report;

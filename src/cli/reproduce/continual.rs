@@ -7,8 +7,9 @@
 use super::data::{check, distinct};
 use crate::cli::open::{ModelArgs, Opened};
 use autodidact::learn::knowledge::{Passage, Question};
+use autodidact::learn::options::merge::merge;
 use autodidact::learn::options::strategy::{Method, Strategy};
-use autodidact::learn::options::update::{IngestOptions, merge};
+use autodidact::learn::options::update::IngestOptions;
 use autodidact::pool::LocalModel;
 use autodidact::study::continual::{Cost, Run, Shared, run};
 use autodidact::study::continual_runs::{Document, arms, run_settings, save_run, saved_run};

@@ -2,7 +2,7 @@
 
 use super::data::{Data, arms};
 use super::output::{give, markdown};
-use autodidact::learn::options::update::SelfEditKind;
+use autodidact::learn::options::self_edit::SelfEditKind;
 use autodidact::study::compare::Arm;
 use autodidact::study::cpt::run;
 use autodidact::study::settings::Keyed;

@@ -3,7 +3,7 @@
 
 use crate::cli::text_models::TextModels;
 use autodidact::config::TextModelConfig;
-use autodidact::learn::options::update::SelfEditOptions;
+use autodidact::learn::options::self_edit::SelfEditOptions;
 use autodidact::learn::ports::journal::Journal;
 use autodidact::learn::ports::model::Model;
 use autodidact::learn::ports::text_model::{Helpers, TextModel};

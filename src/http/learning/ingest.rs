@@ -9,7 +9,7 @@ use crate::adapters;
 use crate::http::common::error::Problem;
 use crate::http::common::extract::{Body, Query, wait};
 use crate::http::common::state::AppState;
-use crate::learn::options::update::OptionError;
+use crate::learn::options::error::OptionError;
 use crate::store::{DocumentState, IdempotencyKey, Job, JobKind, NewDocument, digest};
 use crate::workflows::ingest::run::made_by;
 use axum::extract::State;

@@ -5,7 +5,10 @@
 use crate::adapters::AliasName;
 use crate::http::common::error::Problem;
 use crate::http::common::extract::{from_value, json, media_type, unsupported};
-use crate::learn::options::update::{GateOptions, IngestOptions, SelfEditOptions, TrainingOptions};
+use crate::learn::options::gate::GateOptions;
+use crate::learn::options::self_edit::SelfEditOptions;
+use crate::learn::options::training::TrainingOptions;
+use crate::learn::options::update::IngestOptions;
 use crate::question::Question;
 use crate::store::NewDocument;
 use axum::http::HeaderMap;

@@ -12,7 +12,7 @@ use crate::http::common::state::AppState;
 use crate::learn::datasets::{self, DatasetError};
 use crate::learn::grading::grader::Grader;
 use crate::learn::knowledge::Passage;
-use crate::learn::options::update::InnerOptions;
+use crate::learn::options::training::InnerOptions;
 use crate::learn::outer::domains::fewshot::FewShotOptions;
 use crate::learn::outer::domains::knowledge::{KnowledgeOptions, QuestionSource, WritingOptions};
 use crate::learn::outer::options::{Baseline, Keep, OuterOptions, Preset, Reward};

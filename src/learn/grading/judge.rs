@@ -3,7 +3,8 @@
 //!
 //! Graders over words cannot know that "the day after Sunday" is Monday; a judge may. It is asked
 //! for one word, greedily, so the same answers get the same verdicts, and about all answers of a test at
-//! once. Small models say yes too often (dev/LOG.md): measure one with `autodidact grade --judge` first.
+//! once. Small models say yes too often (docs/teacher-and-judge.md): measure one with
+//! `autodidact grade --judge` first.
 
 use super::grader::Grader;
 use crate::learn::ports::model::{ModelError, Prompt, Sampling, ShouldStop};

@@ -6,8 +6,9 @@ use super::update_tests::{
     ALL, NEW, OLD, Script, knowing, load, probe, question, run, run_from, updates, with_matrix,
 };
 use crate::learn::knowledge::Passage;
+use crate::learn::options::self_edit::SelfEditKind;
 use crate::learn::options::strategy::{Method, Strategy};
-use crate::learn::options::update::{IngestOptions, SelfEditKind};
+use crate::learn::options::update::IngestOptions;
 use crate::learn::ports::journal::Interrupted;
 use crate::learn::ports::model::TrainingText;
 use crate::learn::ports::text_model::Helpers;

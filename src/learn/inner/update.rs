@@ -12,8 +12,9 @@ use crate::learn::knowledge::closed_book::{Answer, accuracy};
 use crate::learn::knowledge::self_edit::SelfEdit;
 use crate::learn::knowledge::sequences::training_texts;
 use crate::learn::knowledge::{Passage, Question, questions, self_edit};
+use crate::learn::options::gate::GateMode;
 use crate::learn::options::strategy::{Method, Strategy};
-use crate::learn::options::update::{GateMode, IngestOptions};
+use crate::learn::options::update::IngestOptions;
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::{Interrupted, Journal, step};
 use crate::learn::ports::model::{

@@ -1,6 +1,6 @@
 //! Who writes self-edits: the model that learns from them, or a teacher.
 
-use crate::learn::options::update::Writer;
+use crate::learn::options::self_edit::Writer;
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::model::{Adapter, ModelError, Prompt, Sampling, ShouldStop};
 use crate::learn::ports::text_model::{Helpers, TextModel};

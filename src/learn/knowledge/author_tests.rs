@@ -3,7 +3,7 @@
 use super::Passage;
 use super::author::Author;
 use super::self_edit::{self, SelfEdit};
-use crate::learn::options::update::{SelfEditKind, SelfEditOptions, Writer};
+use crate::learn::options::self_edit::{SelfEditKind, SelfEditOptions, Writer};
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::model::ModelError;
 use crate::learn::ports::text_model::Helpers;

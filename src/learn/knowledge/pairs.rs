@@ -8,7 +8,7 @@ use super::closed_book::{answer_all, ask_open_book};
 use super::phrases::Phrase;
 use super::{Passage, Question};
 use crate::learn::grading::grader::{Grader, words};
-use crate::learn::options::update::SelfEditOptions;
+use crate::learn::options::self_edit::SelfEditOptions;
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::model::{ModelError, Prompt, Sampling};
 use std::collections::HashSet;

@@ -5,7 +5,7 @@ use super::author::Author;
 use super::phrases::phrases;
 use super::{Passage, Question, pairs};
 use crate::learn::grading::grader::words;
-use crate::learn::options::update::SelfEditOptions;
+use crate::learn::options::self_edit::SelfEditOptions;
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::model::{ModelError, TrainingText};
 use serde::{Deserialize, Serialize};

@@ -10,7 +10,7 @@ use super::phrases::phrases;
 use super::sentences::sentences;
 use super::{Passage, Question};
 use crate::learn::grading::grader::words;
-use crate::learn::options::update::{SelfEditKind, SelfEditOptions};
+use crate::learn::options::self_edit::{SelfEditKind, SelfEditOptions};
 use crate::learn::ports::model::{ModelError, Prompt, Sampling, TrainingText};
 use std::collections::HashSet;
 

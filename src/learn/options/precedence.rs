@@ -1,8 +1,9 @@
 //! The precedence of learning settings: a request over the configuration over the model's own over the
 //! built-in defaults.
 
+use super::error::OptionError;
 use super::strategy::Strategy;
-use super::update::{IngestOptions, OptionError};
+use super::update::IngestOptions;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -140,7 +140,7 @@ pub struct Update {
     pub learning_rate: f32,
     pub epochs: usize,
     pub batch_size: usize,
-    /// As [`crate::learn::options::update::TrainingOptions::upper_layers`]; a training that continues has its start's layers.
+    /// As [`crate::learn::options::training::TrainingOptions::upper_layers`]; a training that continues has its start's layers.
     #[serde(default)]
     pub upper_layers: Option<usize>,
     /// The first so many ranks of a training that continues stay as they are, and the others stay orthogonal

@@ -9,9 +9,11 @@ use crate::learn::knowledge::phrases::Phrase;
 use crate::learn::knowledge::self_edit::{self, SelfEdit};
 use crate::learn::knowledge::sequences::training_texts;
 use crate::learn::knowledge::{Passage, Question, pairs, questions};
-use crate::learn::options::update::{
-    IngestOptions, InnerOptions, OptionError, SelfEditKind, SelfEditOptions, merge, within,
-};
+use crate::learn::options::error::{OptionError, within};
+use crate::learn::options::merge::merge;
+use crate::learn::options::self_edit::{SelfEditKind, SelfEditOptions};
+use crate::learn::options::training::InnerOptions;
+use crate::learn::options::update::IngestOptions;
 use crate::learn::outer::domain::{Domain, Queries};
 use crate::learn::outer::options::{OuterOptions, Preset};
 use crate::learn::ports::interruptible::Interruptible;

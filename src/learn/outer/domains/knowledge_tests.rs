@@ -3,7 +3,8 @@
 use super::knowledge::{KnowledgeContext, KnowledgeOptions, LESSON_PAIRS};
 use crate::learn::knowledge::self_edit::{self, SelfEdit};
 use crate::learn::knowledge::{Passage, Question};
-use crate::learn::options::update::{IngestOptions, SelfEditKind};
+use crate::learn::options::self_edit::SelfEditKind;
+use crate::learn::options::update::IngestOptions;
 use crate::learn::outer::domain::{Domain, Queries};
 use crate::learn::outer::options::Preset;
 use crate::learn::ports::interruptible::Interruptible;
