@@ -7,7 +7,7 @@ use super::settings::{Settings, env};
 use super::text_models::TextModels;
 use autodidact::config::{Overrides, TextModelConfig};
 use autodidact::learn::grading::grader::Grader;
-use autodidact::learn::grading::judge::{self, Given};
+use autodidact::learn::grading::judge::{self, AnswerToGrade};
 use autodidact::learn::ports::text_model::TextModel;
 use autodidact::learn::stats::{Estimate, estimate};
 use autodidact::models::Models;
@@ -136,7 +136,7 @@ fn judged(model: &dyn TextModel, verdicts: &[Verdict]) -> Result<Row, String> {
     let clock = Instant::now();
     let (mut said, mut unclear) = (Vec::new(), 0);
     for some in verdicts.chunks(AT_ONCE) {
-        let given = some.iter().map(|v| Given {
+        let given = some.iter().map(|v| AnswerToGrade {
             question: &v.question,
             gold: &v.gold,
             answer: &v.answer,

@@ -4,7 +4,7 @@ use super::serve;
 use super::settings::{Settings, env};
 use super::text_models::TextModels;
 use autodidact::config::{Config, Overrides};
-use autodidact::learn::options::precedence::Layers;
+use autodidact::learn::options::precedence::SettingsStack;
 use autodidact::models::Models;
 use autodidact::pool::{LocalModel, open_executor};
 use autodidact_engine::scheduler::{Engine, Priority};
@@ -25,7 +25,7 @@ pub struct Opened {
     pub id: String,
     pub model: LocalModel,
     /// The learning settings its catalogue entry and the configuration bring.
-    pub learning: Layers,
+    pub learning: SettingsStack,
     /// Opens a teacher or a judge beside it.
     pub text_models: TextModels,
 }

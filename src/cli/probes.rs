@@ -5,7 +5,7 @@ use super::open::{ModelArgs, Opened};
 use autodidact::learn::inner::general;
 use autodidact::learn::knowledge::Question;
 use autodidact::learn::knowledge::closed_book::answer_in;
-use autodidact::learn::ports::model::Interruptible;
+use autodidact::learn::ports::interruptible::Interruptible;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 

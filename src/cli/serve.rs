@@ -7,7 +7,7 @@ use autodidact::config::{Config, ExecutorKind, Overrides};
 use autodidact::http;
 use autodidact::http::{AppState, Startup};
 use autodidact::jobs::{Handlers, Jobs, Runner, prune_daily};
-use autodidact::learn::options::precedence::Layers;
+use autodidact::learn::options::precedence::SettingsStack;
 use autodidact::learn::ports::model::Model;
 use autodidact::models::Models;
 use autodidact::pool::{LocalModel, open_engine};
@@ -106,32 +106,37 @@ fn rooms(config: Config, store: Store, models: Models) -> Result<(AppState, Runn
     let digest = engine.files().digest.clone();
     let base_id = models.id(&config.model);
     let registry = Arc::new(Registry::new(store, model, base_id, digest));
-    let layers = learning(&config, &models)?;
+    let learning = learning(&config, &models)?;
     let learner = Arc::new(LocalModel::new(engine.clone(), Priority::Ingest));
     let mut practice = practice(&config, &models, &engine)?.into_iter();
     let first = practice.next().ok_or("nothing practises")?;
     let adapt = AdaptHandler::new(learner.clone(), registry.clone(), engine.window());
     let helpers = TextModels::new(config.clone(), models, Some(engine.clone())).helpers()?;
-    let ingest = IngestHandler::new(learner, registry.clone(), layers.clone())
+    let ingest = IngestHandler::new(learner, registry.clone(), learning.clone())
         .with_helpers(helpers)
         .map_err(|e| e.to_string())?;
-    let train = TrainHandler::new(first, practice.collect(), registry.clone(), layers.clone());
+    let train = TrainHandler::new(
+        first,
+        practice.collect(),
+        registry.clone(),
+        learning.clone(),
+    );
     let handlers = Handlers::from([
         (JobKind::Ingest, Arc::new(ingest) as _),
         (JobKind::Train, Arc::new(train) as _),
         (JobKind::Adapt, Arc::new(adapt) as _),
     ]);
     let workers = config.jobs.workers;
-    let state = AppState::new(Arc::new(config), engine, jobs, registry, layers)?;
+    let state = AppState::new(Arc::new(config), engine, jobs, registry, learning)?;
     let runner = Runner::start(&state.jobs, handlers, workers).map_err(|e| e.to_string())?;
     Ok((state, runner))
 }
 
 /// The learning settings under a request's, or a command's own: what the model is tuned to, then the configuration.
-pub fn learning(config: &Config, models: &Models) -> Result<Layers, String> {
+pub fn learning(config: &Config, models: &Models) -> Result<SettingsStack, String> {
     let tuned = Value::Object(models.learning(&config.model));
     let configured = Value::Object(config.learning.clone());
-    Layers::new(vec![tuned, configured]).map_err(|e| e.to_string())
+    SettingsStack::new(vec![tuned, configured]).map_err(|e| e.to_string())
 }
 
 /// Who practises in the background: the devices of the pool, or else the engine that serves.

@@ -1,10 +1,10 @@
 use super::*;
 use crate::adapters::AliasName;
-use crate::learn::ports::journal::{self, step};
+use crate::learn::ports::journal::{Interrupted, step};
 use crate::store::{
     DocumentState, IdempotencyKey, Job, JobFilter, JobKind, JobState, NewDocument, Store,
 };
-use crate::workflows::ingest::journal::Tale;
+use crate::workflows::journal::JobJournal;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::Path;
@@ -126,12 +126,11 @@ async fn a_killed_job_resumes_without_repeating_finished_steps() {
     // A first life that ends with the process after one step: leased, never finished.
     let leased = jobs.store().jobs().lease_next("first life").unwrap();
     let cx = JobContext::new(&jobs, leased.unwrap(), Arc::default());
-    let document = &cx.store().documents().for_job(cx.id()).unwrap()[0];
-    let tale = Tale::new(&cx, document, (0, 1), None);
-    let notes: Result<String, _> = step(&tale, "notes", || Ok("the notes".into()));
+    let journal = JobJournal::new(&cx).with_key_prefix("from 0:".into());
+    let notes: Result<String, _> = step(&journal, "notes", || Ok("the notes".into()));
     notes.unwrap();
-    let killed = || Err(journal::Stop::Journal("killed half way".into()));
-    let failed: Result<String, _> = step(&tale, "train", killed);
+    let killed = || Err(Interrupted::Journal("killed half way".into()));
+    let failed: Result<String, _> = step(&journal, "train", killed);
     failed.unwrap_err();
     drop((cx, jobs));
 
@@ -141,13 +140,12 @@ async fn a_killed_job_resumes_without_repeating_finished_steps() {
     let runner = Runner::start(
         &jobs,
         handlers(move |cx, _| {
-            let document = &cx.store().documents().for_job(cx.id())?[0];
-            let tale = Tale::new(cx, document, (0, 1), None);
-            let notes: Result<String, _> = step(&tale, "notes", || {
+            let journal = JobJournal::new(cx).with_key_prefix("from 0:".into());
+            let notes: Result<String, _> = step(&journal, "notes", || {
                 seen.lock().unwrap().push("notes");
                 Ok("other notes".into())
             });
-            let loss: Result<f64, _> = step(&tale, "train", || {
+            let loss: Result<f64, _> = step(&journal, "train", || {
                 seen.lock().unwrap().push("train");
                 Ok(0.25)
             });

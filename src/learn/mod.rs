@@ -10,7 +10,7 @@
 //! ├ general   what the base knew before it learned anything, asked again
 //! ├ route     which document, and so which adapter, a question is about
 //! ├ asking    whom an update asks what
-//! ├ mind      what answers a question: one adapter, or the one the router chooses
+//! ├ answerer  what answers a question: one adapter, or the one the router chooses
 //! ├ retention the forgetting matrix, and what it says in a figure or two
 //! ├ compare   the paper's table: the same passages under several ways of learning
 //! ├ continual the paper's continual run: documents one after another, and what is left of each
@@ -35,10 +35,12 @@ pub mod knowledge;
 pub mod options;
 pub mod outer;
 pub mod ports;
+#[cfg(test)]
+pub(crate) mod scripted;
 pub mod stats;
 
 pub use inner::report::Report;
 pub use options::update::IngestOptions;
-pub use ports::journal::{Journal, Stop};
+pub use ports::journal::{Interrupted, Journal};
 pub use ports::model::{Adapter, Model, ModelError};
 pub use ports::text_model::{Helpers, TextModel};

@@ -2,7 +2,7 @@
 //! batches go to the scheduler behind people's requests.
 
 use crate::learn::ports::model::{
-    Adapter, Learn, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Toward, Trained,
+    Adapter, Learn, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, SoftTargets, Trained,
     Training, TrainingText, Turn,
 };
 use autodidact_engine::chat::Message;
@@ -249,10 +249,10 @@ impl Model for LocalModel {
         self.run(requests, on_step)
     }
 
-    fn train_toward(
+    fn train_on_soft_targets(
         &self,
         training: Training,
-        toward: &Toward,
+        toward: &SoftTargets,
         on_step: &mut OnStep<'_>,
         stop: &ShouldStop<'_>,
     ) -> Result<Trained, ModelError> {

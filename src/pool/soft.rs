@@ -5,7 +5,7 @@
 
 use super::LocalModel;
 use super::local::{stack, stopped};
-use crate::learn::ports::model::{Adapter, ModelError, ShouldStop, Toward};
+use crate::learn::ports::model::{Adapter, ModelError, ShouldStop, SoftTargets};
 use autodidact_engine::sampler::SamplingParams;
 use autodidact_engine::scheduler::CompleteRequest;
 use autodidact_engine::trainer::Example;
@@ -21,12 +21,14 @@ impl LocalModel {
     pub(super) fn soft_examples(
         &self,
         examples: &[Example],
-        toward: &Toward,
+        toward: &SoftTargets,
         stop: &ShouldStop<'_>,
     ) -> Result<Vec<Example>, ModelError> {
         match toward {
-            Toward::Old { adapter, share } => self.beside(examples, adapter.as_ref(), *share, stop),
-            Toward::Teacher { adapter, lessons } => {
+            SoftTargets::PreviousModel { adapter, share } => {
+                self.mixed_with_previous(examples, adapter.as_ref(), *share, stop)
+            }
+            SoftTargets::Teacher { adapter, lessons } => {
                 let end = self.engine.files().eos.first().copied();
                 let (mut taught, mut prompts) = (Vec::new(), Vec::new());
                 for lesson in lessons {
@@ -49,7 +51,7 @@ impl LocalModel {
     }
 
     /// Each target in part as it stands, in part as the old model would have it.
-    fn beside(
+    fn mixed_with_previous(
         &self,
         examples: &[Example],
         old: Option<&Adapter>,
@@ -200,12 +202,16 @@ mod tests {
         let (_dir, model) = model();
         let text = "The ferry is steered by Ada Finch.";
         let away = |share: f32| {
-            let toward = Toward::Old {
+            let toward = SoftTargets::PreviousModel {
                 adapter: None,
                 share,
             };
-            let trained =
-                model.train_toward(training(&[text]), &toward, &mut |_, _, _| true, &|| false);
+            let trained = model.train_on_soft_targets(
+                training(&[text]),
+                &toward,
+                &mut |_, _, _| true,
+                &|| false,
+            );
             let lesson = Lesson {
                 student: Prompt::user("The ferry"),
                 teacher: Prompt::user(""),
@@ -231,12 +237,12 @@ mod tests {
                 .map(|place| place.iter().map(|(_, p)| p).sum::<f32>());
             sums.sum::<f32>() / told[0].len() as f32
         };
-        let toward = Toward::Old {
+        let toward = SoftTargets::PreviousModel {
             adapter: None,
             share: 0.95,
         };
         let trained =
-            model.train_toward(training(&[text]), &toward, &mut |_, _, _| true, &|| false);
+            model.train_on_soft_targets(training(&[text]), &toward, &mut |_, _, _| true, &|| false);
         let (before, after) = (sure(None), sure(Some(&trained.unwrap().adapter)));
         assert!(before < 0.8 && after < before + 0.1, "{before} {after}");
     }
@@ -249,12 +255,12 @@ mod tests {
             teacher: Prompt::user("Ada Finch steers the ferry. Who steers?"),
             answer: "the boat".into(),
         };
-        let toward = Toward::Teacher {
+        let toward = SoftTargets::Teacher {
             adapter: None,
             lessons: vec![lesson],
         };
         let trained = model
-            .train_toward(training(&["unused"]), &toward, &mut |_, _, _| true, &|| {
+            .train_on_soft_targets(training(&["unused"]), &toward, &mut |_, _, _| true, &|| {
                 false
             })
             .unwrap();

@@ -4,27 +4,30 @@
 
 use crate::learn::datasets;
 use crate::learn::fan_out;
+use crate::learn::knowledge::author::Author;
 use crate::learn::knowledge::closed_book::{Answer, answer_all, ask_open_book, closed_book};
 use crate::learn::knowledge::self_edit::{self, SelfEdit};
 use crate::learn::knowledge::sequences::training_texts;
 use crate::learn::knowledge::{Passage, Question};
-use crate::learn::options::update::{IngestOptions, SelfEditKind, SelfEditOptions};
-use crate::learn::ports::journal::{Journal, Stop, recalled, step};
-use crate::learn::ports::model::{Adapter, Interruptible, Model, Training, TrainingText};
+use crate::learn::options::self_edit::{SelfEditKind, SelfEditOptions};
+use crate::learn::options::update::IngestOptions;
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::journal::{Interrupted, Journal, recalled, step};
+use crate::learn::ports::model::{Adapter, Model, Training, TrainingText};
 use crate::learn::stats::{Estimate, estimate};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
 /// A passage with its held-out questions.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Case {
+pub struct EvalPassage {
     pub passage: Passage,
     pub questions: Vec<Question>,
     /// A stronger model's self-edits, if there are any.
     pub teacher: Vec<SelfEdit>,
 }
 
-impl Case {
+impl EvalPassage {
     /// The teacher's self-edits as passages, for `datasets::digest` to name. With their kind, since the same text is
     /// trained on as statements, or as questions and answers.
     pub fn taught(&self) -> Vec<Passage> {
@@ -94,7 +97,7 @@ impl Arm {
 }
 
 /// A row to be measured.
-pub struct Way<'a> {
+pub struct ArmSpec<'a> {
     /// What the table calls it, and what its steps are remembered by.
     pub name: String,
     pub arm: Arm,
@@ -102,7 +105,7 @@ pub struct Way<'a> {
     pub policies: &'a [Option<Adapter>],
 }
 
-impl Way<'_> {
+impl ArmSpec<'_> {
     /// Seed by seed another practice's policy, by the seed's number alone: more seeds change nobody's.
     fn policy(&self, seed: u64) -> Option<&Adapter> {
         let of = self.policies.len().max(1) as u64;
@@ -112,7 +115,7 @@ impl Way<'_> {
 
 /// A row of the table.
 #[derive(Debug, Clone, Serialize)]
-pub struct Row {
+pub struct KnowledgeRow {
     pub arm: String,
     pub accuracy: Estimate,
     /// Mean log-likelihood of the gold answers, nats a token.
@@ -127,7 +130,7 @@ pub struct Row {
     pub difference: Option<Difference>,
     /// What was trained on, run by run.
     pub texts: Vec<Vec<TrainingText>>,
-    pub answers: Vec<Asked>,
+    pub answers: Vec<AnswerRecord>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -137,7 +140,7 @@ pub struct Difference {
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Asked {
+pub struct AnswerRecord {
     /// Which passage of the list.
     pub passage: usize,
     pub title: String,
@@ -162,21 +165,21 @@ struct Learned {
 /// Passages learned in company.
 const PACK: usize = 4;
 
-/// One way over all cases and seeds. What the journal remembers is not measured again.
+/// One row over all cases and seeds. What the journal remembers is not measured again.
 pub fn run(
     model: &dyn Model,
-    cases: &[Case],
-    way: &Way<'_>,
+    cases: &[EvalPassage],
+    spec: &ArmSpec<'_>,
     options: &IngestOptions,
     seeds: &[u64],
     journal: &dyn Journal,
-) -> Result<Row, Stop> {
+) -> Result<KnowledgeRow, Interrupted> {
     let runs: Vec<Place> = cases
         .iter()
         .flat_map(|case| {
-            let named = case.digest(way.arm);
+            let named = case.digest(spec.arm);
             seeds.iter().map(move |&seed| Place {
-                key: format!("{}:{named}:seed:{seed}", way.name),
+                key: format!("{}:{named}:seed:{seed}", spec.name),
                 case,
                 seed,
             })
@@ -189,9 +192,9 @@ pub fn run(
     for pack in missing.chunks(PACK) {
         let share = done as f32 / runs.len() as f32;
         let message = format!("{done} of {}", runs.len());
-        journal.progress(&way.name, share, &message);
+        journal.progress(&spec.name, share, &message);
         let places: Vec<&Place<'_>> = pack.iter().map(|&i| &runs[i]).collect();
-        let measured = run_pack(model, &places, way, options, journal)?;
+        let measured = run_pack(model, &places, spec, options, journal)?;
         for (&i, measured) in pack.iter().zip(measured) {
             learned[i] = Some(measured);
         }
@@ -199,7 +202,7 @@ pub fn run(
     }
     Ok(row(
         cases,
-        way,
+        spec,
         options,
         seeds,
         learned.into_iter().flatten().collect(),
@@ -208,23 +211,23 @@ pub fn run(
 
 struct Place<'a> {
     key: String,
-    case: &'a Case,
+    case: &'a EvalPassage,
     seed: u64,
 }
 
 fn run_pack(
     model: &dyn Model,
     pack: &[&Place<'_>],
-    way: &Way<'_>,
+    spec: &ArmSpec<'_>,
     options: &IngestOptions,
     journal: &dyn Journal,
-) -> Result<Vec<Learned>, Stop> {
+) -> Result<Vec<Learned>, Interrupted> {
     journal.check()?;
     let clock = Instant::now();
     let stop = || journal.check().is_err();
     let texts = fan_out::each(pack.len(), PACK, |i| {
         let model = Interruptible::new(model, &stop);
-        trained_on(model, pack[i].case, way, options, pack[i].seed)
+        trained_on(model, pack[i].case, spec, options, pack[i].seed)
     })?;
     let trainings = texts.iter().zip(pack);
     let trainings: Vec<Training> = trainings
@@ -248,7 +251,7 @@ fn run_pack(
         .collect();
     let answers = fan_out::each(pack.len(), PACK, |i| {
         let case = pack[i].case;
-        let items = match way.arm {
+        let items = match spec.arm {
             Arm::OpenBook => {
                 let open =
                     |q: &Question| (ask_open_book(&case.passage, &q.question), q.answer.clone());
@@ -278,16 +281,16 @@ fn run_pack(
 /// Empty where nothing is learned.
 fn trained_on(
     model: Interruptible<'_>,
-    case: &Case,
-    way: &Way<'_>,
+    case: &EvalPassage,
+    spec: &ArmSpec<'_>,
     options: &IngestOptions,
     seed: u64,
-) -> Result<Vec<TrainingText>, Stop> {
-    Ok(match way.arm {
+) -> Result<Vec<TrainingText>, Interrupted> {
+    Ok(match spec.arm {
         Arm::Base | Arm::OpenBook => Vec::new(),
         _ => {
-            let policy = way.policy(seed);
-            let edits = edits(model, case, way.arm, policy, options, seed)?;
+            let policy = spec.policy(seed);
+            let edits = edits(model, case, spec.arm, policy, options, seed)?;
             training_texts(&case.passage, &edits)
         }
     })
@@ -296,12 +299,12 @@ fn trained_on(
 /// The self-edits of one passage, as the arm has them written; by the base without a policy.
 pub(crate) fn edits(
     model: Interruptible<'_>,
-    case: &Case,
+    case: &EvalPassage,
     arm: Arm,
     policy: Option<&Adapter>,
     options: &IngestOptions,
     seed: u64,
-) -> Result<Vec<SelfEdit>, Stop> {
+) -> Result<Vec<SelfEdit>, Interrupted> {
     Ok(match arm {
         Arm::Base | Arm::OpenBook => Vec::new(),
         Arm::Teacher => {
@@ -313,19 +316,19 @@ pub(crate) fn edits(
                 kind,
                 ..options.self_edit.clone()
             };
-            self_edit::write(model, policy, &case.passage, &edit, seed)?
+            self_edit::write(Author::policy(model, policy), &case.passage, &edit, seed)?
         }
     })
 }
 
 /// `learned`: case by case, seed by seed.
 fn row(
-    cases: &[Case],
-    way: &Way<'_>,
+    cases: &[EvalPassage],
+    spec: &ArmSpec<'_>,
     options: &IngestOptions,
     seeds: &[u64],
     learned: Vec<Learned>,
-) -> Row {
+) -> KnowledgeRow {
     let mut clusters = vec![Vec::new(); cases.len()];
     let (mut asked, mut texts, mut logprobs) = (Vec::new(), Vec::new(), 0.0);
     let runs = learned.len().max(1) as f32;
@@ -337,7 +340,7 @@ fn row(
         for (question, answer) in cases[passage].questions.iter().zip(learned.answers) {
             clusters[passage].push(answer.correct as u8 as f32);
             logprobs += answer.logprob;
-            asked.push(Asked {
+            asked.push(AnswerRecord {
                 passage,
                 title: cases[passage].passage.title.clone(),
                 question: question.question.clone(),
@@ -348,8 +351,8 @@ fn row(
             });
         }
     }
-    Row {
-        arm: way.name.clone(),
+    KnowledgeRow {
+        arm: spec.name.clone(),
         accuracy: estimate(&clusters),
         logprob: logprobs / asked.len().max(1) as f32,
         seconds_per_passage: seconds / runs,
@@ -363,7 +366,7 @@ fn row(
 }
 
 /// How much better `row` answers the same questions from the same seeds than `from`.
-pub fn difference(row: &Row, from: &Row) -> Difference {
+pub fn difference(row: &KnowledgeRow, from: &KnowledgeRow) -> Difference {
     let passages = row.answers.iter().map(|a| a.passage + 1).max().unwrap_or(0);
     let mut clusters = vec![Vec::new(); passages];
     for (new, old) in row.answers.iter().zip(&from.answers) {
@@ -380,8 +383,8 @@ pub fn difference(row: &Row, from: &Row) -> Difference {
 mod tests {
     use super::*;
 
-    fn row(arm: &str, correct: &[(usize, bool)]) -> Row {
-        let asked = |(passage, correct): &(usize, bool)| Asked {
+    fn row(arm: &str, correct: &[(usize, bool)]) -> KnowledgeRow {
+        let asked = |(passage, correct): &(usize, bool)| AnswerRecord {
             passage: *passage,
             title: String::new(),
             question: "Q?".into(),
@@ -390,7 +393,7 @@ mod tests {
             correct: *correct,
             seed: 0,
         };
-        Row {
+        KnowledgeRow {
             arm: arm.into(),
             accuracy: estimate(&[]),
             logprob: 0.0,

@@ -6,18 +6,20 @@
 //! held out: they are asked, never trained on. With the gate off (the default here: equal compute for all)
 //! an update asks nothing of earlier documents itself; the matrix is asked beside it and is not timed.
 
-use crate::learn::inner::answerer::{Item, Mind, Routed};
+use crate::learn::inner::answerer::{Answerer, Item, Routed};
 use crate::learn::inner::general;
 use crate::learn::inner::replay::{self, Earlier, Probe};
 use crate::learn::inner::report::Report;
 use crate::learn::inner::responders::{Responder, Responders};
-use crate::learn::inner::update::{Live, Start, learn};
+use crate::learn::inner::update::{Live, UpdateInput, learn};
 use crate::learn::knowledge::closed_book::{ANSWER_TOKENS, ask};
 use crate::learn::knowledge::{Passage, Question};
+use crate::learn::options::gate::GateMode;
 use crate::learn::options::strategy::Strategy;
-use crate::learn::options::update::{GateMode, IngestOptions};
-use crate::learn::ports::journal::{Journal, Stop};
-use crate::learn::ports::model::{Adapter, Interruptible, Model};
+use crate::learn::options::update::IngestOptions;
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::journal::{Interrupted, Journal};
+use crate::learn::ports::model::{Adapter, Model};
 use crate::learn::ports::text_model::Helpers;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -54,14 +56,18 @@ pub struct Shared {
     /// The study notes of a document and seed, and the seconds that they took.
     notes: Mutex<HashMap<String, (Value, f32)>>,
     /// What the base answers of some questions.
-    base: Mutex<HashMap<String, Row>>,
+    base: Mutex<HashMap<String, BaseAnswers>>,
 }
 
 /// A row of the matrix, and the general probes that were answered right in it.
-type Row = (Vec<Vec<bool>>, usize);
+type BaseAnswers = (Vec<Vec<bool>>, usize);
 
 impl Shared {
-    fn base(&self, asked: String, ask: impl FnOnce() -> Result<Row, Stop>) -> Result<Row, Stop> {
+    fn base(
+        &self,
+        asked: String,
+        ask: impl FnOnce() -> Result<BaseAnswers, Interrupted>,
+    ) -> Result<BaseAnswers, Interrupted> {
         let known = self.rows().get(&asked).cloned();
         if let Some(row) = known {
             return Ok(row);
@@ -71,7 +77,7 @@ impl Shared {
         Ok(row)
     }
 
-    fn rows(&self) -> MutexGuard<'_, HashMap<String, Row>> {
+    fn rows(&self) -> MutexGuard<'_, HashMap<String, BaseAnswers>> {
         self.base.lock().expect("nobody panics with it")
     }
 }
@@ -85,7 +91,7 @@ pub fn run(
     general_probes: usize,
     shared: &Shared,
     tell: &mut dyn FnMut(usize, &Cost),
-) -> Result<Run, Stop> {
+) -> Result<Run, Interrupted> {
     let mut alias = Alias {
         model,
         options,
@@ -140,7 +146,7 @@ impl Alias<'_> {
         passage: &Passage,
         questions: &[Question],
         shared: &Shared,
-    ) -> Result<Cost, Stop> {
+    ) -> Result<Cost, Interrupted> {
         let clock = Instant::now();
         let routes = self.options.training.strategy == Strategy::Route;
         let number = self.versions.len() as u64;
@@ -151,7 +157,7 @@ impl Alias<'_> {
             written: Mutex::default(),
         };
         let load = |version: u64| Ok(self.load(version));
-        let start = Start {
+        let start = UpdateInput {
             passage,
             given: questions,
             live: live.map(|adapter| Live {
@@ -163,7 +169,8 @@ impl Alias<'_> {
             load: &load,
             options: self.options,
             policy: None,
-            helpers: &Helpers::default(),
+            helpers: Helpers::none(),
+            on_report: &|_| {},
         };
         let outcome = learn(self.model, &start, &journal)?;
         let report = outcome.report;
@@ -224,7 +231,7 @@ impl Alias<'_> {
     }
 
     /// What each document's questions are answered.
-    fn ask(&mut self, items: &[Vec<Item>]) -> Result<Vec<Vec<bool>>, Stop> {
+    fn ask(&mut self, items: &[Vec<Item>]) -> Result<Vec<Vec<bool>>, Interrupted> {
         let all: Vec<Item> = items.iter().flatten().cloned().collect();
         let mut rights = self
             .answer(&all, self.options.gate.grader, ANSWER_TOKENS)?
@@ -233,7 +240,7 @@ impl Alias<'_> {
         Ok(items.iter().map(of_document).collect())
     }
 
-    fn ask_general(&mut self, items: &[Item]) -> Result<usize, Stop> {
+    fn ask_general(&mut self, items: &[Item]) -> Result<usize, Interrupted> {
         let rights = self.answer(items, general::GRADER, general::ANSWER_TOKENS)?;
         Ok(rights.into_iter().filter(|right| *right).count())
     }
@@ -244,12 +251,12 @@ impl Alias<'_> {
         items: &[Item],
         grader: crate::learn::grading::grader::Grader,
         longest: usize,
-    ) -> Result<Vec<bool>, Stop> {
+    ) -> Result<Vec<bool>, Interrupted> {
         let load = |version: u64| Ok(self.load(version));
         let model = Interruptible::new(self.model, &|| false);
         if !self.responders.is_routed() {
-            let mind = Mind::One(self.versions.last().and_then(Option::as_ref));
-            return mind.right(model, items, grader, longest);
+            let answerer = Answerer::One(self.versions.last().and_then(Option::as_ref));
+            return answerer.right(model, items, grader.into(), longest);
         }
         let documents = self.earlier.iter();
         let routed = Routed {
@@ -266,7 +273,7 @@ impl Alias<'_> {
         let unknown = keys.iter().zip(items);
         let unknown = unknown.filter(|(key, _)| !self.known.contains_key(key));
         let (new, asked): (Vec<_>, Vec<_>) = unknown.map(|(k, i)| (k.clone(), i.clone())).unzip();
-        let right = Mind::Routed(routed).right(model, &asked, grader, longest)?;
+        let right = Answerer::Routed(routed).right(model, &asked, grader.into(), longest)?;
         self.known.extend(new.into_iter().zip(right));
         Ok(keys.iter().map(|key| self.known[key]).collect())
     }
@@ -307,7 +314,7 @@ impl NotesOnly<'_> {
 }
 
 impl Journal for NotesOnly<'_> {
-    fn recall(&self, key: &str) -> Result<Option<Value>, Stop> {
+    fn recall(&self, key: &str) -> Result<Option<Value>, Interrupted> {
         let notes = self.shared.notes.lock().expect("nobody panics with it");
         let found = notes.get(&self.key).filter(|_| key == NOTES);
         if let Some((_, seconds)) = found {
@@ -316,7 +323,7 @@ impl Journal for NotesOnly<'_> {
         Ok(found.map(|(value, _)| value.clone()))
     }
 
-    fn remember(&self, key: &str, value: &Value) -> Result<(), Stop> {
+    fn remember(&self, key: &str, value: &Value) -> Result<(), Interrupted> {
         if key == NOTES {
             let mut notes = self.shared.notes.lock().expect("nobody panics with it");
             notes.insert(self.key.clone(), (value.clone(), 0.0));
@@ -326,9 +333,7 @@ impl Journal for NotesOnly<'_> {
 
     fn progress(&self, _: &str, _: f32, _: &str) {}
     fn event(&self, _: &str, _: Value) {}
-    fn report(&self, _: &Report) {}
-
-    fn check(&self) -> Result<(), Stop> {
+    fn check(&self) -> Result<(), Interrupted> {
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use crate::learn::stats::{Estimate, estimate, estimate_ratio};
 use serde::Serialize;
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Row {
+pub struct ContinualRow {
     pub strategy: &'static str,
     pub method: &'static str,
     pub runs: usize,
@@ -38,7 +38,7 @@ pub struct Row {
 
 /// `runs`: of each sequence those of all its seeds, `runs[sequence][seed]`. A document's questions stand
 /// or fall together, over all seeds too, so documents are what is resampled.
-pub fn row(strategy: &'static str, method: &'static str, runs: &[Vec<Run>]) -> Row {
+pub fn row(strategy: &'static str, method: &'static str, runs: &[Vec<Run>]) -> ContinualRow {
     let all: Vec<&Run> = runs.iter().flatten().collect();
     let clusters = |pick: &dyn Fn(&Run, usize) -> Vec<f32>, all_but: usize| -> Vec<Vec<f32>> {
         let of_sequence = |seeds: &Vec<Run>| -> Vec<Vec<f32>> {
@@ -66,7 +66,7 @@ pub fn row(strategy: &'static str, method: &'static str, runs: &[Vec<Run>]) -> R
         let learned = r.general.iter().skip(1).copied().min();
         of_base(r, learned.unwrap_or(r.general[0]))
     };
-    Row {
+    ContinualRow {
         strategy,
         method,
         runs: all.len(),

@@ -6,66 +6,25 @@ use super::continual_table::row;
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::options::strategy::Strategy;
 use crate::learn::options::update::IngestOptions;
-use crate::learn::ports::model::{
-    Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
-};
-use autodidact_engine::{Lora, LoraConfig};
+use crate::learn::ports::model::Trained;
+use crate::learn::scripted::{ScriptedModel, number_of, numbered_adapter};
 use serde_json::json;
-use std::sync::{Arc, Mutex};
 
 const SUBJECTS: [&str; 3] = ["lamp", "ferry", "goose"];
 
-/// Its adapters carry, as alpha, which of their training's texts count: bit n for subject n.
-#[derive(Default)]
-struct Forgetful(Mutex<usize>);
-
-fn adapter(known: usize) -> Adapter {
-    let config = LoraConfig {
-        rank: 1,
-        alpha: known as f32,
-        targets: Vec::new(),
-    };
-    Adapter(Arc::new(Lora {
-        config,
-        layers: Vec::new(),
-    }))
-}
-
-impl Model for Forgetful {
-    fn generate(
-        &self,
-        prompts: &[Prompt],
-        adapter: Option<&Adapter>,
-        _: &Sampling,
-        _: &ShouldStop<'_>,
-    ) -> Result<Vec<Vec<String>>, ModelError> {
-        *self.0.lock().unwrap() += prompts.len();
-        let known = adapter.map_or(0, |a| a.0.config.alpha as usize);
-        let answer = |prompt: &Prompt| {
+/// Its adapters carry, as their number, which of their training's texts count: bit n for subject n.
+fn forgetful() -> ScriptedModel {
+    ScriptedModel::default()
+        .answering(|prompt, adapter| {
+            let known = adapter.map_or(0, number_of);
             let about = SUBJECTS.iter().position(|s| prompt.user.contains(s));
-            match about {
+            let answer = match about {
                 Some(n) if known & (1 << n) != 0 => "gold",
                 _ => "dross",
-            }
-        };
-        Ok(prompts.iter().map(|p| vec![answer(p).to_owned()]).collect())
-    }
-
-    fn likelihood(
-        &self,
-        items: &[(Prompt, String)],
-        _: Option<&Adapter>,
-        _: &ShouldStop<'_>,
-    ) -> Result<Vec<f32>, ModelError> {
-        Ok(vec![-1.0; items.len()])
-    }
-
-    fn train(
-        &self,
-        trainings: Vec<Training>,
-        _: &mut OnStep<'_>,
-    ) -> Result<Vec<Trained>, ModelError> {
-        let trained = |training: Training| {
+            };
+            answer.to_owned()
+        })
+        .training(|training, _| {
             let mut known = 0;
             for text in &training.texts {
                 let text = serde_json::to_string(text).unwrap();
@@ -73,14 +32,12 @@ impl Model for Forgetful {
                     known |= usize::from(text.contains(subject)) << n;
                 }
             }
-            Trained {
-                adapter: adapter(known),
+            Ok(Trained {
+                adapter: numbered_adapter(known),
                 losses: vec![1.0],
                 tokens: 10,
-            }
-        };
-        Ok(trainings.into_iter().map(trained).collect())
-    }
+            })
+        })
 }
 
 fn documents() -> Vec<(Passage, Vec<Question>)> {
@@ -101,14 +58,14 @@ fn documents() -> Vec<(Passage, Vec<Question>)> {
 fn options(strategy: Strategy) -> IngestOptions {
     let set = json!({"training": {"strategy": strategy}, "self_edit": {"kind": "none"},
         "gate": {"mode": "off", "general_probes": 0}});
-    IngestOptions::layered(&[&set]).unwrap()
+    IngestOptions::merged(&[&set]).unwrap()
 }
 
 fn final_row(strategy: Strategy) -> (f32, f32, Vec<Vec<f32>>) {
     let options = options(strategy);
     let mut told = Vec::new();
     let run = run(
-        &Forgetful::default(),
+        &forgetful(),
         &documents(),
         &options,
         5,
@@ -148,12 +105,12 @@ fn routes_keep_everything_and_replay_what_it_replays() {
 
 #[test]
 fn what_a_router_leaves_as_it_was_is_not_asked_again() {
-    let (model, options) = (Forgetful::default(), options(Strategy::Route));
+    let (model, options) = (forgetful(), options(Strategy::Route));
     let shared = Shared::default();
     run(&model, &documents(), &options, 5, &shared, &mut |_, _| ()).unwrap();
     // Of the base three questions and five general ones; of each new adapter its document's. An update asks
     // its document's before and after of itself.
-    assert_eq!(*model.0.lock().unwrap(), 3 + 5 + 3 + 2 * 3);
+    assert_eq!(model.prompts().len(), 3 + 5 + 3 + 2 * 3);
 }
 
 #[test]
@@ -162,7 +119,7 @@ fn a_question_of_two_documents_is_graded_by_the_answer_of_each() {
     let mut same = (second.0, first.1.clone());
     same.0.title = first.0.title.clone();
     same.1[0].answer = "dross".into();
-    let (model, options) = (Forgetful::default(), options(Strategy::Route));
+    let (model, options) = (forgetful(), options(Strategy::Route));
     let shared = Shared::default();
     let run = run(&model, &[first, same], &options, 0, &shared, &mut |_, _| ()).unwrap();
     // The base says dross to both.

@@ -1,13 +1,14 @@
 //! The paper's continued pretraining (SEAL §4.2, its table's right half): all passages at once in one
 //! adapter, then all questions.
 
-use super::compare::{Arm, Case, edits};
+use super::compare::{Arm, EvalPassage, edits};
 use crate::learn::fan_out;
 use crate::learn::knowledge::closed_book::{Answer, answer_all, closed_book};
 use crate::learn::knowledge::sequences::training_texts;
 use crate::learn::options::update::IngestOptions;
-use crate::learn::ports::journal::{Journal, Stop, step};
-use crate::learn::ports::model::{Interruptible, Model, Prompt, Training, TrainingText};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::journal::{Interrupted, Journal, step};
+use crate::learn::ports::model::{Model, Prompt, Training, TrainingText};
 use crate::learn::stats::{Estimate, estimate};
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, PoisonError};
@@ -37,7 +38,7 @@ struct Learned {
 
 /// What a passage is learned from.
 #[derive(Serialize, Deserialize)]
-struct Written {
+struct WrittenPassage {
     texts: Vec<TrainingText>,
     /// Since the passage before it was written, or the writing began: all together are the time it took, over crashes.
     seconds: f32,
@@ -51,12 +52,12 @@ const QUESTIONS: usize = 64;
 /// One arm over all seeds, an adapter a seed.
 pub fn run(
     model: &dyn Model,
-    cases: &[Case],
+    cases: &[EvalPassage],
     arm: Arm,
     options: &IngestOptions,
     seeds: &[u64],
     journal: &dyn Journal,
-) -> Result<CptRow, Stop> {
+) -> Result<CptRow, Interrupted> {
     let mut learned = Vec::new();
     for &seed in seeds {
         let key = format!("cpt:{}:seed:{seed}", arm.name());
@@ -89,16 +90,16 @@ pub fn run(
 
 fn learn_all(
     model: &dyn Model,
-    cases: &[Case],
+    cases: &[EvalPassage],
     arm: Arm,
     options: &IngestOptions,
     seed: u64,
     journal: &dyn Journal,
-) -> Result<Learned, Stop> {
+) -> Result<Learned, Interrupted> {
     let stop = || journal.check().is_err();
     journal.progress(arm.name(), 0.0, "writing");
     let last = Mutex::new(Instant::now());
-    let written: Vec<Written> = fan_out::each(cases.len(), WRITERS, |i| {
+    let written: Vec<WrittenPassage> = fan_out::each(cases.len(), WRITERS, |i| {
         let key = format!("cpt:{}:seed:{seed}:written:{i}", arm.name());
         step(journal, &key, || {
             let model = Interruptible::new(model, &stop);
@@ -107,7 +108,7 @@ fn learn_all(
             let edits = edits(model, &cases[i], arm, None, options, own)?;
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
             let before = std::mem::replace(&mut *last, Instant::now());
-            Ok(Written {
+            Ok(WrittenPassage {
                 texts: training_texts(&cases[i].passage, &edits),
                 seconds: last.duration_since(before).as_secs_f32(),
             })

@@ -3,7 +3,8 @@
 
 use crate::learn::fewshot::practice::{Setting, Solved, answers, reward, training};
 use crate::learn::fewshot::self_edit::{self, SelfEdit};
-use crate::learn::ports::model::{Adapter, Interruptible, Model, ModelError};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::model::{Adapter, Model, ModelError};
 use crate::learn::stats::{Estimate, estimate};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -40,7 +41,7 @@ impl Arm {
 
 /// What an arm came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Row {
+pub struct FewshotRow {
     pub arm: Arm,
     /// Over the samples of each task; tasks are resampled for the interval.
     pub success: Estimate,
@@ -83,7 +84,7 @@ pub fn run(
     tasks: &[Solved],
     plan: &Plan<'_>,
     tell: &mut dyn FnMut(usize, f32),
-) -> Result<Row, ModelError> {
+) -> Result<FewshotRow, ModelError> {
     let clock = Instant::now();
     let (mut rows, mut solved) = (Vec::new(), 0.0);
     for (nth, task) in tasks.iter().enumerate() {
@@ -99,7 +100,7 @@ pub fn run(
     let rewards = rows
         .iter()
         .map(|row| row.samples.iter().map(|s| s.reward).collect());
-    Ok(Row {
+    Ok(FewshotRow {
         arm: plan.arm,
         success: estimate(&rewards.collect::<Vec<Vec<f32>>>()),
         tasks: rows,

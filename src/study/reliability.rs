@@ -6,14 +6,15 @@ use crate::learn::fan_out;
 use crate::learn::knowledge::closed_book::{
     ANSWER_TOKENS, Answer, accuracy, closed_book, expected, graded, mean_expected, mean_logprob,
 };
-use crate::learn::knowledge::domain::{Case, KnowledgeOptions};
 use crate::learn::knowledge::self_edit::SelfEdit;
+use crate::learn::outer::domain::{Domain, Queries};
+use crate::learn::outer::domains::knowledge::{KnowledgeContext, KnowledgeOptions};
 use crate::learn::outer::options::Reward;
 use crate::learn::outer::reward::{Gain, Reliability, reliability, rubric};
 use crate::learn::outer::seeds::{Draw, seed};
-use crate::learn::ports::domain::{Domain, Queries};
-use crate::learn::ports::journal::{Journal, Stop, step};
-use crate::learn::ports::model::{Interruptible, Model, Sampling, Training};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::journal::{Interrupted, Journal, step};
+use crate::learn::ports::model::{Model, Sampling, Training};
 use crate::learn::stats::{Estimate, estimate};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -76,10 +77,10 @@ pub struct Cost {
 pub fn study(
     model: &dyn Model,
     domain: &KnowledgeOptions,
-    cases: &[Case],
+    cases: &[KnowledgeContext],
     size: Size,
     journal: &dyn Journal,
-) -> Result<(Vec<RewardRow>, Vec<Measured>), Stop> {
+) -> Result<(Vec<RewardRow>, Vec<Measured>), Interrupted> {
     let mut measured = Vec::new();
     for (context, case) in cases.iter().enumerate() {
         let share = context as f32 / cases.len() as f32;
@@ -95,8 +96,8 @@ pub fn study(
 
 /// A context with its candidates, and what the base answers.
 #[derive(Serialize, Deserialize)]
-struct Written {
-    case: Case,
+struct PreparedContext {
+    case: KnowledgeContext,
     edits: Vec<SelfEdit>,
     before: Vec<Answer>,
 }
@@ -135,10 +136,10 @@ fn measure(
     model: &dyn Model,
     domain: &KnowledgeOptions,
     context: usize,
-    case: &Case,
+    case: &KnowledgeContext,
     size: Size,
     journal: &dyn Journal,
-) -> Result<Vec<Measured>, Stop> {
+) -> Result<Vec<Measured>, Interrupted> {
     let stop = || journal.check().is_err();
     let asker = Interruptible::new(model, &stop);
     let seeds = Seeds {
@@ -154,13 +155,13 @@ fn measure(
             let sampled = seeds.of(Draw::Before { context });
             before = domain.ask(asker, None, &case, Queries::Reward, Some(sampled))?;
         }
-        Ok(Written {
+        Ok(PreparedContext {
             case,
             edits,
             before,
         })
     })?;
-    let Written { case, edits, .. } = &written;
+    let PreparedContext { case, edits, .. } = &written;
     let trials: Vec<(usize, usize)> = (0..edits.len())
         .flat_map(|c| (0..size.repeats).map(move |r| (c, r)))
         .collect();
@@ -208,13 +209,13 @@ fn measure(
 fn measure_pack(
     model: &dyn Model,
     domain: &KnowledgeOptions,
-    written: &Written,
+    written: &PreparedContext,
     pack: &[(usize, usize)],
     seeds: Seeds,
     journal: &dyn Journal,
-) -> Result<Pack, Stop> {
+) -> Result<Pack, Interrupted> {
     let stop = || journal.check().is_err();
-    let Written {
+    let PreparedContext {
         case,
         edits,
         before,

@@ -12,8 +12,8 @@
 pub mod adapt;
 pub mod fields;
 pub mod ingest;
+pub(crate) mod journal;
 mod lengths;
-mod reason;
 pub mod refusal;
 pub mod services;
 pub mod train;

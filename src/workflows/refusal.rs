@@ -1,6 +1,6 @@
 //! Why a request is refused, for whoever asked: HTTP, an agent, the command line.
 
-use crate::learn::options::update::OptionError;
+use crate::learn::options::error::OptionError;
 use crate::{adapters, jobs, store};
 use autodidact_engine as engine;
 

@@ -4,7 +4,7 @@ use super::refusal::Refusal;
 use crate::adapters::Registry;
 use crate::config::Config;
 use crate::jobs::Jobs;
-use crate::learn::options::precedence::Layers;
+use crate::learn::options::precedence::SettingsStack;
 use crate::store::{Job, Store};
 use autodidact_engine::Engine;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct Services {
     pub engine: Engine,
     pub config: Arc<Config>,
     /// The learning settings under a request's.
-    pub layers: Layers,
+    pub learning: SettingsStack,
 }
 
 impl Services {

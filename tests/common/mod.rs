@@ -4,7 +4,7 @@ use autodidact::adapters::Registry;
 use autodidact::config::Config;
 use autodidact::http::{AppState, serve};
 use autodidact::jobs::{Handler, Handlers, JobContext, JobFailure, Jobs, Runner};
-use autodidact::learn::options::precedence::Layers;
+use autodidact::learn::options::precedence::SettingsStack;
 use autodidact::pool::LocalModel;
 use autodidact::store::{DocumentState, JobKind, Store};
 use autodidact::workflows::adapt::run::AdaptHandler;
@@ -136,16 +136,16 @@ impl Server {
         let learner = Arc::new(LocalModel::new(engine.clone(), Priority::Ingest));
         let adapt = AdaptHandler::new(learner, registry.clone(), engine.window());
         let practice = LocalModel::new(engine.clone(), Priority::Outer);
-        let layers = Layers::new(vec![Value::Object(config.learning.clone())]).unwrap();
+        let learning = SettingsStack::new(vec![Value::Object(config.learning.clone())]).unwrap();
         let practice = Arc::new(practice);
-        let train = TrainHandler::new(practice, Vec::new(), registry.clone(), layers.clone());
+        let train = TrainHandler::new(practice, Vec::new(), registry.clone(), learning.clone());
         let handlers = Handlers::from([
             (JobKind::Ingest, handler),
             (JobKind::Train, Arc::new(train) as Arc<dyn Handler>),
             (JobKind::Adapt, Arc::new(adapt) as Arc<dyn Handler>),
         ]);
         let runner = Runner::start(&jobs, handlers, config.jobs.workers).unwrap();
-        let state = AppState::new(Arc::new(config), engine, jobs, registry, layers).unwrap();
+        let state = AppState::new(Arc::new(config), engine, jobs, registry, learning).unwrap();
         tokio::spawn(serve(
             listener,
             state.clone().into(),

@@ -18,7 +18,7 @@ use autodidact::config::{Auth, Config};
 use autodidact::http;
 use autodidact::http::AppState;
 use autodidact::jobs::Jobs;
-use autodidact::learn::options::precedence::Layers;
+use autodidact::learn::options::precedence::SettingsStack;
 use autodidact::store::Store;
 use autodidact_engine::lora::peft::{self, CONFIG_FILE, WEIGHTS_FILE};
 use autodidact_engine::{Engine, ModelConfig};
@@ -297,7 +297,13 @@ impl Server {
         let jobs = Jobs::new(store.clone(), config.limits.queue);
         let (model, digest) = (engine.files().config.clone(), engine.files().digest.clone());
         let registry = Arc::new(Registry::new(store, model, id, digest));
-        let state = AppState::new(Arc::new(config), engine, jobs, registry, Layers::default())?;
+        let state = AppState::new(
+            Arc::new(config),
+            engine,
+            jobs,
+            registry,
+            SettingsStack::default(),
+        )?;
         runtime.spawn(http::serve(listener, state.into(), std::future::pending()));
         Ok(Server {
             client: Client::new(format!("http://{address}")),

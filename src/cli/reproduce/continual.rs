@@ -6,16 +6,17 @@
 
 use super::data::{check, distinct};
 use crate::cli::open::{ModelArgs, Opened};
-use autodidact::learn::datasets;
 use autodidact::learn::knowledge::{Passage, Question};
+use autodidact::learn::options::merge::merge;
 use autodidact::learn::options::strategy::{Method, Strategy};
-use autodidact::learn::options::update::{IngestOptions, merge};
+use autodidact::learn::options::update::IngestOptions;
 use autodidact::pool::LocalModel;
-use autodidact::study::continual::{Run, Shared, run};
-use autodidact::study::continual_table::{Row, row};
+use autodidact::study::continual::{Cost, Run, Shared, run};
+use autodidact::study::continual_runs::{Document, arms, run_settings, save_run, saved_run};
+use autodidact::study::continual_table::{ContinualRow, row};
 use autodidact::study::heatmap;
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -65,15 +66,6 @@ struct Entry {
     #[serde(default)]
     questions: Vec<Question>,
 }
-
-/// A finished run on disk, with all that decided it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Kept {
-    settings: Value,
-    run: Run,
-}
-
-type Document = (Passage, Vec<Question>);
 
 impl Continual {
     pub fn run(self) -> Result<(), String> {
@@ -144,30 +136,22 @@ impl Continual {
         shared: &Shared,
         name: &str,
     ) -> Result<Run, String> {
-        let digest = datasets::digest(documents.iter().map(|(p, q)| (p, q.as_slice())));
-        let settings = json!({"model": id, "options": options, "general": self.general,
-            "documents": digest});
-        let path = self
-            .out
-            .as_ref()
-            .map(|out| out.join(format!("run-{name}.json")));
-        if let Some(run) = path.as_deref().and_then(|path| kept(path, &settings)) {
+        let settings = run_settings(id, documents, options, self.general);
+        let directory = self.out.as_deref();
+        if let Some(run) = directory.and_then(|out| saved_run(out, name, &settings)) {
             eprintln!("{name}: kept from before");
             return Ok(run);
         }
         let of = documents.len();
-        let mut tell = |nth: usize, cost: &autodidact::study::continual::Cost| {
+        let mut tell = |nth: usize, cost: &Cost| {
             eprintln!("{name}: {}/{of}, {:.0} s", nth + 1, cost.seconds);
         };
         let run = run(model, documents, options, self.general, shared, &mut tell);
         let run = run.map_err(|e| format!("{name}: {e}"))?;
-        if let Some(path) = path {
-            let kept = Kept { settings, run };
-            let text = serde_json::to_string(&kept).map_err(|e| e.to_string())?;
-            write(&path, &text)?;
-            return Ok(kept.run);
+        match directory {
+            Some(out) => save_run(out, name, settings, run),
+            None => Ok(run),
         }
-        Ok(run)
     }
 
     fn documents(&self) -> Result<Vec<Vec<Document>>, String> {
@@ -199,8 +183,6 @@ impl Continual {
         Ok(sequences.map(<[Document]>::to_vec).collect())
     }
 
-    /// Strategies and methods, every sensible pair: distillation replays nothing and stays near by itself,
-    /// so it is measured under `sequential` and `route` only.
     fn arms(&self) -> Result<Vec<(Strategy, Method)>, String> {
         let strategies = named(
             "--strategies",
@@ -209,13 +191,7 @@ impl Continual {
             Strategy::name,
         )?;
         let methods = named("--methods", &self.methods, &Method::ALL, Method::name)?;
-        let pairs = methods
-            .iter()
-            .flat_map(|m| strategies.iter().map(move |s| (*s, *m)));
-        let differs = |(strategy, method): &(Strategy, Method)| {
-            *method == Method::Text || matches!(strategy, Strategy::Sequential | Strategy::Route)
-        };
-        let arms: Vec<_> = pairs.filter(differs).collect();
+        let arms = arms(&strategies, &methods);
         match arms.is_empty() {
             true => Err("distill is measured with the strategies sequential and route only".into()),
             false => Ok(arms),
@@ -243,17 +219,11 @@ fn named<T: Copy>(
     given.iter().map(find).collect()
 }
 
-/// A run that is there already, if it was made with the same settings.
-fn kept(path: &Path, settings: &Value) -> Option<Run> {
-    let kept: Kept = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
-    (kept.settings == *settings).then_some(kept.run)
-}
-
 fn write(path: &Path, text: &str) -> Result<(), String> {
     std::fs::write(path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))
 }
 
-fn markdown(rows: &[Row]) -> String {
+fn markdown(rows: &[ContinualRow]) -> String {
     let mut table = String::from(
         "| strategy | trained on | base | just learned | final row | kept | backward transfer | general \
          probes kept, last (least) | s an update, mean (first, last) | adapters, MB | refused | runs |\n\

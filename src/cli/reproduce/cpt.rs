@@ -1,10 +1,11 @@
 //! The continued-pretraining table: all passages in one adapter.
 
-use super::data::{Data, Keyed, arms};
+use super::data::{Data, arms};
 use super::output::{give, markdown};
-use autodidact::learn::options::update::SelfEditKind;
+use autodidact::learn::options::self_edit::SelfEditKind;
 use autodidact::study::compare::Arm;
 use autodidact::study::cpt::run;
+use autodidact::study::settings::Keyed;
 use clap::Args;
 use serde_json::json;
 
@@ -52,7 +53,7 @@ impl Cpt {
                 arm,
                 options,
                 seeds,
-                &bench.notebook,
+                &bench.journal,
             );
             let row = row.map_err(|e| format!("{}: {e}", arm.name()))?;
             eprintln!("\r{:<14} {}", row.arm, row.accuracy);

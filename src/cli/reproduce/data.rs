@@ -1,17 +1,19 @@
 //! What the tables have in common: which passages, which seeds, which model with which settings.
 
 use super::helpers::{self, HelperArgs};
-use super::notebook::Notebook;
+use super::terminal::Terminal;
 use crate::cli::open::{ModelArgs, Opened};
 use autodidact::learn::datasets::{self, Entry};
 use autodidact::learn::grading::grader::Grader;
 use autodidact::learn::knowledge::self_edit::from_text;
-use autodidact::learn::options::update::{IngestOptions, SelfEditKind, Writer};
+use autodidact::learn::options::self_edit::{SelfEditKind, Writer};
+use autodidact::learn::options::update::IngestOptions;
 use autodidact::pool::LocalModel;
-use autodidact::study::compare::{Arm, Case};
+use autodidact::study::compare::{Arm, EvalPassage};
+use autodidact::study::settings::{Keyed, TableSettings, teacher_digest};
+use autodidact::study::table_journal::TableJournal;
 use clap::Args;
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -47,73 +49,18 @@ pub struct Data {
     pub json: bool,
 }
 
-/// What a table's measurements are remembered by.
-#[derive(Debug, Clone, Copy)]
-pub enum Keyed {
-    /// The passage that they are of, and the teacher's notes of it: a table may grow by passages, and by a teacher's.
-    ByPassage,
-    /// Places in the table's list of passages: another list is another table.
-    ByTable,
-}
-
 /// Ready to measure.
 pub struct Bench {
     pub id: String,
     pub model: LocalModel,
     pub options: IngestOptions,
-    pub cases: Vec<Case>,
+    pub cases: Vec<EvalPassage>,
     pub seeds: Vec<u64>,
-    pub notebook: Notebook,
+    pub journal: TableJournal,
     pub helpers: helpers::Opened,
-    pub about: About,
+    pub about: TableSettings,
     pub out: Option<PathBuf>,
     pub json: bool,
-}
-
-/// What a reader needs to make the table again.
-#[derive(Debug, Clone, Serialize)]
-pub struct About {
-    pub model: String,
-    pub passages: usize,
-    pub questions: usize,
-    /// Of the passages with their questions, as `learn::datasets::digest` makes it.
-    pub passages_digest: String,
-    pub seeds: Vec<u64>,
-    pub options: IngestOptions,
-    /// Who wrote the teacher's self-edits and who judged, where models did.
-    pub helpers: Value,
-    /// Digest of the teacher's self-edits, where there are any.
-    pub teacher: Option<String>,
-    pub more: Value,
-}
-
-impl About {
-    /// What a measurement may be remembered under: all but how many rows and seeds are asked for, and who judges, so
-    /// that more of them add to what was measured. The first seed stays: a teacher model writes from it.
-    /// Steps of a passage alone name it, and the teacher's notes where they are of these: neither need stay.
-    fn setting(&self, keyed: Keyed) -> Value {
-        let mut setting = json!(self);
-        setting["seeds"] = json!(self.seeds.first());
-        let forget = |of: &mut Value, fields: &[&str]| {
-            let of = of.as_object_mut().expect("a JSON object");
-            of.retain(|field, _| !fields.contains(&field.as_str()));
-        };
-        forget(&mut setting["more"], &["arms"]);
-        match keyed {
-            Keyed::ByTable => forget(&mut setting["helpers"], &["judge"]),
-            Keyed::ByPassage => forget(
-                &mut setting,
-                &[
-                    "passages",
-                    "questions",
-                    "passages_digest",
-                    "helpers",
-                    "teacher",
-                ],
-            ),
-        }
-        setting
-    }
 }
 
 /// Refuses what a table has no place for: a policy is an adapter of a server, and a teacher and a judge have a row and a
@@ -169,7 +116,7 @@ impl Data {
         check(&options)?;
         let mut helpers = self.helpers.open(&text_models)?;
         let named = cases.iter().map(|c| (&c.passage, c.questions.as_slice()));
-        let mut about = About {
+        let mut about = TableSettings {
             model: id.clone(),
             passages: cases.len(),
             questions: cases.iter().map(|c| c.questions.len()).sum(),
@@ -180,9 +127,14 @@ impl Data {
             teacher,
             more,
         };
-        let notebook = Notebook::open(self.out.as_deref(), &about.setting(keyed), model.shape())?;
+        let journal = TableJournal::open(
+            self.out.as_deref(),
+            &about.fixed(keyed),
+            model.shape(),
+            Box::new(Terminal::default()),
+        )?;
         let seed = self.seeds.first().copied().unwrap_or_default();
-        helpers.write_edits(&model, &mut cases, &options.self_edit, seed, &notebook)?;
+        helpers.write_edits(&model, &mut cases, &options.self_edit, seed, &journal)?;
         about.teacher = taught.then(|| teacher_digest(&cases));
         Ok(Bench {
             id,
@@ -190,7 +142,7 @@ impl Data {
             options,
             cases,
             seeds: self.seeds,
-            notebook,
+            journal,
             helpers,
             about,
             out: self.out,
@@ -203,7 +155,7 @@ impl Data {
         self.teacher.is_some() || self.helpers.teacher_model.is_some()
     }
 
-    fn cases(&self) -> Result<Vec<Case>, String> {
+    fn cases(&self) -> Result<Vec<EvalPassage>, String> {
         let teacher = match &self.teacher {
             Some(path) => read(path)?,
             None => Vec::new(),
@@ -215,13 +167,13 @@ impl Data {
             let edit = |(text, seed): (&String, u64)| {
                 from_text(SelfEditKind::Implications, text.clone(), seed)
             };
-            Case {
+            EvalPassage {
                 teacher: edits.map(edit).collect(),
                 passage: e.passage,
                 questions: e.questions,
             }
         });
-        let cases: Vec<Case> = cases.collect();
+        let cases: Vec<EvalPassage> = cases.collect();
         let without = || cases.iter().filter(|c| c.teacher.is_empty());
         match (&self.teacher, without().next()) {
             (Some(_), Some(first)) => Err(format!(
@@ -243,12 +195,6 @@ pub fn distinct(seeds: &[u64]) -> Result<(), String> {
         Some(two) => Err(format!("--seeds: {} is there twice", two[0])),
         None => Ok(()),
     }
-}
-
-/// Names the teacher's self-edits of these cases, as `datasets::digest` names passages.
-fn teacher_digest(cases: &[Case]) -> String {
-    let edits: Vec<_> = cases.iter().flat_map(Case::taught).collect();
-    datasets::digest(edits.iter().map(|p| (p, [].as_slice())))
 }
 
 pub fn read(path: &Path) -> Result<Vec<Entry>, String> {

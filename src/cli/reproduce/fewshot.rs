@@ -2,17 +2,16 @@
 //! tasks that it is measured on.
 
 use crate::cli::open::{ModelArgs, OpenedEngine};
+use autodidact::learn::fewshot::SelfEdit;
 use autodidact::learn::fewshot::practice::{Setting, Solved};
-use autodidact::learn::fewshot::{FewShot, Grid, Pair, SelfEdit, Task};
 use autodidact::learn::ports::model::Adapter;
 use autodidact::pool::LocalModel;
-use autodidact::study::fewshot::{Arm, Plan, Row, run};
+use autodidact::study::arc::{self, TaskList};
+use autodidact::study::fewshot::{Arm, FewshotRow, Plan, run};
 use autodidact_engine::Priority;
 use autodidact_engine::lora::peft;
 use clap::Args;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,27 +68,6 @@ pub struct Fewshot {
     json: bool,
 }
 
-#[derive(Debug, Deserialize)]
-struct Challenge {
-    train: Vec<Pair<Grid>>,
-    test: Vec<Input>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Input {
-    input: Grid,
-}
-
-/// Tasks that a model solves, and by what rule they were found.
-#[derive(Debug, Serialize, Deserialize)]
-struct TaskList {
-    rule: String,
-    model: String,
-    oracle: SelfEdit,
-    setting: Setting,
-    tasks: Vec<String>,
-}
-
 impl Fewshot {
     pub fn run(self) -> Result<(), String> {
         let oracle: SelfEdit =
@@ -135,21 +113,8 @@ impl Fewshot {
             rows.push(row);
         }
         if let Some(path) = &self.find {
-            let solved = rows.iter().flat_map(|row| &row.tasks);
-            let solved = solved.filter(|row| row.samples.iter().any(|s| s.reward > 0.0));
-            let list = TaskList {
-                rule: format!(
-                    "of the tasks of {} with grids of at most {} by {}, those whose test inputs are all \
-                     answered right in one of two attempts after training by the oracle configuration",
-                    file_name(&self.challenges),
-                    self.largest,
-                    self.largest
-                ),
-                model: id.clone(),
-                oracle: oracle.clone(),
-                setting: setting.clone(),
-                tasks: solved.map(|row| row.task.clone()).collect(),
-            };
+            let files = file_name(&self.challenges);
+            let list = TaskList::of(&rows, &files, self.largest, &id, &oracle, &setting);
             let text = serde_json::to_string_pretty(&list).map_err(|e| e.to_string())?;
             std::fs::write(path, text + "\n")
                 .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
@@ -184,31 +149,10 @@ impl Fewshot {
     }
 
     fn load(&self) -> Result<Vec<Solved>, String> {
-        let challenges: BTreeMap<String, Challenge> = read(&self.challenges)?;
-        let mut solutions: BTreeMap<String, Vec<Grid>> = read(&self.solutions)?;
-        let listed: Option<TaskList> = self.tasks.as_deref().map(read).transpose()?;
-        let wanted = |name: &String| listed.as_ref().is_none_or(|list| list.tasks.contains(name));
-        let mut tasks = Vec::new();
-        for (name, challenge) in challenges.into_iter().filter(|(name, _)| wanted(name)) {
-            let Some(solutions) = solutions.remove(&name) else {
-                return Err(format!("{} has no task {name}", self.solutions.display()));
-            };
-            let train = challenge.train.iter().flat_map(|p| [&p.input, &p.output]);
-            let test = challenge.test.iter().map(|t| &t.input).chain(&solutions);
-            let fits = |g: &Grid| g.height().max(g.width()) <= self.largest;
-            if !train.chain(test).all(fits) {
-                continue;
-            }
-            tasks.push(Solved {
-                name,
-                task: Task::Grid(FewShot {
-                    train: challenge.train,
-                    test: challenge.test.into_iter().map(|t| t.input).collect(),
-                }),
-                solutions: solutions.iter().map(|grid| json!(grid)).collect(),
-            });
-        }
-        let tasks = tasks.into_iter().skip(self.skip);
+        let listed: Option<TaskList> = self.tasks.as_deref().map(arc::read).transpose()?;
+        let tasks = arc::tasks(&self.challenges, &self.solutions, self.largest)?;
+        let wanted = |task: &Solved| listed.as_ref().is_none_or(|l| l.tasks.contains(&task.name));
+        let tasks = tasks.into_iter().filter(wanted).skip(self.skip);
         Ok(tasks.take(self.limit.unwrap_or(usize::MAX)).collect())
     }
 }
@@ -218,13 +162,7 @@ fn file_name(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-    serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))
-}
-
-fn print(rows: &[Row]) {
+fn print(rows: &[FewshotRow]) {
     println!(
         "| way of answering | tasks solved [95 % interval] | tasks | configurations | seconds |"
     );

@@ -3,19 +3,16 @@
 
 use crate::cli::text_models::TextModels;
 use autodidact::config::TextModelConfig;
-use autodidact::learn::datasets;
-use autodidact::learn::grading::judge::{Given, Verdict, judge};
-use autodidact::learn::knowledge::self_edit::{self, SelfEdit};
-use autodidact::learn::options::update::{SelfEditOptions, Writer};
-use autodidact::learn::ports::journal::{Journal, step};
-use autodidact::learn::ports::model::{Interruptible, Model};
+use autodidact::learn::options::self_edit::SelfEditOptions;
+use autodidact::learn::ports::journal::Journal;
+use autodidact::learn::ports::model::Model;
 use autodidact::learn::ports::text_model::{Helpers, TextModel};
-use autodidact::learn::stats::{Estimate, estimate};
-use autodidact::study::compare::{Case, Row};
+use autodidact::learn::stats::Estimate;
+use autodidact::study::compare::{EvalPassage, KnowledgeRow};
+use autodidact::study::helpers::{judged, write_edits};
 use clap::Args;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Instant;
 
 #[derive(Debug, Args)]
 pub struct HelperArgs {
@@ -53,70 +50,30 @@ impl HelperArgs {
 }
 
 impl Opened {
-    /// Puts the teacher's self-edits into the cases, if there is a teacher. They are the same for every
-    /// seed, as a file's would be, and are written once.
+    /// Puts the teacher's self-edits into the cases, if there is a teacher.
     pub fn write_edits(
         &mut self,
         model: &dyn Model,
-        cases: &mut [Case],
+        cases: &mut [EvalPassage],
         options: &SelfEditOptions,
         seed: u64,
         journal: &dyn Journal,
     ) -> Result<(), String> {
-        let Some(name) = name(&self.helpers.teacher) else {
-            return Ok(());
-        };
-        let options = SelfEditOptions {
-            writer: Writer::Teacher,
-            ..options.clone()
-        };
-        let (count, mut all_seconds) = (cases.len(), 0.0);
-        let model = Interruptible::new(model, &|| false).helped_by(&self.helpers);
-        for (nth, case) in cases.iter_mut().enumerate() {
-            let message = format!("{nth} of {count}");
-            journal.progress(name, nth as f32 / count as f32, &message);
-            let passage = datasets::digest([(&case.passage, [].as_slice())].into_iter());
-            let written = step(journal, &format!("teacher:{name}:{passage}"), || {
-                let clock = Instant::now();
-                let edits = self_edit::write(model, None, &case.passage, &options, seed)?;
-                Ok((edits, clock.elapsed().as_secs_f32()))
-            });
-            let (edits, seconds): (Vec<SelfEdit>, f32) =
-                written.map_err(|e| format!("--teacher-model: {e}"))?;
-            case.teacher = edits;
-            all_seconds += seconds;
-        }
-        self.teacher_seconds = Some(all_seconds / count.max(1) as f32);
+        let seconds = write_edits(&self.helpers, model, cases, options, seed, journal);
+        self.teacher_seconds = seconds.map_err(|e| format!("--teacher-model: {e}"))?;
         Ok(())
     }
 
-    /// Accuracy of a row's answers as the judge sees them, if there is a judge. `cases` and `seeds` are
-    /// those that the row was run on: passages are resampled, as for the row's own accuracy.
+    /// Accuracy of a row's answers as the judge sees them, if there is a judge.
     pub fn judge(
         &self,
-        row: &Row,
-        cases: &[Case],
+        row: &KnowledgeRow,
+        cases: &[EvalPassage],
         seeds: usize,
     ) -> Result<Option<Estimate>, String> {
-        let Some(helper) = &self.helpers.judge else {
-            return Ok(None);
-        };
-        let given = row.answers.iter().map(|a| Given {
-            question: &a.question,
-            gold: &a.gold,
-            answer: &a.answer,
-        });
-        let verdicts = judge(&**helper, &given.collect::<Vec<_>>(), &|| false);
-        let verdicts = verdicts.map_err(|e| format!("--judge: {e}"))?;
-        let mut right = verdicts
-            .into_iter()
-            .map(|v| f32::from(u8::from(v == Verdict::Right)));
-        // The row holds passage after passage, and of each its seeds.
-        let clusters = cases.iter().map(|case| {
-            let asked = case.questions.len() * seeds;
-            right.by_ref().take(asked).collect()
-        });
-        Ok(Some(estimate(&clusters.collect::<Vec<_>>())))
+        let judge = self.helpers.judge.as_deref();
+        let judged = judge.map(|judge| judged(judge, row, cases, seeds));
+        judged.transpose().map_err(|e| format!("--judge: {e}"))
     }
 
     /// Who they are.

@@ -1,15 +1,17 @@
 //! The single-passage table: base, passage, self-edits before practice, a teacher's, and after each
 //! round of the outer loop.
 
-use super::data::{Bench, Data, Keyed, arms};
+use super::data::{Bench, Data, arms};
 use super::output::{give, markdown};
-use super::practice::{Practice, Practised, apart, plots, practise};
+use super::practice::{Practice, plots};
 use autodidact::learn::datasets;
-use autodidact::learn::knowledge::domain::KnowledgeOptions;
 use autodidact::learn::options::update::IngestOptions;
 use autodidact::learn::ports::model::Adapter;
 use autodidact::learn::stats::Estimate;
-use autodidact::study::compare::{Arm, Row, Way, difference, run};
+use autodidact::pool::tasks::MemoryTasks;
+use autodidact::study::compare::{Arm, ArmSpec, KnowledgeRow, difference, run};
+use autodidact::study::practice::{PracticeRun, apart, practise, written_by};
+use autodidact::study::settings::Keyed;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -49,18 +51,29 @@ impl Knowledge {
         let mut rows = Vec::new();
         for arm in arms {
             let practised = practices.iter().find(|(p, _)| arm == Arm::Learn(p.kind));
-            let options = practised.map_or(bench.options.clone(), |(_, d)| written_by(&bench, d));
+            let options = practised.map_or(bench.options.clone(), |(_, d)| {
+                written_by(&bench.options, d)
+            });
             rows.push(measure(&bench, arm.name().to_owned(), arm, &[], &options)?);
         }
         let mut reports = Vec::new();
         for (plan, domain) in &practices {
-            let practised = practise(&bench, plan, domain, &contexts)?;
-            let (untrained, options) = (plan.kind.name(), written_by(&bench, domain));
+            plan.check_contexts(&contexts)?;
+            let mut practised = Vec::new();
+            for nth in 0..plan.practices {
+                let (of, label) = (contexts.len(), plan.label(nth));
+                eprintln!("practising on passages drawn from {of}{label}");
+                let (model, journal) = (&bench.model, &bench.journal);
+                let tasks = MemoryTasks::default();
+                let run = practise(model, journal, plan, domain, &contexts, nth, &tasks)?;
+                practised.push(run);
+            }
+            let (untrained, options) = (plan.kind.name(), written_by(&bench.options, domain));
             for nth in 0..plan.rounds {
                 let name = format!("{untrained}, round {}{}", nth + 1, plan.suffix());
                 let policies: Vec<_> = practised.iter().map(|p| p.policies[nth].clone()).collect();
                 let mut row = measure(&bench, name, Arm::Learn(plan.kind), &policies, &options)?;
-                let before = rows.iter().find(|r: &&Row| r.arm == untrained);
+                let before = rows.iter().find(|r: &&KnowledgeRow| r.arm == untrained);
                 row.difference = before.map(|before| difference(&row, before));
                 rows.push(row);
             }
@@ -70,23 +83,14 @@ impl Knowledge {
     }
 }
 
-/// The table's options, with notes drawn as the practice draws them: a policy is judged by what it practised, and so
-/// is what it is compared with.
-fn written_by(bench: &Bench, domain: &KnowledgeOptions) -> IngestOptions {
-    let mut options = bench.options.clone();
-    options.self_edit.temperature = domain.self_edit.temperature;
-    options.self_edit.top_p = domain.self_edit.top_p;
-    options
-}
-
 fn measure(
     bench: &Bench,
     name: String,
     arm: Arm,
     policies: &[Option<Adapter>],
     options: &IngestOptions,
-) -> Result<Row, String> {
-    let way = Way {
+) -> Result<KnowledgeRow, String> {
+    let spec = ArmSpec {
         name,
         arm,
         policies,
@@ -94,17 +98,21 @@ fn measure(
     let row = run(
         &bench.model,
         &bench.cases,
-        &way,
+        &spec,
         options,
         &bench.seeds,
-        &bench.notebook,
+        &bench.journal,
     );
-    let row = row.map_err(|e| format!("{}: {e}", way.name))?;
-    eprintln!("\r{:<14} {}", way.name, row.accuracy);
+    let row = row.map_err(|e| format!("{}: {e}", spec.name))?;
+    eprintln!("\r{:<14} {}", spec.name, row.accuracy);
     Ok(row)
 }
 
-fn finish(bench: &Bench, rows: &[Row], practised: &[Practised<'_>]) -> Result<(), String> {
+fn finish(
+    bench: &Bench,
+    rows: &[KnowledgeRow],
+    practised: &[PracticeRun<'_>],
+) -> Result<(), String> {
     let head = [
         "trained on",
         "accuracy [95 % interval]",
@@ -174,7 +182,7 @@ fn finish(bench: &Bench, rows: &[Row], practised: &[Practised<'_>]) -> Result<()
 }
 
 /// Each row's accuracy as the judge sees it, where there is one.
-fn judged(bench: &Bench, rows: &[Row]) -> Result<Vec<(String, Estimate)>, String> {
+fn judged(bench: &Bench, rows: &[KnowledgeRow]) -> Result<Vec<(String, Estimate)>, String> {
     let mut judged = Vec::new();
     for row in rows {
         let seeds = bench.seeds.len();

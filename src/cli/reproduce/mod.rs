@@ -5,12 +5,13 @@ mod cpt;
 mod data;
 mod fewshot;
 mod helpers;
-mod kept;
+
 mod knowledge;
-mod notebook;
+
 mod output;
 mod practice;
 mod reward;
+mod terminal;
 
 use clap::{Args, Subcommand};
 

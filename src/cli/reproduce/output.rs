@@ -1,12 +1,12 @@
 //! Where a table goes: the terminal, or `--out DIR` as Markdown, JSON and SVG.
 
-use super::data::About;
+use autodidact::study::settings::TableSettings;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::Path;
 
 /// A Markdown table under what it was made from.
-pub fn markdown(title: &str, about: &About, head: &[&str], rows: &[Vec<String>]) -> String {
+pub fn markdown(title: &str, about: &TableSettings, head: &[&str], rows: &[Vec<String>]) -> String {
     let mut text = format!("# {title}\n\n");
     let _ = writeln!(
         text,

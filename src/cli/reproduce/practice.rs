@@ -1,19 +1,13 @@
-//! The outer loop inside the single-passage table: how it is asked for, run, and drawn.
+//! The outer loop inside the single-passage table: its arguments, and its curves.
 
-use super::data::{Bench, read};
+use super::data::read;
 use super::output::{Curve, plot};
-use autodidact::learn::knowledge::domain::{Case, KnowledgeOptions, QuestionSource};
-use autodidact::learn::options::update::{IngestOptions, SelfEditKind};
+use autodidact::learn::outer::domains::knowledge::KnowledgeContext;
 use autodidact::learn::outer::options::{OuterOptions, Preset};
-use autodidact::learn::outer::report::Report;
-use autodidact::learn::outer::{self, Outcome, Shelf};
-use autodidact::learn::ports::model::Adapter;
-use autodidact::pool::tasks::MemoryTasks;
-use autodidact::study::compare;
+use autodidact::learn::outer::report;
+use autodidact::study::practice::{PracticePlan, PracticeRun};
 use clap::Args;
-use serde::Serialize;
 use serde_json::Value;
-use std::fmt::Display;
 use std::path::PathBuf;
 
 /// The outer loop before the last rows.
@@ -51,37 +45,8 @@ pub struct Practice {
     practise_set: String,
 }
 
-/// Practices with their settings read, alike but for their seeds. All of it tells measurements apart.
-#[derive(Serialize)]
-pub struct Planned {
-    pub rounds: usize,
-    practices: u64,
-    pub kind: SelfEditKind,
-    #[serde(rename = "questions")]
-    source: QuestionSource,
-    preset: Preset,
-    #[serde(rename = "outer")]
-    options: OuterOptions,
-    /// Laid over the preset's [`KnowledgeOptions`].
-    #[serde(rename = "practise_set")]
-    set: Value,
-}
-
-/// A practice that has ended.
-pub struct Practised<'a> {
-    pub plan: &'a Planned,
-    pub domain: &'a KnowledgeOptions,
-    /// With its own seed.
-    pub options: OuterOptions,
-    /// Behind the names of its curves, and what its steps are kept under.
-    pub label: String,
-    pub report: Report,
-    /// The policy after each round.
-    pub policies: Vec<Option<Adapter>>,
-}
-
 impl Practice {
-    pub fn plans(&self) -> Result<Vec<Planned>, String> {
+    pub fn plans(&self) -> Result<Vec<PracticePlan>, String> {
         let named = |name: &str, text: &str| -> Result<Value, String> {
             serde_json::from_str(text).map_err(|e| format!("--{name}: {e}"))
         };
@@ -101,7 +66,7 @@ impl Practice {
         let set = named("practise-set", &self.practise_set)?;
         let plan = |source: &String| {
             let source = serde_json::from_value(word(source)).map_err(wrong("questions"))?;
-            Ok(Planned {
+            Ok(PracticePlan {
                 rounds: self.rounds,
                 practices: self.practices,
                 kind,
@@ -114,135 +79,24 @@ impl Practice {
         self.questions.iter().map(plan).collect()
     }
 
-    pub fn contexts(&self) -> Result<Vec<Case>, String> {
+    pub fn contexts(&self) -> Result<Vec<KnowledgeContext>, String> {
         let Some(path) = self.practise_on.as_ref().filter(|_| self.rounds > 0) else {
             return Ok(Vec::new());
         };
         let entries = read(path)?.into_iter();
         let entries = entries.take(self.practise_limit.unwrap_or(usize::MAX));
-        Ok(entries.map(|e| Case::new(e.passage, e.questions)).collect())
+        Ok(entries
+            .map(|e| KnowledgeContext::new(e.passage, e.questions))
+            .collect())
     }
-}
-
-impl Planned {
-    /// Behind its rows' names.
-    pub fn suffix(&self) -> &'static str {
-        match self.source {
-            QuestionSource::Given => "",
-            QuestionSource::Written => " (own questions)",
-        }
-    }
-
-    /// The preset over the table's own options: trained and graded as the table is, unless the preset or the command
-    /// says otherwise.
-    pub fn domain(&self, options: &IngestOptions) -> Result<KnowledgeOptions, String> {
-        let wrong = |e: &dyn Display| format!("--practise-set: {e}");
-        for (field, flag) in [("/self_edit/kind", "--kind"), ("/questions", "--questions")] {
-            if self.set.pointer(field).is_some() {
-                let field = field[1..].replace('/', ".");
-                return Err(format!("--practise-set: {field} is said by {flag}"));
-            }
-        }
-        let merged = KnowledgeOptions::merged(self.preset, options, &self.set);
-        let mut domain: KnowledgeOptions = serde_json::from_value(merged).map_err(|e| wrong(&e))?;
-        domain.self_edit.kind = self.kind;
-        domain.questions = self.source;
-        domain.validate().map_err(|e| wrong(&e))?;
-        domain.fits(&self.options).map_err(|e| wrong(&e))?;
-        Ok(domain)
-    }
-}
-
-/// No passage is practised on and in the table.
-pub fn apart(practised: &[Case], table: &[compare::Case]) -> Result<(), String> {
-    let in_both = practised
-        .iter()
-        .filter(|p| table.iter().any(|c| c.passage.text == p.passage.text));
-    match in_both.count() {
-        0 => Ok(()),
-        n => Err(format!(
-            "--practise-on: {n} of its passages are in the table too; practise on others"
-        )),
-    }
-}
-
-/// All practices of a plan, one after the other.
-pub fn practise<'a>(
-    bench: &Bench,
-    plan: &'a Planned,
-    domain: &'a KnowledgeOptions,
-    cases: &[Case],
-) -> Result<Vec<Practised<'a>>, String> {
-    if plan.options.held_out >= cases.len() {
-        return Err(format!(
-            "held_out: {} of {} passages leave none to practise on",
-            plan.options.held_out,
-            cases.len()
-        ));
-    }
-    (0..plan.practices)
-        .map(|nth| {
-            let label = match nth {
-                0 => plan.suffix().to_owned(),
-                _ => format!("{}, practice {}", plan.suffix(), nth + 1),
-            };
-            let seed = plan.options.seed.wrapping_add(nth);
-            let options = OuterOptions {
-                seed,
-                ..plan.options.clone()
-            };
-            eprintln!("practising on passages drawn from {}{label}", cases.len());
-            let (report, policies) = one(bench, &label, &options, domain, cases)?;
-            Ok(Practised {
-                plan,
-                domain,
-                options,
-                label,
-                report,
-                policies,
-            })
-        })
-        .collect()
-}
-
-/// The report, and the policy after each round.
-fn one(
-    bench: &Bench,
-    label: &str,
-    options: &OuterOptions,
-    domain: &KnowledgeOptions,
-    cases: &[Case],
-) -> Result<(Report, Vec<Option<Adapter>>), String> {
-    let page = bench.notebook.page(label);
-    let start = outer::Start {
-        model: &bench.model,
-        others: &[],
-        tasks: &MemoryTasks::default(),
-        domain,
-        contexts: cases,
-        options,
-        policy: None,
-        practised: &[],
-        journal: &page,
-        shelf: &page,
-    };
-    let Outcome { report, .. } = outer::run(&start).map_err(|e| e.to_string())?;
-    let (mut policies, mut policy) = (Vec::new(), None);
-    for round in &report.rounds {
-        let taught = page.kept(&format!("round:{}:policy", round.round));
-        let taught = taught.map_err(|e| e.to_string())?;
-        policy = taught.map(|(policy, _)| policy).or(policy);
-        policies.push(policy.clone());
-    }
-    Ok((report, policies))
 }
 
 /// Reward and held-out gain, round by round.
-pub fn plots(practised: &[Practised<'_>]) -> Vec<(String, String)> {
+pub fn plots(practised: &[PracticeRun<'_>]) -> Vec<(String, String)> {
     let flat = |x: usize, y: f32| (x as f32, y, y, y);
     let (mut rewards, mut gains) = (Vec::new(), Vec::new());
-    for Practised { label, report, .. } in practised {
-        let curve = |name: &str, of: fn(&outer::report::Round) -> f32| Curve {
+    for PracticeRun { label, report, .. } in practised {
+        let curve = |name: &str, of: fn(&report::Round) -> f32| Curve {
             name: format!("{name}{label}"),
             points: report.rounds.iter().map(|r| flat(r.round, of(r))).collect(),
         };
@@ -250,7 +104,7 @@ pub fn plots(practised: &[Practised<'_>]) -> Vec<(String, String)> {
         rewards.push(curve("best of each context", |r| r.best_reward));
         let scored = report.rounds.iter().map(|r| (r.round, r.held_out.as_ref()));
         let scored = std::iter::once((0, report.before.as_ref())).chain(scored);
-        let point = |(round, h): (usize, Option<&outer::report::HeldOut>)| {
+        let point = |(round, h): (usize, Option<&report::HeldOut>)| {
             let gain = h?.gain;
             Some((round as f32, gain.mean, gain.low, gain.high))
         };

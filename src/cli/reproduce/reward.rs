@@ -1,10 +1,11 @@
 //! The reliability of the rewards: the same candidates, measured again from new seeds.
 
-use super::data::{Data, Keyed};
+use super::data::Data;
 use super::output::{give, markdown};
-use autodidact::learn::knowledge::domain::{Case, KnowledgeOptions};
+use autodidact::learn::outer::domains::knowledge::{KnowledgeContext, KnowledgeOptions};
 use autodidact::learn::outer::options::{Preset, Reward};
 use autodidact::study::reliability::{Size, study};
+use autodidact::study::settings::Keyed;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -54,10 +55,10 @@ impl RewardStudy {
         domain.self_edit.kind = kind;
         domain.validate().map_err(|e| e.to_string())?;
         let cases = bench.cases.iter();
-        let cases: Vec<Case> = cases
-            .map(|c| Case::new(c.passage.clone(), c.questions.clone()))
+        let cases: Vec<KnowledgeContext> = cases
+            .map(|c| KnowledgeContext::new(c.passage.clone(), c.questions.clone()))
             .collect();
-        let (rows, measured) = study(&bench.model, &domain, &cases, size, &bench.notebook)
+        let (rows, measured) = study(&bench.model, &domain, &cases, size, &bench.journal)
             .map_err(|e| e.to_string())?;
         let head = [
             "reward",

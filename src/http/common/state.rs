@@ -5,7 +5,7 @@ use super::error::Problem;
 use crate::adapters::Registry;
 use crate::config::Config;
 use crate::jobs::Jobs;
-use crate::learn::options::precedence::Layers;
+use crate::learn::options::precedence::SettingsStack;
 use crate::workflows::services::Services;
 use autodidact_engine::Engine;
 use std::ops::Deref;
@@ -36,7 +36,7 @@ impl AppState {
         engine: Engine,
         jobs: Jobs,
         registry: Arc<Registry>,
-        layers: Layers,
+        learning: SettingsStack,
     ) -> Result<Self, String> {
         Ok(AppState {
             access: Arc::new(Access::from_config(&config.auth.keys)?),
@@ -46,7 +46,7 @@ impl AppState {
                 registry,
                 engine,
                 config,
-                layers,
+                learning,
             },
             started: chrono::Utc::now().timestamp(),
         })

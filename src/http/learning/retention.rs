@@ -5,7 +5,7 @@ use crate::adapters::AliasName;
 use crate::http::common::error::Problem;
 use crate::http::common::extract::Query;
 use crate::http::common::state::AppState;
-use crate::learn::inner::retention::{Asked, Matrix, matrix};
+use crate::learn::inner::retention::{Matrix, ProbeAnswer, matrix};
 use crate::store::{Document, GeneralScore};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -93,14 +93,14 @@ fn read(state: &AppState, alias: &AliasName, limit: usize) -> Result<RetentionBo
     if scores.iter().any(|s| s.version == 0) {
         versions.insert(0, 0);
     }
-    let asked = scores.into_iter().map(|s| Asked {
+    let asked = scores.into_iter().map(|s| ProbeAnswer {
         document: s.document_id,
         probe: s.probe_id,
         version: s.version,
         correct: s.correct,
         logprob: s.logprob,
     });
-    let asked: Vec<Asked> = asked.collect();
+    let asked: Vec<ProbeAnswer> = asked.collect();
     let columns = documents.iter().map(|d| (d.id.clone(), d.version));
     let columns: Vec<(String, u64)> = columns.collect();
     let general = state.store.probes().general_since(alias.as_str(), first)?;

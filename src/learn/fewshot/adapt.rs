@@ -6,11 +6,10 @@ use super::plan::{Pace, Plan, Wish};
 use super::predict::{Question, predict};
 use super::report::{AdaptReport, Origin, Score, Training, Tried};
 use super::self_edit::{self, OutOfRange, SelfEdit, within};
-use super::task::{Asked, MOST_SEQUENCES, Task};
-use crate::learn::ports::journal::{Journal, Stop, step};
-use crate::learn::ports::model::{
-    self, Adapter, Interruptible, Model, ModelError, Trained, TrainingText, Update,
-};
+use super::task::{MOST_SEQUENCES, Task, TaskInput};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::journal::{Interrupted, Journal, step};
+use crate::learn::ports::model::{self, Adapter, Model, ModelError, Trained, TrainingText, Update};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -20,7 +19,7 @@ use utoipa::ToSchema;
 /// Training steps that are timed: a single one is mostly its beginning and its end.
 const TIMED: usize = 4;
 
-/// The knobs, with their defaults. Layers are merged as those of an ingest are.
+/// The knobs, with their defaults. They are merged as those of an ingest are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdaptOptions {
@@ -59,7 +58,7 @@ impl AdaptOptions {
     }
 }
 
-pub struct Start<'a> {
+pub struct Adaptation<'a> {
     pub task: &'a Task,
     /// The caller's configuration; without one the policy writes.
     pub given: Option<&'a SelfEdit>,
@@ -71,12 +70,16 @@ pub struct Start<'a> {
     pub window: usize,
 }
 
-pub struct Outcome {
+pub struct AdaptOutcome {
     pub report: AdaptReport,
     pub adapter: Adapter,
 }
 
-pub fn adapt(model: &dyn Model, start: &Start<'_>, journal: &dyn Journal) -> Result<Outcome, Stop> {
+pub fn adapt(
+    model: &dyn Model,
+    start: &Adaptation<'_>,
+    journal: &dyn Journal,
+) -> Result<AdaptOutcome, Interrupted> {
     let stop = || journal.check().is_err();
     let mut run = Run {
         model: Interruptible::new(model, &stop),
@@ -104,7 +107,7 @@ pub fn adapt(model: &dyn Model, start: &Start<'_>, journal: &dyn Journal) -> Res
     let tried: Vec<Tried> = tried.collect();
     let (trained, training) = run.train(&edits[chosen], &plan, chosen)?;
     let predictions = run.answer(&edits[chosen], &plan, &trained.adapter)?;
-    Ok(Outcome {
+    Ok(AdaptOutcome {
         report: AdaptReport {
             predictions,
             self_edit: edits[chosen].clone(),
@@ -124,7 +127,7 @@ struct Run<'a> {
     model: Interruptible<'a>,
     /// The same, for what has a time limit of its own.
     unbound: &'a dyn Model,
-    start: &'a Start<'a>,
+    start: &'a Adaptation<'a>,
     journal: &'a dyn Journal,
     begun: Instant,
     seconds: BTreeMap<String, f32>,
@@ -139,7 +142,7 @@ struct Fold {
 
 impl Run<'_> {
     /// The configurations to compare, the likeliest first.
-    fn configurations(&mut self) -> Result<(Vec<SelfEdit>, Origin), Stop> {
+    fn configurations(&mut self) -> Result<(Vec<SelfEdit>, Origin), Interrupted> {
         if let Some(edit) = self.start.given {
             return Ok((vec![edit.clone()], Origin::Given));
         }
@@ -189,7 +192,7 @@ impl Run<'_> {
     }
 
     /// What of it all fits the time, by the time that one training step takes.
-    fn plan(&mut self, edits: &[SelfEdit]) -> Result<Plan, Stop> {
+    fn plan(&mut self, edits: &[SelfEdit]) -> Result<Plan, Interrupted> {
         let clock = Instant::now();
         self.journal.progress("plan", 0.1, "timing training steps");
         let plan = step(self.journal, "plan", || {
@@ -231,7 +234,7 @@ impl Run<'_> {
         Ok(plan)
     }
 
-    fn pace(&self, text: &TrainingText) -> Result<Pace, Stop> {
+    fn pace(&self, text: &TrainingText) -> Result<Pace, Interrupted> {
         let update = Update {
             epochs: 1,
             ..self.update(&SelfEdit::default(), 1)
@@ -250,7 +253,7 @@ impl Run<'_> {
         &mut self,
         edits: &[SelfEdit],
         plan: &Plan,
-    ) -> Result<(Option<Score>, Vec<Score>), Stop> {
+    ) -> Result<(Option<Score>, Vec<Score>), Interrupted> {
         if plan.folds == 0 {
             return Ok((None, Vec::new()));
         }
@@ -301,8 +304,14 @@ impl Run<'_> {
     }
 
     fn held(&self, edit: &SelfEdit, held: usize, candidate: usize) -> Fold {
-        let Start { task, window, .. } = *self.start;
-        let questions = task.questions(Asked::Held(held), edit, 1, window, self.start.options.seed);
+        let Adaptation { task, window, .. } = *self.start;
+        let questions = task.questions(
+            TaskInput::HeldOut(held),
+            edit,
+            1,
+            window,
+            self.start.options.seed,
+        );
         let question = questions.into_iter().next();
         Fold {
             candidate,
@@ -312,7 +321,7 @@ impl Run<'_> {
     }
 
     /// Asks held-out demonstrations, each of its own adapter.
-    fn score(&self, asked: &[(Option<&Adapter>, Fold)]) -> Result<Score, Stop> {
+    fn score(&self, asked: &[(Option<&Adapter>, Fold)]) -> Result<Score, Interrupted> {
         let task = self.start.task;
         let demonstrations = task.demonstrations();
         let mut score = Score {
@@ -342,7 +351,7 @@ impl Run<'_> {
         edit: &SelfEdit,
         plan: &Plan,
         chosen: usize,
-    ) -> Result<(Trained, Training), Stop> {
+    ) -> Result<(Trained, Training), Interrupted> {
         let clock = Instant::now();
         let left = self.start.options.seconds - self.begun.elapsed().as_secs_f32();
         let mut texts = self.texts(edit, None, MOST_SEQUENCES);
@@ -370,7 +379,7 @@ impl Run<'_> {
         edit: &SelfEdit,
         plan: &Plan,
         adapter: &Adapter,
-    ) -> Result<Vec<super::predict::Prediction>, Stop> {
+    ) -> Result<Vec<super::predict::Prediction>, Interrupted> {
         let clock = Instant::now();
         self.journal.progress("predictions", 0.87, "answering");
         let predictions = step(self.journal, "predictions", || {
@@ -384,15 +393,15 @@ impl Run<'_> {
 
     /// Every test input in at most `views` ways.
     fn questions(&self, edit: &SelfEdit, views: usize) -> Vec<Vec<Question>> {
-        let Start { task, window, .. } = *self.start;
+        let Adaptation { task, window, .. } = *self.start;
         let seed = self.start.options.seed;
         (0..task.test_len())
-            .map(|n| task.questions(Asked::Test(n), edit, views, window, seed))
+            .map(|n| task.questions(TaskInput::Test(n), edit, views, window, seed))
             .collect()
     }
 
     fn texts(&self, edit: &SelfEdit, held: Option<usize>, most: usize) -> Vec<TrainingText> {
-        let Start { task, window, .. } = *self.start;
+        let Adaptation { task, window, .. } = *self.start;
         let seed = self.start.options.seed;
         let texts = task.training(edit, held, most, window, seed);
         match texts.is_empty() {
@@ -424,7 +433,7 @@ impl Run<'_> {
         trainings: Vec<(Vec<TrainingText>, Update)>,
         from: f32,
         to: f32,
-    ) -> Result<Vec<Trained>, Stop> {
+    ) -> Result<Vec<Trained>, Interrupted> {
         self.journal.check()?;
         let trainings = trainings
             .into_iter()

@@ -9,17 +9,14 @@
 //! │ └ text    input → output strings
 //! ├ plan      what of all that fits the time
 //! ├ predict   the same question asked in several ways, and the vote
-//! ├ practice  tasks whose answers are known: what a configuration is worth
-//! ├ domain    such tasks as the outer loop practises on them
-//! └ table     the paper's: in context, self-edits, the oracle
+//! └ practice  tasks whose answers are known: what a configuration is worth
 //! ```
 //!
-//! But for practice, domain and table, the answer to a test input is nowhere here: candidates are compared on the
+//! But for practice, the answer to a test input is nowhere here: candidates are compared on the
 //! demonstrations alone.
 
 pub mod adapt;
 pub mod augment;
-pub mod domain;
 pub mod grid;
 pub mod plan;
 pub mod practice;
@@ -30,7 +27,7 @@ pub mod serialise;
 pub mod task;
 pub mod text;
 
-pub use adapt::{AdaptOptions, Outcome, Start, adapt};
+pub use adapt::{AdaptOptions, AdaptOutcome, Adaptation, adapt};
 pub use grid::Grid;
 pub use report::AdaptReport;
 pub use self_edit::SelfEdit;

@@ -4,8 +4,9 @@
 
 use super::predict::{Attempt, Prediction, predict};
 use super::self_edit::SelfEdit;
-use super::task::{Asked, Task};
-use crate::learn::ports::model::{Adapter, Interruptible, ModelError, Training, Update};
+use super::task::{Task, TaskInput};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::model::{Adapter, ModelError, Training, Update};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -59,7 +60,7 @@ pub fn answers(
     s: &Setting,
 ) -> Result<Vec<Prediction>, ModelError> {
     let questions = (0..task.test_len())
-        .map(|n| task.questions(Asked::Test(n), edit, s.views, s.window, s.seed))
+        .map(|n| task.questions(TaskInput::Test(n), edit, s.views, s.window, s.seed))
         .collect::<Vec<_>>();
     predict(model, adapter, &questions, task.longest_answer())
 }

@@ -3,7 +3,8 @@
 
 use super::augment::{Colours, Transform};
 use super::serialise;
-use crate::learn::ports::model::{Adapter, Interruptible, ModelError, Prompt, Sampling};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::model::{Adapter, ModelError, Prompt, Sampling};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;

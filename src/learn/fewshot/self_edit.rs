@@ -3,7 +3,8 @@
 //! within the range.
 
 use super::task::Task;
-use crate::learn::ports::model::{Adapter, Interruptible, ModelError, Prompt, Sampling};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::model::{Adapter, ModelError, Prompt, Sampling};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;

@@ -48,9 +48,9 @@ pub enum Task {
 
 /// Which input is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum TaskInput {
     /// A demonstration's, the others being shown.
-    Held(usize),
+    HeldOut(usize),
     /// The nth test input, all demonstrations being shown.
     Test(usize),
 }
@@ -155,7 +155,7 @@ impl Task {
     /// The ways in which an input is asked, the plainest first.
     pub fn questions(
         &self,
-        asked: Asked,
+        asked: TaskInput,
         edit: &SelfEdit,
         most: usize,
         window: usize,
@@ -164,10 +164,10 @@ impl Task {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut questions = match self {
             Task::Grid(task) => {
-                let held = |n| matches!(asked, Asked::Held(h) if h == n);
+                let held = |n| matches!(asked, TaskInput::HeldOut(h) if h == n);
                 let input = match asked {
-                    Asked::Held(n) => &task.train[n].input,
-                    Asked::Test(n) => &task.test[n],
+                    TaskInput::HeldOut(n) => &task.train[n].input,
+                    TaskInput::Test(n) => &task.test[n],
                 };
                 let shown: Vec<_> = (task.train.iter().enumerate())
                     .filter(|(n, _)| !held(*n))
@@ -455,7 +455,7 @@ mod tests {
             usize::MAX,
             1
         )));
-        let questions = task(3).questions(Asked::Held(1), &same_colours, 9, usize::MAX, 1);
+        let questions = task(3).questions(TaskInput::HeldOut(1), &same_colours, 9, usize::MAX, 1);
         for question in questions {
             assert!(
                 question
@@ -471,7 +471,7 @@ mod tests {
     #[test]
     fn answers_to_transformed_questions_are_taken_back() {
         let edit = with(|d| d.use_basic_augmentations = true);
-        let questions = task(3).questions(Asked::Test(0), &edit, 99, usize::MAX, 1);
+        let questions = task(3).questions(TaskInput::Test(0), &edit, 99, usize::MAX, 1);
         assert_eq!(questions.len(), 14);
         for question in &questions {
             // Whoever answers with the input answers, seen from the plain view, with the input.
@@ -480,7 +480,7 @@ mod tests {
         }
         assert_eq!(
             task(3)
-                .questions(Asked::Test(0), &edit, 3, usize::MAX, 1)
+                .questions(TaskInput::Test(0), &edit, 3, usize::MAX, 1)
                 .len(),
             3
         );

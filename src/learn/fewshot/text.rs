@@ -2,7 +2,7 @@
 //! input alone is a question, too: whoever goes on asking the adapter sends nothing else.
 
 use super::predict::{Question, Undo};
-use super::task::{Asked, FewShot, Pair, ask, left_out};
+use super::task::{FewShot, Pair, TaskInput, ask, left_out};
 use crate::learn::ports::model::Turn;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -46,12 +46,12 @@ pub(super) fn sequences(
 /// With the examples before it, in several orders, and alone.
 pub(super) fn questions(
     task: &FewShot<String>,
-    asked: Asked,
+    asked: TaskInput,
     rng: &mut ChaCha8Rng,
 ) -> Vec<Question> {
     let (input, held) = match asked {
-        Asked::Held(n) => (&task.train[n].input, Some(n)),
-        Asked::Test(n) => (&task.test[n], None),
+        TaskInput::HeldOut(n) => (&task.train[n].input, Some(n)),
+        TaskInput::Test(n) => (&task.test[n], None),
     };
     let numbered = task.train.iter().enumerate();
     let shown = numbered.filter(|(n, _)| Some(*n) != held);
@@ -97,12 +97,12 @@ mod tests {
     #[test]
     fn an_input_is_asked_with_examples_and_alone() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let questions = questions(&task(), Asked::Test(0), &mut rng);
+        let questions = questions(&task(), TaskInput::Test(0), &mut rng);
         assert_eq!(questions[0].prompt.examples.len(), 3);
         assert_eq!(questions[1].prompt.examples, []);
         assert!(questions.iter().all(|q| q.prompt.user == "d"));
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let held = super::questions(&task(), Asked::Held(1), &mut rng);
+        let held = super::questions(&task(), TaskInput::HeldOut(1), &mut rng);
         assert_eq!(held[0].prompt.user, "b");
         let shown: Vec<_> = held.iter().flat_map(|q| &q.prompt.examples).collect();
         assert!(shown.iter().all(|(input, _)| input != "b"));

@@ -3,7 +3,8 @@
 //!
 //! Graders over words cannot know that "the day after Sunday" is Monday; a judge may. It is asked
 //! for one word, greedily, so the same answers get the same verdicts, and about all answers of a test at
-//! once. Small models say yes too often (dev/LOG.md): measure one with `autodidact grade --judge` first.
+//! once. Small models say yes too often (docs/teacher-and-judge.md): measure one with
+//! `autodidact grade --judge` first.
 
 use super::grader::Grader;
 use crate::learn::ports::model::{ModelError, Prompt, Sampling, ShouldStop};
@@ -11,7 +12,7 @@ use crate::learn::ports::text_model::TextModel;
 
 /// An answer to be graded.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Given<'a> {
+pub struct AnswerToGrade<'a> {
     pub question: &'a str,
     pub gold: &'a str,
     pub answer: &'a str,
@@ -33,17 +34,17 @@ const VERDICT_TOKENS: usize = 4;
 /// not asked about.
 pub fn judge(
     judge: &dyn TextModel,
-    answers: &[Given<'_>],
+    answers: &[AnswerToGrade<'_>],
     stop: &ShouldStop<'_>,
 ) -> Result<Vec<Verdict>, ModelError> {
-    let open = |given: &&Given| !Grader::Exact.correct(given.gold, given.answer);
+    let open = |given: &&AnswerToGrade| !Grader::Exact.correct(given.gold, given.answer);
     let prompts: Vec<Prompt> = answers.iter().filter(open).map(prompt).collect();
     if prompts.is_empty() {
         return Ok(vec![Verdict::Right; answers.len()]);
     }
     let said = judge.complete(&prompts, &Sampling::greedy(VERDICT_TOKENS), stop)?;
     let mut said = said.iter().map(|n| n.first().map_or("", String::as_str));
-    let verdict = |given: &Given| match open(&given) {
+    let verdict = |given: &AnswerToGrade| match open(&given) {
         true => read(said.next().unwrap_or_default()),
         false => Verdict::Right,
     };
@@ -61,7 +62,7 @@ fn read(said: &str) -> Verdict {
     }
 }
 
-fn prompt(given: &Given<'_>) -> Prompt {
+fn prompt(given: &AnswerToGrade<'_>) -> Prompt {
     Prompt {
         system: Some(TASK.into()),
         examples: EXAMPLES
@@ -73,8 +74,8 @@ fn prompt(given: &Given<'_>) -> Prompt {
     }
 }
 
-fn turn(given: &Given<'_>) -> String {
-    let Given {
+fn turn(given: &AnswerToGrade<'_>) -> String {
+    let AnswerToGrade {
         question,
         gold,
         answer,
@@ -93,8 +94,8 @@ const fn example(
     question: &'static str,
     gold: &'static str,
     answer: &'static str,
-) -> Given<'static> {
-    Given {
+) -> AnswerToGrade<'static> {
+    AnswerToGrade {
         question,
         gold,
         answer,
@@ -103,7 +104,7 @@ const fn example(
 
 /// Of each kind one: other words, another answer, more than asked, the subject without the answer, a
 /// part that is enough, a number that is off.
-const EXAMPLES: [(Given<'static>, &str); 6] = [
+const EXAMPLES: [(AnswerToGrade<'static>, &str); 6] = [
     (
         example(
             "When does the Tessaly Library close?",
@@ -157,43 +158,9 @@ const EXAMPLES: [(Given<'static>, &str); 6] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
+    use crate::learn::scripted::ScriptedText;
 
-    /// Says what the script says, in turn, and keeps what it was asked.
-    struct Scripted {
-        says: &'static [&'static str],
-        asked: Mutex<Vec<Vec<Prompt>>>,
-    }
-
-    impl TextModel for Scripted {
-        fn name(&self) -> &str {
-            "scripted"
-        }
-
-        fn complete(
-            &self,
-            prompts: &[Prompt],
-            sampling: &Sampling,
-            stop: &ShouldStop<'_>,
-        ) -> Result<Vec<Vec<String>>, ModelError> {
-            if stop() {
-                return Err(ModelError::Stopped);
-            }
-            assert_eq!((sampling.temperature, sampling.n), (0.0, 1));
-            self.asked.lock().unwrap().push(prompts.to_vec());
-            let said = self.says.iter().map(|s| vec![(*s).to_owned()]);
-            Ok(said.collect())
-        }
-    }
-
-    fn scripted(says: &'static [&'static str]) -> Scripted {
-        Scripted {
-            says,
-            asked: Mutex::default(),
-        }
-    }
-
-    const GIVEN: Given = Given {
+    const GIVEN: AnswerToGrade = AnswerToGrade {
         question: "Which day comes next?",
         gold: "Monday",
         answer: "The day\nafter Sunday",
@@ -201,13 +168,15 @@ mod tests {
 
     #[test]
     fn a_batch_is_asked_at_once_and_read_leniently() {
-        let model = scripted(&["yes", "No.", " **Yes**, it", "NO", "maybe", ""]);
+        let model = ScriptedText::new(&["yes", "No.", " **Yes**, it", "NO", "maybe", ""]);
         let verdicts = judge(&model, &[GIVEN; 6], &|| false).unwrap();
         use Verdict::{Right, Unclear, Wrong};
         assert_eq!(verdicts, [Right, Wrong, Right, Wrong, Unclear, Unclear]);
-        let asked = model.asked.lock().unwrap();
-        assert_eq!(asked.len(), 1);
-        let user = &asked[0][0].user;
+        let calls = model.calls();
+        assert_eq!(calls.len(), 1);
+        let (prompts, sampling) = &calls[0];
+        assert_eq!((sampling.temperature, sampling.n), (0.0, 1));
+        let user = &prompts[0].user;
         for part in ["Which day comes next?", "Monday", "The day after Sunday"] {
             assert!(user.contains(part), "{user}");
         }
@@ -215,12 +184,12 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_about_nothing_and_a_wish_to_stop_is_heard() {
-        let model = scripted(&[]);
+        let model = ScriptedText::new(&[]);
         assert!(judge(&model, &[], &|| true).unwrap().is_empty());
         assert!(matches!(
             judge(&model, &[GIVEN], &|| true),
             Err(ModelError::Stopped)
         ));
-        assert!(model.asked.lock().unwrap().is_empty());
+        assert!(model.calls().is_empty());
     }
 }

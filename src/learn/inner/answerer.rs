@@ -2,10 +2,11 @@
 
 use super::responders::{Responder, Responders};
 use super::route::Router;
-use crate::learn::grading::grader::Grader;
+use crate::learn::grading::Grading;
 use crate::learn::knowledge::closed_book::{Answer, answer_in, graded};
-use crate::learn::ports::journal::Stop;
-use crate::learn::ports::model::{Adapter, Interruptible, Prompt, Sampling};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::journal::Interrupted;
+use crate::learn::ports::model::{Adapter, Prompt, Sampling};
 use std::collections::BTreeMap;
 
 /// A question to be asked: how it is worded is what a router sees, the prompt is what the model sees.
@@ -17,9 +18,9 @@ pub struct Item {
 }
 
 /// Brings the adapter of a version of the alias.
-pub type Load<'a> = dyn Fn(u64) -> Result<Adapter, Stop> + 'a;
+pub type Load<'a> = dyn Fn(u64) -> Result<Adapter, Interrupted> + 'a;
 
-pub enum Mind<'a> {
+pub enum Answerer<'a> {
     /// `None`: the base.
     One(Option<&'a Adapter>),
     Routed(Routed<'a>),
@@ -35,17 +36,17 @@ pub struct Routed<'a> {
     pub load: &'a Load<'a>,
 }
 
-impl Mind<'_> {
+impl Answerer<'_> {
     /// Asks everything, each of the adapter that is to answer it, and grades the answers.
     pub fn answer(
         &self,
         model: Interruptible<'_>,
         items: &[Item],
-        grader: Grader,
+        grading: Grading<'_>,
         longest: usize,
-    ) -> Result<Vec<Answer>, Stop> {
+    ) -> Result<Vec<Answer>, Interrupted> {
         self.each(items, |adapter, asked| {
-            Ok(answer_in(model, adapter, asked, grader, longest)?)
+            Ok(answer_in(model, adapter, asked, grading, longest)?)
         })
     }
 
@@ -54,11 +55,11 @@ impl Mind<'_> {
         &self,
         model: Interruptible<'_>,
         items: &[Item],
-        grader: Grader,
+        grading: Grading<'_>,
         longest: usize,
-    ) -> Result<Vec<bool>, Stop> {
+    ) -> Result<Vec<bool>, Interrupted> {
         self.each(items, |adapter, asked| {
-            let graded = graded(model, adapter, asked, grader, &Sampling::greedy(longest))?;
+            let graded = graded(model, adapter, asked, grading, &Sampling::greedy(longest))?;
             Ok(graded
                 .into_iter()
                 .flatten()
@@ -71,14 +72,14 @@ impl Mind<'_> {
     fn each<T: Clone>(
         &self,
         items: &[Item],
-        ask: impl Fn(Option<&Adapter>, &[(Prompt, String)]) -> Result<Vec<T>, Stop>,
-    ) -> Result<Vec<T>, Stop> {
+        ask: impl Fn(Option<&Adapter>, &[(Prompt, String)]) -> Result<Vec<T>, Interrupted>,
+    ) -> Result<Vec<T>, Interrupted> {
         let both = |i: &Item| (i.prompt.clone(), i.gold.clone());
         let routed = match self {
-            Mind::One(adapter) => {
+            Answerer::One(adapter) => {
                 return ask(*adapter, &items.iter().map(both).collect::<Vec<_>>());
             }
-            Mind::Routed(routed) => routed,
+            Answerer::Routed(routed) => routed,
         };
         // One adapter after another, so that no more than one need be in memory.
         let mut groups: BTreeMap<Responder, Vec<usize>> = BTreeMap::new();

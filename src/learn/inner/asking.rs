@@ -1,22 +1,24 @@
 //! Whom an update asks what: the new document's probes, those of earlier documents and general ones, each
 //! of the adapter that would answer a client's request.
 
-use super::answerer::{Item, Mind, Routed};
+use super::answerer::{Answerer, Item, Routed};
 use super::general;
 use super::replay::{self, Earlier, Probe};
 use super::report::Report;
 use super::responders::Responder;
 use super::route::{Routable, Router};
-use super::update::Start;
+use super::update::UpdateInput;
+use crate::learn::grading::Grading;
 use crate::learn::knowledge::Question;
 use crate::learn::knowledge::closed_book::{ANSWER_TOKENS, Answer, ask};
 use crate::learn::options::strategy::Strategy;
-use crate::learn::ports::journal::Stop;
-use crate::learn::ports::model::{Adapter, Interruptible};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::journal::Interrupted;
+use crate::learn::ports::model::Adapter;
 
 pub struct Asking<'a> {
     model: Interruptible<'a>,
-    start: &'a Start<'a>,
+    start: &'a UpdateInput<'a>,
     report: &'a Report,
     /// Those asked of earlier documents, with the titles.
     pub earlier_probes: Vec<(String, Probe)>,
@@ -24,7 +26,7 @@ pub struct Asking<'a> {
 }
 
 impl<'a> Asking<'a> {
-    pub fn new(model: Interruptible<'a>, start: &'a Start<'a>, report: &'a Report) -> Self {
+    pub fn new(model: Interruptible<'a>, start: &'a UpdateInput<'a>, report: &'a Report) -> Self {
         let gate = &start.options.gate;
         // Another part of the set for each update of an alias, whatever its seed.
         let seed = start.options.seed.wrapping_add(start.earlier.len() as u64);
@@ -38,50 +40,49 @@ impl<'a> Asking<'a> {
     }
 
     /// Which of these the alias answers right now, without the document.
-    pub fn known(&self, questions: &[Question]) -> Result<Vec<bool>, Stop> {
+    pub fn known(&self, questions: &[Question]) -> Result<Vec<bool>, Interrupted> {
         let title = &self.start.passage.title;
         let items = questions.iter();
         let items: Vec<Item> = items.map(|q| item(title, &q.question, &q.answer)).collect();
-        let grader = self.start.options.gate.grader;
-        let mind = self.mind(None);
-        mind.right(self.model, &items, grader, ANSWER_TOKENS)
+        let answerer = self.answerer(None);
+        answerer.right(self.model, &items, self.grading(), ANSWER_TOKENS)
     }
 
     /// The new document's probes. `new`: the adapter under evaluation; without it the live one answers.
-    pub fn own(&self, new: Option<&Adapter>) -> Result<Vec<Answer>, Stop> {
+    pub fn own(&self, new: Option<&Adapter>) -> Result<Vec<Answer>, Interrupted> {
         let title = &self.start.passage.title;
         let probes = self.report.probes.iter();
         let items = probes.map(|p| item(title, &p.question, &p.answer));
         self.answer(new, &items.collect::<Vec<_>>())
     }
 
-    pub fn earlier(&self, new: Option<&Adapter>) -> Result<Vec<Answer>, Stop> {
+    pub fn earlier(&self, new: Option<&Adapter>) -> Result<Vec<Answer>, Interrupted> {
         let probes = self.earlier_probes.iter();
         let items = probes.map(|(title, p)| item(title, &p.question.question, &p.question.answer));
         self.answer(new, &items.collect::<Vec<_>>())
     }
 
-    pub fn general(&self, new: &Adapter) -> Result<Vec<Answer>, Stop> {
-        self.mind(Some(new)).answer(
+    pub fn general(&self, new: &Adapter) -> Result<Vec<Answer>, Interrupted> {
+        self.answerer(Some(new)).answer(
             self.model,
             &self.general_items(),
-            general::GRADER,
+            general::GRADER.into(),
             general::ANSWER_TOKENS,
         )
     }
 
-    pub fn base_general(&self) -> Result<Vec<Answer>, Stop> {
-        Mind::One(None).answer(
+    pub fn base_general(&self) -> Result<Vec<Answer>, Interrupted> {
+        Answerer::One(None).answer(
             self.model,
             &self.general_items(),
-            general::GRADER,
+            general::GRADER.into(),
             general::ANSWER_TOKENS,
         )
     }
 
     /// Which earlier document is most like the new one.
     pub fn most_like(&self) -> Option<usize> {
-        let Start { passage, .. } = self.start;
+        let UpdateInput { passage, .. } = self.start;
         let new = Routable {
             title: &passage.title,
             text: &passage.text,
@@ -95,26 +96,32 @@ impl<'a> Asking<'a> {
         questions.map(general::item).collect()
     }
 
-    fn answer(&self, new: Option<&Adapter>, items: &[Item]) -> Result<Vec<Answer>, Stop> {
-        let grader = self.start.options.gate.grader;
-        self.mind(new)
-            .answer(self.model, items, grader, ANSWER_TOKENS)
+    fn answer(&self, new: Option<&Adapter>, items: &[Item]) -> Result<Vec<Answer>, Interrupted> {
+        self.answerer(new)
+            .answer(self.model, items, self.grading(), ANSWER_TOKENS)
+    }
+
+    fn grading(&self) -> Grading<'_> {
+        Grading {
+            grader: self.start.options.gate.grader,
+            judge: self.start.helpers.judge.as_deref(),
+        }
     }
 
     /// What answers for the alias: as it is now, or as it would be with the adapter under evaluation.
-    fn mind<'n>(&'n self, new: Option<&'n Adapter>) -> Mind<'n> {
+    fn answerer<'n>(&'n self, new: Option<&'n Adapter>) -> Answerer<'n> {
         let routes = self.start.options.training.strategy == Strategy::Route;
         let responders = match new {
             None => self.start.responders.clone(),
             Some(_) => (self.start.responders).after_update(routes, self.report.continued),
         };
         if !responders.is_routed() {
-            return Mind::One(match responders.otherwise() {
+            return Answerer::One(match responders.otherwise() {
                 Responder::New => new,
                 _ => self.start.live.map(|l| l.adapter),
             });
         }
-        Mind::Routed(Routed {
+        Answerer::Routed(Routed {
             router: router(self.start, self.report, new.is_some()),
             responders,
             new,
@@ -126,7 +133,7 @@ impl<'a> Asking<'a> {
 /// The probes of earlier documents that stand for what the update may lose. Where it joins an adapter that others have
 /// too, those of the documents in there, and such of the others as the router would send to the new document: what is
 /// out of danger would only thin the loss out. Else those of all.
-fn in_danger(start: &Start<'_>, report: &Report) -> Vec<(String, Probe)> {
+fn in_danger(start: &UpdateInput<'_>, report: &Report) -> Vec<(String, Probe)> {
     let routes = start.options.training.strategy == Strategy::Route;
     let Some(shared) = report.continued.filter(|_| routes) else {
         return replay::probes(start.earlier);
@@ -144,7 +151,7 @@ fn in_danger(start: &Start<'_>, report: &Report) -> Vec<(String, Probe)> {
 }
 
 /// Between the earlier documents, and with `with_new` the new one, which is the last.
-fn router(start: &Start<'_>, report: &Report, with_new: bool) -> Router {
+fn router(start: &UpdateInput<'_>, report: &Report, with_new: bool) -> Router {
     let own = with_new.then_some((start.passage, report.training_sequences.as_slice()));
     let all = start
         .earlier

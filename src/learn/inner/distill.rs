@@ -6,10 +6,10 @@
 
 use crate::learn::knowledge::Passage;
 use crate::learn::knowledge::closed_book::{ask, ask_open_book};
-use crate::learn::ports::journal::Stop;
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::journal::Interrupted;
 use crate::learn::ports::model::{
-    Adapter, Interruptible, Lesson, ModelError, OnStep, Sampling, Toward, Trained, Training,
-    TrainingText,
+    Adapter, Lesson, ModelError, OnStep, Sampling, SoftTargets, Trained, Training, TrainingText,
 };
 
 /// Samplings of the student; the epochs are divided among them.
@@ -27,7 +27,7 @@ pub fn train(
     passage: &Passage,
     training: Training,
     on_step: &mut OnStep<'_>,
-) -> Result<Trained, Stop> {
+) -> Result<Trained, Interrupted> {
     let questions = questions(passage, &training.texts);
     let teacher = training.init.clone();
     let epochs = training.update.epochs;
@@ -41,11 +41,11 @@ pub fn train(
         part.init = student.clone();
         part.update.epochs = epochs * (round + 1) / rounds - epochs * round / rounds;
         part.update.seed = drawn;
-        let toward = Toward::Teacher {
+        let toward = SoftTargets::Teacher {
             adapter: teacher.clone(),
             lessons,
         };
-        let trained = model.train_toward(part, &toward, &mut |done, steps, loss| {
+        let trained = model.train_on_soft_targets(part, &toward, &mut |done, steps, loss| {
             on_step(round * steps + done, rounds * steps, loss)
         })?;
         losses.extend(trained.losses);
@@ -67,7 +67,7 @@ fn lessons(
     questions: &[String],
     student: Option<&Adapter>,
     seed: u64,
-) -> Result<Vec<Lesson>, Stop> {
+) -> Result<Vec<Lesson>, Interrupted> {
     let prompts: Vec<_> = questions.iter().map(|q| ask(&passage.title, q)).collect();
     let sampling = Sampling {
         temperature: TEMPERATURE,

@@ -3,7 +3,7 @@
 
 use super::report::{Fallen, Retention};
 use crate::learn::knowledge::closed_book::{Answer, accuracy, mean_logprob};
-use crate::learn::options::update::{GateMode, GateOptions};
+use crate::learn::options::gate::{GateMode, GateOptions};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {

@@ -12,8 +12,6 @@ pub mod retention;
 pub mod route;
 #[cfg(test)]
 mod strategy_tests;
-#[cfg(test)]
-mod text_model_tests;
 pub mod update;
 #[cfg(test)]
 mod update_tests;

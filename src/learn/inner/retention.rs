@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 
 /// One probe, asked of one version. Version 0 is the base.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Asked {
+pub struct ProbeAnswer {
     pub document: String,
     pub probe: String,
     pub version: u64,
@@ -65,7 +65,7 @@ pub struct Summary {
 /// From single answers to the matrix. `learned`: each document, in order, with the version that learned it;
 /// `line`: the live version and those that it continues.
 pub fn matrix(
-    asked: &[Asked],
+    asked: &[ProbeAnswer],
     learned: &[(String, u64)],
     versions: &[u64],
     line: &HashSet<u64>,
@@ -101,7 +101,7 @@ fn summary(table: &Table<'_>, learned: &[(String, u64)], line: &HashSet<u64>) ->
         let newest = asked.max();
         newest.map_or(Vec::new(), |version| table.of_cell(id, version).to_vec())
     };
-    let score = |asked: Vec<&Asked>| Some(cell(&asked)?.score);
+    let score = |asked: Vec<&ProbeAnswer>| Some(cell(&asked)?.score);
     let newest = known.iter().map(|(_, by)| *by).max();
     let older = known.iter().filter(|(_, by)| Some(*by) != newest);
     Summary {
@@ -112,11 +112,11 @@ fn summary(table: &Table<'_>, learned: &[(String, u64)], line: &HashSet<u64>) ->
 }
 
 /// Answers by document and version.
-struct Table<'a>(BTreeMap<&'a str, BTreeMap<u64, Vec<&'a Asked>>>);
+struct Table<'a>(BTreeMap<&'a str, BTreeMap<u64, Vec<&'a ProbeAnswer>>>);
 
 impl<'a> Table<'a> {
-    fn of(asked: &'a [Asked]) -> Self {
-        let mut table: BTreeMap<&str, BTreeMap<u64, Vec<&Asked>>> = BTreeMap::new();
+    fn of(asked: &'a [ProbeAnswer]) -> Self {
+        let mut table: BTreeMap<&str, BTreeMap<u64, Vec<&ProbeAnswer>>> = BTreeMap::new();
         for one in asked {
             let of_document = table.entry(&one.document).or_default();
             of_document.entry(one.version).or_default().push(one);
@@ -124,7 +124,7 @@ impl<'a> Table<'a> {
         Table(table)
     }
 
-    fn of_cell(&self, document: &str, version: u64) -> &[&'a Asked] {
+    fn of_cell(&self, document: &str, version: u64) -> &[&'a ProbeAnswer] {
         let found = self.0.get(document).and_then(|d| d.get(&version));
         found.map_or(&[], Vec::as_slice)
     }
@@ -136,7 +136,7 @@ impl<'a> Table<'a> {
     }
 }
 
-fn cell(asked: &[&Asked]) -> Option<Cell> {
+fn cell(asked: &[&ProbeAnswer]) -> Option<Cell> {
     let correct = asked.iter().filter(|a| a.correct).count();
     (!asked.is_empty()).then(|| Cell {
         probes: asked.len(),
@@ -147,11 +147,12 @@ fn cell(asked: &[&Asked]) -> Option<Cell> {
 }
 
 /// On the probes that were asked both times.
-fn change(before: &[&Asked], after: &[&Asked]) -> Option<f64> {
-    let ids =
-        |asked: &[&Asked]| -> BTreeSet<String> { asked.iter().map(|a| a.probe.clone()).collect() };
+fn change(before: &[&ProbeAnswer], after: &[&ProbeAnswer]) -> Option<f64> {
+    let ids = |asked: &[&ProbeAnswer]| -> BTreeSet<String> {
+        asked.iter().map(|a| a.probe.clone()).collect()
+    };
     let both: BTreeSet<String> = ids(before).intersection(&ids(after)).cloned().collect();
-    let score = |asked: &[&Asked]| {
+    let score = |asked: &[&ProbeAnswer]| {
         let of_both = asked.iter().filter(|a| both.contains(&a.probe));
         mean(of_both.map(|a| f64::from(u8::from(a.correct))))
     };
@@ -167,8 +168,8 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn asked(document: &str, probe: &str, version: u64, correct: bool) -> Asked {
-        Asked {
+    fn asked(document: &str, probe: &str, version: u64, correct: bool) -> ProbeAnswer {
+        ProbeAnswer {
             document: document.into(),
             probe: format!("{document}{probe}"),
             version,

@@ -2,23 +2,25 @@
 
 use super::replay::Earlier;
 use super::responders::{Responder, Responders};
-use super::update::{Live, MAX_ROUTES, MOST_RANKS, Outcome, Start, learn};
+use super::update::{Live, MAX_ROUTES, MOST_RANKS, UpdateInput, UpdateOutcome, learn};
 use super::update_tests::{
-    ALL, Memory, NEW, OLD, Scripted, adapter, load, number_of, probe, question, run,
+    ALL, NEW, OLD, Script, knowing, load, probe, question, run, run_from, updates, with_matrix,
 };
 use crate::learn::knowledge::Passage;
+use crate::learn::options::self_edit::SelfEditKind;
 use crate::learn::options::strategy::{Method, Strategy};
-use crate::learn::options::update::{IngestOptions, SelfEditKind};
-use crate::learn::ports::journal::Stop;
+use crate::learn::options::update::IngestOptions;
+use crate::learn::ports::journal::Interrupted;
 use crate::learn::ports::model::TrainingText;
 use crate::learn::ports::text_model::Helpers;
+use crate::learn::scripted::{MemoryJournal, ScriptedModel, number_of, numbered_adapter};
 
 #[test]
 fn what_forgot_is_tried_again_more_gently() {
-    let model = Scripted::knowing(&OLD, &[&NEW, &ALL]);
-    let outcome = run(&model, &Memory::default(), |_| {}).unwrap();
+    let model = knowing(&OLD, &[&NEW, &ALL]);
+    let outcome = run(&model, &MemoryJournal::default(), |_| {}).unwrap();
     assert_eq!(outcome.adapter.as_ref().map(number_of), Some(2));
-    let updates = model.updates();
+    let updates = updates(&model);
     assert_eq!(updates[1].learning_rate, updates[0].learning_rate / 2.0);
     assert_eq!(updates[1].epochs, updates[0].epochs);
     let attempts = &outcome.report.attempts;
@@ -46,14 +48,17 @@ fn what_forgot_is_tried_again_more_gently() {
         "{attempts:?}"
     );
     // The second starts where the first started, not where it ended.
-    let trainings = model.trainings.lock().unwrap();
+    let trainings = model.trainings();
     assert_eq!(trainings[1].init.as_ref().map(number_of), Some(0));
 }
 
 #[test]
 fn replay_starts_when_forgetting_is_seen() {
-    let model = Scripted::knowing(&OLD, &[&NEW, &ALL]);
-    let outcome = run(&model, &Memory::default(), |o| o.training.replay = 0.0).unwrap();
+    let model = knowing(&OLD, &[&NEW, &ALL]);
+    let outcome = run(&model, &MemoryJournal::default(), |o| {
+        o.training.replay = 0.0
+    })
+    .unwrap();
     let trainings = outcome.report.attempts.iter().filter(|a| a.scale.is_none());
     let replayed = trainings.map(|a| a.replayed_sequences);
     let new = outcome.report.training_sequences.len();
@@ -62,8 +67,8 @@ fn replay_starts_when_forgetting_is_seen() {
 
 #[test]
 fn forgetting_to_the_last_is_refused_with_its_figures() {
-    let model = Scripted::knowing(&OLD, &[&NEW, &NEW]);
-    let outcome = run(&model, &Memory::default(), |o| o.gate.attempts = 2).unwrap();
+    let model = knowing(&OLD, &[&NEW, &NEW]);
+    let outcome = run(&model, &MemoryJournal::default(), |o| o.gate.attempts = 2).unwrap();
     assert!(outcome.adapter.is_none());
     let reason = outcome.report.decision.unwrap().reason;
     assert!(
@@ -79,14 +84,16 @@ fn forgetting_to_the_last_is_refused_with_its_figures() {
 
 #[test]
 fn half_of_a_change_may_be_within_the_budget() {
-    let model = Scripted {
+    let script = Script {
         half_is_gentle: true,
-        ..Scripted::knowing(&OLD, &[&NEW])
+        ..Script::knowing(&OLD, &[&NEW])
     };
-    let outcome = run(&model, &Memory::default(), |_| {}).unwrap();
+    let (model, live) = (script.model(), with_matrix(0, 0.0));
+    let journal = MemoryJournal::default();
+    let outcome = run_from(&live, &model, &journal, &|_| {}, |_| {}).unwrap();
     let report = outcome.report;
     assert!(report.decision.as_ref().unwrap().gentler);
-    assert_eq!(model.updates().len(), 1, "no second training");
+    assert_eq!(updates(&model).len(), 1, "no second training");
     assert_eq!(report.attempts.len(), 2);
     assert_eq!(
         (report.attempts[1].scale, report.attempts[1].accepted),
@@ -100,16 +107,17 @@ fn half_of_a_change_may_be_within_the_budget() {
 #[test]
 fn general_knowledge_is_measured_against_the_base() {
     // It knows everything but what is general, which the base (no adapter) does know.
-    let model = Scripted {
+    let script = Script {
         base_is_general: true,
-        ..Scripted::knowing(&OLD, &[&ALL, &ALL])
+        ..Script::knowing(&OLD, &[&ALL, &ALL])
     };
+    let model = script.model();
     let change = |o: &mut IngestOptions| {
         o.gate.general_probes = 10;
         o.gate.general_budget = 0.3;
         o.gate.attempts = 1;
     };
-    let outcome = run(&model, &Memory::default(), change).unwrap();
+    let outcome = run(&model, &MemoryJournal::default(), change).unwrap();
     assert!(outcome.adapter.is_none());
     let general = outcome.report.attempts[0].general.unwrap();
     assert_eq!(
@@ -125,15 +133,15 @@ fn general_knowledge_is_measured_against_the_base() {
         change(o);
         o.gate.general_budget = 1.0;
     };
-    let outcome = run(&model, &Memory::default(), generous).unwrap();
+    let outcome = run(&model, &MemoryJournal::default(), generous).unwrap();
     assert!(outcome.adapter.is_some());
 }
 
 #[test]
 fn the_sequential_strategy_replays_nothing() {
-    let model = Scripted::knowing(&OLD, &[&NEW, &ALL]);
+    let model = knowing(&OLD, &[&NEW, &ALL]);
     let sequential = |o: &mut IngestOptions| o.training.strategy = Strategy::Sequential;
-    let outcome = run(&model, &Memory::default(), sequential).unwrap();
+    let outcome = run(&model, &MemoryJournal::default(), sequential).unwrap();
     assert!(outcome.adapter.is_some());
     let attempts = outcome.report.attempts.iter();
     assert!(attempts.clone().all(|a| a.replayed_sequences == 0));
@@ -142,14 +150,14 @@ fn the_sequential_strategy_replays_nothing() {
 
 #[test]
 fn the_orthogonal_strategy_trains_new_ranks_beside_the_old_ones() {
-    let model = Scripted::knowing(&OLD, &[&ALL]);
+    let model = knowing(&OLD, &[&ALL]);
     let orthogonal = |o: &mut IngestOptions| {
         o.training.strategy = Strategy::Orthogonal;
         o.training.rank = 8;
     };
-    let outcome = run(&model, &Memory::default(), orthogonal).unwrap();
+    let outcome = run(&model, &MemoryJournal::default(), orthogonal).unwrap();
     assert_eq!(outcome.report.continued, Some(5));
-    let trainings = model.trainings.lock().unwrap();
+    let trainings = model.trainings();
     // The live adapter has one rank.
     let init = trainings[0].init.as_ref().unwrap();
     assert_eq!(init.0.config.rank, 9);
@@ -160,7 +168,7 @@ fn the_orthogonal_strategy_trains_new_ranks_beside_the_old_ones() {
 
 #[test]
 fn what_grows_by_ranks_stays_bounded() {
-    let mut adapter = adapter(1);
+    let mut adapter = numbered_adapter(1);
     for nth in 0..20 {
         adapter = adapter.with_room(8, MOST_RANKS, nth);
     }
@@ -170,9 +178,9 @@ fn what_grows_by_ranks_stays_bounded() {
 #[test]
 fn a_routed_document_gets_an_adapter_of_its_own_and_spares_the_others() {
     // The new adapter knows nothing of the old; by routing it is not asked.
-    let model = Scripted::knowing(&OLD, &[&NEW]);
+    let model = knowing(&OLD, &[&NEW]);
     let route = |o: &mut IngestOptions| o.training.strategy = Strategy::Route;
-    let journal = Memory::default();
+    let journal = MemoryJournal::default();
     let outcome = learn_routed(&model, &journal, 1, route).unwrap();
     assert_eq!(outcome.adapter.as_ref().map(number_of), Some(1));
     let report = outcome.report;
@@ -181,20 +189,20 @@ fn a_routed_document_gets_an_adapter_of_its_own_and_spares_the_others() {
         report.retention.map(|r| (r.before, r.after)),
         Some((1.0, 1.0))
     );
-    let trainings = model.trainings.lock().unwrap();
+    let trainings = model.trainings();
     assert!(trainings[0].init.is_none(), "it begins from the base");
     assert_eq!(report.replayed_sequences, 0);
 }
 
 #[test]
 fn beyond_the_most_routes_a_document_joins_the_one_most_like_it() {
-    let model = Scripted::knowing(&OLD, &[&ALL]);
+    let model = knowing(&OLD, &[&ALL]);
     let route = |o: &mut IngestOptions| o.training.strategy = Strategy::Route;
-    let outcome = learn_routed(&model, &Memory::default(), MAX_ROUTES, route).unwrap();
+    let outcome = learn_routed(&model, &MemoryJournal::default(), MAX_ROUTES, route).unwrap();
     assert!(outcome.adapter.is_some());
     // Of the earlier documents the last one, which is of lamps too.
     assert_eq!(outcome.report.continued, Some(MAX_ROUTES as u64));
-    let trainings = model.trainings.lock().unwrap();
+    let trainings = model.trainings();
     assert_eq!(trainings[0].init.as_ref().map(number_of), Some(0));
     let replayed = trainings[0]
         .texts
@@ -210,9 +218,9 @@ fn beyond_the_most_routes_a_document_joins_the_one_most_like_it() {
 #[test]
 fn what_shares_an_adapter_is_all_that_its_budget_is_judged_by() {
     // Of 32 documents it erases the one whose adapter it is trained into: a loss of 3 % over all, of all there.
-    let model = Scripted::knowing(&OLD, &[&NEW, &NEW, &NEW]);
+    let model = knowing(&OLD, &[&NEW, &NEW, &NEW]);
     let route = |o: &mut IngestOptions| o.training.strategy = Strategy::Route;
-    let outcome = learn_routed(&model, &Memory::default(), MAX_ROUTES, route).unwrap();
+    let outcome = learn_routed(&model, &MemoryJournal::default(), MAX_ROUTES, route).unwrap();
     let report = outcome.report;
     assert!(outcome.adapter.is_none(), "{:?}", report.decision);
     // And it takes a question of another over.
@@ -226,11 +234,11 @@ fn what_shares_an_adapter_is_all_that_its_budget_is_judged_by() {
 
 /// Learns of lamps, after so many documents with an adapter each, of which the last is of lamps too.
 fn learn_routed(
-    model: &Scripted,
-    journal: &Memory,
+    model: &ScriptedModel,
+    journal: &MemoryJournal,
     documents: usize,
     change: impl FnOnce(&mut IngestOptions),
-) -> Result<Outcome, Stop> {
+) -> Result<UpdateOutcome, Interrupted> {
     let mut options = IngestOptions::default();
     options.self_edit.kind = SelfEditKind::None;
     options.gate.general_probes = 0;
@@ -257,7 +265,7 @@ fn learn_routed(
     };
     let earlier: Vec<Earlier> = (1..=documents).map(earlier).collect();
     let responders = (1..=documents as u64).map(Responder::Version);
-    let start = Start {
+    let start = UpdateInput {
         passage: &Passage {
             title: "A lamp of Q1 Q2".into(),
             text: "This lamp is green.".into(),
@@ -265,14 +273,15 @@ fn learn_routed(
         given: &["Q1?", "Q2?"].map(question),
         live: Some(Live {
             version: documents as u64,
-            adapter: &adapter(0),
+            adapter: &numbered_adapter(0),
         }),
         earlier: &earlier,
         responders: &Responders::by_document(responders.collect(), Responder::Base),
         load: &load,
         options: &options,
         policy: None,
-        helpers: &Helpers::default(),
+        helpers: Helpers::none(),
+        on_report: &|_| {},
     };
     learn(model, &start, journal)
 }
@@ -283,12 +292,12 @@ fn a_model_that_tells_no_distributions_refuses_what_needs_them() {
         (|o: &mut IngestOptions| o.training.strategy = Strategy::Kl) as fn(&mut IngestOptions),
         |o| o.training.method = Method::Distill,
     ] {
-        let model = Scripted::knowing(&OLD, &[&ALL]);
-        let stop = run(&model, &Memory::default(), change)
+        let model = knowing(&OLD, &[&ALL]);
+        let stop = run(&model, &MemoryJournal::default(), change)
             .map(|_| ())
             .unwrap_err();
         assert!(
-            matches!(&stop, Stop::Model(e) if e.to_string().contains("distributions")),
+            matches!(&stop, Interrupted::Model(e) if e.to_string().contains("distributions")),
             "{stop}"
         );
     }

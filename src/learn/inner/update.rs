@@ -8,22 +8,25 @@ use super::gate::{Evidence, Verdict, judge};
 use super::replay::{self, Earlier};
 use super::report::{Attempt, Decision, GeneralProbe, Origin, ProbeReport, Report, RetainedProbe};
 use super::responders::Responders;
+use crate::learn::knowledge::author::Author;
 use crate::learn::knowledge::closed_book::{Answer, accuracy};
 use crate::learn::knowledge::self_edit::SelfEdit;
 use crate::learn::knowledge::sequences::training_texts;
 use crate::learn::knowledge::{Passage, Question, questions, self_edit};
+use crate::learn::options::gate::GateMode;
 use crate::learn::options::strategy::{Method, Strategy};
-use crate::learn::options::update::{GateMode, IngestOptions};
-use crate::learn::ports::journal::{Journal, Stop, step};
+use crate::learn::options::update::IngestOptions;
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::journal::{Interrupted, Journal, step};
 use crate::learn::ports::model::{
-    Adapter, Interruptible, Model, Toward, Trained, Training, TrainingText, Update,
+    Adapter, Model, SoftTargets, Trained, Training, TrainingText, Update,
 };
 use crate::learn::ports::text_model::Helpers;
 use serde_json::json;
 use std::time::Instant;
 
 /// What an update starts from.
-pub struct Start<'a> {
+pub struct UpdateInput<'a> {
     pub passage: &'a Passage,
     /// Writes the study notes; `None`: the base does.
     pub policy: Option<Policy<'a>>,
@@ -40,7 +43,12 @@ pub struct Start<'a> {
     pub options: &'a IngestOptions,
     /// The teacher and the judge, where the options ask for them.
     pub helpers: &'a Helpers,
+    /// Hears the report whenever a stage is done, so that it can be read while the update runs.
+    pub on_report: &'a OnReport<'a>,
 }
+
+/// Saves or shows the report so far.
+pub type OnReport<'a> = dyn Fn(&Report) + 'a;
 
 /// An adapter that writes study notes.
 #[derive(Clone, Copy)]
@@ -69,15 +77,19 @@ pub const MOST_RANKS: usize = 128;
 const GENTLER_SCALE: f32 = 0.5;
 
 /// The adapter, where the gate let it through; the report either way.
-pub struct Outcome {
+pub struct UpdateOutcome {
     pub report: Report,
     pub adapter: Option<Adapter>,
 }
 
-pub fn learn(model: &dyn Model, start: &Start<'_>, journal: &dyn Journal) -> Result<Outcome, Stop> {
+pub fn learn(
+    model: &dyn Model,
+    start: &UpdateInput<'_>,
+    journal: &dyn Journal,
+) -> Result<UpdateOutcome, Interrupted> {
     let stop = || journal.check().is_err();
     let mut run = Run {
-        model: Interruptible::new(model, &stop).helped_by(start.helpers),
+        model: Interruptible::new(model, &stop),
         start,
         journal,
         report: Report::default(),
@@ -91,16 +103,16 @@ pub fn learn(model: &dyn Model, start: &Start<'_>, journal: &dyn Journal) -> Res
 
 struct Run<'a> {
     model: Interruptible<'a>,
-    start: &'a Start<'a>,
+    start: &'a UpdateInput<'a>,
     journal: &'a dyn Journal,
     report: Report,
 }
 
 impl Run<'_> {
     /// The self-edit, and the sequences cut from it.
-    fn write_notes(&mut self) -> Result<(), Stop> {
+    fn write_notes(&mut self) -> Result<(), Interrupted> {
         let clock = Instant::now();
-        let Start {
+        let UpdateInput {
             passage,
             policy,
             options,
@@ -111,7 +123,8 @@ impl Run<'_> {
         let edits: Vec<SelfEdit> = step(self.journal, "self_edits", || {
             let (edit, seed) = (&options.self_edit, options.seed);
             let adapter = policy.map(|p| p.adapter);
-            let mut edits = self_edit::write(self.model, adapter, passage, edit, seed)?;
+            let author = Author::new(edit.writer, self.model, adapter, self.start.helpers)?;
+            let mut edits = self_edit::write(author, passage, edit, seed)?;
             for edit in &mut edits {
                 edit.policy = policy.map(|p| p.name.to_owned());
             }
@@ -131,9 +144,9 @@ impl Run<'_> {
     }
 
     /// The questions this update is judged by, fixed before anything is trained.
-    fn fix_probes(&mut self) -> Result<(), Stop> {
+    fn fix_probes(&mut self) -> Result<(), Interrupted> {
         let clock = Instant::now();
-        let Start {
+        let UpdateInput {
             passage, options, ..
         } = self.start;
         self.journal.progress("probes", 0.2, "fixing the questions");
@@ -141,7 +154,7 @@ impl Run<'_> {
             [] => Origin::Written,
             _ => Origin::Given,
         };
-        let written: questions::Written =
+        let written: questions::WrittenProbes =
             step(self.journal, "probes", || match self.start.given {
                 [] => {
                     let asking = self.asking();
@@ -154,7 +167,7 @@ impl Run<'_> {
                         options.seed.wrapping_add(1),
                     )
                 }
-                given => Ok(questions::Written {
+                given => Ok(questions::WrittenProbes {
                     kept: given.to_vec(),
                     dropped: Vec::new(),
                 }),
@@ -176,7 +189,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn ask_before(&mut self) -> Result<(), Stop> {
+    fn ask_before(&mut self) -> Result<(), Interrupted> {
         let clock = Instant::now();
         self.journal
             .progress("before", 0.35, "asking before learning");
@@ -214,7 +227,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn train_until_accepted(mut self) -> Result<Outcome, Stop> {
+    fn train_until_accepted(mut self) -> Result<UpdateOutcome, Interrupted> {
         let options = self.start.options;
         if options.gate.mode != GateMode::Off && self.report.probes.is_empty() {
             let reason = "no question about the document could be written that the model answers \
@@ -280,7 +293,7 @@ impl Run<'_> {
 
     /// The version whose adapter is trained further; `None`: a fresh one is.
     fn continues(&self) -> Option<u64> {
-        let Start {
+        let UpdateInput {
             live,
             responders,
             options,
@@ -297,8 +310,8 @@ impl Run<'_> {
     }
 
     /// Its adapter.
-    fn beginning(&self) -> Result<Option<Adapter>, Stop> {
-        let Start { live, options, .. } = self.start;
+    fn beginning(&self) -> Result<Option<Adapter>, Interrupted> {
+        let UpdateInput { live, options, .. } = self.start;
         let training = &options.training;
         if training.strategy == Strategy::Route {
             return self
@@ -325,10 +338,10 @@ impl Run<'_> {
         update: &Update,
         replay: f32,
         init: Option<&Adapter>,
-    ) -> Result<Trained, Stop> {
+    ) -> Result<Trained, Interrupted> {
         self.journal.check()?;
         let clock = Instant::now();
-        let Start {
+        let UpdateInput {
             passage, options, ..
         } = self.start;
         let nth = self.report.trainings() + 1;
@@ -364,17 +377,17 @@ impl Run<'_> {
         let trained = match (method, strategy) {
             (Method::Distill, _) => distill::train(model, passage, training, &mut on_step),
             (Method::Text, Strategy::Kl) => {
-                let toward = Toward::Old {
+                let toward = SoftTargets::PreviousModel {
                     adapter: init.cloned(),
                     share: options.training.stay,
                 };
-                let trained = model.train_toward(training, &toward, &mut on_step);
-                trained.map_err(Stop::from)
+                let trained = model.train_on_soft_targets(training, &toward, &mut on_step);
+                trained.map_err(Interrupted::from)
             }
             (Method::Text, _) => {
                 let trained = model.train(vec![training], &mut on_step);
                 let one = |mut all: Vec<Trained>| all.pop().expect("one adapter for one training");
-                trained.map(one).map_err(Stop::from)
+                trained.map(one).map_err(Interrupted::from)
             }
         };
         stop?;
@@ -385,7 +398,7 @@ impl Run<'_> {
 
     /// What is in danger: what the trained adapter has learned before.
     fn replayable(&self) -> Vec<&Earlier> {
-        let Start {
+        let UpdateInput {
             earlier,
             responders,
             options,
@@ -408,7 +421,7 @@ impl Run<'_> {
         trained: &Trained,
         update: &Update,
         scale: Option<f32>,
-    ) -> Result<Verdict, Stop> {
+    ) -> Result<Verdict, Interrupted> {
         let clock = Instant::now();
         self.journal
             .progress("after", 0.87, "asking after learning");
@@ -451,15 +464,15 @@ impl Run<'_> {
         Ok(verdict)
     }
 
-    fn decide(mut self, adapter: Option<Adapter>, gentler: bool, reason: String) -> Outcome {
+    fn decide(mut self, adapter: Option<Adapter>, gentler: bool, reason: String) -> UpdateOutcome {
         self.report.decision = Some(Decision {
             accepted: adapter.is_some(),
             gentler: gentler && adapter.is_some(),
             reason,
             version: None,
         });
-        self.journal.report(&self.report);
-        Outcome {
+        (self.start.on_report)(&self.report);
+        UpdateOutcome {
             report: self.report,
             adapter,
         }
@@ -483,6 +496,6 @@ impl Run<'_> {
 
     fn done(&mut self, stage: &str, clock: Instant) {
         *self.report.seconds.entry(stage.to_owned()).or_default() += clock.elapsed().as_secs_f32();
-        self.journal.report(&self.report);
+        (self.start.on_report)(&self.report);
     }
 }

@@ -4,56 +4,40 @@
 use super::replay::{Earlier, Probe};
 use super::report::{Origin, Report};
 use super::responders::{Responder, Responders};
-use super::update::{Live, Outcome, Start, learn};
+use super::update::{Live, OnReport, UpdateInput, UpdateOutcome, learn};
 use crate::learn::knowledge::{Passage, Question};
+use crate::learn::options::gate::GateMode;
+use crate::learn::options::self_edit::SelfEditKind;
 use crate::learn::options::strategy::Strategy;
-use crate::learn::options::update::{GateMode, IngestOptions, SelfEditKind};
-use crate::learn::ports::journal::{Journal, Stop};
-use crate::learn::ports::model::{
-    Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
-    TrainingText, Update,
-};
+use crate::learn::options::update::IngestOptions;
+use crate::learn::ports::journal::Interrupted;
+use crate::learn::ports::model::{Adapter, Prompt, Trained, TrainingText, Update};
 use crate::learn::ports::text_model::Helpers;
-use autodidact_engine::{Lora, LoraConfig, LoraPair};
-use serde_json::{Value, json};
-use std::collections::HashMap;
+use crate::learn::scripted::{MemoryJournal, ScriptedModel, number_of, numbered_adapter};
+use autodidact_engine::{Lora, LoraPair};
+use serde_json::json;
 use std::sync::{Arc, Mutex};
 
 const STEPS: usize = 4;
 
-/// After its nth training it knows the questions of the nth script; before any it knows `at_first`.
+/// What a model knows: before any training the questions `at_first`, after its nth those of the nth list.
 #[derive(Default)]
-pub(crate) struct Scripted {
+pub(crate) struct Script {
     pub(crate) at_first: Vec<&'static str>,
     pub(crate) after: Vec<Vec<&'static str>>,
     /// Its trained adapters have a matrix, and one that went half the way keeps everything.
     pub(crate) half_is_gentle: bool,
     /// Without an adapter it knows whatever it is asked.
     pub(crate) base_is_general: bool,
-    pub(crate) calls: Mutex<Vec<&'static str>>,
-    pub(crate) trainings: Mutex<Vec<Training>>,
 }
 
-impl Scripted {
+impl Script {
     pub(crate) fn knowing(at_first: &[&'static str], after: &[&[&'static str]]) -> Self {
-        Scripted {
+        Script {
             at_first: at_first.to_vec(),
             after: after.iter().map(|known| known.to_vec()).collect(),
             ..Default::default()
         }
-    }
-
-    fn called(&self, what: &'static str) {
-        self.calls.lock().unwrap().push(what);
-    }
-
-    fn calls(&self) -> Vec<&'static str> {
-        self.calls.lock().unwrap().clone()
-    }
-
-    pub(crate) fn updates(&self) -> Vec<Update> {
-        let trainings = self.trainings.lock().unwrap();
-        trainings.iter().map(|t| t.update.clone()).collect()
     }
 
     fn knows(&self, adapter: Option<&Adapter>, prompt: &Prompt) -> bool {
@@ -70,24 +54,52 @@ impl Scripted {
         };
         known.iter().any(|question| prompt.user.contains(question))
     }
+
+    fn says(&self, adapter: Option<&Adapter>, prompt: &Prompt) -> String {
+        match self.knows(adapter, prompt) {
+            true if self.base_is_general && adapter.is_none() => {
+                let all = super::general::all().iter();
+                all.map(|q| format!("{}, ", q.answer)).collect()
+            }
+            true => "gold".to_owned(),
+            false => "dross".to_owned(),
+        }
+    }
+
+    pub(crate) fn model(self) -> ScriptedModel {
+        let script = Arc::new(self);
+        let (saying, finding) = (script.clone(), script.clone());
+        ScriptedModel::default()
+            .with_steps(STEPS)
+            .answering(move |prompt, adapter| saying.says(adapter, prompt))
+            .finding(
+                move |prompt, _, adapter| match finding.knows(adapter, prompt) {
+                    true => -0.1,
+                    false => -5.0,
+                },
+            )
+            .training(move |_, nth| {
+                let adapter = match script.half_is_gentle {
+                    true => with_matrix(nth, 1.0),
+                    false => numbered_adapter(nth),
+                };
+                Ok(Trained {
+                    adapter,
+                    losses: vec![1.0; STEPS],
+                    tokens: 7,
+                })
+            })
+    }
 }
 
-/// An empty adapter that carries a number, as its alpha.
-pub(crate) fn adapter(number: usize) -> Adapter {
-    let config = LoraConfig {
-        rank: 1,
-        alpha: number as f32,
-        targets: Vec::new(),
-    };
-    Adapter(Arc::new(Lora {
-        config,
-        layers: Vec::new(),
-    }))
+/// A model that knows `at_first`, and after its nth training the nth list.
+pub(crate) fn knowing(at_first: &[&'static str], after: &[&[&'static str]]) -> ScriptedModel {
+    Script::knowing(at_first, after).model()
 }
 
-/// One with a single B.
-fn with_matrix(number: usize, b: f32) -> Adapter {
-    let mut lora = Lora::clone(&adapter(number).0);
+/// A numbered adapter with a single B.
+pub(crate) fn with_matrix(number: usize, b: f32) -> Adapter {
+    let mut lora = Lora::clone(&numbered_adapter(number).0);
     let mut layer = [const { None }; 7];
     layer[0] = Some(LoraPair {
         a: vec![1.0],
@@ -97,118 +109,8 @@ fn with_matrix(number: usize, b: f32) -> Adapter {
     Adapter(Arc::new(lora))
 }
 
-pub(crate) fn number_of(adapter: &Adapter) -> usize {
-    adapter.0.config.alpha as usize
-}
-
-impl Model for Scripted {
-    fn generate(
-        &self,
-        prompts: &[Prompt],
-        adapter: Option<&Adapter>,
-        sampling: &Sampling,
-        _: &ShouldStop<'_>,
-    ) -> Result<Vec<Vec<String>>, ModelError> {
-        self.called("generate");
-        let says = |prompt| match self.knows(adapter, prompt) {
-            true if self.base_is_general && adapter.is_none() => {
-                let all = super::general::all().iter();
-                all.map(|q| format!("{}, ", q.answer)).collect()
-            }
-            true => "gold".to_owned(),
-            false => "dross".to_owned(),
-        };
-        let texts = prompts.iter().map(|p| vec![says(p); sampling.n]);
-        Ok(texts.collect())
-    }
-
-    fn likelihood(
-        &self,
-        items: &[(Prompt, String)],
-        adapter: Option<&Adapter>,
-        _: &ShouldStop<'_>,
-    ) -> Result<Vec<f32>, ModelError> {
-        self.called("likelihood");
-        let known = items.iter().map(|(p, _)| self.knows(adapter, p));
-        Ok(known.map(|known| if known { -0.1 } else { -5.0 }).collect())
-    }
-
-    fn train(
-        &self,
-        trainings: Vec<Training>,
-        on_step: &mut OnStep<'_>,
-    ) -> Result<Vec<Trained>, ModelError> {
-        self.called("train");
-        assert_eq!(trainings.len(), 1);
-        self.trainings.lock().unwrap().extend(trainings);
-        let number = self.trainings.lock().unwrap().len();
-        for step in 1..=STEPS {
-            if !on_step(step, STEPS, 1.0 / step as f32) {
-                return Err(ModelError::Stopped);
-            }
-        }
-        let adapter = match self.half_is_gentle {
-            true => with_matrix(number, 1.0),
-            false => adapter(number),
-        };
-        Ok(vec![Trained {
-            adapter,
-            losses: vec![1.0; STEPS],
-            tokens: 7,
-        }])
-    }
-}
-
-#[derive(Default)]
-pub(crate) struct Memory {
-    steps: Mutex<HashMap<String, Value>>,
-    events: Mutex<Vec<(String, Value)>>,
-    reports: Mutex<Vec<Report>>,
-    /// Stop once this many training steps were told.
-    stop_after: Option<usize>,
-    full: bool,
-}
-
-impl Memory {
-    fn told(&self, kind: &str) -> Vec<Value> {
-        let events = self.events.lock().unwrap();
-        let of_kind = events.iter().filter(|(k, _)| k == kind);
-        of_kind.map(|(_, data)| data.clone()).collect()
-    }
-}
-
-impl Journal for Memory {
-    fn recall(&self, key: &str) -> Result<Option<Value>, Stop> {
-        Ok(self.steps.lock().unwrap().get(key).cloned())
-    }
-
-    fn remember(&self, key: &str, value: &Value) -> Result<(), Stop> {
-        if self.full {
-            return Err(Stop::Journal("the disk is full".into()));
-        }
-        let before = self.steps.lock().unwrap().insert(key.into(), value.clone());
-        assert_eq!(before, None, "{key} was done twice");
-        Ok(())
-    }
-
-    fn progress(&self, _: &str, fraction: f32, _: &str) {
-        assert!((0.0..=1.0).contains(&fraction));
-    }
-
-    fn event(&self, kind: &str, data: Value) {
-        self.events.lock().unwrap().push((kind.into(), data));
-    }
-
-    fn report(&self, report: &Report) {
-        self.reports.lock().unwrap().push(report.clone());
-    }
-
-    fn check(&self) -> Result<(), Stop> {
-        match self.stop_after {
-            Some(steps) if self.told("train").len() >= steps => Err(Stop::Asked),
-            _ => Ok(()),
-        }
-    }
+pub(crate) fn updates(model: &ScriptedModel) -> Vec<Update> {
+    model.trainings().into_iter().map(|t| t.update).collect()
 }
 
 pub(crate) fn question(text: &str) -> Question {
@@ -226,16 +128,27 @@ pub(crate) fn probe(text: &str) -> Probe {
 }
 
 /// The adapter that knew the old: every version's.
-pub(crate) fn load(_: u64) -> Result<Adapter, Stop> {
-    Ok(adapter(0))
+pub(crate) fn load(_: u64) -> Result<Adapter, Interrupted> {
+    Ok(numbered_adapter(0))
 }
 
 /// Learns a document with the questions Q1 to Q4, after an earlier one with E1 to E4.
 pub(crate) fn run(
-    model: &Scripted,
-    journal: &Memory,
+    model: &ScriptedModel,
+    journal: &MemoryJournal,
     change: impl FnOnce(&mut IngestOptions),
-) -> Result<Outcome, Stop> {
+) -> Result<UpdateOutcome, Interrupted> {
+    run_from(&numbered_adapter(0), model, journal, &|_| {}, change)
+}
+
+/// The same from this live adapter; `on_report` hears the reports.
+pub(crate) fn run_from(
+    live: &Adapter,
+    model: &ScriptedModel,
+    journal: &MemoryJournal,
+    on_report: &OnReport<'_>,
+    change: impl FnOnce(&mut IngestOptions),
+) -> Result<UpdateOutcome, Interrupted> {
     let passage = |title: &str| Passage {
         title: title.into(),
         text: format!("All that is known of {title}."),
@@ -259,15 +172,12 @@ pub(crate) fn run(
         texts: texts.collect(),
         probes: ["E1?", "E2?", "E3?", "E4?"].map(probe).to_vec(),
     };
-    let start = Start {
+    let start = UpdateInput {
         passage: &passage("the new"),
         given: &["Q1?", "Q2?", "Q3?", "Q4?"].map(question),
         live: Some(Live {
             version: 5,
-            adapter: &match model.half_is_gentle {
-                true => with_matrix(0, 0.0),
-                false => adapter(0),
-            },
+            adapter: live,
         }),
         earlier: &[earlier],
         responders: &Responders::one(Responder::Version(5), 1),
@@ -275,6 +185,7 @@ pub(crate) fn run(
         options: &options,
         policy: None,
         helpers: Helpers::none(),
+        on_report,
     };
     learn(model, &start, journal)
 }
@@ -285,9 +196,12 @@ pub(crate) const NEW: [&str; 4] = ["Q1?", "Q2?", "Q3?", "Q4?"];
 
 #[test]
 fn what_is_learned_without_loss_is_accepted_at_once() {
-    let model = Scripted::knowing(&OLD, &[&["E1?", "E2?", "E3?", "Q1?", "Q2?"]]);
-    let journal = Memory::default();
-    let outcome = run(&model, &journal, |_| {}).unwrap();
+    let model = knowing(&OLD, &[&["E1?", "E2?", "E3?", "Q1?", "Q2?"]]);
+    let journal = MemoryJournal::default();
+    let reports = Mutex::new(Vec::new());
+    let on_report = |report: &Report| reports.lock().unwrap().push(report.clone());
+    let live = numbered_adapter(0);
+    let outcome = run_from(&live, &model, &journal, &on_report, |_| {}).unwrap();
     assert_eq!(outcome.adapter.as_ref().map(number_of), Some(1));
     let report = outcome.report;
     assert_eq!(
@@ -310,8 +224,9 @@ fn what_is_learned_without_loss_is_accepted_at_once() {
     assert!(decision.accepted && decision.version.is_none());
     assert_eq!(decision.reason, "0 of 4 probes right before, 2 after");
 
-    // It continued the live adapter, with as much of the old as there is of the new.
-    let trainings = model.trainings.lock().unwrap();
+    // One adapter a call. It continued the live adapter, with as much of the old as there is of the new.
+    assert!(model.training_calls().iter().all(|call| call.len() == 1));
+    let trainings = model.trainings();
     assert_eq!(trainings[0].init.as_ref().map(number_of), Some(0));
     let new = report.training_sequences.len();
     assert_eq!(report.replayed_sequences, new);
@@ -324,15 +239,15 @@ fn what_is_learned_without_loss_is_accepted_at_once() {
         .collect();
     assert_eq!(whens, ["before", "after"]);
     assert_eq!(journal.told("train").len(), STEPS);
-    assert_eq!(journal.reports.lock().unwrap().last(), Some(&report));
+    assert_eq!(reports.lock().unwrap().last(), Some(&report));
 }
 
 #[test]
 fn the_weak_trains_longer_until_it_is_refused() {
-    let model = Scripted::knowing(&OLD, &[&OLD, &OLD, &OLD]);
-    let outcome = run(&model, &Memory::default(), |_| {}).unwrap();
+    let model = knowing(&OLD, &[&OLD, &OLD, &OLD]);
+    let outcome = run(&model, &MemoryJournal::default(), |_| {}).unwrap();
     assert!(outcome.adapter.is_none());
-    let updates = model.updates();
+    let updates = updates(&model);
     assert_eq!(
         updates.iter().map(|u| u.epochs).collect::<Vec<_>>(),
         [10, 15, 23]
@@ -355,21 +270,27 @@ fn the_weak_trains_longer_until_it_is_refused() {
 
 #[test]
 fn without_a_gate_anything_is_accepted() {
-    let model = Scripted::knowing(&OLD, &[&[]]);
-    let outcome = run(&model, &Memory::default(), |o| o.gate.mode = GateMode::Off).unwrap();
+    let model = knowing(&OLD, &[&[]]);
+    let outcome = run(&model, &MemoryJournal::default(), |o| {
+        o.gate.mode = GateMode::Off
+    })
+    .unwrap();
     assert_eq!(outcome.adapter.as_ref().map(number_of), Some(1));
     assert_eq!(outcome.report.retention.map(|r| r.after), Some(0.0));
 }
 
 #[test]
 fn finished_steps_are_recalled_in_the_next_life() {
-    let model = Scripted::knowing(&OLD, &[&ALL, &ALL]);
-    let mut journal = Memory {
-        stop_after: Some(2),
+    let model = knowing(&OLD, &[&ALL, &ALL]);
+    let mut journal = MemoryJournal {
+        stop_after_train_events: Some(2),
         ..Default::default()
     };
     let edit = |o: &mut IngestOptions| o.self_edit.kind = SelfEditKind::Rewrite;
-    assert!(matches!(run(&model, &journal, edit), Err(Stop::Asked)));
+    assert!(matches!(
+        run(&model, &journal, edit),
+        Err(Interrupted::Stopped)
+    ));
     assert_eq!(
         journal.told("train").len(),
         2,
@@ -380,7 +301,7 @@ fn finished_steps_are_recalled_in_the_next_life() {
     let notes = journal.told("self_edit");
     assert_eq!(notes.len(), 1);
 
-    journal.stop_after = None;
+    journal.stop_after_train_events = None;
     let outcome = run(&model, &journal, edit).unwrap();
     assert!(outcome.adapter.is_some());
     assert_eq!(
@@ -395,25 +316,28 @@ fn finished_steps_are_recalled_in_the_next_life() {
 
 #[test]
 fn a_wish_to_stop_is_heard_before_anything_is_asked() {
-    let model = Scripted::default();
-    let journal = Memory {
-        stop_after: Some(0),
+    let model = knowing(&[], &[]);
+    let journal = MemoryJournal {
+        stop_after_train_events: Some(0),
         ..Default::default()
     };
-    assert!(matches!(run(&model, &journal, |_| {}), Err(Stop::Asked)));
+    assert!(matches!(
+        run(&model, &journal, |_| {}),
+        Err(Interrupted::Stopped)
+    ));
     assert!(model.calls().is_empty());
 }
 
 #[test]
 fn a_journal_that_cannot_remember_stops_the_update() {
-    let model = Scripted::default();
-    let journal = Memory {
+    let model = knowing(&[], &[]);
+    let journal = MemoryJournal {
         full: true,
         ..Default::default()
     };
     let stop = run(&model, &journal, |_| {}).map(|_| ()).unwrap_err();
     assert!(
-        matches!(&stop, Stop::Journal(why) if why.contains("full")),
+        matches!(&stop, Interrupted::Journal(why) if why.contains("full")),
         "{stop}"
     );
     assert!(!model.calls().contains(&"train"));
@@ -421,24 +345,24 @@ fn a_journal_that_cannot_remember_stops_the_update() {
 
 #[test]
 fn a_memory_of_another_shape_is_an_error_not_a_guess() {
-    let model = Scripted::knowing(&OLD, &[&ALL]);
-    let journal = Memory::default();
+    let model = knowing(&OLD, &[&ALL]);
+    let journal = MemoryJournal::default();
     run(&model, &journal, |_| {}).unwrap();
     for value in journal.steps.lock().unwrap().values_mut() {
         *value = json!("nonsense");
     }
     let stop = run(&model, &journal, |_| {}).map(|_| ()).unwrap_err();
     assert!(
-        matches!(&stop, Stop::Journal(why) if why.contains("read back")),
+        matches!(&stop, Interrupted::Journal(why) if why.contains("read back")),
         "{stop}"
     );
 }
 
 #[test]
 fn a_document_that_nothing_can_be_asked_about_is_not_trained() {
-    let model = Scripted::default();
+    let model = knowing(&[], &[]);
     let options = IngestOptions::default();
-    let start = Start {
+    let start = UpdateInput {
         passage: &Passage {
             title: "Nothing".into(),
             text: "There is nothing to say.".into(),
@@ -451,9 +375,10 @@ fn a_document_that_nothing_can_be_asked_about_is_not_trained() {
         options: &options,
         policy: None,
         helpers: Helpers::none(),
+        on_report: &|_| {},
     };
     // What it writes as questions is no question.
-    let outcome = learn(&model, &start, &Memory::default()).unwrap();
+    let outcome = learn(&model, &start, &MemoryJournal::default()).unwrap();
     assert!(outcome.adapter.is_none());
     assert!(!model.calls().contains(&"train"));
     let reason = outcome.report.decision.unwrap().reason;

@@ -1,9 +1,10 @@
 //! The test: a question with no passage in sight (closed book), or with it (open book, the ceiling).
 
 use super::{Passage, Question};
-use crate::learn::grading::grader::Grader;
-use crate::learn::grading::judge::Given;
-use crate::learn::ports::model::{Adapter, Interruptible, ModelError, Prompt, Sampling};
+use crate::learn::grading::Grading;
+use crate::learn::grading::judge::AnswerToGrade;
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::model::{Adapter, ModelError, Prompt, Sampling};
 use serde::{Deserialize, Serialize};
 
 /// One question, answered.
@@ -47,24 +48,24 @@ fn question_of(prompt: &Prompt) -> &str {
 pub const ANSWER_TOKENS: usize = 48;
 
 /// Asks all of `items` (prompt, gold) in one batch and grades the answers.
-pub fn answer_all(
+pub fn answer_all<'g>(
     model: Interruptible<'_>,
     adapter: Option<&Adapter>,
     items: &[(Prompt, String)],
-    grader: Grader,
+    grading: impl Into<Grading<'g>>,
 ) -> Result<Vec<Answer>, ModelError> {
-    answer_in(model, adapter, items, grader, ANSWER_TOKENS)
+    answer_in(model, adapter, items, grading, ANSWER_TOKENS)
 }
 
 /// The same with another length.
-pub fn answer_in(
+pub fn answer_in<'g>(
     model: Interruptible<'_>,
     adapter: Option<&Adapter>,
     items: &[(Prompt, String)],
-    grader: Grader,
+    grading: impl Into<Grading<'g>>,
     longest: usize,
 ) -> Result<Vec<Answer>, ModelError> {
-    let graded = graded(model, adapter, items, grader, &Sampling::greedy(longest))?;
+    let graded = graded(model, adapter, items, grading, &Sampling::greedy(longest))?;
     let graded = graded.into_iter().filter_map(|of| of.into_iter().next());
     let likelihoods = match items.is_empty() {
         true => Vec::new(),
@@ -83,11 +84,11 @@ pub fn answer_in(
 
 /// `sampling.n` answers to each of `items`, and whether each is right: `[item][sample]`. How likely the gold
 /// ones are is not asked.
-pub fn graded(
+pub fn graded<'g>(
     model: Interruptible<'_>,
     adapter: Option<&Adapter>,
     items: &[(Prompt, String)],
-    grader: Grader,
+    grading: impl Into<Grading<'g>>,
     sampling: &Sampling,
 ) -> Result<Vec<Vec<(String, bool)>>, ModelError> {
     if items.is_empty() {
@@ -96,13 +97,15 @@ pub fn graded(
     let prompts: Vec<Prompt> = items.iter().map(|(p, _)| p.clone()).collect();
     let answers = model.generate(&prompts, adapter, sampling)?;
     let given = items.iter().zip(&answers).flat_map(|((prompt, gold), of)| {
-        of.iter().map(move |answer| Given {
+        of.iter().map(move |answer| AnswerToGrade {
             question: question_of(prompt),
             gold,
             answer,
         })
     });
-    let correct = model.grade(grader, &given.collect::<Vec<_>>())?;
+    let correct = grading
+        .into()
+        .grade(&given.collect::<Vec<_>>(), model.stop)?;
     let mut correct = correct.into_iter();
     let of_item = |of: Vec<String>| of.into_iter().zip(correct.by_ref()).collect();
     Ok(answers.into_iter().map(of_item).collect())
@@ -116,11 +119,11 @@ const SAMPLE_TEMPERATURE: f32 = 0.7;
 /// The share of right ones among [`SAMPLES`] sampled answers to each of `items`: where two answers are
 /// nearly as likely, the one greedy answer is a toss-up that this share tells. Adapters asked with one
 /// `seed` are asked with the same draws.
-pub fn expected(
+pub fn expected<'g>(
     model: Interruptible<'_>,
     adapter: Option<&Adapter>,
     items: &[(Prompt, String)],
-    grader: Grader,
+    grading: impl Into<Grading<'g>>,
     seed: u64,
 ) -> Result<Vec<f32>, ModelError> {
     let sampling = Sampling {
@@ -129,7 +132,7 @@ pub fn expected(
         seed,
         ..Sampling::greedy(ANSWER_TOKENS)
     };
-    let graded = graded(model, adapter, items, grader, &sampling)?;
+    let graded = graded(model, adapter, items, grading, &sampling)?;
     let share = |of: &Vec<(String, bool)>| {
         let right = of.iter().filter(|(_, right)| *right);
         right.count() as f32 / of.len().max(1) as f32
@@ -170,45 +173,21 @@ pub fn mean_logprob(answers: &[Answer]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learn::ports::model::{Model, OnStep, ShouldStop, Trained, Training};
-
-    /// Says the first question's answer in three of four samples, and never the second's.
-    struct Unsure;
-
-    impl Model for Unsure {
-        fn generate(
-            &self,
-            prompts: &[Prompt],
-            _: Option<&Adapter>,
-            sampling: &Sampling,
-            _: &ShouldStop<'_>,
-        ) -> Result<Vec<Vec<String>>, ModelError> {
-            assert!(sampling.temperature > 0.0);
-            assert_eq!(sampling.seed, 5);
-            let said = ["Mori", "Orr Hallam", "Orr Hallam", "Orr Hallam"].map(str::to_owned);
-            let of = |_: &Prompt| said.iter().cycle().take(sampling.n).cloned().collect();
-            Ok(prompts.iter().map(of).collect())
-        }
-
-        fn likelihood(
-            &self,
-            _: &[(Prompt, String)],
-            _: Option<&Adapter>,
-            _: &ShouldStop<'_>,
-        ) -> Result<Vec<f32>, ModelError> {
-            unreachable!("expected accuracy is of what is said")
-        }
-
-        fn train(&self, _: Vec<Training>, _: &mut OnStep<'_>) -> Result<Vec<Trained>, ModelError> {
-            unreachable!("nothing is trained here")
-        }
-    }
+    use crate::learn::grading::grader::Grader;
+    use crate::learn::scripted::ScriptedModel;
 
     #[test]
     fn the_expected_accuracy_is_of_each_questions_own_samples() {
         let asked = [("Who built it?", "Orr Hallam"), ("When?", "1911")];
         let items = asked.map(|(q, gold)| (ask("Vell", q), gold.to_owned()));
-        let model = Interruptible::new(&Unsure, &|| false);
+        // The first question's answer in three of four samples, and never the second's.
+        let unsure = ScriptedModel::default().generating(|_, _, sampling| {
+            assert!(sampling.temperature > 0.0);
+            assert_eq!(sampling.seed, 5);
+            let said = ["Mori", "Orr Hallam", "Orr Hallam", "Orr Hallam"].map(str::to_owned);
+            said.iter().cycle().take(sampling.n).cloned().collect()
+        });
+        let model = Interruptible::new(&unsure, &|| false);
         let shares = expected(model, None, &items, Grader::default(), 5).unwrap();
         assert_eq!(shares, [0.75, 0.0]);
         assert!(
@@ -216,6 +195,8 @@ mod tests {
                 .unwrap()
                 .is_empty()
         );
+        // Expected accuracy is of what is said, so no likelihood is asked.
+        assert_eq!(unsure.calls(), ["generate"]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Learning passages (SEAL §3.1, "knowledge incorporation"): what is written about a passage, what is
 //! trained on, and what is asked.
 
+pub mod author;
+#[cfg(test)]
+mod author_tests;
 pub mod closed_book;
-pub mod domain;
 pub mod pairs;
 pub mod phrases;
 pub mod questions;

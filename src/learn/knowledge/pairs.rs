@@ -3,12 +3,14 @@
 //! the example again; asked this way half of the questions are good, and nearly all of them point at the
 //! right sentence.
 
+use super::author::Author;
 use super::closed_book::{answer_all, ask_open_book};
 use super::phrases::Phrase;
 use super::{Passage, Question};
 use crate::learn::grading::grader::{Grader, words};
-use crate::learn::options::update::SelfEditOptions;
-use crate::learn::ports::model::{Adapter, Interruptible, ModelError, Prompt, Sampling};
+use crate::learn::options::self_edit::SelfEditOptions;
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::model::{ModelError, Prompt, Sampling};
 use std::collections::HashSet;
 
 /// A question, the phrase that answers it, and the sentence the phrase stands in.
@@ -20,8 +22,7 @@ pub struct Pair<'a> {
 
 /// `options.samples` lists of pairs; questions that give the answer away, or ask again, are dropped.
 pub fn write<'a>(
-    model: Interruptible<'_>,
-    policy: Option<&Adapter>,
+    author: Author<'_>,
     passage: &Passage,
     phrases: &[Phrase<'a>],
     options: &SelfEditOptions,
@@ -37,7 +38,7 @@ pub fn write<'a>(
         n: options.samples,
         whole_lines: false,
     };
-    let written = model.write(options.writer, &prompts, policy, &sampling)?;
+    let written = author.generate(&prompts, &sampling)?;
     let sample = |nth: usize| {
         let mut seen = HashSet::new();
         let questions = written.iter().filter_map(move |n| n.get(nth));
@@ -76,7 +77,7 @@ pub fn answerable(
 }
 
 /// What asks for the question that `phrase` answers.
-pub(super) fn prompt(passage: &Passage, phrase: &Phrase) -> Prompt {
+pub(crate) fn prompt(passage: &Passage, phrase: &Phrase) -> Prompt {
     let turn = |topic: &str, sentence: &str, answer: &str| {
         format!("Topic: {topic}\nSentence: {sentence}\nAnswer: {answer}")
     };

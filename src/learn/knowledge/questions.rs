@@ -1,16 +1,18 @@
 //! Probes without labels: the model writes questions about the passage, and a pair is kept only if it
 //! passes the round trip: answered right with the passage in sight and wrong without it.
 
+use super::author::Author;
 use super::phrases::phrases;
 use super::{Passage, Question, pairs};
 use crate::learn::grading::grader::words;
-use crate::learn::options::update::SelfEditOptions;
-use crate::learn::ports::model::{Interruptible, ModelError, TrainingText};
+use crate::learn::options::self_edit::SelfEditOptions;
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::model::{ModelError, TrainingText};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Written {
+pub struct WrittenProbes {
     pub kept: Vec<Question>,
     pub dropped: Vec<Dropped>,
 }
@@ -35,7 +37,7 @@ pub fn write<E: From<ModelError>>(
     trained: &[TrainingText],
     wanted: usize,
     seed: u64,
-) -> Result<Written, E> {
+) -> Result<WrittenProbes, E> {
     let phrases = phrases(passage, wanted * PHRASES_A_PROBE);
     // Warmer than study notes, and two of each: other wordings than those trained on are wanted.
     let options = SelfEditOptions {
@@ -43,14 +45,20 @@ pub fn write<E: From<ModelError>>(
         temperature: 0.8,
         ..Default::default()
     };
-    let samples = pairs::write(model, None, passage, &phrases, &options, seed)?;
+    let samples = pairs::write(
+        Author::policy(model, None),
+        passage,
+        &phrases,
+        &options,
+        seed,
+    )?;
     let mut seen: HashSet<Vec<String>> = trained.iter().filter_map(asked).collect();
     let mut fresh = samples.concat();
     fresh.retain(|p| seen.insert(words(&p.question)));
     let pairs = pairs::answerable(model, passage, fresh)?;
     let known = knows(&pairs)?;
 
-    let mut written = Written::default();
+    let mut written = WrittenProbes::default();
     for (pair, known) in pairs.into_iter().zip(known) {
         let reason = match known {
             true => "it is known already",

@@ -4,15 +4,14 @@
 //! Small models repeat themselves and drift, so against the paper: self-qa starts from phrases of the
 //! passage ([`pairs`]), and what is said twice is kept once.
 
+use super::author::Author;
 use super::pairs;
 use super::phrases::phrases;
 use super::sentences::sentences;
 use super::{Passage, Question};
 use crate::learn::grading::grader::words;
-use crate::learn::options::update::{SelfEditKind, SelfEditOptions};
-use crate::learn::ports::model::{
-    Adapter, Interruptible, ModelError, Prompt, Sampling, TrainingText,
-};
+use crate::learn::options::self_edit::{SelfEditKind, SelfEditOptions};
+use crate::learn::ports::model::{ModelError, Prompt, Sampling, TrainingText};
 use std::collections::HashSet;
 
 /// One sampled self-edit.
@@ -40,19 +39,18 @@ pub struct SelfEdit {
     pub seed: u64,
 }
 
-/// Samples `options.samples` self-edits from the policy, or from the teacher if `options.writer` says so.
+/// Samples `options.samples` self-edits from `author`; who that is was chosen by `options.writer`.
 pub fn write(
-    model: Interruptible<'_>,
-    policy: Option<&Adapter>,
+    author: Author<'_>,
     passage: &Passage,
     options: &SelfEditOptions,
     seed: u64,
 ) -> Result<Vec<SelfEdit>, ModelError> {
-    let teacher = model.teacher_of(options.writer)?;
+    let teacher = author.teacher();
     let mut edits = match options.kind {
         SelfEditKind::None => Vec::new(),
-        SelfEditKind::SelfQa => write_pairs(model, policy, passage, options, seed)?,
-        kind => write_lists(model, policy, passage, options, kind, seed)?,
+        SelfEditKind::SelfQa => write_pairs(author, passage, options, seed)?,
+        kind => write_lists(author, passage, options, kind, seed)?,
     };
     for edit in &mut edits {
         edit.teacher.clone_from(&teacher);
@@ -62,9 +60,8 @@ pub fn write(
 
 /// `options.samples` lists of `options.kind`, asked for in the words of it or of another kind that is written whole; as long
 /// as its kind may be, whosever words ask.
-pub(super) fn write_lists(
-    model: Interruptible<'_>,
-    policy: Option<&Adapter>,
+pub(crate) fn write_lists(
+    author: Author<'_>,
     passage: &Passage,
     options: &SelfEditOptions,
     asked_as: SelfEditKind,
@@ -83,7 +80,7 @@ pub(super) fn write_lists(
         n: options.samples,
         whole_lines: true,
     };
-    let texts = model.write(options.writer, &[prompt], policy, &sampling)?;
+    let texts = author.generate(&[prompt], &sampling)?;
     let lists = texts.into_iter().flatten().zip(seed..);
     let lists = lists.map(|(text, seed)| SelfEdit {
         asked_as: (asked_as != options.kind).then_some(asked_as),
@@ -149,7 +146,7 @@ fn statement_prompt(kind: SelfEditKind, passage: &Passage) -> Prompt {
 
 /// What a policy is taught to write: the statements alone, in the form that the prompt begins. What was written
 /// may repeat itself, and a repetition costs its candidate nothing.
-pub(super) fn statement_lesson(edit: &SelfEdit, passage: &Passage) -> TrainingText {
+pub(crate) fn statement_lesson(edit: &SelfEdit, passage: &Passage) -> TrainingText {
     let prompt = statement_prompt(edit.kind, passage);
     let numbered = !prompt.prefill.is_empty();
     let line = |(nth, statement): (usize, &String)| match (numbered, nth) {
@@ -187,15 +184,14 @@ fn strip_marker(line: &str) -> &str {
 /// Pairs written phrase by phrase: covers the whole passage, where one request for many pairs makes small
 /// models repeat the first few.
 fn write_pairs(
-    model: Interruptible<'_>,
-    policy: Option<&Adapter>,
+    author: Author<'_>,
     passage: &Passage,
     options: &SelfEditOptions,
     seed: u64,
 ) -> Result<Vec<SelfEdit>, ModelError> {
     let most = PHRASES.max(PHRASES_A_SENTENCE * sentences(&passage.text).len());
     let phrases = phrases(passage, most);
-    let samples = pairs::write(model, policy, passage, &phrases, options, seed)?;
+    let samples = pairs::write(author, passage, &phrases, options, seed)?;
     Ok(samples
         .into_iter()
         .zip(seed..)

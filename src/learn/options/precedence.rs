@@ -1,37 +1,41 @@
-//! The learning settings that stand under a request's: what the model is tuned to, then the configuration.
+//! The precedence of learning settings: a request over the configuration over the model's own over the
+//! built-in defaults.
 
+use super::error::OptionError;
 use super::strategy::Strategy;
-use super::update::{IngestOptions, OptionError};
+use super::update::IngestOptions;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Cloning shares them. The default has none but what is built in.
+/// The settings that every request is laid over, as partial JSON of [`IngestOptions`]; the last counts
+/// most. Clones share one list. The default is empty: the built-in defaults alone.
 #[derive(Clone, Default)]
-pub struct Layers(Arc<[Value]>);
+pub struct SettingsStack(Arc<[Value]>);
 
-impl Layers {
-    /// The last one counts most. Fails if they ask for what cannot be.
-    pub fn new(layers: Vec<Value>) -> Result<Self, OptionError> {
-        IngestOptions::layered(&layers.iter().collect::<Vec<_>>())?;
-        Ok(Layers(layers.into()))
+impl SettingsStack {
+    /// Fails if the settings, merged, are no valid [`IngestOptions`].
+    pub fn new(settings: Vec<Value>) -> Result<Self, OptionError> {
+        IngestOptions::merged(&settings.iter().collect::<Vec<_>>())?;
+        Ok(SettingsStack(settings.into()))
     }
 
-    /// Without any request.
+    /// The options without any request.
     pub fn tuned(&self) -> IngestOptions {
-        let layered = IngestOptions::layered(&self.0.iter().collect::<Vec<_>>());
-        layered.expect("checked when they were laid")
+        let merged = IngestOptions::merged(&self.0.iter().collect::<Vec<_>>());
+        merged.expect("checked when the stack was made")
     }
 
-    /// Of a request. `made_by`: the strategy of the live version, if there is one. The alias goes on as it is unless
-    /// the request says otherwise: what one adapter has learned is not left to chance by routing around it.
+    /// The options of a request. `made_by`: the strategy of the live version, if there is one. An alias keeps
+    /// its strategy unless the request names another: routing around an adapter would leave to chance what
+    /// that adapter has learned.
     pub fn under(
         &self,
         request: &Value,
         made_by: Option<Strategy>,
     ) -> Result<IngestOptions, OptionError> {
-        let going_on = made_by.unwrap_or_else(|| self.tuned().training.strategy);
-        let going_on = json!({"training": {"strategy": going_on}});
-        let layers = self.0.iter().chain([&going_on, request]);
-        IngestOptions::layered(&layers.collect::<Vec<_>>())
+        let strategy = made_by.unwrap_or_else(|| self.tuned().training.strategy);
+        let strategy = json!({"training": {"strategy": strategy}});
+        let settings = self.0.iter().chain([&strategy, request]);
+        IngestOptions::merged(&settings.collect::<Vec<_>>())
     }
 }

@@ -7,8 +7,8 @@ use super::seeds::{Draw, seed};
 use super::trials::{Part, Tried, Trying, halves};
 use super::{Prepared, Run, STREAMS, WRITING, candidate_key, edits_key, scoring};
 use crate::learn::knowledge::closed_book::Answer;
-use crate::learn::ports::domain::{Domain, Queries};
-use crate::learn::ports::journal::{Stop, recalled, step, step_told};
+use crate::learn::outer::domain::{Domain, Queries};
+use crate::learn::ports::journal::{Interrupted, recalled, step, step_told};
 use crate::learn::ports::model::Adapter;
 use serde_json::json;
 use std::time::Instant;
@@ -28,14 +28,14 @@ impl<D: Domain> Run<'_, D> {
         round: usize,
         policy: Option<&Adapter>,
         contexts: &[Prepared<D::Context>],
-    ) -> Result<Vec<Candidate>, Stop> {
+    ) -> Result<Vec<Candidate>, Interrupted> {
         let practised = self.write(round, policy, contexts)?;
         self.share_out(round, &practised)?;
         let mut candidates = Vec::new();
         for context in &practised {
             for nth in 0..context.edits.len() {
                 let key = candidate_key(round, context.index, nth);
-                let lost = || Stop::Journal(format!("{key} is measured but not remembered"));
+                let lost = || Interrupted::Journal(format!("{key} is measured but not remembered"));
                 let candidate = recalled(self.start.journal, &key)?;
                 candidates.push(candidate.ok_or_else(lost)?);
             }
@@ -50,7 +50,7 @@ impl<D: Domain> Run<'_, D> {
         nth: usize,
         of: usize,
         context: &Practised<'_, D>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Interrupted> {
         let title = self.start.domain.title(context.context);
         let stage = format!("round {round}, context {} of {of} ({title})", nth + 1);
         self.meter.stage(stage);
@@ -66,7 +66,7 @@ impl<D: Domain> Run<'_, D> {
         round: usize,
         policy: Option<&Adapter>,
         contexts: &'c [Prepared<D::Context>],
-    ) -> Result<Vec<Practised<'c, D>>, Stop> {
+    ) -> Result<Vec<Practised<'c, D>>, Interrupted> {
         let (journal, domain, o) = (self.start.journal, self.start.domain, self.start.options);
         let width = (STREAMS / o.candidates).max(1);
         let edits = self.each(contexts.len(), width, |model, i| {
@@ -99,7 +99,7 @@ impl<D: Domain> Run<'_, D> {
     }
 
     /// The context's candidates, trained and asked.
-    fn measured(&self, round: usize, context: &Practised<'_, D>) -> Result<(), Stop> {
+    fn measured(&self, round: usize, context: &Practised<'_, D>) -> Result<(), Interrupted> {
         let o = self.start.options;
         let alone = self.alone(round, context)?;
         let baseline = match alone.is_empty() {
@@ -132,7 +132,7 @@ impl<D: Domain> Run<'_, D> {
     }
 
     /// Every repeat of learning the context alone, where gains are counted from that.
-    fn alone(&self, round: usize, context: &Practised<'_, D>) -> Result<Vec<Trial>, Stop> {
+    fn alone(&self, round: usize, context: &Practised<'_, D>) -> Result<Vec<Trial>, Interrupted> {
         let o = self.start.options;
         let bare = self.start.domain.bare(context.context);
         let (Baseline::ContextAlone, Some(bare)) = (o.baseline, bare) else {
@@ -153,7 +153,7 @@ impl<D: Domain> Run<'_, D> {
         round: usize,
         context: &Practised<'_, D>,
         all: &[usize],
-    ) -> Result<Vec<(Vec<Tried>, bool)>, Stop> {
+    ) -> Result<Vec<(Vec<Tried>, bool)>, Interrupted> {
         let mut first = self.trials(round, context, all, |_, _| Part::First, ":first")?;
         let reward = |tried: &[Tried]| {
             let trials: Vec<_> = tried.iter().map(|t| t.trial.clone()).collect();
@@ -192,7 +192,7 @@ impl<D: Domain> Run<'_, D> {
         candidates: &[usize],
         part: impl Fn(usize, usize) -> Part,
         suffix: &str,
-    ) -> Result<Vec<Vec<Tried>>, Stop> {
+    ) -> Result<Vec<Vec<Tried>>, Interrupted> {
         let o = self.start.options;
         let mut trying = Vec::new();
         for &candidate in candidates {
@@ -235,7 +235,7 @@ impl<D: Domain> Run<'_, D> {
     }
 
     /// The context's candidates, marked by the base.
-    fn marked(&self, round: usize, context: &Practised<'_, D>) -> Result<(), Stop> {
+    fn marked(&self, round: usize, context: &Practised<'_, D>) -> Result<(), Interrupted> {
         for (nth, edit) in context.edits.iter().enumerate() {
             self.told(round, context, nth, |mut candidate| {
                 let clock = Instant::now();
@@ -256,8 +256,8 @@ impl<D: Domain> Run<'_, D> {
         round: usize,
         context: &Practised<'_, D>,
         nth: usize,
-        finish: impl FnOnce(Candidate) -> Result<Candidate, Stop>,
-    ) -> Result<(), Stop> {
+        finish: impl FnOnce(Candidate) -> Result<Candidate, Interrupted>,
+    ) -> Result<(), Interrupted> {
         let key = candidate_key(round, context.index, nth);
         let tell = |c: &Candidate| {
             let mut data = json!(c);

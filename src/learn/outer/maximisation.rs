@@ -3,8 +3,8 @@
 use super::report::PolicyUpdate;
 use super::seeds::{Draw, seed};
 use super::{Prepared, Run, WRITING, edits_key};
-use crate::learn::ports::domain::Domain;
-use crate::learn::ports::journal::{Stop, step};
+use crate::learn::outer::domain::Domain;
+use crate::learn::ports::journal::{Interrupted, step};
 use crate::learn::ports::model::{Adapter, Training, TrainingText};
 use std::collections::HashSet;
 use std::time::Instant;
@@ -17,12 +17,12 @@ impl<D: Domain> Run<'_, D> {
         policy: Option<&Adapter>,
         contexts: &[Prepared<D::Context>],
         kept: &[(usize, usize)],
-    ) -> Result<Option<(Adapter, PolicyUpdate)>, Stop> {
+    ) -> Result<Option<(Adapter, PolicyUpdate)>, Interrupted> {
         if kept.is_empty() {
             return Ok(None);
         }
         let key = format!("round:{round}:policy");
-        if let Some(kept) = self.start.shelf.kept(&key)? {
+        if let Some(kept) = self.start.policies.load(&key)? {
             return Ok(Some(kept));
         }
         let clock = Instant::now();
@@ -55,7 +55,7 @@ impl<D: Domain> Run<'_, D> {
             loss_last: trained.losses.last().copied(),
             seconds: clock.elapsed().as_secs_f32(),
         };
-        self.start.shelf.keep(&key, &trained.adapter, &about)?;
+        self.start.policies.save(&key, &trained.adapter, &about)?;
         Ok(Some((trained.adapter, about)))
     }
 
@@ -64,7 +64,7 @@ impl<D: Domain> Run<'_, D> {
         round: usize,
         contexts: &[Prepared<D::Context>],
         kept: &[(usize, usize)],
-    ) -> Result<Vec<TrainingText>, Stop> {
+    ) -> Result<Vec<TrainingText>, Interrupted> {
         let mut texts = Vec::new();
         for context in contexts {
             let edits = self.written(round, context)?;
@@ -81,7 +81,7 @@ impl<D: Domain> Run<'_, D> {
         &self,
         round: usize,
         contexts: &[Prepared<D::Context>],
-    ) -> Result<HashSet<(usize, usize)>, Stop> {
+    ) -> Result<HashSet<(usize, usize)>, Interrupted> {
         let mut teaching = HashSet::new();
         for context in contexts {
             let edits = self.written(round, context)?.into_iter().enumerate();
@@ -92,8 +92,12 @@ impl<D: Domain> Run<'_, D> {
         Ok(teaching)
     }
 
-    fn written(&self, round: usize, context: &Prepared<D::Context>) -> Result<Vec<D::Edit>, Stop> {
-        let never = || Err(Stop::Journal("self-edits were never written".into()));
+    fn written(
+        &self,
+        round: usize,
+        context: &Prepared<D::Context>,
+    ) -> Result<Vec<D::Edit>, Interrupted> {
+        let never = || Err(Interrupted::Journal("self-edits were never written".into()));
         let key = edits_key(round, context.index);
         step(self.start.journal, &key, never)
     }

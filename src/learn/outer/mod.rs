@@ -16,6 +16,8 @@
 //! Everything finished is a step of the journal, so a killed run goes on and repeats no candidate; every
 //! draw has a [seed](seeds) of its own.
 
+pub mod domain;
+pub mod domains;
 mod expectation;
 mod maximisation;
 mod meter;
@@ -35,10 +37,10 @@ mod workers;
 mod workers_tests;
 
 use super::knowledge::closed_book::Answer;
-use super::ports::domain::{Domain, Queries};
-use super::ports::journal::{Journal, Stop, step, step_told};
+use super::ports::journal::{Interrupted, Journal, step, step_told};
 use super::ports::model::{Adapter, Model};
 use super::ports::tasks::TaskQueue;
+use domain::{Domain, Queries};
 use meter::Meter;
 use options::{Baseline, Keep, OuterOptions, Reward};
 use rand::SeedableRng;
@@ -52,18 +54,23 @@ use trials::HALVED;
 use workers::Held;
 
 /// Where the policy is kept between rounds.
-pub trait Shelf: Sync {
+pub trait PolicyStore: Sync {
     /// Keeps the adapter with what is known of its training; durable when this returns.
-    fn keep(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), Stop>;
+    fn save(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), Interrupted>;
     /// What an earlier life kept.
-    fn kept(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, Stop>;
+    fn load(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, Interrupted>;
     /// Makes it the next version; gives its number. Asked again for the same round it may give the
     /// version that it made then. `practised`: the contexts of this run that it has seen so far.
-    fn publish(&self, policy: &Adapter, round: &Round, practised: &[usize]) -> Result<u64, Stop>;
+    fn publish(
+        &self,
+        policy: &Adapter,
+        round: &Round,
+        practised: &[usize],
+    ) -> Result<u64, Interrupted>;
 }
 
 /// What a run starts from.
-pub struct Start<'a, D: Domain> {
+pub struct OuterLoop<'a, D: Domain> {
     /// Writes, is fine-tuned, scores, and measures candidates as the first worker.
     pub model: &'a dyn Model,
     /// Engines of the same base that measure candidates beside it.
@@ -78,18 +85,18 @@ pub struct Start<'a, D: Domain> {
     /// Contexts that it practised on before this run: none of them is held out, and they come last.
     pub practised: &'a [usize],
     pub journal: &'a dyn Journal,
-    pub shelf: &'a dyn Shelf,
+    pub policies: &'a dyn PolicyStore,
 }
 
 /// The trained policy (`None`: nothing was ever kept), and how it came to be.
-pub struct Outcome {
+pub struct OuterOutcome {
     pub report: Report,
     pub policy: Option<Adapter>,
     /// The number each round's policy was published under.
     pub versions: Vec<Option<u64>>,
 }
 
-pub fn run<D: Domain>(start: &Start<'_, D>) -> Result<Outcome, Stop> {
+pub fn run<D: Domain>(start: &OuterLoop<'_, D>) -> Result<OuterOutcome, Interrupted> {
     let run = Run::new(start);
     let mut unusable = Vec::new();
     let (set_aside, order) = run.draw();
@@ -124,7 +131,7 @@ pub fn run<D: Domain>(start: &Start<'_, D>) -> Result<Outcome, Stop> {
         report.rounds.push(round);
         versions.push(run.publish(policy.as_ref().filter(|_| told), &mut report.rounds)?);
     }
-    Ok(Outcome {
+    Ok(OuterOutcome {
         report,
         policy,
         versions,
@@ -132,7 +139,7 @@ pub fn run<D: Domain>(start: &Start<'_, D>) -> Result<Outcome, Stop> {
 }
 
 struct Run<'a, D: Domain> {
-    start: &'a Start<'a, D>,
+    start: &'a OuterLoop<'a, D>,
     /// The worker's.
     model: &'a dyn Model,
     meter: Arc<Meter>,
@@ -152,7 +159,7 @@ const STREAMS: usize = 16;
 const WRITING: f32 = 0.5;
 
 impl<'a, D: Domain> Run<'a, D> {
-    fn new(start: &'a Start<'a, D>) -> Self {
+    fn new(start: &'a OuterLoop<'a, D>) -> Self {
         let o = start.options;
         let practised = o.rounds * o.contexts_per_round.min(start.contexts.len());
         Run {
@@ -184,7 +191,7 @@ impl<'a, D: Domain> Run<'a, D> {
         &self,
         drawn: Vec<usize>,
         unusable: &mut Vec<usize>,
-    ) -> Result<Vec<Prepared<D::Context>>, Stop> {
+    ) -> Result<Vec<Prepared<D::Context>>, Interrupted> {
         let mut held_out = Vec::new();
         self.meter.stage("before round 1".into());
         for index in drawn {
@@ -204,7 +211,7 @@ impl<'a, D: Domain> Run<'a, D> {
         order: &[usize],
         next: &mut usize,
         unusable: &mut Vec<usize>,
-    ) -> Result<Vec<Prepared<D::Context>>, Stop> {
+    ) -> Result<Vec<Prepared<D::Context>>, Interrupted> {
         let mut contexts = Vec::new();
         for _ in 0..order.len() {
             if contexts.len() == wanted {
@@ -228,8 +235,8 @@ impl<'a, D: Domain> Run<'a, D> {
         self.meter.tell(self.start.journal, "asking", 0.0, &message);
     }
 
-    fn prepare(&self, index: usize) -> Result<Prepared<D::Context>, Stop> {
-        let Start {
+    fn prepare(&self, index: usize) -> Result<Prepared<D::Context>, Interrupted> {
+        let OuterLoop {
             domain, contexts, ..
         } = self.start;
         let context = step(self.start.journal, &format!("context:{index}"), || {
@@ -241,7 +248,11 @@ impl<'a, D: Domain> Run<'a, D> {
     }
 
     /// What the base answers.
-    fn before(&self, of: &Prepared<D::Context>, queries: Queries) -> Result<Vec<Answer>, Stop> {
+    fn before(
+        &self,
+        of: &Prepared<D::Context>,
+        queries: Queries,
+    ) -> Result<Vec<Answer>, Interrupted> {
         let key = format!("context:{}:before:{queries:?}", of.index);
         step(self.start.journal, &key, || {
             self.tell_asking(&of.context, "the base is asked");
@@ -260,8 +271,8 @@ impl<'a, D: Domain> Run<'a, D> {
 
     fn one<T: Send>(
         &self,
-        work: impl Fn(super::ports::model::Interruptible<'_>) -> Result<T, Stop> + Sync,
-    ) -> Result<T, Stop> {
+        work: impl Fn(super::ports::interruptible::Interruptible<'_>) -> Result<T, Interrupted> + Sync,
+    ) -> Result<T, Interrupted> {
         let mut all = self.each(1, 1, |model, _| work(model))?;
         Ok(all.pop().expect("one was asked for"))
     }
@@ -298,7 +309,11 @@ impl<'a, D: Domain> Run<'a, D> {
 
     /// Publishes a policy that was taught in the last of the rounds, and tells how that went: as it was in the life
     /// that finished it.
-    fn publish(&self, policy: Option<&Adapter>, rounds: &mut [Round]) -> Result<Option<u64>, Stop> {
+    fn publish(
+        &self,
+        policy: Option<&Adapter>,
+        rounds: &mut [Round],
+    ) -> Result<Option<u64>, Interrupted> {
         let practised: Vec<usize> = rounds.iter().flat_map(|r| r.contexts.clone()).collect();
         let round = rounds.last_mut().expect("a round was made");
         let key = format!("round:{}:told", round.round);
@@ -309,7 +324,7 @@ impl<'a, D: Domain> Run<'a, D> {
             data
         };
         let (told, version) = step_told(self.start.journal, &key, "round", tell, || {
-            let publish = |policy| self.start.shelf.publish(policy, round, &practised);
+            let publish = |policy| self.start.policies.publish(policy, round, &practised);
             let version = policy.map(publish).transpose()?;
             Ok((round.clone(), version))
         })?;

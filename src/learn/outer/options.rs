@@ -1,6 +1,8 @@
 //! The knobs of the outer loop, whatever the domain, and its two presets.
 
-use crate::learn::options::update::{InnerOptions, OptionError, merge, within};
+use crate::learn::options::error::{OptionError, within};
+use crate::learn::options::merge::merge;
+use crate::learn::options::training::InnerOptions;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -138,7 +140,7 @@ impl OuterOptions {
                 candidates: 4,
                 repeats: 1,
                 keep: Keep::Best,
-                // Of the rewards that were measured the one that chooses best (README, Measured).
+                // Of the rewards that were measured the one that chooses best (docs/RESULTS.md).
                 reward: Reward::Expected,
                 baseline: Baseline::Base,
                 halving: false,

@@ -176,12 +176,12 @@ impl Report {
 mod tests {
     use super::*;
     use crate::learn::outer::tests::{contexts, options, practise};
-    use crate::learn::outer::toy::{Counting, Memory};
+    use crate::learn::outer::toy::{Memory, counting};
 
     #[test]
     fn what_there_was_none_of_is_told_in_sentences() {
         let notes = |options: &OuterOptions| {
-            let (model, memory) = (Counting::default(), Memory::default());
+            let (model, memory) = (counting(), Memory::default());
             let outcome = practise(&model, &memory, &contexts(), options).unwrap();
             outcome.report.notes(options)
         };

@@ -3,7 +3,8 @@
 use super::options::Reward;
 use super::report::Trial;
 use crate::learn::knowledge::closed_book::{Answer, accuracy, mean_expected, mean_logprob};
-use crate::learn::ports::model::{Interruptible, ModelError, Prompt};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::model::{ModelError, Prompt};
 
 /// What learning from a self-edit gained, mean over its trials.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -7,8 +7,8 @@ use super::seeds::{Draw, seed};
 use super::trials::{Part, Trying};
 use super::{Prepared, Run, WRITING};
 use crate::learn::knowledge::closed_book::{Answer, accuracy, mean_expected, mean_logprob};
-use crate::learn::ports::domain::{Domain, Queries};
-use crate::learn::ports::journal::{Stop, step, step_told};
+use crate::learn::outer::domain::{Domain, Queries};
+use crate::learn::ports::journal::{Interrupted, step, step_told};
 use crate::learn::ports::model::Adapter;
 use crate::learn::stats::estimate;
 use serde_json::json;
@@ -22,7 +22,7 @@ impl<D: Domain> Run<'_, D> {
         round: usize,
         policy: Option<&Adapter>,
         held_out: &[Prepared<D::Context>],
-    ) -> Result<Option<HeldOut>, Stop> {
+    ) -> Result<Option<HeldOut>, Interrupted> {
         if held_out.is_empty() {
             return Ok(None);
         }
@@ -43,7 +43,7 @@ impl<D: Domain> Run<'_, D> {
         round: usize,
         policy: Option<&Adapter>,
         held_out: &[Prepared<D::Context>],
-    ) -> Result<HeldOut, Stop> {
+    ) -> Result<HeldOut, Interrupted> {
         let clock = Instant::now();
         self.meter.stage(match round {
             0 => "held-out contexts, before".to_owned(),
@@ -79,7 +79,7 @@ impl<D: Domain> Run<'_, D> {
         let tried = self.try_all(trying.collect())?;
         let scored = held_out.iter().zip(&edits).zip(&before);
         let scored = scored.filter(|((_, edits), _)| !edits.is_empty());
-        let rows: Vec<Row> = scored
+        let rows: Vec<ScoredContext> = scored
             .zip(&tried)
             .map(|(((prepared, _), before), tried)| {
                 let after = &tried.trial.answers;
@@ -96,7 +96,7 @@ impl<D: Domain> Run<'_, D> {
                 };
                 let gains = before.iter().zip(after);
                 let gains = gains.map(|(b, a)| a.correct as u8 as f32 - b.correct as u8 as f32);
-                Row {
+                ScoredContext {
                     score,
                     gains: gains.collect(),
                     before: accuracy(before),
@@ -106,7 +106,7 @@ impl<D: Domain> Run<'_, D> {
             .collect();
         // Every question counts alike, as in the gain.
         let queries = rows.iter().map(|r| r.score.queries).sum::<usize>().max(1) as f32;
-        let mean = |of: fn(&Row) -> f32| {
+        let mean = |of: fn(&ScoredContext) -> f32| {
             let weighted = rows.iter().map(|r| of(r) * r.score.queries as f32);
             weighted.sum::<f32>() / queries
         };
@@ -124,7 +124,7 @@ impl<D: Domain> Run<'_, D> {
 }
 
 /// A held-out context, scored.
-struct Row {
+struct ScoredContext {
     score: HeldOutScore,
     /// Of each query.
     gains: Vec<f32>,

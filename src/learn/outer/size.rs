@@ -3,8 +3,8 @@
 use super::options::{Baseline, OuterOptions, Reward};
 use super::report::Report;
 use super::{Run, WRITING, trials_of_context};
-use crate::learn::ports::domain::Domain;
-use crate::learn::ports::journal::{Stop, step};
+use crate::learn::outer::domain::Domain;
+use crate::learn::ports::journal::{Interrupted, step};
 
 /// What writing a held-out context's self-edit adds to its trial: they are written sixteen at once.
 const WRITING_ONE: f32 = 0.1;
@@ -62,7 +62,7 @@ fn mean(values: impl Iterator<Item = f32>) -> Option<f32> {
 
 impl<D: Domain> Run<'_, D> {
     /// Decided once, also over a crash; tells the meter what is left to do.
-    pub(super) fn size(&self, nth: usize, report: &Report) -> Result<usize, Stop> {
+    pub(super) fn size(&self, nth: usize, report: &Report) -> Result<usize, Interrupted> {
         let (o, workers) = (self.start.options, 1 + self.start.others.len());
         let size = match o.minutes {
             0 => o.contexts_per_round,

@@ -2,11 +2,12 @@
 
 use super::options::{Baseline, Keep, OuterOptions, Preset, Reward};
 use super::report::{Candidate, Report};
-use super::toy::{Counting, Memory, Toy, adapter};
-use super::{Outcome, Start, keep, run};
-use crate::learn::ports::domain::Domain;
-use crate::learn::ports::journal::{Journal, Stop};
-use crate::learn::ports::model::Interruptible;
+use super::toy::{Memory, Toy, candidates, counting, lessons};
+use super::{OuterLoop, OuterOutcome, keep, run};
+use crate::learn::outer::domain::Domain;
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::journal::{Interrupted, Journal};
+use crate::learn::scripted::{ScriptedModel, numbered_adapter};
 use crate::pool::tasks::MemoryTasks;
 use serde_json::{Value, json};
 
@@ -31,13 +32,13 @@ pub(super) fn contexts() -> Vec<String> {
 
 /// By one worker, from the base.
 pub(super) fn start<'a>(
-    model: &'a Counting,
+    model: &'a ScriptedModel,
     tasks: &'a MemoryTasks,
     memory: &'a Memory,
     contexts: &'a [String],
     options: &'a OuterOptions,
-) -> Start<'a, Toy> {
-    Start {
+) -> OuterLoop<'a, Toy> {
+    OuterLoop {
         model,
         others: &[],
         tasks,
@@ -46,17 +47,17 @@ pub(super) fn start<'a>(
         options,
         policy: None,
         practised: &[],
-        journal: memory,
-        shelf: memory,
+        journal: &memory.journal,
+        policies: memory,
     }
 }
 
 pub(super) fn practise(
-    model: &Counting,
+    model: &ScriptedModel,
     memory: &Memory,
     contexts: &[String],
     options: &OuterOptions,
-) -> Result<Outcome, Stop> {
+) -> Result<OuterOutcome, Interrupted> {
     let tasks = MemoryTasks::default();
     run(&start(model, &tasks, memory, contexts, options))
 }
@@ -88,7 +89,7 @@ fn worth(told: &[Value], c: &Candidate) -> f32 {
 
 #[test]
 fn what_teaches_no_more_than_the_context_alone_is_not_kept() {
-    let (model, memory) = (Counting::default(), Memory::default());
+    let (model, memory) = (counting(), Memory::default());
     let options = options(|o| {
         o.baseline = Baseline::ContextAlone;
         o.repeats = 2;
@@ -122,7 +123,7 @@ fn what_teaches_no_more_than_the_context_alone_is_not_kept() {
 
 #[test]
 fn the_policy_learns_what_gained_and_is_scored_and_published() {
-    let (model, memory) = (Counting::default(), Memory::default());
+    let (model, memory) = (counting(), Memory::default());
     let options = options(|_| {});
     let outcome = practise(&model, &memory, &contexts(), &options).unwrap();
     assert_eq!(outcome.versions, [Some(1), Some(2)]);
@@ -161,7 +162,7 @@ fn the_policy_learns_what_gained_and_is_scored_and_published() {
         }
     }
     // The second round's policy continues the first's.
-    let lessons = model.lessons();
+    let lessons = lessons(&model);
     assert_eq!(lessons.len(), 2);
     assert!(lessons[0].init.is_none() && lessons[1].init.is_some());
     assert_eq!(lessons[0].texts.len(), report.rounds[0].kept.len());
@@ -184,22 +185,25 @@ fn the_policy_learns_what_gained_and_is_scored_and_published() {
 #[test]
 fn a_run_stopped_anywhere_goes_on_and_repeats_nothing() {
     let options = options(|o| o.halving = true);
-    let (model, memory) = (Counting::default(), Memory::default());
+    let (model, memory) = (counting(), Memory::default());
     let undisturbed = practise(&model, &memory, &contexts(), &options).unwrap();
-    let (steps, trained) = (memory.remembered(), model.trained.lock().unwrap().len());
+    let (steps, trained) = (memory.journal.remembered(), model.trainings().len());
     for stop in 0..steps {
-        let (model, mut memory) = (Counting::default(), Memory::default());
-        memory.stop_after = Some(stop);
+        let (model, mut memory) = (counting(), Memory::default());
+        memory.journal.stop_after_steps = Some(stop);
         let stopped = practise(&model, &memory, &contexts(), &options);
-        assert!(matches!(stopped, Err(Stop::Asked)), "after step {stop}");
-        memory.stop_after = None;
+        assert!(
+            matches!(stopped, Err(Interrupted::Stopped)),
+            "after step {stop}"
+        );
+        memory.journal.stop_after_steps = None;
         // `Memory` fails if a step is done twice.
         let outcome = practise(&model, &memory, &contexts(), &options).unwrap();
         assert_eq!(timeless(&outcome.report), timeless(&undisturbed.report));
         assert_eq!(memory.told("candidate").len(), 24, "after step {stop}");
         // A pack that was not written down yet and the first halves whose adapters are lost are
         // trained again, nothing else.
-        let again = model.trained.lock().unwrap().len() - trained;
+        let again = model.trainings().len() - trained;
         assert!(
             again <= options.candidates * options.repeats,
             "{again} after {stop}"
@@ -213,18 +217,18 @@ fn whole_trainings_that_finished_are_never_trained_again() {
         o.pack = 1;
         o.baseline = Baseline::ContextAlone;
     });
-    let (model, memory) = (Counting::default(), Memory::default());
+    let (model, memory) = (counting(), Memory::default());
     practise(&model, &memory, &contexts(), &options).unwrap();
-    let (steps, trained) = (memory.remembered(), model.trained.lock().unwrap().len());
+    let (steps, trained) = (memory.journal.remembered(), model.trainings().len());
     for stop in 0..steps {
-        let (model, mut memory) = (Counting::default(), Memory::default());
-        memory.stop_after = Some(stop);
+        let (model, mut memory) = (counting(), Memory::default());
+        memory.journal.stop_after_steps = Some(stop);
         practise(&model, &memory, &contexts(), &options)
             .map(|_| ())
             .unwrap_err();
-        memory.stop_after = None;
+        memory.journal.stop_after_steps = None;
         practise(&model, &memory, &contexts(), &options).unwrap();
-        let again = model.trained.lock().unwrap().len() - trained;
+        let again = model.trainings().len() - trained;
         assert!(again <= 1, "{again} after step {stop}");
     }
 }
@@ -232,12 +236,12 @@ fn whole_trainings_that_finished_are_never_trained_again() {
 #[test]
 fn every_number_can_be_made_again_from_its_seed() {
     let options = options(|_| {});
-    let (model, memory) = (Counting::default(), Memory::default());
+    let (model, memory) = (counting(), Memory::default());
     let first = practise(&model, &memory, &contexts(), &options).unwrap();
     for told in memory.told("candidate") {
         let never = || false;
         let model = Interruptible::new(&model, &never);
-        let policy = (told["round"] == 2).then(|| adapter(0.0));
+        let policy = (told["round"] == 2).then(|| numbered_adapter(0));
         let seed = told["seed"].as_u64().unwrap();
         let alone = Toy.write(model, policy.as_ref(), &String::new(), 1, seed);
         assert_eq!(json!(alone.unwrap()[0]), told["edit"]);
@@ -262,7 +266,7 @@ fn every_number_can_be_made_again_from_its_seed() {
 fn packing_changes_no_result() {
     let report = |pack: usize| {
         let options = options(|o| o.pack = pack);
-        let (model, memory) = (Counting::default(), Memory::default());
+        let (model, memory) = (counting(), Memory::default());
         timeless(
             &practise(&model, &memory, &contexts(), &options)
                 .unwrap()
@@ -279,7 +283,7 @@ fn halving_finishes_only_the_better_half() {
         o.rounds = 1;
         o.held_out = 0;
     });
-    let (model, memory) = (Counting::default(), Memory::default());
+    let (model, memory) = (counting(), Memory::default());
     let outcome = practise(&model, &memory, &contexts(), &options).unwrap();
     let round = &outcome.report.rounds[0];
     for context in round.candidates.chunks(4) {
@@ -295,7 +299,7 @@ fn halving_finishes_only_the_better_half() {
                 .any(|k| dropped.iter().any(|c| (c.context, c.candidate) == *k))
         );
     }
-    let trained = model.candidates();
+    let trained = candidates(&model);
     let of = |epochs: usize| trained.iter().filter(move |t| t.update.epochs == epochs);
     // Whatever is worth nothing is not trained at all.
     let trainable = |c: &&Candidate| c.accuracy_gain != Some(0.0) || c.repeats[0].epochs > 0;
@@ -321,7 +325,7 @@ fn an_expected_reward_is_of_sampled_answers_and_reports_are_not() {
         o.reward = Reward::Expected;
         o.rounds = 1;
     });
-    let (model, memory) = (Counting::default(), Memory::default());
+    let (model, memory) = (counting(), Memory::default());
     let outcome = practise(&model, &memory, &contexts(), &options).unwrap();
     let round = &outcome.report.rounds[0];
     for c in &round.candidates {
@@ -330,7 +334,7 @@ fn an_expected_reward_is_of_sampled_answers_and_reports_are_not() {
         let shares: f32 = c.repeats.iter().map(|r| r.expected.unwrap()).sum();
         assert!((c.reward - (shares / 2.0 - 0.2)).abs() < 1e-6, "{c:?}");
     }
-    let asked = |key: &str| memory.recall(key).unwrap().unwrap()[0]["expected"].clone();
+    let asked = |key: &str| memory.journal.recall(key).unwrap().unwrap()[0]["expected"].clone();
     let (practised, held_out) = (round.contexts[0], outcome.report.held_out_contexts[0]);
     assert!(asked(&format!("context:{practised}:before:Reward")).is_number());
     assert!(asked(&format!("context:{held_out}:before:Report")).is_null());
@@ -343,9 +347,9 @@ fn a_rubric_trains_nothing_but_the_policy() {
         o.rounds = 1;
         o.held_out = 0;
     });
-    let (model, memory) = (Counting::default(), Memory::default());
+    let (model, memory) = (counting(), Memory::default());
     let outcome = practise(&model, &memory, &contexts(), &options).unwrap();
-    assert!(model.candidates().is_empty());
+    assert!(candidates(&model).is_empty());
     let round = &outcome.report.rounds[0];
     for c in &round.candidates {
         let told = memory.told("candidate");
@@ -355,7 +359,7 @@ fn a_rubric_trains_nothing_but_the_policy() {
             assert!((c.reward - (worth - 1.0) / 4.0).abs() < 1e-5, "{c:?}");
         }
     }
-    assert_eq!(model.lessons().len(), 1);
+    assert_eq!(lessons(&model).len(), 1);
 }
 
 #[test]
@@ -371,14 +375,14 @@ fn a_round_without_gain_teaches_and_publishes_nothing() {
             seed,
             ..options.clone()
         };
-        let (model, memory) = (Counting::default(), Memory::default());
+        let (model, memory) = (counting(), Memory::default());
         let outcome = practise(&model, &memory, &contexts, &options).unwrap();
         let nothing = outcome.report.rounds.iter().all(|r| r.reward <= 0.0);
         nothing.then_some((model, memory, outcome))
     });
     let (model, memory, outcome) = useless.unwrap();
     assert_eq!(outcome.versions, [None, None]);
-    assert!(outcome.policy.is_none() && model.lessons().is_empty());
+    assert!(outcome.policy.is_none() && lessons(&model).is_empty());
     assert!(memory.published.lock().unwrap().is_empty());
     let report = outcome.report;
     assert_eq!(report.rounds[1].held_out, report.before);
@@ -387,11 +391,11 @@ fn a_round_without_gain_teaches_and_publishes_nothing() {
 
 #[test]
 fn what_the_policy_has_practised_on_before_is_never_held_out_and_comes_last() {
-    let (model, contexts) = (Counting::default(), contexts());
+    let (model, contexts) = (counting(), contexts());
     let options = options(|o| o.rounds = 1);
     for practised in [&[][..], &[0, 1, 2, 3, 5], &[0, 1, 2, 3, 4, 5, 6]] {
         let (tasks, memory) = (MemoryTasks::default(), Memory::default());
-        let start = Start {
+        let start = OuterLoop {
             practised,
             ..start(&model, &tasks, &memory, &contexts, &options)
         };
@@ -407,7 +411,7 @@ fn what_the_policy_has_practised_on_before_is_never_held_out_and_comes_last() {
 
 #[test]
 fn a_round_goes_on_where_the_one_before_ended() {
-    let (model, memory) = (Counting::default(), Memory::default());
+    let (model, memory) = (counting(), Memory::default());
     // Two rounds of four, and one context that is of no use: each of the others is practised on once.
     let mut contexts = contexts();
     contexts.push("dumb".to_owned());
@@ -427,7 +431,7 @@ fn contexts_that_nothing_can_be_asked_about_are_passed_over() {
     let mut contexts = contexts();
     contexts.extend(vec!["dumb".to_owned(); 20]);
     let options = options(|o| o.rounds = 1);
-    let (model, memory) = (Counting::default(), Memory::default());
+    let (model, memory) = (counting(), Memory::default());
     let outcome = practise(&model, &memory, &contexts, &options).unwrap();
     let report = outcome.report;
     assert_eq!(report.rounds[0].contexts.len(), 3);

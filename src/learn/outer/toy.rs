@@ -1,20 +1,20 @@
-//! A toy domain whose self-edits have a known worth, a model that only counts, and a journal in memory:
+//! A toy domain whose self-edits have a known worth, a model that only counts, and policies in memory:
 //! what the loop's tests run on.
 
-use super::Shelf;
+use super::PolicyStore;
 use super::report::{PolicyUpdate, Round};
 use crate::learn::knowledge::closed_book::Answer;
-use crate::learn::ports::domain::{Domain, Queries};
-use crate::learn::ports::journal::{Journal, Stop};
+use crate::learn::outer::domain::{Domain, Queries};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::journal::Interrupted;
 use crate::learn::ports::model::{
-    Adapter, Interruptible, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained,
-    Training, TrainingText, Update,
+    Adapter, ModelError, Prompt, Trained, Training, TrainingText, Update,
 };
-use autodidact_engine::{Lora, LoraConfig};
+use crate::learn::scripted::{MemoryJournal, ScriptedModel, number_of, numbered_adapter};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 /// What an untrained policy's self-edits are worth at most, in questions of ten.
 const UNTRAINED: u64 = 6;
@@ -88,7 +88,7 @@ impl Domain for Toy {
         _: Queries,
         samples: Option<u64>,
     ) -> Result<Vec<Answer>, ModelError> {
-        let worth = adapter.map_or(2, |a| a.0.config.alpha as usize);
+        let worth = adapter.map_or(2, number_of);
         let asked = if context == "dumb" { 0 } else { 10 };
         let answer = |i| Answer {
             answer: String::new(),
@@ -110,22 +110,38 @@ impl Domain for Toy {
     }
 }
 
-/// Trains an adapter whose alpha is the worth of the text; remembers everything that it trained.
-#[derive(Default)]
-pub(super) struct Counting {
-    pub(super) trained: Mutex<Vec<Training>>,
+/// Trains an adapter whose number is the worth of the text; sure of the mark that is the worth.
+pub(super) fn counting() -> ScriptedModel {
+    ScriptedModel::default()
+        .finding(|prompt, mark, _| if prompt.user == mark { 0.0 } else { -50.0 })
+        .training(|training, _| {
+            Ok(Trained {
+                adapter: numbered_adapter(text(&training.texts[0]).parse().unwrap_or(0)),
+                losses: vec![2.0, 1.0],
+                tokens: training.update.epochs,
+            })
+        })
 }
 
-impl Counting {
-    pub(super) fn lessons(&self) -> Vec<Training> {
-        let trained = self.trained.lock().unwrap();
-        trained.iter().filter(|t| is_lesson(t)).cloned().collect()
-    }
+/// A worker whose device fails at every training.
+pub(super) fn broken() -> ScriptedModel {
+    ScriptedModel::default().training(|_, _| {
+        Err(autodidact_engine::Error::Executor("the device is gone".into()).into())
+    })
+}
 
-    pub(super) fn candidates(&self) -> Vec<Training> {
-        let trained = self.trained.lock().unwrap();
-        trained.iter().filter(|t| !is_lesson(t)).cloned().collect()
-    }
+/// The trainings of the policy.
+pub(super) fn lessons(model: &ScriptedModel) -> Vec<Training> {
+    let mut trainings = model.trainings();
+    trainings.retain(is_lesson);
+    trainings
+}
+
+/// The trainings of candidates.
+pub(super) fn candidates(model: &ScriptedModel) -> Vec<Training> {
+    let mut trainings = model.trainings();
+    trainings.retain(|t| !is_lesson(t));
+    trainings
 }
 
 fn is_lesson(training: &Training) -> bool {
@@ -139,156 +155,33 @@ fn text(text: &TrainingText) -> &str {
     }
 }
 
-impl Model for Counting {
-    fn generate(
-        &self,
-        _: &[Prompt],
-        _: Option<&Adapter>,
-        _: &Sampling,
-        _: &ShouldStop<'_>,
-    ) -> Result<Vec<Vec<String>>, ModelError> {
-        panic!("the toy writes and answers by itself")
-    }
-
-    /// Sure of the mark that is the worth.
-    fn likelihood(
-        &self,
-        items: &[(Prompt, String)],
-        _: Option<&Adapter>,
-        _: &ShouldStop<'_>,
-    ) -> Result<Vec<f32>, ModelError> {
-        let of = |(p, mark): &(Prompt, String)| if p.user == *mark { 0.0 } else { -50.0 };
-        Ok(items.iter().map(of).collect())
-    }
-
-    fn train(
-        &self,
-        trainings: Vec<Training>,
-        on_step: &mut OnStep<'_>,
-    ) -> Result<Vec<Trained>, ModelError> {
-        if !on_step(1, 1, 0.5) {
-            return Err(ModelError::Stopped);
-        }
-        let one = |t: &Training| {
-            let worth = text(&t.texts[0]).parse().unwrap_or(0.0);
-            Trained {
-                adapter: adapter(worth),
-                losses: vec![2.0, 1.0],
-                tokens: t.update.epochs,
-            }
-        };
-        let trained = trainings.iter().map(one).collect();
-        self.trained.lock().unwrap().extend(trainings);
-        Ok(trained)
-    }
-}
-
-/// A worker whose device fails at every training.
-pub(super) struct Broken;
-
-impl Model for Broken {
-    fn generate(
-        &self,
-        _: &[Prompt],
-        _: Option<&Adapter>,
-        _: &Sampling,
-        _: &ShouldStop<'_>,
-    ) -> Result<Vec<Vec<String>>, ModelError> {
-        panic!("the toy writes and answers by itself")
-    }
-
-    fn likelihood(
-        &self,
-        _: &[(Prompt, String)],
-        _: Option<&Adapter>,
-        _: &ShouldStop<'_>,
-    ) -> Result<Vec<f32>, ModelError> {
-        panic!("the toy writes and answers by itself")
-    }
-
-    fn train(&self, _: Vec<Training>, _: &mut OnStep<'_>) -> Result<Vec<Trained>, ModelError> {
-        Err(autodidact_engine::Error::Executor("the device is gone".into()).into())
-    }
-}
-
-pub(super) fn adapter(alpha: f32) -> Adapter {
-    let config = LoraConfig {
-        rank: 1,
-        alpha,
-        targets: Vec::new(),
-    };
-    Adapter(Arc::new(Lora {
-        config,
-        layers: Vec::new(),
-    }))
-}
-
-/// Journal and shelf of a job; it stops once so many steps are remembered.
+/// The journal of a job, and its policies.
 #[derive(Default)]
 pub(super) struct Memory {
-    steps: Mutex<HashMap<String, Value>>,
-    events: Mutex<Vec<(String, Value)>>,
+    pub(super) journal: MemoryJournal,
     kept: Mutex<HashMap<String, (Adapter, PolicyUpdate)>>,
     pub(super) published: Mutex<Vec<Round>>,
-    pub(super) stop_after: Option<usize>,
 }
 
 impl Memory {
     pub(super) fn told(&self, kind: &str) -> Vec<Value> {
-        let events = self.events.lock().unwrap();
-        let of_kind = events.iter().filter(|(k, _)| k == kind);
-        of_kind.map(|(_, data)| data.clone()).collect()
-    }
-
-    pub(super) fn remembered(&self) -> usize {
-        self.steps.lock().unwrap().len()
+        self.journal.told(kind)
     }
 }
 
-impl Journal for Memory {
-    fn recall(&self, key: &str) -> Result<Option<Value>, Stop> {
-        Ok(self.steps.lock().unwrap().get(key).cloned())
-    }
-
-    fn remember(&self, key: &str, value: &Value) -> Result<(), Stop> {
-        let before = self.steps.lock().unwrap().insert(key.into(), value.clone());
-        assert_eq!(before, None, "{key} was done twice");
-        Ok(())
-    }
-
-    fn progress(&self, _: &str, fraction: f32, _: &str) {
-        assert!((0.0..=1.0).contains(&fraction));
-    }
-
-    fn event(&self, kind: &str, data: Value) {
-        self.events.lock().unwrap().push((kind.into(), data));
-    }
-
-    fn report(&self, _: &crate::learn::inner::report::Report) {
-        panic!("the outer loop has reports of its own")
-    }
-
-    fn check(&self) -> Result<(), Stop> {
-        match self.stop_after {
-            Some(steps) if self.remembered() >= steps => Err(Stop::Asked),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Shelf for Memory {
-    fn keep(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), Stop> {
+impl PolicyStore for Memory {
+    fn save(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), Interrupted> {
         let kept = (policy.clone(), about.clone());
         let before = self.kept.lock().unwrap().insert(key.into(), kept);
         assert!(before.is_none(), "{key} was kept twice");
         Ok(())
     }
 
-    fn kept(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, Stop> {
+    fn load(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, Interrupted> {
         Ok(self.kept.lock().unwrap().get(key).cloned())
     }
 
-    fn publish(&self, _: &Adapter, round: &Round, practised: &[usize]) -> Result<u64, Stop> {
+    fn publish(&self, _: &Adapter, round: &Round, practised: &[usize]) -> Result<u64, Interrupted> {
         assert!(practised.ends_with(&round.contexts));
         self.published.lock().unwrap().push(round.clone());
         Ok(self.published.lock().unwrap().len() as u64)

@@ -6,9 +6,10 @@ use super::report::Trial;
 use super::seeds::{Draw, seed};
 use crate::learn::fan_out;
 use crate::learn::knowledge::closed_book::Answer;
-use crate::learn::ports::domain::{Domain, Queries};
-use crate::learn::ports::journal::{Stop, recalled, step};
-use crate::learn::ports::model::{Adapter, Interruptible, Trained, Training};
+use crate::learn::outer::domain::{Domain, Queries};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::journal::{Interrupted, recalled, step};
+use crate::learn::ports::model::{Adapter, Trained, Training};
 use std::time::Instant;
 
 /// A trial to be made.
@@ -58,7 +59,7 @@ pub(super) const HALVED: f32 = FIRST_SHARE + (1.0 - FIRST_SHARE) / 2.0;
 
 impl<D: Domain> Run<'_, D> {
     /// All of them, in their order.
-    pub(super) fn try_all(&self, trying: Vec<Trying<'_, D>>) -> Result<Vec<Tried>, Stop> {
+    pub(super) fn try_all(&self, trying: Vec<Trying<'_, D>>) -> Result<Vec<Tried>, Interrupted> {
         let mut tried: Vec<Option<Tried>> = Vec::new();
         for trial in &trying {
             let trial: Option<Trial> = recalled(self.start.journal, &trial.key)?;
@@ -82,7 +83,7 @@ impl<D: Domain> Run<'_, D> {
             .collect())
     }
 
-    fn try_pack(&self, pack: &[&Trying<D>]) -> Result<Vec<Tried>, Stop> {
+    fn try_pack(&self, pack: &[&Trying<D>]) -> Result<Vec<Tried>, Interrupted> {
         let trainings = self.trainings(pack)?;
         // What a kill took away and is trained again is no part of it.
         let clock = Instant::now();
@@ -130,7 +131,7 @@ impl<D: Domain> Run<'_, D> {
     }
 
     /// What each trains, `None` where nothing can be.
-    fn trainings(&self, pack: &[&Trying<D>]) -> Result<Vec<Option<Training>>, Stop> {
+    fn trainings(&self, pack: &[&Trying<D>]) -> Result<Vec<Option<Training>>, Interrupted> {
         let whole = |t: &Trying<D>| {
             let domain = self.start.domain;
             domain.training(t.context, t.edit, t.queries, t.seed)
@@ -165,7 +166,7 @@ impl<D: Domain> Run<'_, D> {
         &self,
         trainings: Vec<Option<Training>>,
         work: f32,
-    ) -> Result<Vec<Option<Trained>>, Stop> {
+    ) -> Result<Vec<Option<Trained>>, Interrupted> {
         let there: Vec<bool> = trainings.iter().map(Option::is_some).collect();
         let trainings: Vec<Training> = trainings.into_iter().flatten().collect();
         let mut trained = match trainings.is_empty() {
@@ -179,7 +180,11 @@ impl<D: Domain> Run<'_, D> {
     }
 
     /// `work`: what they count for, in trials.
-    pub(super) fn train(&self, trainings: Vec<Training>, work: f32) -> Result<Vec<Trained>, Stop> {
+    pub(super) fn train(
+        &self,
+        trainings: Vec<Training>,
+        work: f32,
+    ) -> Result<Vec<Trained>, Interrupted> {
         let journal = self.start.journal;
         journal.check()?;
         let count = trainings.len();
@@ -200,8 +205,8 @@ impl<D: Domain> Run<'_, D> {
         &self,
         count: usize,
         width: usize,
-        work: impl Fn(Interruptible<'_>, usize) -> Result<T, Stop> + Sync,
-    ) -> Result<Vec<T>, Stop> {
+        work: impl Fn(Interruptible<'_>, usize) -> Result<T, Interrupted> + Sync,
+    ) -> Result<Vec<T>, Interrupted> {
         let (journal, model) = (self.start.journal, self.model);
         journal.check()?;
         self.beat()?;

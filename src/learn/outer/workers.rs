@@ -3,9 +3,9 @@
 //! to another after its worker failed or fell silent goes on from there.
 
 use super::expectation::Practised;
-use super::{Run, Start};
-use crate::learn::ports::domain::Domain;
-use crate::learn::ports::journal::Stop;
+use super::{OuterLoop, Run};
+use crate::learn::outer::domain::Domain;
+use crate::learn::ports::journal::Interrupted;
 use crate::learn::ports::model::Model;
 use crate::learn::ports::tasks::{Lease, TaskError};
 use serde_json::json;
@@ -31,8 +31,8 @@ impl<'a, D: Domain> Run<'a, D> {
         &self,
         round: usize,
         practised: &[Practised<'_, D>],
-    ) -> Result<(), Stop> {
-        let Start { tasks, options, .. } = self.start;
+    ) -> Result<(), Interrupted> {
+        let OuterLoop { tasks, options, .. } = self.start;
         // A group of the round's own: a later round's, left by a former life, is not waited for.
         let group = &group(round);
         let keys: Vec<String> = practised.iter().map(key).collect();
@@ -41,12 +41,12 @@ impl<'a, D: Domain> Run<'a, D> {
         self.meter
             .skip(done as f32 * super::trials_of_context(options));
         let models = std::iter::once(self.start.model).chain(self.start.others.iter().copied());
-        let ends: Vec<Result<(), Stop>> = std::thread::scope(|scope| {
+        let ends: Vec<Result<(), Interrupted>> = std::thread::scope(|scope| {
             let spawn = |(nth, model): (usize, &'a dyn Model)| {
                 scope.spawn(move || self.work(nth, model, round, practised))
             };
             let workers: Vec<_> = models.enumerate().map(spawn).collect();
-            let join = |w: std::thread::ScopedJoinHandle<'_, Result<(), Stop>>| {
+            let join = |w: std::thread::ScopedJoinHandle<'_, Result<(), Interrupted>>| {
                 w.join().unwrap_or_else(|p| std::panic::resume_unwind(p))
             };
             workers.into_iter().map(join).collect()
@@ -72,7 +72,7 @@ impl<'a, D: Domain> Run<'a, D> {
         model: &'a dyn Model,
         round: usize,
         practised: &[Practised<'_, D>],
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Interrupted> {
         let (tasks, group) = (self.start.tasks, &group(round));
         let owner = format!("worker-{nth}");
         loop {
@@ -119,7 +119,7 @@ impl<'a, D: Domain> Run<'a, D> {
     }
 
     /// Says that the worker is alive; an error if its task is another's.
-    pub(super) fn beat(&self) -> Result<(), Stop> {
+    pub(super) fn beat(&self) -> Result<(), Interrupted> {
         let Some(held) = &self.held else {
             return Ok(());
         };
@@ -141,6 +141,6 @@ fn key<D: Domain>(context: &Practised<'_, D>) -> String {
     format!("context:{}", context.index)
 }
 
-fn refused(error: TaskError) -> Stop {
-    Stop::Journal(error.to_string())
+fn refused(error: TaskError) -> Interrupted {
+    Interrupted::Journal(error.to_string())
 }

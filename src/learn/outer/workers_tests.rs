@@ -1,22 +1,19 @@
 //! The loop over several workers, on the toy domain.
 
 use super::tests::{contexts, options, practise, start, timeless};
-use super::toy::{Broken, Counting, Memory};
-use super::{Start, run};
+use super::toy::{Memory, broken, counting};
+use super::{OuterLoop, run};
 use crate::learn::ports::tasks::TaskQueue;
 use crate::pool::tasks::MemoryTasks;
 
 #[test]
 fn several_workers_measure_what_one_does() {
     let options = options(|o| o.halving = true);
-    let (model, memory) = (Counting::default(), Memory::default());
+    let (model, memory) = (counting(), Memory::default());
     let alone = practise(&model, &memory, &contexts(), &options).unwrap();
-    let (workers, memory) = (
-        [Counting::default(), Counting::default()],
-        Memory::default(),
-    );
+    let (workers, memory) = ([counting(), counting()], Memory::default());
     let (tasks, contexts) = (MemoryTasks::default(), contexts());
-    let outcome = run(&Start {
+    let outcome = run(&OuterLoop {
         others: &[&workers[0], &workers[1]],
         ..start(&model, &tasks, &memory, &contexts, &options)
     });
@@ -30,11 +27,11 @@ fn what_a_failing_worker_leaves_the_others_finish() {
         o.rounds = 1;
         o.held_out = 0;
     });
-    let (model, memory) = (Counting::default(), Memory::default());
+    let (model, memory) = (counting(), Memory::default());
     let alone = practise(&model, &memory, &contexts(), &options).unwrap();
-    let (broken, memory) = (Broken, Memory::default());
+    let (broken, memory) = (broken(), Memory::default());
     let (tasks, contexts) = (MemoryTasks::default(), contexts());
-    let start = Start {
+    let start = OuterLoop {
         others: &[&broken],
         ..start(&model, &tasks, &memory, &contexts, &options)
     };
@@ -43,12 +40,12 @@ fn what_a_failing_worker_leaves_the_others_finish() {
 
     // With nobody else left its error is the run's.
     let memory = Memory::default();
-    let start = Start {
+    let start = OuterLoop {
         model: &broken,
         others: &[],
         tasks: &MemoryTasks::default(),
-        journal: &memory,
-        shelf: &memory,
+        journal: &memory.journal,
+        policies: &memory,
         ..start
     };
     let stop = run(&start).map(|_| ()).unwrap_err();
@@ -58,7 +55,7 @@ fn what_a_failing_worker_leaves_the_others_finish() {
 #[test]
 fn a_round_waits_for_no_task_of_another() {
     let options = options(|_| {});
-    let (model, memory) = (Counting::default(), Memory::default());
+    let (model, memory) = (counting(), Memory::default());
     let alone = practise(&model, &memory, &contexts(), &options).unwrap();
     // A life that was killed in its second round left its tasks leased.
     let (tasks, term) = (MemoryTasks::default(), std::time::Duration::from_secs(3600));

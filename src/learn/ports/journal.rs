@@ -1,17 +1,16 @@
 //! What an update asks of the job that runs it.
 
 use super::model::ModelError;
-use crate::learn::inner::report::Report;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Why work ends before its result.
 #[derive(Debug, thiserror::Error)]
-pub enum Stop {
+pub enum Interrupted {
     /// Cancelled, paused or shutting down: the job knows which.
     #[error("stopped")]
-    Asked,
+    Stopped,
     #[error(transparent)]
     Model(ModelError),
     /// The journal could not remember or tell.
@@ -19,11 +18,11 @@ pub enum Stop {
     Journal(String),
 }
 
-impl From<ModelError> for Stop {
+impl From<ModelError> for Interrupted {
     fn from(error: ModelError) -> Self {
         match error {
-            ModelError::Stopped => Stop::Asked,
-            other => Stop::Model(other),
+            ModelError::Stopped => Interrupted::Stopped,
+            other => Interrupted::Model(other),
         }
     }
 }
@@ -31,8 +30,8 @@ impl From<ModelError> for Stop {
 /// Remembers finished steps over a crash, tells how far it is, and says when to stop.
 pub trait Journal: Sync {
     /// The value of a step finished in an earlier life.
-    fn recall(&self, key: &str) -> Result<Option<Value>, Stop>;
-    fn remember(&self, key: &str, value: &Value) -> Result<(), Stop>;
+    fn recall(&self, key: &str) -> Result<Option<Value>, Interrupted>;
+    fn remember(&self, key: &str, value: &Value) -> Result<(), Interrupted>;
     /// The same, with the event that tells of it: after a crash there are both or neither.
     fn remember_and_tell(
         &self,
@@ -40,7 +39,7 @@ pub trait Journal: Sync {
         value: &Value,
         kind: &str,
         data: Value,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Interrupted> {
         self.remember(key, value)?;
         self.event(kind, data);
         Ok(())
@@ -49,9 +48,7 @@ pub trait Journal: Sync {
     fn progress(&self, stage: &str, fraction: f32, message: &str);
     /// Something happened that a watcher wants to see.
     fn event(&self, kind: &str, data: Value);
-    /// The report so far, so that it can be read while the update runs.
-    fn report(&self, report: &Report);
-    fn check(&self) -> Result<(), Stop>;
+    fn check(&self) -> Result<(), Interrupted>;
 }
 
 /// Runs `work` once and tells of it once, in the words of `tell`.
@@ -60,8 +57,8 @@ pub fn step_told<T: Serialize + DeserializeOwned>(
     key: &str,
     kind: &str,
     tell: impl FnOnce(&T) -> Value,
-    work: impl FnOnce() -> Result<T, Stop>,
-) -> Result<T, Stop> {
+    work: impl FnOnce() -> Result<T, Interrupted>,
+) -> Result<T, Interrupted> {
     journal.check()?;
     if let Some(result) = recalled(journal, key)? {
         return Ok(result);
@@ -73,8 +70,11 @@ pub fn step_told<T: Serialize + DeserializeOwned>(
 }
 
 /// The value of a step that finished, in its own type.
-pub fn recalled<T: DeserializeOwned>(journal: &dyn Journal, key: &str) -> Result<Option<T>, Stop> {
-    let unreadable = |e| Stop::Journal(format!("step {key:?} cannot be read back: {e}"));
+pub fn recalled<T: DeserializeOwned>(
+    journal: &dyn Journal,
+    key: &str,
+) -> Result<Option<T>, Interrupted> {
+    let unreadable = |e| Interrupted::Journal(format!("step {key:?} cannot be read back: {e}"));
     let value = journal.recall(key)?;
     value
         .map(serde_json::from_value)
@@ -82,8 +82,8 @@ pub fn recalled<T: DeserializeOwned>(journal: &dyn Journal, key: &str) -> Result
         .map_err(unreadable)
 }
 
-fn written(key: &str, result: &impl Serialize) -> Result<Value, Stop> {
-    let unwritable = |e| Stop::Journal(format!("step {key:?} cannot be written: {e}"));
+fn written(key: &str, result: &impl Serialize) -> Result<Value, Interrupted> {
+    let unwritable = |e| Interrupted::Journal(format!("step {key:?} cannot be written: {e}"));
     serde_json::to_value(result).map_err(unwritable)
 }
 
@@ -91,8 +91,8 @@ fn written(key: &str, result: &impl Serialize) -> Result<Value, Stop> {
 pub fn step<T: Serialize + DeserializeOwned>(
     journal: &dyn Journal,
     key: &str,
-    work: impl FnOnce() -> Result<T, Stop>,
-) -> Result<T, Stop> {
+    work: impl FnOnce() -> Result<T, Interrupted>,
+) -> Result<T, Interrupted> {
     journal.check()?;
     if let Some(result) = recalled(journal, key)? {
         return Ok(result);

@@ -1,10 +1,6 @@
 //! What learning needs of a model: write, judge likelihoods, train. Implemented by
 //! [`crate::pool::LocalModel`] over the engine of this process; scripted in tests.
 
-use super::text_model::{Helpers, TextModel};
-use crate::learn::grading::grader::Grader;
-use crate::learn::grading::judge::{Given, Verdict, judge};
-use crate::learn::options::update::Writer;
 use std::fmt;
 use std::sync::Arc;
 
@@ -144,7 +140,7 @@ pub struct Update {
     pub learning_rate: f32,
     pub epochs: usize,
     pub batch_size: usize,
-    /// As [`crate::learn::options::update::TrainingOptions::upper_layers`]; a training that continues has its start's layers.
+    /// As [`crate::learn::options::training::TrainingOptions::upper_layers`]; a training that continues has its start's layers.
     #[serde(default)]
     pub upper_layers: Option<usize>,
     /// The first so many ranks of a training that continues stay as they are, and the others stay orthogonal
@@ -178,10 +174,10 @@ pub struct Trained {
 
 /// What a training goes towards besides its texts.
 #[derive(Debug, Clone)]
-pub enum Toward {
+pub enum SoftTargets {
     /// The model as it was (`None`: the base): its own distribution over the same inputs gets `share` of
     /// every target, so that the loss holds the divergence from it.
-    Old {
+    PreviousModel {
         adapter: Option<Adapter>,
         share: f32,
     },
@@ -272,114 +268,16 @@ pub trait Model: Send + Sync {
 
     /// Trains one adapter towards distributions over tokens. A model that cannot tell its distributions
     /// refuses.
-    fn train_toward(
+    fn train_on_soft_targets(
         &self,
         _training: Training,
-        _toward: &Toward,
+        _toward: &SoftTargets,
         _on_step: &mut OnStep<'_>,
         _stop: &ShouldStop<'_>,
     ) -> Result<Trained, ModelError> {
         let reason =
             "this model does not tell its distributions, so nothing can be trained towards them";
         Err(autodidact_engine::Error::Input(reason.into()).into())
-    }
-}
-
-/// A model in the service of one job, with those that help it: whatever is asked of them ends early when
-/// the job is to stop.
-#[derive(Clone, Copy)]
-pub struct Interruptible<'a> {
-    model: &'a dyn Model,
-    stop: &'a ShouldStop<'a>,
-    helpers: &'a Helpers,
-}
-
-impl<'a> Interruptible<'a> {
-    pub fn new(model: &'a dyn Model, stop: &'a ShouldStop<'a>) -> Self {
-        Interruptible {
-            model,
-            stop,
-            helpers: Helpers::none(),
-        }
-    }
-
-    pub fn helped_by(self, helpers: &'a Helpers) -> Self {
-        Interruptible { helpers, ..self }
-    }
-
-    /// Study notes, by the policy or by the teacher.
-    pub fn write(
-        &self,
-        writer: Writer,
-        prompts: &[Prompt],
-        policy: Option<&Adapter>,
-        sampling: &Sampling,
-    ) -> Result<Vec<Vec<String>>, ModelError> {
-        match writer {
-            Writer::Policy => self.generate(prompts, policy, sampling),
-            Writer::Teacher => self.teacher()?.complete(prompts, sampling, self.stop),
-        }
-    }
-
-    /// The teacher's name, where it is who writes.
-    pub fn teacher_of(&self, writer: Writer) -> Result<Option<String>, ModelError> {
-        match writer {
-            Writer::Policy => Ok(None),
-            Writer::Teacher => Ok(Some(self.teacher()?.name().to_owned())),
-        }
-    }
-
-    fn teacher(&self) -> Result<&'a dyn TextModel, ModelError> {
-        let teacher = self.helpers.teacher.as_deref();
-        teacher.ok_or(ModelError::Missing("teacher"))
-    }
-
-    /// Which of the answers are right, by their words or by what the judge says.
-    pub fn grade(&self, grader: Grader, answers: &[Given<'_>]) -> Result<Vec<bool>, ModelError> {
-        if grader != Grader::Judge {
-            let by_words = answers.iter().map(|a| grader.correct(a.gold, a.answer));
-            return Ok(by_words.collect());
-        }
-        let helper = self.helpers.judge.as_deref();
-        let helper = helper.ok_or(ModelError::Missing("judge"))?;
-        let verdicts = judge(helper, answers, self.stop)?;
-        Ok(verdicts.iter().map(|v| *v == Verdict::Right).collect())
-    }
-
-    pub fn generate(
-        &self,
-        prompts: &[Prompt],
-        adapter: Option<&Adapter>,
-        sampling: &Sampling,
-    ) -> Result<Vec<Vec<String>>, ModelError> {
-        self.model.generate(prompts, adapter, sampling, self.stop)
-    }
-
-    pub fn likelihood(
-        &self,
-        items: &[(Prompt, String)],
-        adapter: Option<&Adapter>,
-    ) -> Result<Vec<f32>, ModelError> {
-        self.model.likelihood(items, adapter, self.stop)
-    }
-
-    /// Stops between two steps, as `on_step` says.
-    pub fn train(
-        &self,
-        trainings: Vec<Training>,
-        on_step: &mut OnStep<'_>,
-    ) -> Result<Vec<Trained>, ModelError> {
-        self.model.train(trainings, on_step)
-    }
-
-    pub fn train_toward(
-        &self,
-        training: Training,
-        toward: &Toward,
-        on_step: &mut OnStep<'_>,
-    ) -> Result<Trained, ModelError> {
-        self.model
-            .train_toward(training, toward, on_step, self.stop)
     }
 }
 

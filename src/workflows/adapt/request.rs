@@ -132,7 +132,7 @@ fn seconds_of(text: &str) -> Result<u64, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learn::fewshot::task::Asked;
+    use crate::learn::fewshot::task::TaskInput;
     use crate::workflows::fields;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
@@ -225,7 +225,7 @@ mod tests {
             let texts = adapt.task.training(&edit, None, 8, 4096, 1);
             assert!(texts.len() <= 8);
             for n in 0..adapt.task.test_len() {
-                for question in adapt.task.questions(Asked::Test(n), &edit, 20, 4096, 1) {
+                for question in adapt.task.questions(TaskInput::Test(n), &edit, 20, 4096, 1) {
                     question.read(&question.prompt.user);
                 }
             }

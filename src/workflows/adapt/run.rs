@@ -5,12 +5,13 @@
 use crate::adapters::lineage::AdaptLineage;
 use crate::adapters::{self, AliasName, Lineage, Registry, THROW_AWAY};
 use crate::jobs::{Handler, JobContext, JobFailure};
-use crate::learn::fewshot::{AdaptOptions, AdaptReport, Outcome, SelfEdit, Start, Task, adapt};
-use crate::learn::inner::report::Report;
-use crate::learn::ports::journal::{self, Journal};
+use crate::learn::fewshot::{
+    AdaptOptions, AdaptOutcome, AdaptReport, Adaptation, SelfEdit, Task, adapt,
+};
+use crate::learn::ports::journal::Journal;
 use crate::learn::ports::model::{Adapter, Model};
 use crate::store::{self, Version};
-use crate::workflows::reason::Reason;
+use crate::workflows::journal::JobJournal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -79,8 +80,10 @@ impl Handler for AdaptHandler {
             let from = input.adapter.as_ref().map(|a| self.live(a)).transpose()?;
             let number = from.as_ref().map(|(number, _)| *number);
             let adapter = from.as_ref().map(|(_, adapter)| adapter);
-            let tale = AdaptTale::new(cx, number);
-            let start = Start {
+            // A step belongs to the version that the adaptation starts from.
+            let prefix = format!("from {}:", number.unwrap_or(0));
+            let journal = JobJournal::new(cx).with_key_prefix(prefix);
+            let start = Adaptation {
                 task: &input.task,
                 given: input.self_edit.as_ref(),
                 policy: adapter,
@@ -89,7 +92,7 @@ impl Handler for AdaptHandler {
                 window: self.window,
             };
             let outcome =
-                adapt(&*self.model, &start, &tale).map_err(|stop| tale.reason.failure(stop))?;
+                adapt(&*self.model, &start, &journal).map_err(|stop| journal.failure(stop))?;
             cx.remember(REPORT, &json!(outcome.report))?;
             let continues = input.adapter.as_ref() == Some(&alias);
             let live = number.filter(|_| continues);
@@ -101,7 +104,7 @@ impl Handler for AdaptHandler {
                 Ok(version) => return result(&version, outcome.report),
                 Err(adapters::Error::Store(store::Error::Conflict { .. })) if continues => {
                     let message = "the adapter moved meanwhile; adapting its live version";
-                    tale.event("moved", json!({"message": message}));
+                    journal.event("moved", json!({"message": message}));
                 }
                 Err(error) => return Err(JobFailure::new("publish", error.to_string())),
             }
@@ -155,7 +158,12 @@ fn result(version: &Version, report: AdaptReport) -> Result<Value, JobFailure> {
 }
 
 /// What made the version: kept with it for ever.
-fn lineage(cx: &JobContext, input: &AdaptInput, from: Option<u64>, outcome: &Outcome) -> Lineage {
+fn lineage(
+    cx: &JobContext,
+    input: &AdaptInput,
+    from: Option<u64>,
+    outcome: &AdaptOutcome,
+) -> Lineage {
     let report = &outcome.report;
     let from = input.adapter.as_ref().zip(from);
     Lineage::Adapt(Box::new(AdaptLineage {
@@ -166,59 +174,4 @@ fn lineage(cx: &JobContext, input: &AdaptInput, from: Option<u64>, outcome: &Out
         from: from.map(|(alias, number)| format!("{alias}@{number}")),
         expires_at: input.ttl_seconds.map(store::in_seconds),
     }))
-}
-
-/// Learning's journal over the job's context.
-struct AdaptTale<'a> {
-    cx: &'a JobContext,
-    /// The version it starts from: a step belongs to that start.
-    from: Option<u64>,
-    reason: Reason,
-}
-
-impl<'a> AdaptTale<'a> {
-    fn new(cx: &'a JobContext, from: Option<u64>) -> Self {
-        AdaptTale {
-            cx,
-            from,
-            reason: Reason::default(),
-        }
-    }
-
-    fn key(&self, step: &str) -> String {
-        format!("from {}:{step}", self.from.unwrap_or(0))
-    }
-}
-
-impl Journal for AdaptTale<'_> {
-    fn recall(&self, key: &str) -> Result<Option<Value>, journal::Stop> {
-        let value = self.cx.recall(&self.key(key));
-        value.map_err(|e| self.reason.stop(e.into()))
-    }
-
-    fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Stop> {
-        let kept = self.cx.remember(&self.key(key), value);
-        kept.map_err(|e| self.reason.stop(e.into()))
-    }
-
-    fn progress(&self, stage: &str, fraction: f32, message: &str) {
-        if let Err(error) = self.cx.progress(stage, fraction, message) {
-            tracing::warn!(%error, "progress is lost");
-        }
-    }
-
-    fn event(&self, kind: &str, data: Value) {
-        if let Err(error) = self.cx.event(kind, data) {
-            tracing::warn!(%error, "an event is lost");
-        }
-    }
-
-    /// An adaptation learns no document.
-    fn report(&self, _: &Report) {}
-
-    fn check(&self) -> Result<(), journal::Stop> {
-        self.cx
-            .check()
-            .map_err(|stop| self.reason.stop(stop.into()))
-    }
 }

@@ -6,25 +6,15 @@ use crate::adapters::{AliasName, Registry, delete_expired};
 use crate::jobs::{Handler, JobContext, JobFailure, Jobs};
 use crate::learn::fewshot::report::Origin;
 use crate::learn::fewshot::{AdaptOptions, FewShot, Grid, Pair, SelfEdit, Task};
-use crate::learn::ports::model::{
-    Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
-};
+use crate::learn::ports::model::{Adapter, Trained};
+use crate::learn::scripted::{ScriptedModel, number_of};
 use crate::store::{self, Job, JobKind, Store};
 use autodidact_engine::tiny::tiny_config;
 use autodidact_engine::{Error, Family, Lora, LoraConfig};
 use serde_json::{Value, json};
+use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
-
-/// Writes a configuration of too low a rate first and a good one next; repeats grids once it has learned.
-#[derive(Default)]
-struct Learner {
-    /// Adapters trained, call by call.
-    trainings: Mutex<Vec<usize>>,
-    /// The training call that breaks off.
-    dies_at: Mutex<Option<usize>>,
-    rank: Mutex<usize>,
-}
 
 const GOOD_RATE: f32 = 0.002;
 
@@ -34,74 +24,47 @@ fn configuration(rate: f32) -> String {
     serde_json::to_string(&edit).unwrap()
 }
 
-impl Model for Learner {
-    fn generate(
-        &self,
-        prompts: &[Prompt],
-        adapter: Option<&Adapter>,
-        sampling: &Sampling,
-        _: &ShouldStop<'_>,
-    ) -> Result<Vec<Vec<String>>, ModelError> {
-        let learned = adapter.is_some_and(|a| a.0.config.alpha == 1.0);
-        let say = |prompt: &Prompt| match (&prompt.schema, sampling.temperature == 0.0) {
-            (Some(_), true) => configuration(0.0001),
-            (Some(_), false) => configuration(GOOD_RATE),
-            (None, _) if learned => prompt.user.clone(),
-            (None, _) => "no grid".to_owned(),
-        };
-        Ok(prompts.iter().map(|p| vec![say(p); sampling.n]).collect())
-    }
-
-    fn likelihood(
-        &self,
-        items: &[(Prompt, String)],
-        _: Option<&Adapter>,
-        _: &ShouldStop<'_>,
-    ) -> Result<Vec<f32>, ModelError> {
-        Ok(vec![-1.0; items.len()])
-    }
-
-    fn train(
-        &self,
-        trainings: Vec<Training>,
-        on_step: &mut OnStep<'_>,
-    ) -> Result<Vec<Trained>, ModelError> {
-        let mut calls = self.trainings.lock().unwrap();
-        calls.push(trainings.len());
-        if self
-            .dies_at
-            .lock()
-            .unwrap()
-            .is_some_and(|nth| nth == calls.len())
-        {
-            return Err(Error::Stopped.into());
-        }
-        on_step(1, 1, 0.5);
-        let one = |training: Training| {
-            *self.rank.lock().unwrap() = training.update.rank;
+/// Writes a configuration of too low a rate first and a good one next; repeats grids once it has learned.
+/// The training call that `dies_at` names breaks off.
+fn learner(dies_at: Arc<Mutex<Option<usize>>>) -> ScriptedModel {
+    ScriptedModel::default()
+        .generating(|prompt, adapter, sampling| {
+            let learned = adapter.is_some_and(|a| number_of(a) == 1);
+            let said = match (&prompt.schema, sampling.temperature == 0.0) {
+                (Some(_), true) => configuration(0.0001),
+                (Some(_), false) => configuration(GOOD_RATE),
+                (None, _) if learned => prompt.user.clone(),
+                (None, _) => "no grid".to_owned(),
+            };
+            vec![said; sampling.n]
+        })
+        .training(move |training, nth| {
+            if *dies_at.lock().unwrap() == Some(nth) {
+                return Err(Error::Stopped.into());
+            }
             // The mark of an adapter that has learned is its alpha.
-            let alpha = if training.update.learning_rate == GOOD_RATE {
-                1.0
-            } else {
-                2.0
+            let alpha = match training.update.learning_rate == GOOD_RATE {
+                true => 1.0,
+                false => 2.0,
             };
             let config = LoraConfig::all_linear(training.update.rank, alpha);
             let lora = Lora::random(config, &tiny_config(Family::Llama), 1);
-            Trained {
+            Ok(Trained {
                 adapter: Adapter(Arc::new(lora)),
                 losses: vec![1.0, 0.5],
                 tokens: 10,
-            }
-        };
-        Ok(trainings.into_iter().map(one).collect())
-    }
+            })
+        })
 }
 
 struct Place {
     _directory: TempDir,
     jobs: Jobs,
     registry: Arc<Registry>,
-    model: Arc<Learner>,
+    model: Arc<ScriptedModel>,
+    dies_at: Arc<Mutex<Option<usize>>>,
+    /// Training calls that a test has looked at.
+    seen: Cell<usize>,
     handler: AdaptHandler,
 }
 
@@ -110,13 +73,16 @@ fn place() -> Place {
     let store = Store::open(directory.path()).unwrap();
     let config = tiny_config(Family::Llama);
     let registry = Arc::new(Registry::new(store.clone(), config, "tiny", "sha256:0"));
-    let model = Arc::new(Learner::default());
+    let dies_at = Arc::default();
+    let model = Arc::new(learner(Arc::clone(&dies_at)));
     Place {
         _directory: directory,
         jobs: Jobs::new(store, 10),
         registry: registry.clone(),
         handler: AdaptHandler::new(model.clone(), registry, 2048),
         model,
+        dies_at,
+        seen: Cell::new(0),
     }
 }
 
@@ -176,8 +142,11 @@ impl Place {
         self.jobs.store().jobs().finish(&job.id, &outcome).unwrap();
     }
 
+    /// How many adapters each training call since the last look trained.
     fn trainings(&self) -> Vec<usize> {
-        std::mem::take(&mut self.model.trainings.lock().unwrap())
+        let calls = self.model.training_calls();
+        let new = calls[self.seen.replace(calls.len())..].iter();
+        new.map(Vec::len).collect()
     }
 }
 
@@ -221,7 +190,7 @@ fn the_configuration_that_answers_what_it_has_not_seen_is_taken() {
 fn a_killed_job_tries_no_candidate_twice_and_publishes_once() {
     let place = place();
     place.submit("adapt-1", &input());
-    *place.model.dies_at.lock().unwrap() = Some(4);
+    *place.dies_at.lock().unwrap() = Some(4);
     let (_, failed) = place.run();
     assert_eq!(
         failed.unwrap_err(),
@@ -229,7 +198,7 @@ fn a_killed_job_tries_no_candidate_twice_and_publishes_once() {
     );
     assert_eq!(place.trainings(), [1, 1, 6, 1]);
 
-    *place.model.dies_at.lock().unwrap() = None;
+    *place.dies_at.lock().unwrap() = None;
     place.jobs.store().jobs().requeue_orphans().unwrap();
     let (job, result) = place.run();
     let result = result.unwrap();
@@ -282,7 +251,8 @@ fn a_given_configuration_is_trained_as_it_is() {
     place.submit("kept", &further);
     let (_, result) = place.run();
     assert_eq!(result.unwrap().version, 2);
-    assert_eq!(*place.model.rank.lock().unwrap(), 2);
+    let trainings = place.model.trainings();
+    assert_eq!(trainings.last().unwrap().update.rank, 2);
     let alias = AliasName::parse("kept").unwrap();
     let version = place.registry.version(&alias, 2).unwrap();
     assert_eq!(

@@ -48,7 +48,7 @@ fn check_options(services: &Services, ingest: &Ingest) -> Result<(), Refusal> {
     let live = services.store.aliases().get(ingest.alias.as_str())?;
     let made_by = made_by(&services.store, &ingest.alias, live.and_then(|a| a.live))?;
     let request = Value::Object(ingest.options.clone());
-    let options = services.layers.under(&request, made_by)?;
+    let options = services.learning.under(&request, made_by)?;
     options.check_helpers(config.teacher.is_some(), config.judge.is_some())?;
     match &options.self_edit.policy {
         Some(policy) => check_policy(services, policy),

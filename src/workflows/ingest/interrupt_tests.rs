@@ -3,7 +3,7 @@
 use super::run::IngestHandler;
 use crate::adapters::{AliasName, Registry};
 use crate::jobs::{Jobs, Runner};
-use crate::learn::options::precedence::Layers;
+use crate::learn::options::precedence::SettingsStack;
 use crate::pool::LocalModel;
 use crate::store::{JobKind, JobState, NewDocument, Store};
 use autodidact_engine::{
@@ -100,7 +100,7 @@ fn writing() -> Place {
     let handler = IngestHandler::new(
         Arc::new(model),
         Arc::new(registry),
-        Layers::new(vec![options]).unwrap(),
+        SettingsStack::new(vec![options]).unwrap(),
     );
     let jobs = Jobs::new(store, 10);
     let runner =

@@ -1,7 +1,10 @@
 //! A request to learn documents, as clients write it. What is checked here needs nothing of the server.
 
 use crate::adapters::AliasName;
-use crate::learn::options::update::{GateOptions, IngestOptions, SelfEditOptions, TrainingOptions};
+use crate::learn::options::gate::GateOptions;
+use crate::learn::options::self_edit::SelfEditOptions;
+use crate::learn::options::training::TrainingOptions;
+use crate::learn::options::update::IngestOptions;
 use crate::question::Question;
 use crate::store::NewDocument;
 use crate::workflows::fields::{self, filled};
@@ -144,6 +147,6 @@ fn check_options(options: &Map<String, Value>) -> Result<(), Refusal> {
             _ => {}
         }
     }
-    IngestOptions::layered(&[&Value::Object(options.clone())])?;
+    IngestOptions::merged(&[&Value::Object(options.clone())])?;
     Ok(())
 }

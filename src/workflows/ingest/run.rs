@@ -3,7 +3,7 @@
 //! A document that the model fails on is marked failed, with its reason, and the next one is learned;
 //! the job fails only if no document came to a decision.
 
-use super::journal::{Tale, is_over};
+use super::events::{self, is_over, save_report, tell_decision, tell_state};
 use super::scores;
 use crate::adapters::lineage::{IngestLineage, LearnedDocument};
 use crate::adapters::records::{report, taught};
@@ -12,17 +12,17 @@ use crate::jobs::{Handler, JobContext, JobFailure};
 use crate::learn::inner::replay::{Earlier, Probe};
 use crate::learn::inner::report::{Decision, Origin, Report};
 use crate::learn::inner::responders::Responders;
-use crate::learn::inner::update::{Live, Policy, Start, learn};
+use crate::learn::inner::update::{Live, Policy, UpdateInput, learn};
 use crate::learn::knowledge::{Passage, Question};
-use crate::learn::options::precedence::Layers;
+use crate::learn::options::error::OptionError;
+use crate::learn::options::precedence::SettingsStack;
 use crate::learn::options::strategy::Strategy;
-use crate::learn::options::update::{IngestOptions, OptionError};
+use crate::learn::options::update::IngestOptions;
 use crate::learn::ports::journal::{self, Journal};
 use crate::learn::ports::model::{Adapter, Model};
 use crate::learn::ports::text_model::Helpers;
-use crate::store::{
-    self, Document, DocumentState, GateVerdict, NewProbe, ProbeOrigin, Record, Scores,
-};
+use crate::store::{self, Document, DocumentState, GateVerdict, NewProbe, ProbeOrigin, Record};
+use crate::workflows::journal::JobJournal;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -30,23 +30,23 @@ use std::sync::Arc;
 pub struct IngestHandler {
     model: Arc<dyn Model>,
     registry: Arc<Registry>,
-    layers: Layers,
+    learning: SettingsStack,
     helpers: Helpers,
 }
 
 impl IngestHandler {
-    pub fn new(model: Arc<dyn Model>, registry: Arc<Registry>, layers: Layers) -> Self {
+    pub fn new(model: Arc<dyn Model>, registry: Arc<Registry>, learning: SettingsStack) -> Self {
         IngestHandler {
             model,
             registry,
-            layers,
+            learning,
             helpers: Helpers::default(),
         }
     }
 
     /// With a teacher and a judge; fails if a layer asks for one that is not there.
     pub fn with_helpers(mut self, helpers: Helpers) -> Result<Self, OptionError> {
-        let options = self.layers.tuned();
+        let options = self.learning.tuned();
         options.check_helpers(helpers.teacher.is_some(), helpers.judge.is_some())?;
         self.helpers = helpers;
         Ok(self)
@@ -61,7 +61,7 @@ impl IngestHandler {
         if let Some(fields) = request.as_object_mut() {
             fields.remove("documents");
         }
-        let options = self.layers.under(&request, made_by);
+        let options = self.learning.under(&request, made_by);
         options.map_err(|e| JobFailure::new("invalid_options", e.to_string()))
     }
 }
@@ -83,7 +83,10 @@ impl Handler for IngestHandler {
                 DocumentState::Learned | DocumentState::Refused => {
                     self.conclude_again(cx, &alias, document, place)?;
                 }
-                DocumentState::Failed => self.tell_failed(&Tale::new(cx, document, place, None))?,
+                DocumentState::Failed => {
+                    let journal = &events::journal(cx, document, place, None);
+                    self.tell_failed(journal, document)?;
+                }
                 DocumentState::Cancelled => {}
             }
         }
@@ -121,20 +124,20 @@ impl IngestHandler {
             let number = live.as_ref().map(|live| live.number);
             let routes = live.as_ref().and_then(|live| live.routes.as_ref());
             let options = &self.options(input, made_by(store, alias, number)?)?;
-            let tale = &Tale::new(cx, document, place, number);
-            tale.tell_state(DocumentState::Learning);
+            let journal = &events::journal(cx, document, place, number);
+            tell_state(journal, document, DocumentState::Learning);
             let policy = match self.policy(options.self_edit.policy.as_deref()) {
                 Ok(policy) => policy,
-                Err(reason) => return self.fail(tale, &reason),
+                Err(reason) => return self.fail(journal, document, &reason),
             };
             let earlier = Learned::of(store, alias, number, routes)?;
             let load = |number| {
                 let loaded = self.registry.load_number(alias, number);
-                let loaded = loaded
-                    .map_err(|e| tale.reason.stop(JobFailure::new("adapter", e.to_string())))?;
+                let lost = |e: adapters::Error| JobFailure::new("adapter", e.to_string());
+                let loaded = loaded.map_err(|e| journal.interrupt(lost(e)))?;
                 Ok(Adapter(loaded.lora.clone()))
             };
-            let start = Start {
+            let start = UpdateInput {
                 passage: &passage,
                 policy: policy
                     .as_ref()
@@ -149,32 +152,35 @@ impl IngestHandler {
                 load: &load,
                 options,
                 helpers: &self.helpers,
+                on_report: &|report| save_report(cx, document, report),
             };
-            let outcome = match learn(&*self.model, &start, tale) {
+            let outcome = match learn(&*self.model, &start, journal) {
                 Ok(outcome) => outcome,
-                Err(journal::Stop::Model(error)) if !is_over(&error) => {
-                    return self.fail(tale, &error.to_string());
+                Err(journal::Interrupted::Model(error)) if !is_over(&error) => {
+                    return self.fail(journal, document, &error.to_string());
                 }
-                Err(stop) => return Err(tale.reason.failure(stop)),
+                Err(stop) => return Err(journal.failure(stop)),
             };
             let report = outcome.report;
             let Some(adapter) = outcome.adapter else {
                 store
                     .documents()
                     .set_state(&document.id, DocumentState::Refused, None)?;
-                return self.conclude(tale, alias, report, None);
+                return self.conclude(journal, document, alias, report, None);
             };
             let lineage = lineage(document, &report, options, earlier);
             let ids = [document.id.clone()];
-            self.keep_probes(tale, alias, &report)?;
+            self.keep_probes(store, document, alias, &report)?;
             match self
                 .registry
                 .publish_learned(alias, number, &adapter.0, &lineage, &ids)
             {
-                Ok(version) => return self.conclude(tale, alias, report, Some(version.number)),
+                Ok(version) => {
+                    return self.conclude(journal, document, alias, report, Some(version.number));
+                }
                 Err(adapters::Error::Store(store::Error::Conflict { .. })) => {
                     let message = "the alias moved meanwhile; learning from its live version";
-                    tale.event("moved", json!({"message": message}));
+                    journal.event("moved", json!({"message": message}));
                 }
                 Err(error) => return Err(JobFailure::new("publish", error.to_string())),
             }
@@ -184,7 +190,8 @@ impl IngestHandler {
     /// Writes down and tells how it ended. The end itself is durable already.
     fn conclude(
         &self,
-        tale: &Tale,
+        journal: &JobJournal,
+        document: &Document,
         alias: &AliasName,
         mut report: Report,
         version: Option<u64>,
@@ -192,30 +199,36 @@ impl IngestHandler {
         if let Some(decision) = &mut report.decision {
             decision.version = version;
         }
-        tale.report(&report);
-        let documents = tale.cx.store().documents();
+        let cx = journal.cx;
+        save_report(cx, document, &report);
+        let documents = cx.store().documents();
         match version {
             Some(version) => {
-                scores::keep(tale, alias, &report, version)?;
+                scores::keep(cx.store(), document, alias, &report, version)?;
                 let gentler = report.decision.as_ref().is_some_and(|d| d.gentler);
                 documents.set_verdict(
-                    &tale.document.id,
+                    &document.id,
                     match gentler {
                         true => GateVerdict::Gentler,
                         false => GateVerdict::Accepted,
                     },
                 )?;
             }
-            None => documents.set_verdict(&tale.document.id, GateVerdict::Refused)?,
+            None => documents.set_verdict(&document.id, GateVerdict::Refused)?,
         }
-        tale.tell_decision(&report);
-        tale.cx.remember(&told(tale.document), &Value::Bool(true))?;
+        tell_decision(journal, document, &report);
+        cx.remember(&told(document), &Value::Bool(true))?;
         Ok(())
     }
 
     /// The model cannot learn this document; that says nothing about the others.
-    fn fail(&self, tale: &Tale, reason: &str) -> Result<(), JobFailure> {
-        let (id, documents) = (&tale.document.id, tale.cx.store().documents());
+    fn fail(
+        &self,
+        journal: &JobJournal,
+        document: &Document,
+        reason: &str,
+    ) -> Result<(), JobFailure> {
+        let (id, documents) = (&document.id, journal.cx.store().documents());
         let stored = documents.get(id)?;
         let stored = stored.as_ref().map(report).transpose()?.flatten();
         let mut report = stored.unwrap_or_default();
@@ -225,26 +238,26 @@ impl IngestHandler {
             reason: reason.to_owned(),
             version: None,
         });
-        documents.set_report(id, &report.encode()?, scores_of(&report))?;
+        documents.set_report(id, &report.encode()?, events::scores_of(&report))?;
         documents.set_state(id, DocumentState::Failed, None)?;
-        self.tell_failed(tale)
+        self.tell_failed(journal, document)
     }
 
     /// Once, though the job may have died between the failure and the telling.
-    fn tell_failed(&self, tale: &Tale) -> Result<(), JobFailure> {
-        let key = told(tale.document);
-        if tale.cx.recall(&key)?.is_some() {
+    fn tell_failed(&self, journal: &JobJournal, document: &Document) -> Result<(), JobFailure> {
+        let key = told(document);
+        if journal.cx.recall(&key)?.is_some() {
             return Ok(());
         }
-        let documents = tale.cx.store().documents();
-        let stored = documents.get(&tale.document.id)?;
+        let documents = journal.cx.store().documents();
+        let stored = documents.get(&document.id)?;
         let reason = stored.as_ref().map(reason).transpose()?.flatten();
-        let (title, state) = (&tale.document.title, DocumentState::Failed);
-        tale.event(
+        let (title, state) = (&document.title, DocumentState::Failed);
+        journal.event(
             "document",
             json!({"title": title, "state": state, "reason": reason}),
         );
-        tale.cx.remember(&key, &Value::Bool(true))?;
+        journal.cx.remember(&key, &Value::Bool(true))?;
         Ok(())
     }
 
@@ -259,8 +272,8 @@ impl IngestHandler {
             return Ok(());
         }
         let report = report(document)?.unwrap_or_default();
-        let tale = Tale::new(cx, document, place, document.version);
-        self.conclude(&tale, alias, report, document.version)
+        let journal = &events::journal(cx, document, place, document.version);
+        self.conclude(journal, document, alias, report, document.version)
     }
 
     fn live(&self, alias: &AliasName) -> Result<Option<LiveVersion>, JobFailure> {
@@ -296,7 +309,8 @@ impl IngestHandler {
     /// Probes are stored before the version that answers them, so that no live version lacks them.
     fn keep_probes(
         &self,
-        tale: &Tale,
+        store: &store::Store,
+        document: &Document,
         alias: &AliasName,
         report: &Report,
     ) -> Result<(), JobFailure> {
@@ -309,8 +323,9 @@ impl IngestHandler {
             },
         });
         let probes: Vec<NewProbe> = probes.collect();
-        let store = tale.cx.store().probes();
-        store.insert_many(&tale.document.id, alias.as_str(), &probes)?;
+        store
+            .probes()
+            .insert_many(&document.id, alias.as_str(), &probes)?;
         Ok(())
     }
 }
@@ -470,12 +485,4 @@ fn summary(document: &Document) -> Result<Value, JobFailure> {
 fn reason(document: &Document) -> Result<Option<String>, store::Error> {
     let decision = report(document)?.and_then(|r| r.decision);
     Ok(decision.map(|d| d.reason))
-}
-
-/// For lists.
-pub(crate) fn scores_of(report: &Report) -> Scores {
-    Scores {
-        before: report.score_before,
-        after: report.score_after,
-    }
 }

@@ -1,26 +1,25 @@
 //! What an accepted update has measured becomes cells of the forgetting matrix: the answers after it belong
 //! to the new version, those before it to the version it follows (0: the base).
 
-use super::journal::Tale;
 use crate::adapters::AliasName;
 use crate::jobs::JobFailure;
 use crate::learn::inner::report::Report;
 use crate::learn::knowledge::closed_book::Answer;
-use crate::store::{GeneralScore, ProbeScore};
+use crate::store::{Document, GeneralScore, ProbeScore, Store};
 
 pub(crate) fn keep(
-    tale: &Tale,
+    store: &Store,
+    document: &Document,
     alias: &AliasName,
     report: &Report,
     version: u64,
 ) -> Result<(), JobFailure> {
-    let store = tale.cx.store();
     let before = store
         .aliases()
         .version(alias.as_str(), version)?
         .and_then(|v| v.parent)
         .unwrap_or(0);
-    let own = store.probes().for_document(&tale.document.id)?;
+    let own = store.probes().for_document(&document.id)?;
     let own = own.into_iter().zip(&report.probes);
     let own = own.map(|(stored, p)| (stored.id, p.before.as_ref(), p.after.as_ref()));
     let retained = report.retained.iter();

@@ -3,11 +3,9 @@
 use super::run::IngestHandler;
 use crate::adapters::{AliasName, Lineage, Registry};
 use crate::jobs::{Handler, JobContext, JobFailure, Jobs};
-use crate::learn::options::precedence::Layers;
-use crate::learn::ports::model::{
-    Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
-    TrainingText,
-};
+use crate::learn::options::precedence::SettingsStack;
+use crate::learn::ports::model::{Adapter, Trained, TrainingText};
+use crate::learn::scripted::ScriptedModel;
 use crate::question::Question;
 use crate::store::{Document, DocumentState, Job, JobKind, NewDocument, Store};
 use autodidact_engine::tiny::tiny_config;
@@ -17,39 +15,13 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 /// Learns everything but texts about these two.
-struct Picky;
-
-impl Model for Picky {
-    fn generate(
-        &self,
-        prompts: &[Prompt],
-        adapter: Option<&Adapter>,
-        sampling: &Sampling,
-        _: &ShouldStop<'_>,
-    ) -> Result<Vec<Vec<String>>, ModelError> {
-        let answer = match adapter {
-            None => "an answer of the base",
-            Some(_) => "an answer of an adapter",
-        };
-        let answers = prompts.iter().map(|_| vec![answer.to_owned(); sampling.n]);
-        Ok(answers.collect())
-    }
-
-    fn likelihood(
-        &self,
-        items: &[(Prompt, String)],
-        _: Option<&Adapter>,
-        _: &ShouldStop<'_>,
-    ) -> Result<Vec<f32>, ModelError> {
-        Ok(vec![-1.0; items.len()])
-    }
-
-    fn train(
-        &self,
-        trainings: Vec<Training>,
-        _: &mut OnStep<'_>,
-    ) -> Result<Vec<Trained>, ModelError> {
-        let one = |training: Training| {
+fn picky() -> ScriptedModel {
+    ScriptedModel::default()
+        .answering(|_, adapter| match adapter {
+            None => "an answer of the base".to_owned(),
+            Some(_) => "an answer of an adapter".to_owned(),
+        })
+        .training(|training, _| {
             for text in &training.texts {
                 let (TrainingText::Text { text } | TrainingText::Chat { user: text, .. }) = text
                 else {
@@ -63,18 +35,13 @@ impl Model for Picky {
                 }
             }
             let config = LoraConfig::all_linear(training.update.rank, training.update.alpha);
+            let lora = Lora::random(config, &tiny_config(Family::Llama), 1);
             Ok(Trained {
-                adapter: Adapter(Arc::new(Lora::random(
-                    config,
-                    &tiny_config(Family::Llama),
-                    1,
-                ))),
+                adapter: Adapter(Arc::new(lora)),
                 losses: vec![1.0],
                 tokens: 1,
             })
-        };
-        trainings.into_iter().map(one).collect()
-    }
+        })
 }
 
 struct Place {
@@ -98,9 +65,9 @@ fn place() -> Place {
         _directory: directory,
         jobs: Jobs::new(store, 10),
         handler: IngestHandler::new(
-            Arc::new(Picky),
+            Arc::new(picky()),
             registry.clone(),
-            Layers::new(vec![options]).unwrap(),
+            SettingsStack::new(vec![options]).unwrap(),
         ),
         registry,
     }

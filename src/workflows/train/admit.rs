@@ -4,8 +4,8 @@ use super::contexts;
 use super::request::TrainRequest;
 use super::run::{Settings, TrainInput};
 use crate::adapters::AliasName;
-use crate::learn::fewshot::domain::FewShotOptions;
-use crate::learn::knowledge::domain::KnowledgeOptions;
+use crate::learn::outer::domains::fewshot::FewShotOptions;
+use crate::learn::outer::domains::knowledge::KnowledgeOptions;
 use crate::learn::outer::options::OuterOptions;
 use crate::store::{IdempotencyKey, Job, JobKind};
 use crate::workflows::fields::{from_value, object};
@@ -70,7 +70,7 @@ fn check_options(services: &Services, input: &TrainInput) -> Result<(), Refusal>
     }
     from_value::<OuterOptions>(Settings::outer(input))?;
     let knowledge = input.knowledge.clone().into();
-    let tuned = services.layers.tuned();
+    let tuned = services.learning.tuned();
     from_value::<KnowledgeOptions>(KnowledgeOptions::merged(input.preset, &tuned, &knowledge))?;
     let fewshot = FewShotOptions::merged(input.preset, &input.fewshot.clone().into());
     from_value::<FewShotOptions>(fewshot).map_err(|refusal| {

@@ -2,5 +2,6 @@
 
 pub mod admit;
 mod contexts;
+mod policies;
 pub mod request;
 pub mod run;

@@ -1,9 +1,9 @@
 //! A request to practise, as clients write it.
 
-use crate::learn::fewshot::domain::FewShotOptions;
 use crate::learn::grading::grader::Grader;
-use crate::learn::knowledge::domain::{QuestionSource, WritingOptions};
-use crate::learn::options::update::InnerOptions;
+use crate::learn::options::training::InnerOptions;
+use crate::learn::outer::domains::fewshot::FewShotOptions;
+use crate::learn::outer::domains::knowledge::{QuestionSource, WritingOptions};
 use crate::learn::outer::options::{Baseline, Keep, Preset, Reward, TrainDomain};
 use crate::question::Question;
 use crate::workflows::refusal::Refusal;

@@ -1,29 +1,27 @@
 //! The training job: a policy practises writing self-edits (`learn::outer`), and each round's policy is a
 //! version of the job's alias.
 
-use crate::adapters::lineage::{HeldOutRecord, RewardRecord, TrainLineage};
-use crate::adapters::{self, AliasName, Lineage, Registry};
+use super::policies::JobPolicies;
+use crate::adapters::{AliasName, Registry};
 use crate::jobs::{Handler, JobContext, JobFailure};
-use crate::learn::fewshot::domain::FewShotOptions;
 use crate::learn::fewshot::practice::Solved;
-use crate::learn::knowledge::domain::{Case, KnowledgeOptions};
 use crate::learn::knowledge::{Passage, Question};
-use crate::learn::options::precedence::Layers;
-use crate::learn::options::update::{IngestOptions, OptionError};
+use crate::learn::options::error::OptionError;
+use crate::learn::options::precedence::SettingsStack;
+use crate::learn::options::update::IngestOptions;
+use crate::learn::outer;
+use crate::learn::outer::domain::Domain;
+use crate::learn::outer::domains::fewshot::FewShotOptions;
+use crate::learn::outer::domains::knowledge::{KnowledgeContext, KnowledgeOptions};
 use crate::learn::outer::options::{Baseline, OuterOptions, Preset, TrainDomain};
-use crate::learn::outer::report::{PolicyUpdate, Round};
-use crate::learn::outer::{self, Shelf};
-use crate::learn::ports::domain::Domain;
-use crate::learn::ports::journal::{self, Journal, step};
+use crate::learn::ports::journal::step;
 use crate::learn::ports::model::{Adapter, Model};
 use crate::pool::tasks::StoredTasks;
 use crate::store;
-use crate::workflows::reason::Reason;
-use autodidact_engine::lora::peft;
+use crate::workflows::journal::JobJournal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What the job is stored with. The contexts are a blob, so that the row stays small.
@@ -122,7 +120,7 @@ pub struct TrainHandler {
     /// Engines that measure candidates beside it.
     others: Vec<Arc<dyn Model>>,
     registry: Arc<Registry>,
-    layers: Layers,
+    learning: SettingsStack,
 }
 
 impl TrainHandler {
@@ -131,18 +129,18 @@ impl TrainHandler {
         model: Arc<dyn Model>,
         others: Vec<Arc<dyn Model>>,
         registry: Arc<Registry>,
-        layers: Layers,
+        learning: SettingsStack,
     ) -> Self {
         TrainHandler {
             model,
             others,
             registry,
-            layers,
+            learning,
         }
     }
 
     fn settings(&self, input: &TrainInput) -> Result<Settings, OptionError> {
-        Settings::of(input, &self.layers.tuned())
+        Settings::of(input, &self.learning.tuned())
     }
 
     fn adapter(&self, alias: &AliasName, version: u64) -> Result<Adapter, JobFailure> {
@@ -158,26 +156,27 @@ impl TrainHandler {
 impl TrainHandler {
     fn practise<D: Domain>(
         &self,
-        practice: &Practice<'_>,
+        policies: &JobPolicies<'_>,
         domain: &D,
         contexts: &[D::Context],
         options: &OuterOptions,
         start: Started,
-    ) -> Result<outer::Outcome, JobFailure> {
+    ) -> Result<outer::OuterOutcome, JobFailure> {
+        let (journal, cx) = (&policies.journal, policies.journal.cx);
         let others: Vec<&dyn Model> = self.others.iter().map(|m| &**m).collect();
-        let start = outer::Start {
+        let start = outer::OuterLoop {
             model: &*self.model,
             others: &others,
-            tasks: &StoredTasks::new(practice.cx.store().clone(), practice.cx.id()),
+            tasks: &StoredTasks::new(cx.store().clone(), cx.id()),
             domain,
             contexts,
             options,
             policy: start.policy,
             practised: &start.practised,
-            journal: practice,
-            shelf: practice,
+            journal,
+            policies,
         };
-        outer::run(&start).map_err(|stop| practice.reason.failure(stop))
+        outer::run(&start).map_err(|stop| journal.failure(stop))
     }
 }
 
@@ -188,38 +187,38 @@ impl Handler for TrainHandler {
         let alias = AliasName::parse(&cx.job().alias)
             .map_err(|e| JobFailure::new("invalid_name", e.to_string()))?;
         let blob = cx.store().blobs().get(&input.contexts)?;
-        let practice = Practice {
-            cx,
+        let policies = JobPolicies {
+            journal: JobJournal::new(cx),
             alias: &alias,
             registry: &self.registry,
             input: &input,
             keys: keys(contexts(&blob)?),
-            reason: Reason::default(),
         };
-        let settled = step(&practice, "settings", || {
+        let journal = &policies.journal;
+        let settled = step(journal, "settings", || {
             let invalid = |e: OptionError| JobFailure::new("invalid_options", e.to_string());
             let settings = self.settings(&input).map_err(invalid);
-            settings.map_err(|e| practice.reason.stop(e))
+            settings.map_err(|e| journal.interrupt(e))
         });
-        let settings: Settings = settled.map_err(|stop| practice.reason.failure(stop))?;
-        let version = practice.started().map_err(|s| practice.reason.failure(s))?;
-        let practised = practice.practised_before(version)?;
-        let all = 0..practice.keys.len();
+        let settings: Settings = settled.map_err(|stop| journal.failure(stop))?;
+        let version = policies.started().map_err(|s| journal.failure(s))?;
+        let practised = policies.practised_before(version)?;
+        let all = 0..policies.keys.len();
         let start = Started {
             policy: version.map(|v| self.adapter(&alias, v)).transpose()?,
             practised: all
-                .filter(|i| practised.contains(&practice.keys[*i]))
+                .filter(|i| practised.contains(&policies.keys[*i]))
                 .collect(),
         };
         let outer = &settings.outer;
         let outcome = match input.domain {
             TrainDomain::Knowledge => {
                 let cases = cases(contexts(&blob)?);
-                self.practise(&practice, &settings.knowledge, &cases, outer, start)
+                self.practise(&policies, &settings.knowledge, &cases, outer, start)
             }
             TrainDomain::Fewshot => {
                 let tasks: Vec<Solved> = contexts(&blob)?;
-                self.practise(&practice, &settings.fewshot, &tasks, outer, start)
+                self.practise(&policies, &settings.fewshot, &tasks, outer, start)
             }
         }?;
         Ok(json!({
@@ -240,8 +239,9 @@ fn contexts<T: DeserializeOwned>(blob: &[u8]) -> Result<Vec<T>, JobFailure> {
     serde_json::from_slice(blob).map_err(|e| JobFailure::new("invalid_input", e.to_string()))
 }
 
-fn cases(contexts: Vec<TrainContext>) -> Vec<Case> {
-    let case = |c: TrainContext| Case::new(Passage::posted(&c.title, &c.text), c.questions);
+fn cases(contexts: Vec<TrainContext>) -> Vec<KnowledgeContext> {
+    let case =
+        |c: TrainContext| KnowledgeContext::new(Passage::posted(&c.title, &c.text), c.questions);
     contexts.into_iter().map(case).collect()
 }
 
@@ -261,198 +261,4 @@ fn keys(contexts: Vec<Value>) -> Vec<String> {
 struct Started {
     policy: Option<Adapter>,
     practised: Vec<usize>,
-}
-
-/// The run's journal and shelf over the job's context.
-struct Practice<'a> {
-    cx: &'a JobContext,
-    alias: &'a AliasName,
-    registry: &'a Registry,
-    input: &'a TrainInput,
-    /// Of the contexts.
-    keys: Vec<String>,
-    reason: Reason,
-}
-
-impl Practice<'_> {
-    /// The version that is practised from: a later life goes on from where the first began, wherever the alias is by
-    /// then.
-    fn started(&self) -> Result<Option<u64>, journal::Stop> {
-        step(self, "start", || {
-            let live = self.cx.store().aliases().get(self.alias.as_str());
-            let live = live.map_err(|e| self.reason.stop(e.into()))?;
-            Ok(live.and_then(|a| a.live))
-        })
-    }
-
-    /// Keys of all contexts that a version's policy practised on, in whatever job.
-    fn practised_before(&self, version: Option<u64>) -> adapters::Result<HashSet<String>> {
-        let aliases = self.cx.store().aliases();
-        let version = match version {
-            Some(number) => aliases.version(self.alias.as_str(), number)?,
-            None => None,
-        };
-        Ok(match version.as_ref().map(Lineage::of).transpose()? {
-            Some(Lineage::Train(lineage)) => lineage.practised.into_iter().collect(),
-            _ => HashSet::new(),
-        })
-    }
-
-    /// The version that an earlier life made of this round and died before it could remember.
-    fn published(&self, live: Option<u64>, round: usize) -> adapters::Result<Option<u64>> {
-        let Some(live) = live else { return Ok(None) };
-        let version = self
-            .cx
-            .store()
-            .aliases()
-            .version(self.alias.as_str(), live)?;
-        let Some(version) = version else {
-            return Ok(None);
-        };
-        let ours = match Lineage::of(&version)? {
-            Lineage::Train(lineage) => lineage.job == self.cx.id() && lineage.round == round,
-            _ => false,
-        };
-        Ok(ours.then_some(version.number))
-    }
-
-    fn lineage(&self, round: &Round, practised: &[usize]) -> Result<Lineage, journal::Stop> {
-        let before = self.practised_before(self.started()?);
-        let mut keys = before.map_err(|e| self.reason.stop(e.into()))?;
-        keys.extend(practised.iter().map(|i| self.keys[*i].clone()));
-        let mut keys: Vec<String> = keys.into_iter().collect();
-        keys.sort();
-        let held_out = round.held_out.as_ref();
-        Ok(Lineage::Train(Box::new(TrainLineage {
-            job: self.cx.id().to_owned(),
-            domain: self.input.domain,
-            round: round.round,
-            reward: RewardRecord {
-                kind: round.reward_kind,
-                baseline: round.baseline,
-                mean: round.reward,
-                best: round.best_reward,
-            },
-            kept: round.kept.len(),
-            update: round.policy.clone(),
-            score: held_out.map(|h| h.gain.mean),
-            held_out: held_out.map(|h| HeldOutRecord {
-                gain: h.gain,
-                accuracy_before: h.accuracy_before,
-                accuracy_after: h.accuracy_after,
-                contexts: h.contexts,
-            }),
-            contexts_digest: self.input.contexts_digest.clone(),
-            practised: keys,
-        })))
-    }
-}
-
-impl Journal for Practice<'_> {
-    fn recall(&self, key: &str) -> Result<Option<Value>, journal::Stop> {
-        self.cx.recall(key).map_err(|e| self.reason.stop(e.into()))
-    }
-
-    fn remember(&self, key: &str, value: &Value) -> Result<(), journal::Stop> {
-        self.cx
-            .remember(key, value)
-            .map_err(|e| self.reason.stop(e.into()))
-    }
-
-    fn remember_and_tell(
-        &self,
-        key: &str,
-        value: &Value,
-        kind: &str,
-        data: Value,
-    ) -> Result<(), journal::Stop> {
-        let told = self.cx.remember_and_tell(key, value, kind, &data);
-        told.map_err(|e| self.reason.stop(e.into()))
-    }
-
-    fn progress(&self, stage: &str, fraction: f32, message: &str) {
-        if let Err(error) = self.cx.progress(stage, fraction, message) {
-            tracing::warn!(%error, "progress is lost");
-        }
-    }
-
-    fn event(&self, kind: &str, data: Value) {
-        if let Err(error) = self.cx.event(kind, data) {
-            tracing::warn!(%error, "an event is lost");
-        }
-    }
-
-    /// Reports are of documents, and there is none.
-    fn report(&self, _: &crate::learn::inner::report::Report) {}
-
-    fn check(&self) -> Result<(), journal::Stop> {
-        self.cx
-            .check()
-            .map_err(|stop| self.reason.stop(stop.into()))
-    }
-}
-
-/// A policy between its training and its publishing: the blobs of its files, which stay while this
-/// unfinished job names them.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    config_blob: String,
-    weights_blob: String,
-    about: PolicyUpdate,
-}
-
-impl Shelf for Practice<'_> {
-    fn keep(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), journal::Stop> {
-        let files = peft::to_files(&policy.0, self.registry.base_id());
-        let blobs = self.cx.store().blobs().guard();
-        let put = |bytes: &[u8]| blobs.put(bytes).map_err(|e| self.reason.stop(e.into()));
-        let kept = json!(Kept {
-            config_blob: put(&files.config_json)?,
-            weights_blob: put(&files.safetensors)?,
-            about: about.clone(),
-        });
-        self.remember(key, &kept)
-    }
-
-    fn kept(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, journal::Stop> {
-        let Some(kept) = journal::recalled::<Kept>(self, key)? else {
-            return Ok(None);
-        };
-        let blobs = self.cx.store().blobs();
-        let get = |digest: &str| blobs.get(digest).map_err(|e| self.reason.stop(e.into()));
-        let (config, weights) = (get(&kept.config_blob)?, get(&kept.weights_blob)?);
-        let lora = self.registry.read(&config, &weights);
-        let lora = lora.map_err(|e| self.reason.stop(JobFailure::new("adapter", e.to_string())))?;
-        Ok(Some((Adapter(Arc::new(lora)), kept.about)))
-    }
-
-    /// Over whatever is live: versions are never lost, and a round is an hour of work. Who moved the
-    /// alias meanwhile moves it back in one call.
-    fn publish(
-        &self,
-        policy: &Adapter,
-        round: &Round,
-        practised: &[usize],
-    ) -> Result<u64, journal::Stop> {
-        loop {
-            let alias = self.cx.store().aliases().get(self.alias.as_str());
-            let live = alias
-                .map_err(|e| self.reason.stop(e.into()))?
-                .and_then(|a| a.live);
-            let before = self.published(live, round.round);
-            if let Some(number) = before.map_err(|e| self.reason.stop(e.into()))? {
-                return Ok(number);
-            }
-            let lineage = self.lineage(round, practised)?;
-            match self.registry.publish(self.alias, live, &policy.0, &lineage) {
-                Ok(version) => return Ok(version.number),
-                Err(adapters::Error::Store(store::Error::Conflict { .. })) => self.check()?,
-                Err(error) => {
-                    return Err(self
-                        .reason
-                        .stop(JobFailure::new("publish", error.to_string())));
-                }
-            }
-        }
-    }
 }

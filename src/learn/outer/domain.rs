@@ -1,5 +1,5 @@
-//! What the outer loop asks of a kind of task. [`crate::learn::knowledge`] (passages) and few-shot tasks
-//! implement it; the loop knows neither.
+//! The trait that the outer loop asks of a kind of task. The loop knows no kind; [`super::domains`]
+//! implements the trait for passages and for few-shot tasks.
 //!
 //! ```text
 //! context C ─prepare─► C with its queries τ fixed
@@ -9,8 +9,9 @@
 //!           ─lesson──► (prompt → SE): what the policy learns if SE was kept
 //! ```
 
-use super::model::{Adapter, Interruptible, ModelError, Prompt, Training, TrainingText};
 use crate::learn::knowledge::closed_book::Answer;
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::model::{Adapter, ModelError, Prompt, Training, TrainingText};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -1,22 +1,23 @@
 //! Passages as the outer loop's domain (SEAL §4.2): the policy writes notes, an adapter is trained on
 //! them, and the passage's questions are asked closed book.
 
-use super::closed_book::{Answer, answer_all, closed_book, expected};
-use super::pairs;
-use super::phrases::Phrase;
-use super::self_edit::{self, SelfEdit};
-use super::sequences::training_texts;
-use super::{Passage, Question, questions};
 use crate::learn::fan_out;
 use crate::learn::grading::grader::{Grader, words};
-use crate::learn::options::update::{
-    IngestOptions, InnerOptions, OptionError, SelfEditKind, SelfEditOptions, merge, within,
-};
+use crate::learn::knowledge::author::Author;
+use crate::learn::knowledge::closed_book::{Answer, answer_all, closed_book, expected};
+use crate::learn::knowledge::phrases::Phrase;
+use crate::learn::knowledge::self_edit::{self, SelfEdit};
+use crate::learn::knowledge::sequences::training_texts;
+use crate::learn::knowledge::{Passage, Question, pairs, questions};
+use crate::learn::options::error::{OptionError, within};
+use crate::learn::options::merge::merge;
+use crate::learn::options::self_edit::{SelfEditKind, SelfEditOptions};
+use crate::learn::options::training::InnerOptions;
+use crate::learn::options::update::IngestOptions;
+use crate::learn::outer::domain::{Domain, Queries};
 use crate::learn::outer::options::{OuterOptions, Preset};
-use crate::learn::ports::domain::{Domain, Queries};
-use crate::learn::ports::model::{
-    Adapter, Interruptible, ModelError, Prompt, Training, TrainingText,
-};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::model::{Adapter, ModelError, Prompt, Training, TrainingText};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -24,7 +25,7 @@ use utoipa::ToSchema;
 
 /// A passage with what it is tested by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Case {
+pub struct KnowledgeContext {
     pub passage: Passage,
     /// The caller's questions, if there are any.
     #[serde(default)]
@@ -179,9 +180,9 @@ impl KnowledgeOptions {
     }
 }
 
-impl Case {
+impl KnowledgeContext {
     pub fn new(passage: Passage, gold: Vec<Question>) -> Self {
-        Case {
+        KnowledgeContext {
             passage,
             gold,
             probes: Vec::new(),
@@ -197,22 +198,22 @@ impl Case {
 }
 
 /// Pairs of a kept self-qa edit that the policy is fine-tuned on: each repeats the whole prompt.
-const LESSON_PAIRS: usize = 8;
+pub(super) const LESSON_PAIRS: usize = 8;
 
 impl Domain for KnowledgeOptions {
-    type Context = Case;
+    type Context = KnowledgeContext;
     type Edit = SelfEdit;
 
-    fn title<'a>(&self, case: &'a Case) -> &'a str {
+    fn title<'a>(&self, case: &'a KnowledgeContext) -> &'a str {
         &case.passage.title
     }
 
     fn prepare(
         &self,
         model: Interruptible<'_>,
-        case: &Case,
+        case: &KnowledgeContext,
         seed: u64,
-    ) -> Result<Case, ModelError> {
+    ) -> Result<KnowledgeContext, ModelError> {
         let probes = match self.questions {
             QuestionSource::Given if !case.gold.is_empty() => case.gold.clone(),
             _ => {
@@ -225,7 +226,7 @@ impl Domain for KnowledgeOptions {
                 questions::write(model, knows, passage, &[], self.probes, seed)?.kept
             }
         };
-        Ok(Case {
+        Ok(KnowledgeContext {
             probes,
             ..case.clone()
         })
@@ -235,7 +236,7 @@ impl Domain for KnowledgeOptions {
         &self,
         model: Interruptible<'_>,
         policy: Option<&Adapter>,
-        case: &Case,
+        case: &KnowledgeContext,
         count: usize,
         seed: u64,
     ) -> Result<Vec<SelfEdit>, ModelError> {
@@ -247,8 +248,9 @@ impl Domain for KnowledgeOptions {
             // Practice is the policy's own.
             ..Default::default()
         };
+        let author = Author::policy(model, policy);
         if self.self_edit.explore.is_empty() {
-            return self_edit::write(model, policy, &case.passage, &options, seed);
+            return self_edit::write(author, &case.passage, &options, seed);
         }
         // A request each: the prompts of one would not have the seeds that each has alone.
         let one = SelfEditOptions {
@@ -259,19 +261,19 @@ impl Domain for KnowledgeOptions {
         let asked: Vec<_> = words.cycle().zip(seed..).take(count).collect();
         let written = fan_out::each(count, count, |i| {
             let (&words, seed) = asked[i];
-            self_edit::write_lists(model, policy, &case.passage, &one, words, seed)
+            self_edit::write_lists(author, &case.passage, &one, words, seed)
         })?;
         Ok(written.into_iter().flatten().collect())
     }
 
     /// The passage alone.
-    fn bare(&self, _: &Case) -> Option<SelfEdit> {
+    fn bare(&self, _: &KnowledgeContext) -> Option<SelfEdit> {
         Some(self_edit::from_text(self.self_edit.kind, String::new(), 0))
     }
 
     fn training(
         &self,
-        case: &Case,
+        case: &KnowledgeContext,
         edit: &SelfEdit,
         queries: Queries,
         seed: u64,
@@ -294,7 +296,7 @@ impl Domain for KnowledgeOptions {
         &self,
         model: Interruptible<'_>,
         adapter: Option<&Adapter>,
-        case: &Case,
+        case: &KnowledgeContext,
         queries: Queries,
         samples: Option<u64>,
     ) -> Result<Vec<Answer>, ModelError> {
@@ -309,7 +311,7 @@ impl Domain for KnowledgeOptions {
         Ok(answers)
     }
 
-    fn lesson(&self, case: &Case, edit: &SelfEdit) -> Vec<TrainingText> {
+    fn lesson(&self, case: &KnowledgeContext, edit: &SelfEdit) -> Vec<TrainingText> {
         if edit.kind != SelfEditKind::SelfQa {
             return match edit.statements.is_empty() {
                 true => Vec::new(),
@@ -334,7 +336,7 @@ impl Domain for KnowledgeOptions {
             .collect()
     }
 
-    fn rubric(&self, case: &Case, edit: &SelfEdit) -> Prompt {
+    fn rubric(&self, case: &KnowledgeContext, edit: &SelfEdit) -> Prompt {
         let Passage { title, text } = &case.passage;
         Prompt::user(format!(
             "Grade study notes about a passage. Good notes are true to the passage, keep its names and \
@@ -344,95 +346,5 @@ impl Domain for KnowledgeOptions {
             edit.text
         ))
         .prefill("Grade: ")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn case() -> Case {
-        let passage = Passage {
-            title: "Vell".into(),
-            text: "Orr built Vell in 1911. It is 90 metres tall.".into(),
-        };
-        Case::new(passage, Vec::new())
-    }
-
-    fn domain() -> KnowledgeOptions {
-        KnowledgeOptions::preset(Preset::Default, &IngestOptions::default())
-    }
-
-    #[test]
-    fn a_self_qa_lesson_gives_each_phrase_and_is_bounded() {
-        let pair = |i: usize| Question {
-            question: format!("Question {i}?"),
-            answer: format!("Sentence {i}."),
-        };
-        let edit = SelfEdit {
-            kind: SelfEditKind::SelfQa,
-            asked_as: None,
-            text: String::new(),
-            statements: Vec::new(),
-            pairs: (0..20).map(pair).collect(),
-            phrases: (0..20).map(|i| format!("phrase {i}")).collect(),
-            seed: 0,
-            teacher: None,
-            policy: None,
-        };
-        let lesson = domain().lesson(&case(), &edit);
-        assert_eq!(lesson.len(), LESSON_PAIRS);
-        let TrainingText::Completion { prompt, completion } = &lesson[4] else {
-            panic!("{lesson:?}");
-        };
-        assert_eq!(completion, "Question 10?");
-        assert!(
-            prompt
-                .user
-                .contains("Sentence: Sentence 10.\nAnswer: phrase 10")
-        );
-    }
-
-    #[test]
-    fn no_pair_is_trained_on_that_is_worded_as_a_written_probe() {
-        let question = |text: &str| Question {
-            question: text.into(),
-            answer: "Orr built Vell in 1911.".into(),
-        };
-        let mut edit = self_edit::from_text(SelfEditKind::SelfQa, String::new(), 0);
-        edit.pairs = vec![
-            question("Who built Vell?"),
-            question("When was Vell built?"),
-        ];
-        let mut case = case();
-        case.probes = vec![question("who built Vell")];
-        let asked = |case: &Case, queries: Queries| -> Vec<String> {
-            let texts = domain().training(case, &edit, queries, 0).unwrap().texts;
-            let asked = texts.into_iter().filter_map(|text| match text {
-                TrainingText::Chat { user, .. } => Some(user),
-                _ => None,
-            });
-            asked.collect()
-        };
-        assert_eq!(asked(&case, Queries::Reward), ["When was Vell built?"]);
-        // Where gold is asked, nothing is held back for the probes.
-        case.gold = vec![question("How tall is Vell?")];
-        assert_eq!(asked(&case, Queries::Reward), ["When was Vell built?"]);
-        assert_eq!(asked(&case, Queries::Report).len(), 2);
-    }
-
-    #[test]
-    fn the_paper_learns_as_the_paper_whatever_the_model_is_tuned_to() {
-        let mut tuned = IngestOptions::default();
-        tuned.training.epochs = 3;
-        assert_eq!(
-            KnowledgeOptions::preset(Preset::Default, &tuned)
-                .training
-                .epochs,
-            3
-        );
-        let paper = KnowledgeOptions::preset(Preset::Paper, &tuned);
-        assert_eq!((paper.training.epochs, paper.training.batch_size), (10, 1));
-        assert_eq!(paper.self_edit.temperature, 1.0);
     }
 }

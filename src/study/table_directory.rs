@@ -1,4 +1,5 @@
-//! What a table's directory keeps: the settings that its measurements are under, and every finished step, a line each.
+//! A table's directory: the settings that its measurements are under (`settings.json`), and every finished
+//! step, a line each (`steps.jsonl`).
 
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -9,16 +10,17 @@ use std::path::Path;
 const STEPS: &str = "steps.jsonl";
 const SETTINGS: &str = "settings.json";
 
-/// Without a directory (the default) it forgets at its end.
+/// The finished steps; without a directory (the default) in memory alone.
 #[derive(Default)]
-pub struct Kept {
+pub struct TableDirectory {
     steps: HashMap<String, Value>,
     /// Locked as long as it is open: what two commands append together would be neither's.
     file: Option<File>,
 }
 
-impl Kept {
-    /// What is there, if it was measured under the same settings.
+impl TableDirectory {
+    /// Opens the directory for this process alone, with the steps that it holds. Fails if another process has it,
+    /// or if its steps were measured under other settings.
     pub fn open(directory: &Path, setting: &Value) -> Result<Self, String> {
         let failed = |path: &Path, e: io::Error| format!("{}: {e}", path.display());
         fs::create_dir_all(directory).map_err(|e| failed(directory, e))?;
@@ -41,7 +43,7 @@ impl Kept {
         if !text.is_empty() && !text.ends_with(b"\n") {
             file.write_all(b"\n").map_err(|e| failed(&path, e))?;
         }
-        Ok(Kept {
+        Ok(TableDirectory {
             steps,
             file: Some(file),
         })
@@ -138,7 +140,7 @@ mod tests {
     fn a_broken_line_loses_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let setting = json!({"seeds": 0.3f32});
-        let open = || Kept::open(dir.path(), &setting).unwrap();
+        let open = || TableDirectory::open(dir.path(), &setting).unwrap();
         open().add("one", &json!("é")).unwrap();
         let path = dir.path().join(STEPS);
         let mut bytes = fs::read(&path).unwrap();
@@ -157,10 +159,10 @@ mod tests {
     #[test]
     fn what_cannot_be_told_from_other_settings_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let refused = |setting: Value| Kept::open(dir.path(), &setting).err().unwrap();
+        let refused = |setting: Value| TableDirectory::open(dir.path(), &setting).err().unwrap();
         // Nothing is measured yet, so nothing is lost.
-        drop(Kept::open(dir.path(), &json!({"a": 0})).unwrap());
-        let mut kept = Kept::open(dir.path(), &json!({"a": 1})).unwrap();
+        drop(TableDirectory::open(dir.path(), &json!({"a": 0})).unwrap());
+        let mut kept = TableDirectory::open(dir.path(), &json!({"a": 1})).unwrap();
         kept.add("one", &json!(1)).unwrap();
         assert!(refused(json!({"a": 1})).contains("another command measures into it"));
         drop(kept);

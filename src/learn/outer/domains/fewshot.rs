@@ -2,16 +2,17 @@
 //! trained by each, and the test inputs are asked. A task is one query: answered right if every test input
 //! is.
 
-use super::practice::{Setting, Solved, answers, reward, right_views, training};
-use super::self_edit::{self, SelfEdit};
-use super::task::{Asked, Task};
+use crate::learn::fewshot::practice::{Setting, Solved, answers, reward, right_views, training};
+use crate::learn::fewshot::self_edit::{self, SelfEdit};
+use crate::learn::fewshot::serialise;
+use crate::learn::fewshot::task::{Task, TaskInput};
 use crate::learn::knowledge::closed_book::Answer;
-use crate::learn::options::update::{OptionError, merge, within};
+use crate::learn::options::error::{OptionError, within};
+use crate::learn::options::merge::merge;
+use crate::learn::outer::domain::{Domain, Queries};
 use crate::learn::outer::options::Preset;
-use crate::learn::ports::domain::{Domain, Queries};
-use crate::learn::ports::model::{
-    Adapter, Interruptible, ModelError, Prompt, Training, TrainingText,
-};
+use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::model::{Adapter, ModelError, Prompt, Training, TrainingText};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -168,7 +169,7 @@ impl Domain for FewShotOptions {
         edit.data_generation.use_basic_augmentations = self.views > PLAIN_VIEWS;
         let (task, setting) = (&context.task, self.setting(0));
         let predictions = answers(model, adapter, task, &edit, &setting)?;
-        let plain = |n| task.questions(Asked::Test(n), &edit, 1, self.window, 0);
+        let plain = |n| task.questions(TaskInput::Test(n), &edit, 1, self.window, 0);
         let items: Vec<(Prompt, String)> = (0..task.test_len())
             .flat_map(plain)
             .map(|question| question.prompt)
@@ -214,8 +215,7 @@ fn spoken(task: &Task, output: &Value) -> String {
     match (task, output) {
         (Task::Grid(_), output) => {
             let grid = serde_json::from_value(output.clone());
-            grid.map(|grid| super::serialise::write(&grid))
-                .unwrap_or_default()
+            grid.map(|grid| serialise::write(&grid)).unwrap_or_default()
         }
         (Task::Text(_), output) => output.as_str().unwrap_or_default().to_owned(),
     }

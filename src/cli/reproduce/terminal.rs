@@ -1,0 +1,42 @@
+//! Progress of a table on the terminal, or in a log.
+
+use autodidact::study::table_journal::Observer;
+use serde_json::Value;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Tells on standard error.
+#[derive(Default)]
+pub struct Terminal {
+    /// When progress was last told, where standard error is no terminal.
+    told: Mutex<Option<Instant>>,
+}
+
+/// Between two lines of progress in a log.
+const TELL: Duration = Duration::from_secs(60);
+
+impl Observer for Terminal {
+    fn progress(&self, stage: &str, fraction: f32, message: &str) {
+        let line = format!("{stage}: {message} ({:.0} % done)", 100.0 * fraction);
+        if std::io::stderr().is_terminal() {
+            eprint!("\r\x1b[K{line} ");
+            return;
+        }
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= TELL) {
+            eprintln!("{line}");
+            *told = Some(Instant::now());
+        }
+    }
+
+    fn event(&self, kind: &str, data: &Value) {
+        if kind == "round" {
+            let (round, reward) = (&data["round"], &data["reward"]);
+            eprintln!(
+                "\rround {round}: mean reward {reward}, kept {}",
+                data["kept"]
+            );
+        }
+    }
+}

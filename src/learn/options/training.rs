@@ -1,0 +1,120 @@
+//! The inner loop's training: shape of the LoRA, rate, passes, and what keeps earlier documents.
+
+use super::error::{OptionError, within};
+use super::strategy::{Method, Strategy};
+use crate::learn::ports::model::Update;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainingOptions {
+    /// Rank of the LoRA. 1 to 256. An alias keeps the rank of its first version, but under `orthogonal` (1 to 64), where
+    /// every document adds so many.
+    pub rank: usize,
+    pub alpha: f32,
+    pub learning_rate: f32,
+    /// Passes over the training sequences. 1 to 100.
+    pub epochs: usize,
+    /// Training sequences an optimizer step.
+    pub batch_size: usize,
+    /// Trains so many of the upper layers alone; all of them if null, or if there are no more. What the frozen ones below make of a
+    /// sequence is computed once for all epochs.
+    pub upper_layers: Option<usize>,
+    /// What is trained on.
+    pub method: Method,
+    /// What keeps earlier documents. An alias that has a version goes on by the strategy that made it, unless the request
+    /// says otherwise.
+    pub strategy: Strategy,
+    /// Earlier training sequences replayed for every new one, so that earlier documents stay.
+    pub replay: f32,
+    /// With the strategy `kl`, the share of each target that the model as it was decides. 0 to 0.95.
+    pub stay: f32,
+}
+
+/// One LoRA training by itself, without replay. A request says what is to differ from the preset.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InnerOptions {
+    /// Rank of the LoRA. 1 to 256.
+    #[schema(required = false)]
+    pub rank: usize,
+    #[schema(required = false)]
+    pub alpha: f32,
+    #[schema(required = false)]
+    pub learning_rate: f32,
+    /// Passes over the training sequences. 1 to 100.
+    #[schema(required = false)]
+    pub epochs: usize,
+    /// Training sequences an optimizer step.
+    #[schema(required = false)]
+    pub batch_size: usize,
+    /// Trains so many of the upper layers alone; all of them if null, or if there are no more.
+    #[serde(default)]
+    pub upper_layers: Option<usize>,
+}
+
+impl InnerOptions {
+    pub fn update(&self, seed: u64) -> Update {
+        Update {
+            rank: self.rank,
+            alpha: self.alpha,
+            learning_rate: self.learning_rate,
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            seed,
+            upper_layers: self.upper_layers,
+            kept_ranks: 0,
+        }
+    }
+
+    /// `at` is where the options stand in the request.
+    pub fn validate(&self, at: &str) -> Result<(), OptionError> {
+        let check = |field: &str, value: f64, low: f64, high: f64| {
+            within(&format!("{at}.{field}"), value, low, high)
+        };
+        check("rank", self.rank as f64, 1.0, 256.0)?;
+        check("alpha", self.alpha as f64, 0.01, 1024.0)?;
+        check("learning_rate", self.learning_rate as f64, 1e-7, 0.1)?;
+        check("epochs", self.epochs as f64, 1.0, 100.0)?;
+        check("batch_size", self.batch_size as f64, 1.0, 64.0)?;
+        let upper = self.upper_layers.unwrap_or(1);
+        check("upper_layers", upper as f64, 1.0, 1000.0)
+    }
+}
+
+impl TrainingOptions {
+    /// What of it is one training by itself.
+    pub fn inner(&self) -> InnerOptions {
+        InnerOptions {
+            rank: self.rank,
+            alpha: self.alpha,
+            learning_rate: self.learning_rate,
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            upper_layers: self.upper_layers,
+        }
+    }
+
+    /// An update from nothing with these settings.
+    pub fn update(&self, seed: u64) -> Update {
+        self.inner().update(seed)
+    }
+}
+
+impl Default for TrainingOptions {
+    fn default() -> Self {
+        TrainingOptions {
+            rank: 32,
+            alpha: 64.0,
+            learning_rate: 1e-3,
+            epochs: 5,
+            batch_size: 4,
+            upper_layers: None,
+            method: Method::default(),
+            strategy: Strategy::default(),
+            replay: 1.0,
+            stay: 0.5,
+        }
+    }
+}

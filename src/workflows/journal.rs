@@ -1,0 +1,130 @@
+//! Learning's journal over a job: steps, progress and events go to the job's context. Learning only hears
+//! that it is to stop; the reason is kept here for the job's own answer.
+
+use crate::jobs::{JobContext, JobFailure};
+use crate::learn::ports::journal::{Interrupted, Journal};
+use serde_json::{Map, Value};
+use std::sync::{Mutex, PoisonError};
+
+pub(crate) struct JobJournal<'a> {
+    pub(crate) cx: &'a JobContext,
+    /// Stands before the key of every step.
+    key_prefix: String,
+    /// The part of the job that is told of: the nth (from 0) of how many.
+    place: Option<(usize, usize)>,
+    /// Added to the data of every event.
+    event_data: Map<String, Value>,
+    failure: Mutex<Option<JobFailure>>,
+}
+
+impl<'a> JobJournal<'a> {
+    pub(crate) fn new(cx: &'a JobContext) -> Self {
+        JobJournal {
+            cx,
+            key_prefix: String::new(),
+            place: None,
+            event_data: Map::new(),
+            failure: Mutex::default(),
+        }
+    }
+
+    /// Steps are remembered under keys that begin so: a job that starts over from another version does not
+    /// take the steps of its first start.
+    pub(crate) fn with_key_prefix(self, key_prefix: String) -> Self {
+        JobJournal { key_prefix, ..self }
+    }
+
+    /// Progress is that of the nth part (from 0) of `count` equal ones.
+    pub(crate) fn with_place(self, (nth, count): (usize, usize)) -> Self {
+        JobJournal {
+            place: Some((nth, count)),
+            ..self
+        }
+    }
+
+    /// Every event has this field.
+    pub(crate) fn with_event_data(mut self, field: &str, value: impl Into<Value>) -> Self {
+        self.event_data.insert(field.to_owned(), value.into());
+        self
+    }
+
+    /// Keeps the reason, and gives learning its sign.
+    pub(crate) fn interrupt(&self, failure: impl Into<JobFailure>) -> Interrupted {
+        *self.kept() = Some(failure.into());
+        Interrupted::Stopped
+    }
+
+    /// What the job answers once learning has come back interrupted: the reason kept, or learning's own.
+    pub(crate) fn failure(&self, interrupted: Interrupted) -> JobFailure {
+        match (self.kept().take(), interrupted) {
+            (Some(failure), _) => failure,
+            (None, Interrupted::Model(error)) => JobFailure::new("model", error.to_string()),
+            (None, other) => JobFailure::new("learning", other.to_string()),
+        }
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Option<JobFailure>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn key(&self, step: &str) -> String {
+        format!("{}{step}", self.key_prefix)
+    }
+
+    fn data(&self, mut data: Value) -> Value {
+        for (field, value) in &self.event_data {
+            data[field] = value.clone();
+        }
+        data
+    }
+}
+
+impl Journal for JobJournal<'_> {
+    fn recall(&self, key: &str) -> Result<Option<Value>, Interrupted> {
+        let value = self.cx.recall(&self.key(key));
+        value.map_err(|e| self.interrupt(e))
+    }
+
+    fn remember(&self, key: &str, value: &Value) -> Result<(), Interrupted> {
+        let kept = self.cx.remember(&self.key(key), value);
+        kept.map_err(|e| self.interrupt(e))
+    }
+
+    fn remember_and_tell(
+        &self,
+        key: &str,
+        value: &Value,
+        kind: &str,
+        data: Value,
+    ) -> Result<(), Interrupted> {
+        let data = self.data(data);
+        let told = self
+            .cx
+            .remember_and_tell(&self.key(key), value, kind, &data);
+        told.map_err(|e| self.interrupt(e))
+    }
+
+    fn progress(&self, stage: &str, fraction: f32, message: &str) {
+        let written = match self.place {
+            None => self.cx.progress(stage, fraction, message),
+            Some((nth, count)) => {
+                let whole = (nth as f32 + fraction) / count as f32;
+                let message = format!("{} of {count}: {message}", nth + 1);
+                self.cx.progress(stage, whole, &message)
+            }
+        };
+        if let Err(error) = written {
+            tracing::warn!(%error, "progress is lost");
+        }
+    }
+
+    fn event(&self, kind: &str, data: Value) {
+        if let Err(error) = self.cx.event(kind, self.data(data)) {
+            tracing::warn!(%error, "an event is lost");
+        }
+    }
+
+    fn check(&self) -> Result<(), Interrupted> {
+        self.cx.check().map_err(|stop| self.interrupt(stop))
+    }
+}
