@@ -5,7 +5,9 @@
 //! openai     OpenAI's routes: chat, completions, models; vLLM's two for adapters
 //! learning   our own routes: ingest, adapt, train, documents, jobs, adapters
 //! agents     the Model Context Protocol, for agent frameworks
-//! common     bodies, errors, keys, metrics, console, documentation, health
+//! common     bodies, errors, keys, metrics, console, health
+//! docs       the API describes itself
+//! starting   what answers until the model is here
 //! ```
 //!
 //! A handler parses a request, calls one workflow (a blocking one on a thread of its own) and shapes the answer. It
@@ -14,12 +16,15 @@
 
 mod agents;
 mod common;
+mod docs;
 mod learning;
 mod openai;
 mod router;
+mod serve;
+mod starting;
 
 pub use common::auth::Access;
-pub use common::docs::openapi;
-pub use common::serve::serve;
-pub use common::starting::Startup;
 pub use common::state::AppState;
+pub use docs::openapi;
+pub use serve::serve;
+pub use starting::Startup;

@@ -2,7 +2,8 @@
 
 use super::agents::mcp;
 use super::common::state::AppState;
-use super::common::{auth, console, docs, error, health, metrics};
+use super::common::{auth, console, error, health, metrics};
+use super::docs;
 use super::learning::{adapt, adapters, documents, events, ingest, jobs, retention, train};
 use super::openai::{chat, completions, models, vllm};
 use axum::Router;

@@ -26,7 +26,6 @@
 //!
 //! Knows no HTTP, no SQL and no tensors.
 
-pub mod datasets;
 pub mod fan_out;
 pub mod fewshot;
 pub mod grading;

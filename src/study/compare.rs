@@ -2,10 +2,10 @@
 //! passage alone, and from the passage with self-edits, each with a fresh adapter on the base, then
 //! asked closed book.
 
-use crate::learn::datasets;
 use crate::learn::fan_out;
 use crate::learn::knowledge::author::Author;
 use crate::learn::knowledge::closed_book::{Answer, answer_all, ask_open_book, closed_book};
+use crate::learn::knowledge::datasets;
 use crate::learn::knowledge::self_edit::{self, SelfEdit};
 use crate::learn::knowledge::sequences::training_texts;
 use crate::learn::knowledge::{Passage, Question};

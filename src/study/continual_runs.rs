@@ -2,7 +2,7 @@
 //! table's directory, a file each.
 
 use super::continual::Run;
-use crate::learn::datasets;
+use crate::learn::knowledge::datasets;
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::options::strategy::{Method, Strategy};
 use crate::learn::options::update::IngestOptions;

@@ -2,9 +2,9 @@
 //! time.
 
 use super::compare::{EvalPassage, KnowledgeRow};
-use crate::learn::datasets;
 use crate::learn::grading::judge::{AnswerToGrade, Verdict, judge};
 use crate::learn::knowledge::author::Author;
+use crate::learn::knowledge::datasets;
 use crate::learn::knowledge::self_edit::{self, SelfEdit};
 use crate::learn::options::self_edit::{SelfEditOptions, Writer};
 use crate::learn::ports::interruptible::Interruptible;

@@ -2,7 +2,7 @@
 //! under one setting.
 
 use super::compare::EvalPassage;
-use crate::learn::datasets;
+use crate::learn::knowledge::datasets;
 use crate::learn::options::update::IngestOptions;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ pub struct TableSettings {
     pub model: String,
     pub passages: usize,
     pub questions: usize,
-    /// Of the passages with their questions, as `learn::datasets::digest` makes it.
+    /// Of the passages with their questions, as `learn::knowledge::datasets::digest` makes it.
     pub passages_digest: String,
     pub seeds: Vec<u64>,
     pub options: IngestOptions,

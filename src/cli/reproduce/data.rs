@@ -3,8 +3,8 @@
 use super::helpers::{self, HelperArgs};
 use super::terminal::Terminal;
 use crate::cli::open::{ModelArgs, Opened};
-use autodidact::learn::datasets::{self, Entry};
 use autodidact::learn::grading::grader::Grader;
+use autodidact::learn::knowledge::datasets::{self, Entry};
 use autodidact::learn::knowledge::self_edit::from_text;
 use autodidact::learn::options::self_edit::{SelfEditKind, Writer};
 use autodidact::learn::options::update::IngestOptions;

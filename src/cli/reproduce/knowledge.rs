@@ -4,7 +4,7 @@
 use super::data::{Bench, Data, arms};
 use super::output::{give, markdown};
 use super::practice::{Practice, plots};
-use autodidact::learn::datasets;
+use autodidact::learn::knowledge::datasets;
 use autodidact::learn::options::update::IngestOptions;
 use autodidact::learn::ports::model::Adapter;
 use autodidact::learn::stats::Estimate;

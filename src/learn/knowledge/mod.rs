@@ -5,6 +5,7 @@ pub mod author;
 #[cfg(test)]
 mod author_tests;
 pub mod closed_book;
+pub mod datasets;
 pub mod pairs;
 pub mod phrases;
 pub mod questions;

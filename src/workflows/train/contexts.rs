@@ -3,8 +3,8 @@
 use super::request::{ContextInput, TaskInput, TrainRequest};
 use super::run::TrainContext;
 use crate::config::expand_home;
-use crate::learn::datasets::{self, DatasetError};
 use crate::learn::knowledge::Passage;
+use crate::learn::knowledge::datasets::{self, DatasetError};
 use crate::learn::outer::options::TrainDomain;
 use crate::question::Question;
 use crate::store::{NewDocument, digest};

@@ -39,7 +39,7 @@ pub struct TrainInput {
     /// The blob: a list of [`TrainContext`], or of [`Solved`] tasks.
     pub contexts: String,
     pub context_count: usize,
-    /// Names the contexts' texts (`learn::datasets::digest`).
+    /// Names the contexts' texts (`learn::knowledge::datasets::digest`).
     pub contexts_digest: String,
     pub dataset: Option<String>,
 }

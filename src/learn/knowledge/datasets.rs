@@ -1,6 +1,6 @@
 //! Files of contexts: lists of `{title, context, questions}`, and SQuAD v1.1 as it is published.
 
-use super::knowledge::{Passage, Question};
+use super::{Passage, Question};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};

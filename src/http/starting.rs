@@ -1,9 +1,9 @@
 //! What answers until the server is ready. A first start fetches the model, which takes minutes.
 
-use super::error::{self, Problem};
-use super::state::AppState;
-use super::{console, health};
-use crate::http::router::router;
+use super::common::error::{self, Problem};
+use super::common::state::AppState;
+use super::common::{console, health};
+use super::router::router;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};

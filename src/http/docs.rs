@@ -1,8 +1,8 @@
 //! The interface's own description: `/openapi.json`, and `/docs` to read and try it.
 
-use super::error::{OpenAiErrorBody, ProblemBody};
-use super::state::AppState;
-use crate::http::router::api;
+use super::common::error::{OpenAiErrorBody, ProblemBody};
+use super::common::state::AppState;
+use super::router::api;
 use axum::{Json, Router};
 use serde_json::Value;
 use std::sync::LazyLock;
