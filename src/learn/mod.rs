@@ -28,6 +28,7 @@
 
 pub mod fan_out;
 pub mod fewshot;
+pub mod figures;
 pub mod grading;
 pub mod inner;
 pub mod knowledge;

@@ -1,5 +1,6 @@
 //! Everything that happened while a document was learned: what `GET /documents/{id}` shows.
 
+use crate::learn::figures::{nan_if_null, nan_where_null};
 use crate::learn::knowledge::closed_book::{Answer, accuracy};
 use crate::learn::knowledge::questions::Dropped;
 use crate::learn::knowledge::self_edit::SelfEdit;
@@ -162,6 +163,7 @@ pub struct Fallen {
     /// What is answered now
     pub now: String,
     /// How much likelier the gold answer was before, nats a token
+    #[serde(deserialize_with = "nan_if_null")]
     pub nats: f32,
 }
 
@@ -180,6 +182,7 @@ pub struct Attempt {
     pub update: Update,
     pub replayed_sequences: usize,
     /// Mean loss of each optimizer step, nats a token.
+    #[serde(deserialize_with = "nan_where_null")]
     pub losses: Vec<f32>,
     pub tokens: usize,
     pub seconds: f32,

@@ -1,6 +1,7 @@
 //! The test: a question with no passage in sight (closed book), or with it (open book, the ceiling).
 
 use super::{Passage, Question};
+use crate::learn::figures::nan_if_null;
 use crate::learn::grading::Grading;
 use crate::learn::grading::judge::AnswerToGrade;
 use crate::learn::ports::interruptible::Interruptible;
@@ -13,6 +14,7 @@ pub struct Answer {
     pub answer: String,
     pub correct: bool,
     /// Mean log-likelihood of the gold answer, nats a token.
+    #[serde(deserialize_with = "nan_if_null")]
     pub logprob: f32,
     /// Share of right ones among sampled answers, where the reward is `expected`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
