@@ -85,13 +85,13 @@ pub struct UpdateOutcome {
 
 pub fn learn(
     model: &dyn Model,
-    start: &UpdateInput<'_>,
+    input: &UpdateInput<'_>,
     journal: &dyn Journal,
 ) -> Result<UpdateOutcome, Interrupted> {
     let stop = || journal.check().is_err();
     let mut run = Run {
         model: Interruptible::new(model, &stop),
-        start,
+        input,
         journal,
         report: Report::default(),
     };
@@ -104,7 +104,7 @@ pub fn learn(
 
 struct Run<'a> {
     model: Interruptible<'a>,
-    start: &'a UpdateInput<'a>,
+    input: &'a UpdateInput<'a>,
     journal: &'a dyn Journal,
     report: Report,
 }
@@ -118,13 +118,13 @@ impl Run<'_> {
             policy,
             options,
             ..
-        } = self.start;
+        } = self.input;
         self.journal
             .progress("self_edit", 0.02, "writing study notes");
         let edits: Vec<SelfEdit> = step(self.journal, "self_edits", || {
             let (edit, seed) = (&options.self_edit, options.seed);
             let adapter = policy.map(|p| p.adapter);
-            let author = Author::new(edit.writer, self.model, adapter, self.start.helpers)?;
+            let author = Author::new(edit.writer, self.model, adapter, self.input.helpers)?;
             let mut edits = self_edit::write(author, passage, edit, seed)?;
             for edit in &mut edits {
                 edit.policy = policy.map(|p| p.name.to_owned());
@@ -149,14 +149,14 @@ impl Run<'_> {
         let clock = Instant::now();
         let UpdateInput {
             passage, options, ..
-        } = self.start;
+        } = self.input;
         self.journal.progress("probes", 0.2, "fixing the questions");
-        let origin = match self.start.given {
+        let origin = match self.input.given {
             [] => Origin::Written,
             _ => Origin::Given,
         };
         let written: questions::WrittenProbes =
-            step(self.journal, "probes", || match self.start.given {
+            step(self.journal, "probes", || match self.input.given {
                 [] => {
                     let asking = self.asking();
                     questions::write(
@@ -229,7 +229,7 @@ impl Run<'_> {
     }
 
     fn train_until_accepted(mut self) -> Result<UpdateOutcome, Interrupted> {
-        let options = self.start.options;
+        let options = self.input.options;
         if options.gate.mode != GateMode::Off && self.report.probes.is_empty() {
             let reason = "no question about the document could be written that the model answers \
                           right with the document in sight and wrong without it, so nothing can be \
@@ -299,7 +299,7 @@ impl Run<'_> {
             earlier,
             options,
             ..
-        } = self.start;
+        } = self.input;
         if options.training.strategy != Strategy::Route {
             return live.map(|l| l.version);
         }
@@ -313,13 +313,13 @@ impl Run<'_> {
 
     /// Its adapter.
     fn beginning(&self) -> Result<Option<Adapter>, Interrupted> {
-        let UpdateInput { live, options, .. } = self.start;
+        let UpdateInput { live, options, .. } = self.input;
         let training = &options.training;
         if training.strategy == Strategy::Route {
             return self
                 .report
                 .continued
-                .map(|v| (self.start.load)(v))
+                .map(|v| (self.input.load)(v))
                 .transpose();
         }
         Ok(live.map(|live| match training.strategy {
@@ -345,7 +345,7 @@ impl Run<'_> {
         let clock = Instant::now();
         let UpdateInput {
             passage, options, ..
-        } = self.start;
+        } = self.input;
         let nth = self.report.trainings() + 1;
         let mut texts: Vec<TrainingText> = self.report.training_sequences.clone();
         let (method, strategy) = (options.training.method, options.training.strategy);
@@ -402,7 +402,7 @@ impl Run<'_> {
     fn replayable(&self) -> Vec<&Earlier> {
         let UpdateInput {
             earlier, options, ..
-        } = self.start;
+        } = self.input;
         let routes = options.training.strategy == Strategy::Route;
         let in_it = |e: &&Earlier| !routes || self.report.continued == Some(e.version);
         earlier.iter().filter(in_it).collect()
@@ -436,7 +436,7 @@ impl Run<'_> {
             general,
             fallen: &fallen,
         };
-        let verdict = judge(evidence, &self.start.options.gate);
+        let verdict = judge(evidence, &self.input.options.gate);
         let attempt = Attempt {
             update: update.clone(),
             replayed_sequences: self.report.replayed_sequences,
@@ -464,7 +464,7 @@ impl Run<'_> {
             reason,
             version: None,
         });
-        (self.start.on_report)(&self.report);
+        (self.input.on_report)(&self.report);
         UpdateOutcome {
             report: self.report,
             adapter,
@@ -472,7 +472,7 @@ impl Run<'_> {
     }
 
     fn asking(&self) -> Asking<'_> {
-        Asking::new(self.model, self.start, &self.report)
+        Asking::new(self.model, self.input, &self.report)
     }
 
     fn tell_score(&self, when: &str, answers: &[Answer]) {
@@ -489,6 +489,6 @@ impl Run<'_> {
 
     fn done(&mut self, stage: &str, clock: Instant) {
         *self.report.seconds.entry(stage.to_owned()).or_default() += clock.elapsed().as_secs_f32();
-        (self.start.on_report)(&self.report);
+        (self.input.on_report)(&self.report);
     }
 }

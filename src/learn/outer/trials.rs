@@ -13,7 +13,7 @@ use crate::learn::ports::model::{Adapter, Trained, Training};
 use std::time::Instant;
 
 /// A trial to be made.
-pub(super) struct Trying<'a, D: Domain> {
+pub(super) struct TrialSpec<'a, D: Domain> {
     /// The step it is remembered by.
     pub key: String,
     pub context: &'a D::Context,
@@ -47,7 +47,7 @@ impl Part {
 }
 
 /// A finished trial; of a first part its adapter too, unless it was recalled.
-pub(super) struct Tried {
+pub(super) struct FinishedTrial {
     pub trial: Trial,
     pub adapter: Option<Adapter>,
 }
@@ -59,11 +59,14 @@ pub(super) const HALVED: f32 = FIRST_SHARE + (1.0 - FIRST_SHARE) / 2.0;
 
 impl<D: Domain> Run<'_, D> {
     /// All of them, in their order.
-    pub(super) fn try_all(&self, trying: Vec<Trying<'_, D>>) -> Result<Vec<Tried>, Interrupted> {
-        let mut tried: Vec<Option<Tried>> = Vec::new();
+    pub(super) fn try_all(
+        &self,
+        trying: Vec<TrialSpec<'_, D>>,
+    ) -> Result<Vec<FinishedTrial>, Interrupted> {
+        let mut tried: Vec<Option<FinishedTrial>> = Vec::new();
         for trial in &trying {
-            let trial: Option<Trial> = recalled(self.start.journal, &trial.key)?;
-            tried.push(trial.map(|trial| Tried {
+            let trial: Option<Trial> = recalled(self.input.journal, &trial.key)?;
+            tried.push(trial.map(|trial| FinishedTrial {
                 trial,
                 adapter: None,
             }));
@@ -71,8 +74,8 @@ impl<D: Domain> Run<'_, D> {
         let open: Vec<usize> = (0..trying.len()).filter(|i| tried[*i].is_none()).collect();
         let known = tried.iter().zip(&trying).filter(|(t, _)| t.is_some());
         self.meter.skip(known.map(|(_, t)| t.part.share()).sum());
-        for pack in open.chunks(self.start.options.pack) {
-            let packed: Vec<&Trying<D>> = pack.iter().map(|i| &trying[*i]).collect();
+        for pack in open.chunks(self.input.options.pack) {
+            let packed: Vec<&TrialSpec<D>> = pack.iter().map(|i| &trying[*i]).collect();
             for (i, done) in pack.iter().zip(self.try_pack(&packed)?) {
                 tried[*i] = Some(done);
             }
@@ -83,7 +86,7 @@ impl<D: Domain> Run<'_, D> {
             .collect())
     }
 
-    fn try_pack(&self, pack: &[&Trying<D>]) -> Result<Vec<Tried>, Interrupted> {
+    fn try_pack(&self, pack: &[&TrialSpec<D>]) -> Result<Vec<FinishedTrial>, Interrupted> {
         let trainings = self.trainings(pack)?;
         // What a kill took away and is trained again is no part of it.
         let clock = Instant::now();
@@ -102,7 +105,7 @@ impl<D: Domain> Run<'_, D> {
             match adapters[i] {
                 None => Ok(t.before.to_vec()),
                 adapter => {
-                    let domain = self.start.domain;
+                    let domain = self.input.domain;
                     let samples = self.samples(t.queries, || seed(t.seed, Draw::Answers));
                     Ok(domain.ask(model, adapter, t.context, t.queries, samples)?)
                 }
@@ -119,9 +122,9 @@ impl<D: Domain> Run<'_, D> {
                 seconds,
                 loss: trained.as_ref().and_then(|t| t.losses.last().copied()),
             };
-            let trial = step(self.start.journal, &t.key, || Ok(trial))?;
+            let trial = step(self.input.journal, &t.key, || Ok(trial))?;
             let adapter = trained.map(|t| t.adapter);
-            tried.push(Tried {
+            tried.push(FinishedTrial {
                 trial,
                 adapter: adapter.filter(|_| matches!(t.part, Part::First)),
             });
@@ -131,12 +134,12 @@ impl<D: Domain> Run<'_, D> {
     }
 
     /// What each trains, `None` where nothing can be.
-    fn trainings(&self, pack: &[&Trying<D>]) -> Result<Vec<Option<Training>>, Interrupted> {
-        let whole = |t: &Trying<D>| {
-            let domain = self.start.domain;
+    fn trainings(&self, pack: &[&TrialSpec<D>]) -> Result<Vec<Option<Training>>, Interrupted> {
+        let whole = |t: &TrialSpec<D>| {
+            let domain = self.input.domain;
             domain.training(t.context, t.edit, t.queries, t.seed)
         };
-        let first = |t: &Trying<D>| {
+        let first = |t: &TrialSpec<D>| {
             whole(t).map(|mut training| {
                 training.update.epochs = halves(training.update.epochs).0;
                 training
@@ -149,7 +152,7 @@ impl<D: Domain> Run<'_, D> {
                 .flatten()
         });
         let found = self.train_some(lost.collect(), 0.0)?;
-        let part = |(t, found): (&&Trying<D>, Option<Trained>)| match &t.part {
+        let part = |(t, found): (&&TrialSpec<D>, Option<Trained>)| match &t.part {
             Part::Whole => whole(t),
             Part::First => first(t),
             Part::Rest(kept) => whole(t).map(|mut training| {
@@ -185,7 +188,7 @@ impl<D: Domain> Run<'_, D> {
         trainings: Vec<Training>,
         work: f32,
     ) -> Result<Vec<Trained>, Interrupted> {
-        let journal = self.start.journal;
+        let journal = self.input.journal;
         journal.check()?;
         let count = trainings.len();
         let mut stop = Ok(());
@@ -207,7 +210,7 @@ impl<D: Domain> Run<'_, D> {
         width: usize,
         work: impl Fn(Interruptible<'_>, usize) -> Result<T, Interrupted> + Sync,
     ) -> Result<Vec<T>, Interrupted> {
-        let (journal, model) = (self.start.journal, self.model);
+        let (journal, model) = (self.input.journal, self.model);
         journal.check()?;
         self.beat()?;
         let all = fan_out::each(count, width, |i| {
