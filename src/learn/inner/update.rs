@@ -25,18 +25,18 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-/// What an update starts from.
+/// The input of an update.
 pub struct UpdateInput<'a> {
     pub passage: &'a Passage,
-    /// Writes the study notes; `None`: the base does.
+    /// The adapter that writes the study notes; `None`: the base writes.
     pub policy: Option<Policy<'a>>,
-    /// The caller's questions; where there are none the model writes its own.
+    /// The caller's questions. If there are none, the model writes its own.
     pub given: &'a [Question],
-    /// The live version; unless it routes, the new one continues it.
+    /// The live version. The new version continues it, unless the alias routes.
     pub live: Option<Live<'a>>,
-    /// Documents the live version has learned, oldest first.
+    /// The documents that the live version has learned, oldest first.
     pub earlier: &'a [Earlier],
-    /// Brings the adapter of another version, where the alias routes.
+    /// Loads the adapter of another version, where the alias routes.
     pub load: &'a Load<'a>,
     pub options: &'a IngestOptions,
     /// The teacher and the judge, where the options ask for them.
@@ -56,7 +56,7 @@ pub struct Policy<'a> {
     pub adapter: &'a Adapter,
 }
 
-/// What answers for the alias now.
+/// The version that answers for the alias now.
 #[derive(Clone, Copy)]
 pub struct Live<'a> {
     pub version: u64,
@@ -66,23 +66,25 @@ pub struct Live<'a> {
     pub routed: Option<Option<u64>>,
 }
 
-/// Adapters that an alias routes between at most; from then on a document is trained into the adapter of
-/// the one most like it. Bounds what an alias costs, however many documents it learns.
+/// Most adapters of an alias that routes. A further document is trained into the adapter of the document most
+/// like it, so that the cost of an alias is bounded, however many documents it learns.
 pub const MAX_ROUTES: usize = 32;
 
-/// Most ranks of an adapter under `orthogonal`: beyond them, what earlier documents hold is compressed. Bounds what an
-/// alias costs.
+/// Most ranks of an adapter under `orthogonal`. Beyond them the ranks of earlier documents are compressed, so
+/// that the cost of an alias is bounded.
 pub const MOST_RANKS: usize = 128;
 
-/// How much of its change is kept of an adapter that forgot too much, before it is trained anew.
+/// The share of the change that is tried where an adapter forgot too much, before it is trained anew.
 const GENTLER_SCALE: f32 = 0.5;
 
-/// The adapter, where the gate let it through; the report either way.
+/// The report, and the adapter if the gate accepted it.
 pub struct UpdateOutcome {
     pub report: Report,
     pub adapter: Option<Adapter>,
 }
 
+/// Learns one document (SEAL §3, with a gate). Finished steps are recalled from the journal. Fails as
+/// [`Interrupted`] when the journal says stop or the model fails.
 pub fn learn(
     model: &dyn Model,
     input: &UpdateInput<'_>,
@@ -379,11 +381,11 @@ impl Run<'_> {
         let trained = match (method, strategy) {
             (Method::Distill, _) => distill::train(model, passage, training, &mut on_step),
             (Method::Text, Strategy::Kl) => {
-                let toward = SoftTargets::PreviousModel {
+                let targets = SoftTargets::PreviousModel {
                     adapter: init.cloned(),
                     share: options.training.stay,
                 };
-                let trained = model.train_on_soft_targets(training, &toward, &mut on_step);
+                let trained = model.train_on_soft_targets(training, &targets, &mut on_step);
                 trained.map_err(Interrupted::from)
             }
             (Method::Text, _) => {

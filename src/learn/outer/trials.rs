@@ -1,5 +1,5 @@
-//! The inner loop, many candidates at a time: train, ask, write down. A trial is durable as soon as its
-//! pack is done; what an earlier life of the job finished is recalled.
+//! Trials: many candidates trained together, asked, and remembered. A trial is durable as soon as its pack is
+//! done; trials that finished before a crash are recalled.
 
 use super::Run;
 use super::report::Trial;
@@ -12,31 +12,32 @@ use crate::learn::ports::journal::{Interrupted, recalled, step};
 use crate::learn::ports::model::{Adapter, Trained, Training};
 use std::time::Instant;
 
-/// A trial to be made.
+/// A trial to make.
 pub(super) struct TrialSpec<'a, D: Domain> {
-    /// The step it is remembered by.
+    /// The key that the trial is remembered by.
     pub key: String,
     pub context: &'a D::Context,
     pub edit: &'a D::Edit,
     pub seed: u64,
     pub queries: Queries,
-    /// The base's answers: also those of an edit that nothing can be trained on.
+    /// The base's answers, which stand for those of an edit that nothing can be trained on.
     pub before: &'a [Answer],
     pub part: Part,
 }
 
-/// Which of its epochs.
+/// Which epochs of a training a trial runs.
 #[derive(Clone)]
 pub(super) enum Part {
     Whole,
-    /// The first of a halving.
+    /// The first part of a halving.
     First,
-    /// What is left after the first, from its adapter; without it the first is trained again.
+    /// The rest after the first part, from the first part's adapter; without the adapter the first part is trained
+    /// again.
     Rest(Option<Adapter>),
 }
 
 impl Part {
-    /// Of a whole trial's work.
+    /// The share of a whole trial's work.
     fn share(&self) -> f32 {
         match self {
             Part::Whole => 1.0,
@@ -46,7 +47,7 @@ impl Part {
     }
 }
 
-/// A finished trial; of a first part its adapter too, unless it was recalled.
+/// A finished trial; after a first part with the adapter, unless the trial was recalled.
 pub(super) struct FinishedTrial {
     pub trial: Trial,
     pub adapter: Option<Adapter>,
@@ -58,7 +59,7 @@ const FIRST_SHARE: f32 = 0.4;
 pub(super) const HALVED: f32 = FIRST_SHARE + (1.0 - FIRST_SHARE) / 2.0;
 
 impl<D: Domain> Run<'_, D> {
-    /// All of them, in their order.
+    /// Makes all trials; the results are in their order.
     pub(super) fn try_all(
         &self,
         trying: Vec<TrialSpec<'_, D>>,
@@ -133,7 +134,7 @@ impl<D: Domain> Run<'_, D> {
         Ok(tried)
     }
 
-    /// What each trains, `None` where nothing can be.
+    /// The training of each trial; `None` where nothing can be trained.
     fn trainings(&self, pack: &[&TrialSpec<D>]) -> Result<Vec<Option<Training>>, Interrupted> {
         let whole = |t: &TrialSpec<D>| {
             let domain = self.input.domain;
@@ -164,7 +165,7 @@ impl<D: Domain> Run<'_, D> {
         Ok(pack.iter().zip(found).map(part).collect())
     }
 
-    /// Trains those that are there in one batch.
+    /// Trains the trainings that are there in one batch. `work`: what they count for, in trials.
     fn train_some(
         &self,
         trainings: Vec<Option<Training>>,
@@ -182,7 +183,7 @@ impl<D: Domain> Run<'_, D> {
             .collect())
     }
 
-    /// `work`: what they count for, in trials.
+    /// Trains all in one batch. `work`: what they count for, in trials.
     pub(super) fn train(
         &self,
         trainings: Vec<Training>,
@@ -203,7 +204,7 @@ impl<D: Domain> Run<'_, D> {
         Ok(trained?)
     }
 
-    /// `work` on each of `count`, `width` at a time, in company: the engine batches what they ask.
+    /// `work` on each of `count`, `width` at a time: the engine batches what they ask.
     pub(super) fn each<T: Send>(
         &self,
         count: usize,

@@ -185,13 +185,13 @@ pub enum SoftTargets {
     /// distillation, arXiv 2306.13649).
     Teacher {
         adapter: Option<Adapter>,
-        lessons: Vec<Lesson>,
+        lessons: Vec<DistillExample>,
     },
 }
 
 /// An answer of the student, with the student's prompt and the teacher's, which shows more.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Lesson {
+pub struct DistillExample {
     pub student: Prompt,
     pub teacher: Prompt,
     pub answer: String,
