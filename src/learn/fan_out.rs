@@ -1,7 +1,8 @@
 //! Asking a model many things at once: each asker is a thread that waits, the engine batches what they
 //! ask into one forward pass.
 
-/// `work` on each of `0..count`, at most `width` at a time, in order. The first error ends it.
+/// Runs `work` on each of `0..count`, at most `width` at a time; the results are in that order. The first error
+/// ends the work after the batch that it came from.
 pub fn each<T: Send, E: Send>(
     count: usize,
     width: usize,
@@ -36,7 +37,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
-    fn results_come_in_order_from_work_in_company() {
+    fn results_come_in_order_from_parallel_work() {
         // Would never end if fewer than three ran at the same time.
         let together = Barrier::new(3);
         let doubled = each(6, 3, |i| {

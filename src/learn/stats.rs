@@ -1,5 +1,5 @@
-//! Honest figures: a mean with its confidence interval. Questions about one passage stand or fall
-//! together, so passages are resampled, not questions (cluster bootstrap).
+//! Means with their confidence intervals. Questions about one passage stand or fall together, so passages are
+//! resampled, not questions (cluster bootstrap).
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -17,8 +17,8 @@ pub struct Estimate {
 
 const RESAMPLES: usize = 2000;
 
-/// Mean of all values, and the interval by resampling whole clusters; the seed is fixed, so the same
-/// values give the same interval. A cluster without values says nothing.
+/// Mean of all values, with the 95 % interval by resampling whole clusters. The seed is fixed, so the same
+/// values give the same interval. Clusters without values are left out; without any value all figures are 0.
 pub fn estimate(clusters: &[Vec<f32>]) -> Estimate {
     let clusters: Vec<&[f32]> = clusters
         .iter()
@@ -50,7 +50,7 @@ pub fn estimate(clusters: &[Vec<f32>]) -> Estimate {
     }
 }
 
-/// The ratio of two means, and its interval; cluster by cluster the two belong together.
+/// The ratio of two means, with its 95 % interval. The nth cluster of both is resampled together.
 pub fn estimate_ratio(over: &[Vec<f32>], under: &[Vec<f32>]) -> Estimate {
     let ratio = |drawn: &[usize]| {
         let of = |clusters: &[Vec<f32>]| mean(drawn.iter().flat_map(|i| &clusters[*i]));

@@ -252,12 +252,12 @@ impl Model for LocalModel {
     fn train_on_soft_targets(
         &self,
         training: Training,
-        toward: &SoftTargets,
+        targets: &SoftTargets,
         on_step: &mut OnStep<'_>,
         stop: &ShouldStop<'_>,
     ) -> Result<Trained, ModelError> {
         let mut request = self.train_request(&training)?;
-        request.examples = self.soft_examples(&request.examples, toward, stop)?.into();
+        request.examples = self.soft_examples(&request.examples, targets, stop)?.into();
         let trained = self.run(vec![request], on_step)?.pop();
         Ok(trained.expect("one adapter for one training"))
     }

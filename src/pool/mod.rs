@@ -1,6 +1,6 @@
-//! Who computes: engines of this process. What learning asks of a model ([`crate::learn::ports::model::Model`]), of a
-//! teacher or of a judge ([`crate::learn::ports::text_model::TextModel`]) is answered here, and work for several engines is
-//! handed out as leased [`tasks`].
+//! Who computes: engines of this process, and models behind an address. The pool implements the ports of
+//! learning: [`crate::learn::ports::model::Model`], [`crate::learn::ports::text_model::TextModel`], and the queue of
+//! leased [`tasks`] for work of several engines.
 
 mod local;
 mod local_text;

@@ -21,10 +21,10 @@ impl LocalModel {
     pub(super) fn soft_examples(
         &self,
         examples: &[Example],
-        toward: &SoftTargets,
+        targets: &SoftTargets,
         stop: &ShouldStop<'_>,
     ) -> Result<Vec<Example>, ModelError> {
-        match toward {
+        match targets {
             SoftTargets::PreviousModel { adapter, share } => {
                 self.mixed_with_previous(examples, adapter.as_ref(), *share, stop)
             }
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::config::ExecutorKind;
     use crate::learn::ports::model::Model;
-    use crate::learn::ports::model::{Lesson, Prompt, Training, TrainingText, Update};
+    use crate::learn::ports::model::{DistillExample, Prompt, Training, TrainingText, Update};
     use crate::pool::open_engine;
     use autodidact_engine::scheduler::{EngineOptions, Priority};
     use autodidact_engine::{Family, tiny};
@@ -164,7 +164,7 @@ mod tests {
         }
     }
 
-    fn likelihood(model: &LocalModel, adapter: &Adapter, lesson: &Lesson) -> f32 {
+    fn likelihood(model: &LocalModel, adapter: &Adapter, lesson: &DistillExample) -> f32 {
         let items = [(lesson.student.clone(), lesson.answer.clone())];
         model.likelihood(&items, Some(adapter), &|| false).unwrap()[0]
     }
@@ -202,17 +202,17 @@ mod tests {
         let (_dir, model) = model();
         let text = "The ferry is steered by Ada Finch.";
         let away = |share: f32| {
-            let toward = SoftTargets::PreviousModel {
+            let targets = SoftTargets::PreviousModel {
                 adapter: None,
                 share,
             };
             let trained = model.train_on_soft_targets(
                 training(&[text]),
-                &toward,
+                &targets,
                 &mut |_, _, _| true,
                 &|| false,
             );
-            let lesson = Lesson {
+            let lesson = DistillExample {
                 student: Prompt::user("The ferry"),
                 teacher: Prompt::user(""),
                 answer: text.into(),
@@ -237,12 +237,13 @@ mod tests {
                 .map(|place| place.iter().map(|(_, p)| p).sum::<f32>());
             sums.sum::<f32>() / told[0].len() as f32
         };
-        let toward = SoftTargets::PreviousModel {
+        let targets = SoftTargets::PreviousModel {
             adapter: None,
             share: 0.95,
         };
         let trained =
-            model.train_on_soft_targets(training(&[text]), &toward, &mut |_, _, _| true, &|| false);
+            model
+                .train_on_soft_targets(training(&[text]), &targets, &mut |_, _, _| true, &|| false);
         let (before, after) = (sure(None), sure(Some(&trained.unwrap().adapter)));
         assert!(before < 0.8 && after < before + 0.1, "{before} {after}");
     }
@@ -250,19 +251,22 @@ mod tests {
     #[test]
     fn a_student_comes_nearer_to_its_teacher() {
         let (_dir, model) = model();
-        let lesson = Lesson {
+        let lesson = DistillExample {
             student: Prompt::user("Who steers?"),
             teacher: Prompt::user("Ada Finch steers the ferry. Who steers?"),
             answer: "the boat".into(),
         };
-        let toward = SoftTargets::Teacher {
+        let targets = SoftTargets::Teacher {
             adapter: None,
             lessons: vec![lesson],
         };
         let trained = model
-            .train_on_soft_targets(training(&["unused"]), &toward, &mut |_, _, _| true, &|| {
-                false
-            })
+            .train_on_soft_targets(
+                training(&["unused"]),
+                &targets,
+                &mut |_, _, _| true,
+                &|| false,
+            )
             .unwrap();
         // Against a distribution the loss does not fall to 0, but it falls.
         let (first, last) = (trained.losses[0], *trained.losses.last().unwrap());

@@ -38,7 +38,7 @@ impl EvalPassage {
         self.teacher.iter().map(passage).collect()
     }
 
-    /// Names what it is learned from and asked: the same in every list that it stands in.
+    /// Names what the arm learns and asks of this passage: the same in every list of passages.
     fn digest(&self, arm: Arm) -> String {
         let taught = match arm {
             Arm::Teacher => self.taught(),
@@ -96,17 +96,17 @@ impl Arm {
     }
 }
 
-/// A row to be measured.
+/// A row to measure.
 pub struct ArmSpec<'a> {
-    /// What the table calls it, and what its steps are remembered by.
+    /// The row's name, under which its steps are remembered.
     pub name: String,
     pub arm: Arm,
-    /// Who writes the self-edits, one practice's policy beside another's; the base, where there is none.
+    /// The policies that write the self-edits, one a practice; the base, if there are none.
     pub policies: &'a [Option<Adapter>],
 }
 
 impl ArmSpec<'_> {
-    /// Seed by seed another practice's policy, by the seed's number alone: more seeds change nobody's.
+    /// The policy of practice `seed` modulo the number of practices: further seeds do not change it.
     fn policy(&self, seed: u64) -> Option<&Adapter> {
         let of = self.policies.len().max(1) as u64;
         self.policies.get((seed % of) as usize)?.as_ref()
@@ -124,11 +124,11 @@ pub struct KnowledgeRow {
     pub seconds_per_passage: f32,
     pub tokens_per_passage: f32,
     pub seeds: usize,
-    /// That notes were drawn at.
+    /// The sampling temperature of the notes.
     pub temperature: f32,
     /// Against an earlier row, question by question; the interval by resampling passages.
     pub difference: Option<Difference>,
-    /// What was trained on, run by run.
+    /// The training sequences, run by run.
     pub texts: Vec<Vec<TrainingText>>,
     pub answers: Vec<AnswerRecord>,
 }
@@ -162,10 +162,11 @@ struct Learned {
     seconds: f32,
 }
 
-/// Passages learned in company.
+/// Passages learned in one batch.
 const PACK: usize = 4;
 
-/// One row over all cases and seeds. What the journal remembers is not measured again.
+/// Measures one row over all cases and seeds. A passage and seed that the journal remembers is not measured
+/// again.
 pub fn run(
     model: &dyn Model,
     cases: &[EvalPassage],
@@ -365,7 +366,7 @@ fn row(
     }
 }
 
-/// How much better `row` answers the same questions from the same seeds than `from`.
+/// The gain in accuracy of `row` over `from`, on the same questions from the same seeds.
 pub fn difference(row: &KnowledgeRow, from: &KnowledgeRow) -> Difference {
     let passages = row.answers.iter().map(|a| a.passage + 1).max().unwrap_or(0);
     let mut clusters = vec![Vec::new(); passages];

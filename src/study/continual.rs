@@ -4,7 +4,7 @@
 //!
 //! An update is [`learn`], exactly as a server does it; only the versions lie in memory. The questions are
 //! held out: they are asked, never trained on. With the gate off (the default here: equal compute for all)
-//! an update asks nothing of earlier documents itself; the matrix is asked beside it and is not timed.
+//! an update asks nothing of earlier documents itself; the matrix is asked between updates and is not timed.
 
 use crate::learn::inner::answerer::{Answerer, Item, Routed};
 use crate::learn::inner::general;
@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
-/// What one run came to. Row 0 is the base, row i the state after the ith document.
+/// The results of one run. Row 0 is the base, row i the state after the ith document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// `answers[i][j]`: after document i, which questions of document j were answered right; in row 0
@@ -39,18 +39,18 @@ pub struct Run {
     pub updates: Vec<Cost>,
 }
 
-/// What one update cost.
+/// The cost of one update.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     pub seconds: f32,
-    /// Trained on, all epochs and attempts together.
+    /// Tokens trained on, all epochs and attempts together.
     pub tokens: usize,
-    /// Of the adapters that answer for the alias after it, in 32 bits.
+    /// Bytes, in 32-bit floats, of the adapters that answer for the alias after the update.
     pub adapter_bytes: usize,
     pub accepted: bool,
 }
 
-/// What runs of one model have in common, whatever their strategy: it is made once.
+/// Work that runs of one model share, whatever their strategy: done once.
 #[derive(Default)]
 pub struct Shared {
     /// The study notes of a document and seed, and the seconds that they took.

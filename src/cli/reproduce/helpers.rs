@@ -1,5 +1,5 @@
 //! A teacher and a judge at the table: `--teacher-model` writes the self-edits of the teacher's row,
-//! `--judge` grades every row's answers a second time, beside the grader over words.
+//! `--judge` grades every row's answers a second time, after the grader over words.
 
 use crate::cli::text_models::TextModels;
 use autodidact::config::TextModelConfig;

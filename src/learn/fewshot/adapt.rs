@@ -2,62 +2,23 @@
 //! time is planned, configurations are compared on demonstrations they have not seen, the best one is
 //! trained on all of them, and the adapter answers.
 
+use super::options::AdaptOptions;
 use super::plan::{Pace, Plan, Wish};
 use super::predict::{Question, predict};
 use super::report::{AdaptReport, Origin, Score, Training, Tried};
-use super::self_edit::{self, OutOfRange, SelfEdit, within};
+use super::self_edit::{self, SelfEdit};
 use super::task::{MOST_SEQUENCES, Task, TaskInput};
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::{Interrupted, Journal, step};
 use crate::learn::ports::model::{self, Adapter, Model, ModelError, Trained, TrainingText, Update};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use utoipa::ToSchema;
 
 /// Training steps that are timed: a single one is mostly its beginning and its end.
 const TIMED: usize = 4;
 
-/// The knobs, with their defaults. They are merged as those of an ingest are.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct AdaptOptions {
-    /// What the whole may take. 1 to 3600.
-    pub seconds: f32,
-    /// Configurations compared at most. 1 to 16.
-    pub candidates: usize,
-    /// Rank of the LoRA, unless an adapter is continued. 1 to 256.
-    pub rank: usize,
-    pub alpha: f32,
-    /// The first configuration is the likeliest; the others are drawn at this temperature.
-    pub temperature: f32,
-    pub seed: u64,
-}
-
-impl Default for AdaptOptions {
-    fn default() -> Self {
-        AdaptOptions {
-            seconds: 60.0,
-            candidates: 3,
-            rank: 16,
-            alpha: 32.0,
-            temperature: 1.0,
-            seed: 0,
-        }
-    }
-}
-
-impl AdaptOptions {
-    pub fn check(&self) -> Result<(), OutOfRange> {
-        within("seconds", self.seconds, 1.0, 3600.0)?;
-        within("candidates", self.candidates, 1, 16)?;
-        within("rank", self.rank, 1, 256)?;
-        within("alpha", self.alpha, 0.01, 1024.0)?;
-        within("temperature", self.temperature, 0.0, 2.0)
-    }
-}
-
+/// What an adaptation starts from.
 pub struct Adaptation<'a> {
     pub task: &'a Task,
     /// The caller's configuration; without one the policy writes.
@@ -77,14 +38,14 @@ pub struct AdaptOutcome {
 
 pub fn adapt(
     model: &dyn Model,
-    start: &Adaptation<'_>,
+    input: &Adaptation<'_>,
     journal: &dyn Journal,
 ) -> Result<AdaptOutcome, Interrupted> {
     let stop = || journal.check().is_err();
     let mut run = Run {
         model: Interruptible::new(model, &stop),
         unbound: model,
-        start,
+        input,
         journal,
         begun: Instant::now(),
         seconds: BTreeMap::new(),
@@ -127,7 +88,7 @@ struct Run<'a> {
     model: Interruptible<'a>,
     /// The same, for what has a time limit of its own.
     unbound: &'a dyn Model,
-    start: &'a Adaptation<'a>,
+    input: &'a Adaptation<'a>,
     journal: &'a dyn Journal,
     begun: Instant,
     seconds: BTreeMap<String, f32>,
@@ -143,15 +104,15 @@ struct Fold {
 impl Run<'_> {
     /// The configurations to compare, the likeliest first.
     fn configurations(&mut self) -> Result<(Vec<SelfEdit>, Origin), Interrupted> {
-        if let Some(edit) = self.start.given {
+        if let Some(edit) = self.input.given {
             return Ok((vec![edit.clone()], Origin::Given));
         }
         let clock = Instant::now();
         self.journal
             .progress("self_edit", 0.02, "writing configurations");
-        let options = self.start.options;
+        let options = self.input.options;
         // Nothing could tell them apart where one demonstration is all there is.
-        let candidates = match self.start.task.train_len() {
+        let candidates = match self.input.task.train_len() {
             1 => 1,
             _ => options.candidates,
         };
@@ -161,7 +122,7 @@ impl Run<'_> {
             let limit = Duration::from_secs_f32(options.seconds * WRITING);
             let late = || clock.elapsed() > limit || self.journal.check().is_err();
             let model = Interruptible::new(self.unbound, &late);
-            let (task, policy) = (self.start.task, self.start.policy);
+            let (task, policy) = (self.input.task, self.input.policy);
             let mut edits = Vec::new();
             let told = self_edit::write(
                 model,
@@ -186,7 +147,7 @@ impl Run<'_> {
         }
         self.done("self_edit", clock);
         match edits.is_empty() {
-            true => Ok((vec![self_edit::usual(self.start.task)], Origin::Default)),
+            true => Ok((vec![self_edit::usual(self.input.task)], Origin::Default)),
             false => Ok((edits, Origin::Written)),
         }
     }
@@ -208,7 +169,7 @@ impl Run<'_> {
                 let bytes: usize = texts.iter().map(bytes).sum();
                 (texts.len(), bytes as f32 / texts.len().max(1) as f32)
             });
-            let task = self.start.task;
+            let task = self.input.task;
             let asked: Vec<Vec<Question>> = self.questions(&edits[0], usize::MAX);
             let prompts = asked.iter().flatten().map(|q| prompt_bytes(&q.prompt));
             let prompts: Vec<usize> = prompts.collect();
@@ -226,7 +187,7 @@ impl Run<'_> {
                 tests: asked.len(),
                 prompt: prompts.iter().sum::<usize>() as f32 / prompts.len().max(1) as f32,
                 answer: answers.unwrap_or(0) as f32,
-                seconds: self.start.options.seconds - self.begun.elapsed().as_secs_f32(),
+                seconds: self.input.options.seconds - self.begun.elapsed().as_secs_f32(),
             };
             Ok(wish.plan(pace))
         })?;
@@ -263,7 +224,7 @@ impl Run<'_> {
             self.journal
                 .progress("candidates", 0.15, "asking before training");
             let asked =
-                (0..plan.folds).map(|held| (self.start.init, self.held(&edits[0], held, 0)));
+                (0..plan.folds).map(|held| (self.input.init, self.held(&edits[0], held, 0)));
             self.score(&asked.collect::<Vec<_>>())
         })?;
         let mut scores: Vec<Option<Score>> = Vec::new();
@@ -304,13 +265,13 @@ impl Run<'_> {
     }
 
     fn held(&self, edit: &SelfEdit, held: usize, candidate: usize) -> Fold {
-        let Adaptation { task, window, .. } = *self.start;
+        let Adaptation { task, window, .. } = *self.input;
         let questions = task.questions(
             TaskInput::HeldOut(held),
             edit,
             1,
             window,
-            self.start.options.seed,
+            self.input.options.seed,
         );
         let question = questions.into_iter().next();
         Fold {
@@ -322,7 +283,7 @@ impl Run<'_> {
 
     /// Asks held-out demonstrations, each of its own adapter.
     fn score(&self, asked: &[(Option<&Adapter>, Fold)]) -> Result<Score, Interrupted> {
-        let task = self.start.task;
+        let task = self.input.task;
         let demonstrations = task.demonstrations();
         let mut score = Score {
             right: 0,
@@ -353,7 +314,7 @@ impl Run<'_> {
         chosen: usize,
     ) -> Result<(Trained, Training), Interrupted> {
         let clock = Instant::now();
-        let left = self.start.options.seconds - self.begun.elapsed().as_secs_f32();
+        let left = self.input.options.seconds - self.begun.elapsed().as_secs_f32();
         let mut texts = self.texts(edit, None, MOST_SEQUENCES);
         let share = plan.last(chosen, texts.len(), edit.training.num_train_epochs, left);
         texts.truncate(share.sequences);
@@ -384,7 +345,7 @@ impl Run<'_> {
         self.journal.progress("predictions", 0.87, "answering");
         let predictions = step(self.journal, "predictions", || {
             let questions = self.questions(edit, plan.views);
-            let longest = self.start.task.longest_answer();
+            let longest = self.input.task.longest_answer();
             Ok(predict(self.model, Some(adapter), &questions, longest)?)
         })?;
         self.done("predictions", clock);
@@ -393,16 +354,16 @@ impl Run<'_> {
 
     /// Every test input in at most `views` ways.
     fn questions(&self, edit: &SelfEdit, views: usize) -> Vec<Vec<Question>> {
-        let Adaptation { task, window, .. } = *self.start;
-        let seed = self.start.options.seed;
+        let Adaptation { task, window, .. } = *self.input;
+        let seed = self.input.options.seed;
         (0..task.test_len())
             .map(|n| task.questions(TaskInput::Test(n), edit, views, window, seed))
             .collect()
     }
 
     fn texts(&self, edit: &SelfEdit, held: Option<usize>, most: usize) -> Vec<TrainingText> {
-        let Adaptation { task, window, .. } = *self.start;
-        let seed = self.start.options.seed;
+        let Adaptation { task, window, .. } = *self.input;
+        let seed = self.input.options.seed;
         let texts = task.training(edit, held, most, window, seed);
         match texts.is_empty() {
             // The task fits the window by the tokenizer's count, if not by that of bytes.
@@ -412,9 +373,9 @@ impl Run<'_> {
     }
 
     fn update(&self, edit: &SelfEdit, epochs: usize) -> Update {
-        let options = self.start.options;
+        let options = self.input.options;
         // What continues an adapter keeps its shape.
-        let shape = self.start.init.map(|adapter| &adapter.0.config);
+        let shape = self.input.init.map(|adapter| &adapter.0.config);
         Update {
             rank: shape.map_or(options.rank, |s| s.rank),
             alpha: shape.map_or(options.alpha, |s| s.alpha),
@@ -440,7 +401,7 @@ impl Run<'_> {
             .map(|(texts, update)| model::Training {
                 texts,
                 update,
-                init: self.start.init.cloned(),
+                init: self.input.init.cloned(),
             });
         let journal = self.journal;
         let mut stop = Ok(());

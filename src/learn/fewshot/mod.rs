@@ -18,6 +18,7 @@
 pub mod adapt;
 pub mod augment;
 pub mod grid;
+pub mod options;
 pub mod plan;
 pub mod practice;
 pub mod predict;
@@ -27,8 +28,9 @@ pub mod serialise;
 pub mod task;
 pub mod text;
 
-pub use adapt::{AdaptOptions, AdaptOutcome, Adaptation, adapt};
+pub use adapt::{AdaptOutcome, Adaptation, adapt};
 pub use grid::Grid;
+pub use options::AdaptOptions;
 pub use report::AdaptReport;
 pub use self_edit::SelfEdit;
 pub use task::{FewShot, Pair, Task};

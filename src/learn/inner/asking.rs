@@ -18,7 +18,7 @@ use crate::learn::ports::model::Adapter;
 
 pub struct Asking<'a> {
     model: Interruptible<'a>,
-    start: &'a UpdateInput<'a>,
+    input: &'a UpdateInput<'a>,
     report: &'a Report,
     /// Those asked of earlier documents, with the titles.
     pub earlier_probes: Vec<(String, Probe)>,
@@ -26,22 +26,22 @@ pub struct Asking<'a> {
 }
 
 impl<'a> Asking<'a> {
-    pub fn new(model: Interruptible<'a>, start: &'a UpdateInput<'a>, report: &'a Report) -> Self {
-        let gate = &start.options.gate;
+    pub fn new(model: Interruptible<'a>, input: &'a UpdateInput<'a>, report: &'a Report) -> Self {
+        let gate = &input.options.gate;
         // Another part of the set for each update of an alias, whatever its seed.
-        let seed = start.options.seed.wrapping_add(start.earlier.len() as u64);
+        let seed = input.options.seed.wrapping_add(input.earlier.len() as u64);
         Asking {
             model,
-            start,
+            input,
             report,
-            earlier_probes: in_danger(start, report),
+            earlier_probes: in_danger(input, report),
             general_questions: general::some(gate.general_probes, seed),
         }
     }
 
     /// Which of these the alias answers right now, without the document.
     pub fn known(&self, questions: &[Question]) -> Result<Vec<bool>, Interrupted> {
-        let title = &self.start.passage.title;
+        let title = &self.input.passage.title;
         let items = questions.iter();
         let items: Vec<Item> = items.map(|q| item(title, &q.question, &q.answer)).collect();
         let answerer = self.answerer(None);
@@ -50,7 +50,7 @@ impl<'a> Asking<'a> {
 
     /// The new document's probes. `new`: the adapter under evaluation; without it the live one answers.
     pub fn own(&self, new: Option<&Adapter>) -> Result<Vec<Answer>, Interrupted> {
-        let title = &self.start.passage.title;
+        let title = &self.input.passage.title;
         let probes = self.report.probes.iter();
         let items = probes.map(|p| item(title, &p.question, &p.answer));
         self.answer(new, &items.collect::<Vec<_>>())
@@ -82,13 +82,13 @@ impl<'a> Asking<'a> {
 
     /// Which earlier document is most like the new one.
     pub fn most_like(&self) -> Option<usize> {
-        let UpdateInput { passage, .. } = self.start;
+        let UpdateInput { passage, .. } = self.input;
         let new = Routable {
             title: &passage.title,
             text: &passage.text,
             questions: Vec::new(),
         };
-        router(self.start, self.report, false).most_like(new)
+        router(self.input, self.report, false).most_like(new)
     }
 
     fn general_items(&self) -> Vec<Item> {
@@ -103,29 +103,29 @@ impl<'a> Asking<'a> {
 
     fn grading(&self) -> Grading<'_> {
         Grading {
-            grader: self.start.options.gate.grader,
-            judge: self.start.helpers.judge.as_deref(),
+            grader: self.input.options.gate.grader,
+            judge: self.input.helpers.judge.as_deref(),
         }
     }
 
     /// What answers for the alias: as it is now, or as it would be with the adapter under evaluation.
     fn answerer<'n>(&'n self, new: Option<&'n Adapter>) -> Answerer<'n> {
-        let routes = self.start.options.training.strategy == Strategy::Route;
+        let routes = self.input.options.training.strategy == Strategy::Route;
         let responders = match new {
-            None => self.start.responders.clone(),
-            Some(_) => (self.start.responders).after_update(routes, self.report.continued),
+            None => self.input.responders.clone(),
+            Some(_) => (self.input.responders).after_update(routes, self.report.continued),
         };
         if !responders.is_routed() {
             return Answerer::One(match responders.otherwise() {
                 Responder::New => new,
-                _ => self.start.live.map(|l| l.adapter),
+                _ => self.input.live.map(|l| l.adapter),
             });
         }
         Answerer::Routed(Routed {
-            router: router(self.start, self.report, new.is_some()),
+            router: router(self.input, self.report, new.is_some()),
             responders,
             new,
-            load: self.start.load,
+            load: self.input.load,
         })
     }
 }
@@ -133,17 +133,17 @@ impl<'a> Asking<'a> {
 /// The probes of earlier documents that stand for what the update may lose. Where it joins an adapter that others have
 /// too, those of the documents in there, and such of the others as the router would send to the new document: what is
 /// out of danger would only thin the loss out. Else those of all.
-fn in_danger(start: &UpdateInput<'_>, report: &Report) -> Vec<(String, Probe)> {
-    let routes = start.options.training.strategy == Strategy::Route;
+fn in_danger(input: &UpdateInput<'_>, report: &Report) -> Vec<(String, Probe)> {
+    let routes = input.options.training.strategy == Strategy::Route;
     let Some(shared) = report.continued.filter(|_| routes) else {
-        return replay::probes(start.earlier);
+        return replay::probes(input.earlier);
     };
-    let responders = start.responders.documents().iter();
+    let responders = input.responders.documents().iter();
     let (in_it, others): (Vec<_>, Vec<_>) =
-        (start.earlier.iter().zip(responders)).partition(|(_, r)| r.version() == Some(shared));
+        (input.earlier.iter().zip(responders)).partition(|(_, r)| r.version() == Some(shared));
     let documents = |of: Vec<(_, _)>| of.into_iter().map(|(e, _): (&Earlier, &Responder)| e);
-    let router = router(start, report, true);
-    let new = start.earlier.len();
+    let router = router(input, report, true);
+    let new = input.earlier.len();
     let moves = |(_, probe): &(String, Probe)| router.choose(&probe.question.question) == Some(new);
     let moved = replay::probes(documents(others)).into_iter().filter(moves);
     let probes = replay::probes(documents(in_it)).into_iter().chain(moved);
@@ -151,9 +151,9 @@ fn in_danger(start: &UpdateInput<'_>, report: &Report) -> Vec<(String, Probe)> {
 }
 
 /// Between the earlier documents, and with `with_new` the new one, which is the last.
-fn router(start: &UpdateInput<'_>, report: &Report, with_new: bool) -> Router {
-    let own = with_new.then_some((start.passage, report.training_sequences.as_slice()));
-    let all = start
+fn router(input: &UpdateInput<'_>, report: &Report, with_new: bool) -> Router {
+    let own = with_new.then_some((input.passage, report.training_sequences.as_slice()));
+    let all = input
         .earlier
         .iter()
         .map(|e| (&e.passage, e.texts.as_slice()));

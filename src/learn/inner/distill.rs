@@ -9,7 +9,8 @@ use crate::learn::knowledge::closed_book::{ask, ask_open_book};
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::Interrupted;
 use crate::learn::ports::model::{
-    Adapter, Lesson, ModelError, OnStep, Sampling, SoftTargets, Trained, Training, TrainingText,
+    Adapter, DistillExample, ModelError, OnStep, Sampling, SoftTargets, Trained, Training,
+    TrainingText,
 };
 
 /// Samplings of the student; the epochs are divided among them.
@@ -21,7 +22,7 @@ const TEMPERATURE: f32 = 0.7;
 /// Most questions of one round.
 const QUESTIONS: usize = 32;
 
-/// Trains as `training` says, on what its texts ask instead of on what they say.
+/// Trains with the settings of `training`, on the questions of its texts instead of the texts.
 pub fn train(
     model: Interruptible<'_>,
     passage: &Passage,
@@ -41,11 +42,11 @@ pub fn train(
         part.init = student.clone();
         part.update.epochs = epochs * (round + 1) / rounds - epochs * round / rounds;
         part.update.seed = drawn;
-        let toward = SoftTargets::Teacher {
+        let targets = SoftTargets::Teacher {
             adapter: teacher.clone(),
             lessons,
         };
-        let trained = model.train_on_soft_targets(part, &toward, &mut |done, steps, loss| {
+        let trained = model.train_on_soft_targets(part, &targets, &mut |done, steps, loss| {
             on_step(round * steps + done, rounds * steps, loss)
         })?;
         losses.extend(trained.losses);
@@ -60,14 +61,14 @@ pub fn train(
     })
 }
 
-/// What the student says now, and how the teacher is asked the same.
+/// The student's answers now, with the student's and the teacher's prompts.
 fn lessons(
     model: Interruptible<'_>,
     passage: &Passage,
     questions: &[String],
     student: Option<&Adapter>,
     seed: u64,
-) -> Result<Vec<Lesson>, Interrupted> {
+) -> Result<Vec<DistillExample>, Interrupted> {
     let prompts: Vec<_> = questions.iter().map(|q| ask(&passage.title, q)).collect();
     let sampling = Sampling {
         temperature: TEMPERATURE,
@@ -77,7 +78,7 @@ fn lessons(
     let answers = model.generate(&prompts, student, &sampling)?;
     let asked = questions.iter().zip(prompts).zip(answers);
     Ok(asked
-        .map(|((question, student), answers)| Lesson {
+        .map(|((question, student), answers)| DistillExample {
             student,
             teacher: ask_open_book(passage, question),
             answer: answers.into_iter().next().unwrap_or_default(),
@@ -85,7 +86,7 @@ fn lessons(
         .collect())
 }
 
-/// Those of the study notes; where they hold none, the document itself is asked for.
+/// The questions of the study notes; if there are none, one that asks for the document.
 fn questions(passage: &Passage, texts: &[TrainingText]) -> Vec<String> {
     let asked = texts.iter().filter_map(|text| match text {
         TrainingText::Chat { user, .. } => Some(user.clone()),

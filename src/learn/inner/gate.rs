@@ -22,21 +22,22 @@ impl Verdict {
     }
 }
 
-/// What was measured around one training.
+/// The measurements around one training.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
     pub before: &'a [Answer],
     pub after: &'a [Answer],
     pub retention: Option<Retention>,
-    /// Of general knowledge, against the base.
+    /// General probes, against the base.
     pub general: Option<Retention>,
-    /// The probes that fell, the deepest fall first.
+    /// Probes that were right and are not any more, the deepest fall first.
     pub fallen: &'a [Fallen],
 }
 
 /// Log-likelihood gain (nats a token) that counts as learning where accuracy cannot rise.
 const LIKELIHOOD_GAIN: f32 = 0.1;
 
+/// Decides one attempt. Forgetting weighs more than learning: the budgets are checked first.
 pub fn judge(evidence: Evidence<'_>, options: &GateOptions) -> Verdict {
     if options.mode == GateMode::Off {
         return Verdict::Accept("the gate is off".into());

@@ -25,20 +25,20 @@ use crate::learn::ports::text_model::Helpers;
 use serde_json::json;
 use std::time::Instant;
 
-/// What an update starts from.
+/// The input of an update.
 pub struct UpdateInput<'a> {
     pub passage: &'a Passage,
-    /// Writes the study notes; `None`: the base does.
+    /// The adapter that writes the study notes; `None`: the base writes.
     pub policy: Option<Policy<'a>>,
-    /// The caller's questions; where there are none the model writes its own.
+    /// The caller's questions. If there are none, the model writes its own.
     pub given: &'a [Question],
-    /// The live version; unless it routes, the new one continues it.
+    /// The live version. The new version continues it, unless the alias routes.
     pub live: Option<Live<'a>>,
-    /// Documents the live version has learned, oldest first.
+    /// The documents that the live version has learned, oldest first.
     pub earlier: &'a [Earlier],
     /// Who answers for the alias now: for each of the earlier documents, and for other questions.
     pub responders: &'a Responders,
-    /// Brings the adapter of another version, where the alias routes.
+    /// Loads the adapter of another version, where the alias routes.
     pub load: &'a Load<'a>,
     pub options: &'a IngestOptions,
     /// The teacher and the judge, where the options ask for them.
@@ -58,39 +58,41 @@ pub struct Policy<'a> {
     pub adapter: &'a Adapter,
 }
 
-/// What answers for the alias now.
+/// The version that answers for the alias now.
 #[derive(Clone, Copy)]
 pub struct Live<'a> {
     pub version: u64,
     pub adapter: &'a Adapter,
 }
 
-/// Adapters that an alias routes between at most; from then on a document is trained into the adapter of
-/// the one most like it. Bounds what an alias costs, however many documents it learns.
+/// Most adapters of an alias that routes. A further document is trained into the adapter of the document most
+/// like it, so that the cost of an alias is bounded, however many documents it learns.
 pub const MAX_ROUTES: usize = 32;
 
-/// Most ranks of an adapter under `orthogonal`: beyond them, what earlier documents hold is compressed. Bounds what an
-/// alias costs.
+/// Most ranks of an adapter under `orthogonal`. Beyond them the ranks of earlier documents are compressed, so
+/// that the cost of an alias is bounded.
 pub const MOST_RANKS: usize = 128;
 
-/// How much of its change is kept of an adapter that forgot too much, before it is trained anew.
+/// The share of the change that is tried where an adapter forgot too much, before it is trained anew.
 const GENTLER_SCALE: f32 = 0.5;
 
-/// The adapter, where the gate let it through; the report either way.
+/// The report, and the adapter if the gate accepted it.
 pub struct UpdateOutcome {
     pub report: Report,
     pub adapter: Option<Adapter>,
 }
 
+/// Learns one document (SEAL §3, with a gate). Finished steps are recalled from the journal. Fails as
+/// [`Interrupted`] when the journal says stop or the model fails.
 pub fn learn(
     model: &dyn Model,
-    start: &UpdateInput<'_>,
+    input: &UpdateInput<'_>,
     journal: &dyn Journal,
 ) -> Result<UpdateOutcome, Interrupted> {
     let stop = || journal.check().is_err();
     let mut run = Run {
         model: Interruptible::new(model, &stop),
-        start,
+        input,
         journal,
         report: Report::default(),
     };
@@ -103,7 +105,7 @@ pub fn learn(
 
 struct Run<'a> {
     model: Interruptible<'a>,
-    start: &'a UpdateInput<'a>,
+    input: &'a UpdateInput<'a>,
     journal: &'a dyn Journal,
     report: Report,
 }
@@ -117,13 +119,13 @@ impl Run<'_> {
             policy,
             options,
             ..
-        } = self.start;
+        } = self.input;
         self.journal
             .progress("self_edit", 0.02, "writing study notes");
         let edits: Vec<SelfEdit> = step(self.journal, "self_edits", || {
             let (edit, seed) = (&options.self_edit, options.seed);
             let adapter = policy.map(|p| p.adapter);
-            let author = Author::new(edit.writer, self.model, adapter, self.start.helpers)?;
+            let author = Author::new(edit.writer, self.model, adapter, self.input.helpers)?;
             let mut edits = self_edit::write(author, passage, edit, seed)?;
             for edit in &mut edits {
                 edit.policy = policy.map(|p| p.name.to_owned());
@@ -148,14 +150,14 @@ impl Run<'_> {
         let clock = Instant::now();
         let UpdateInput {
             passage, options, ..
-        } = self.start;
+        } = self.input;
         self.journal.progress("probes", 0.2, "fixing the questions");
-        let origin = match self.start.given {
+        let origin = match self.input.given {
             [] => Origin::Written,
             _ => Origin::Given,
         };
         let written: questions::WrittenProbes =
-            step(self.journal, "probes", || match self.start.given {
+            step(self.journal, "probes", || match self.input.given {
                 [] => {
                     let asking = self.asking();
                     questions::write(
@@ -228,7 +230,7 @@ impl Run<'_> {
     }
 
     fn train_until_accepted(mut self) -> Result<UpdateOutcome, Interrupted> {
-        let options = self.start.options;
+        let options = self.input.options;
         if options.gate.mode != GateMode::Off && self.report.probes.is_empty() {
             let reason = "no question about the document could be written that the model answers \
                           right with the document in sight and wrong without it, so nothing can be \
@@ -298,7 +300,7 @@ impl Run<'_> {
             responders,
             options,
             ..
-        } = self.start;
+        } = self.input;
         if options.training.strategy != Strategy::Route {
             return live.map(|l| l.version);
         }
@@ -311,13 +313,13 @@ impl Run<'_> {
 
     /// Its adapter.
     fn beginning(&self) -> Result<Option<Adapter>, Interrupted> {
-        let UpdateInput { live, options, .. } = self.start;
+        let UpdateInput { live, options, .. } = self.input;
         let training = &options.training;
         if training.strategy == Strategy::Route {
             return self
                 .report
                 .continued
-                .map(|v| (self.start.load)(v))
+                .map(|v| (self.input.load)(v))
                 .transpose();
         }
         Ok(live.map(|live| match training.strategy {
@@ -343,7 +345,7 @@ impl Run<'_> {
         let clock = Instant::now();
         let UpdateInput {
             passage, options, ..
-        } = self.start;
+        } = self.input;
         let nth = self.report.trainings() + 1;
         let mut texts: Vec<TrainingText> = self.report.training_sequences.clone();
         let (method, strategy) = (options.training.method, options.training.strategy);
@@ -377,11 +379,11 @@ impl Run<'_> {
         let trained = match (method, strategy) {
             (Method::Distill, _) => distill::train(model, passage, training, &mut on_step),
             (Method::Text, Strategy::Kl) => {
-                let toward = SoftTargets::PreviousModel {
+                let targets = SoftTargets::PreviousModel {
                     adapter: init.cloned(),
                     share: options.training.stay,
                 };
-                let trained = model.train_on_soft_targets(training, &toward, &mut on_step);
+                let trained = model.train_on_soft_targets(training, &targets, &mut on_step);
                 trained.map_err(Interrupted::from)
             }
             (Method::Text, _) => {
@@ -403,7 +405,7 @@ impl Run<'_> {
             responders,
             options,
             ..
-        } = self.start;
+        } = self.input;
         if options.training.strategy != Strategy::Route {
             return earlier.iter().collect();
         }
@@ -443,7 +445,7 @@ impl Run<'_> {
             general,
             fallen: &fallen,
         };
-        let verdict = judge(evidence, &self.start.options.gate);
+        let verdict = judge(evidence, &self.input.options.gate);
         let attempt = Attempt {
             update: update.clone(),
             replayed_sequences: self.report.replayed_sequences,
@@ -471,7 +473,7 @@ impl Run<'_> {
             reason,
             version: None,
         });
-        (self.start.on_report)(&self.report);
+        (self.input.on_report)(&self.report);
         UpdateOutcome {
             report: self.report,
             adapter,
@@ -479,7 +481,7 @@ impl Run<'_> {
     }
 
     fn asking(&self) -> Asking<'_> {
-        Asking::new(self.model, self.start, &self.report)
+        Asking::new(self.model, self.input, &self.report)
     }
 
     fn tell_score(&self, when: &str, answers: &[Answer]) {
@@ -496,6 +498,6 @@ impl Run<'_> {
 
     fn done(&mut self, stage: &str, clock: Instant) {
         *self.report.seconds.entry(stage.to_owned()).or_default() += clock.elapsed().as_secs_f32();
-        (self.start.on_report)(&self.report);
+        (self.input.on_report)(&self.report);
     }
 }

@@ -21,14 +21,14 @@ pub struct Answer {
     pub expected: Option<f32>,
 }
 
-/// The paper's answer prompt (appendix B.1) as a chat turn.
+/// The prompt of a closed-book question: the paper's answer prompt (SEAL appendix B.1) as a chat turn.
 pub fn ask(title: &str, question: &str) -> Prompt {
     Prompt::user(format!(
         "Answer the question directly and concisely.\nTopic: {title}{QUESTION}{question}"
     ))
 }
 
-/// The same question with the passage in sight.
+/// The prompt of the question with the passage in sight.
 pub fn ask_open_book(passage: &Passage, question: &str) -> Prompt {
     let Passage { title, text } = passage;
     Prompt::user(format!(
@@ -37,7 +37,7 @@ pub fn ask_open_book(passage: &Passage, question: &str) -> Prompt {
     ))
 }
 
-/// What stands before the question in both prompts, and nowhere after it.
+/// Stands before the question in both prompts, and nowhere after it.
 const QUESTION: &str = "\nQuestion: ";
 
 /// The question that a prompt asks, for the judge.
@@ -49,7 +49,8 @@ fn question_of(prompt: &Prompt) -> &str {
 /// Longest answer, tokens.
 pub const ANSWER_TOKENS: usize = 48;
 
-/// Asks all of `items` (prompt, gold) in one batch and grades the answers.
+/// Asks all `items` (prompt, gold answer) in one batch, greedily, and grades the answers: one answer an item.
+/// Fails as [`ModelError::Missing`] where the grader is the judge and there is none.
 pub fn answer_all<'g>(
     model: Interruptible<'_>,
     adapter: Option<&Adapter>,
@@ -59,7 +60,7 @@ pub fn answer_all<'g>(
     answer_in(model, adapter, items, grading, ANSWER_TOKENS)
 }
 
-/// The same with another length.
+/// As [`answer_all`], with answers of at most `longest` tokens.
 pub fn answer_in<'g>(
     model: Interruptible<'_>,
     adapter: Option<&Adapter>,
@@ -84,8 +85,8 @@ pub fn answer_in<'g>(
         .collect())
 }
 
-/// `sampling.n` answers to each of `items`, and whether each is right: `[item][sample]`. How likely the gold
-/// ones are is not asked.
+/// `sampling.n` answers to each item, and whether each is right: `[item][sample]`. The likelihood of the gold
+/// answers is not asked.
 pub fn graded<'g>(
     model: Interruptible<'_>,
     adapter: Option<&Adapter>,
@@ -115,12 +116,12 @@ pub fn graded<'g>(
 
 /// Answers sampled to each question for its expected accuracy.
 const SAMPLES: usize = 8;
-/// What they are sampled at.
+/// The temperature of these samples.
 const SAMPLE_TEMPERATURE: f32 = 0.7;
 
-/// The share of right ones among [`SAMPLES`] sampled answers to each of `items`: where two answers are
-/// nearly as likely, the one greedy answer is a toss-up that this share tells. Adapters asked with one
-/// `seed` are asked with the same draws.
+/// The expected accuracy of each item: the share of right answers among [`SAMPLES`] sampled ones. Where two
+/// answers are nearly as likely, the greedy answer is a toss-up; the share shows it. Adapters that are asked
+/// with one `seed` share the draws.
 pub fn expected<'g>(
     model: Interruptible<'_>,
     adapter: Option<&Adapter>,
@@ -142,7 +143,7 @@ pub fn expected<'g>(
     Ok(graded.iter().map(share).collect())
 }
 
-/// `questions` about `title`, closed book, as [`answer_all`] takes them.
+/// The items of `questions` about `title`, closed book, for [`answer_all`].
 pub fn closed_book(title: &str, questions: &[Question]) -> Vec<(Prompt, String)> {
     questions
         .iter()
@@ -158,13 +159,13 @@ pub fn accuracy(answers: &[Answer]) -> f32 {
     }
 }
 
-/// Mean of the expected accuracies; of the greedy answers' where none were sampled.
+/// Mean expected accuracy; an answer without samples counts by its greedy answer.
 pub fn mean_expected(answers: &[Answer]) -> f32 {
     let of = |a: &Answer| a.expected.unwrap_or(a.correct as u8 as f32);
     answers.iter().map(of).sum::<f32>() / answers.len().max(1) as f32
 }
 
-/// Mean log-likelihood of the gold answers.
+/// Mean log-likelihood of the gold answers, nats a token; 0 for none asked.
 pub fn mean_logprob(answers: &[Answer]) -> f32 {
     match answers.len() {
         0 => 0.0,

@@ -15,7 +15,7 @@ pub struct Entry {
     pub completions: Vec<String>,
 }
 
-/// Why a file is no data set.
+/// Why a file cannot be read as a data set.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     #[error("cannot read {path}: {source}")]
@@ -35,6 +35,7 @@ pub enum DatasetError {
     },
 }
 
+/// Reads a file of passages, in either form.
 pub fn read(path: &Path) -> Result<Vec<Entry>, DatasetError> {
     parse(&text(path)?).map_err(|source| DatasetError::Shape {
         path: path.display().to_string(),
@@ -42,7 +43,7 @@ pub fn read(path: &Path) -> Result<Vec<Entry>, DatasetError> {
     })
 }
 
-/// A JSON list, whatever is in it.
+/// Reads a JSON list of anything.
 pub fn read_list(path: &Path) -> Result<Vec<Value>, DatasetError> {
     serde_json::from_str(&text(path)?).map_err(|source| DatasetError::List {
         path: path.display().to_string(),
@@ -57,7 +58,7 @@ fn text(path: &Path) -> Result<String, DatasetError> {
     })
 }
 
-/// A list is told from SQuAD by its first bracket.
+/// Parses either form: a list begins with a bracket, SQuAD with a brace.
 pub fn parse(text: &str) -> Result<Vec<Entry>, serde_json::Error> {
     match text.trim_start().starts_with('[') {
         true => {

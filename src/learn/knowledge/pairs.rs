@@ -20,7 +20,7 @@ pub struct Pair<'a> {
     pub phrase: Phrase<'a>,
 }
 
-/// `options.samples` lists of pairs; questions that give the answer away, or ask again, are dropped.
+/// `options.samples` lists of pairs. Questions that give the answer away, or repeat another, are dropped.
 pub fn write<'a>(
     author: Author<'_>,
     passage: &Passage,
@@ -76,7 +76,7 @@ pub fn answerable(
     Ok(kept.filter(|(_, a)| a.correct).map(|(q, _)| q).collect())
 }
 
-/// What asks for the question that `phrase` answers.
+/// The prompt that asks for the question that `phrase` answers.
 pub(crate) fn prompt(passage: &Passage, phrase: &Phrase) -> Prompt {
     let turn = |topic: &str, sentence: &str, answer: &str| {
         format!("Topic: {topic}\nSentence: {sentence}\nAnswer: {answer}")

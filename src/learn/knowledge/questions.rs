@@ -28,8 +28,9 @@ pub struct Dropped {
 /// Phrases asked about for every probe wanted: about half of the questions fail the round trip.
 const PHRASES_A_PROBE: usize = 2;
 
-/// Writes at most `wanted` probes. The base writes and reads the passage; `knows` says which questions are answered
-/// right without it already. A question in `trained` is trained on and proves nothing.
+/// Writes at most `wanted` probes. The base writes the questions and answers them with the passage in sight;
+/// `knows` says which are answered right without the passage. A question of `trained` is left out: it is trained
+/// on and proves nothing.
 pub fn write<E: From<ModelError>>(
     model: Interruptible<'_>,
     knows: impl FnOnce(&[Question]) -> Result<Vec<bool>, E>,

@@ -58,8 +58,8 @@ pub fn write(
     Ok(edits)
 }
 
-/// `options.samples` lists of `options.kind`, asked for in the words of it or of another kind that is written whole; as long
-/// as its kind may be, whosever words ask.
+/// `options.samples` lists of the kind `options.kind`, asked for by the prompt of the kind `asked_as`; both are kinds
+/// that are written whole. The length is bounded by `options.kind`.
 pub(crate) fn write_lists(
     author: Author<'_>,
     passage: &Passage,
@@ -89,7 +89,7 @@ pub(crate) fn write_lists(
     Ok(lists.collect())
 }
 
-/// A self-edit from text that was written elsewhere (a teacher's, or one read from a file).
+/// A self-edit of this kind from its text, which may come from a file.
 pub fn from_text(kind: SelfEditKind, text: String, seed: u64) -> SelfEdit {
     let (statements, pairs) = match kind {
         SelfEditKind::SelfQa => (Vec::new(), split_pairs(&text)),
@@ -112,7 +112,7 @@ pub fn from_text(kind: SelfEditKind, text: String, seed: u64) -> SelfEdit {
 /// alone there is hardly anything but a digit.
 const NUMBERED: &str = "1.";
 
-/// What asks for a self-edit that is written whole (all kinds but self-qa).
+/// The prompt that asks for a self-edit that is written whole (all kinds but self-qa).
 fn statement_prompt(kind: SelfEditKind, passage: &Passage) -> Prompt {
     let Passage { title, text } = passage;
     let (task, prefill) = match kind {
@@ -144,8 +144,8 @@ fn statement_prompt(kind: SelfEditKind, passage: &Passage) -> Prompt {
     Prompt::user(format!("{task}\n\nPassage: {title}\n{text}")).prefill(prefill)
 }
 
-/// What a policy is taught to write: the statements alone, in the form that the prompt begins. What was written
-/// may repeat itself, and a repetition costs its candidate nothing.
+/// The sequence that teaches a policy to write this self-edit: the statements alone, in the form that the prompt
+/// begins. The text itself may repeat statements, since a repetition costs its candidate nothing.
 pub(crate) fn statement_lesson(edit: &SelfEdit, passage: &Passage) -> TrainingText {
     let prompt = statement_prompt(edit.kind, passage);
     let numbered = !prompt.prefill.is_empty();

@@ -11,7 +11,7 @@ use super::sentences::sentences;
 use crate::learn::ports::model::TrainingText;
 use std::collections::HashSet;
 
-/// What one update trains on, each sequence once.
+/// The training sequences of one update, each once: statements and pairs of the edits, then the passage.
 pub fn training_texts(passage: &Passage, edits: &[SelfEdit]) -> Vec<TrainingText> {
     let Passage { title, text } = passage;
     let mut texts = Vec::new();

@@ -1,4 +1,4 @@
-//! What keeps earlier documents while a new one is learned.
+//! How a document is learned: what keeps earlier documents, and what is trained on.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

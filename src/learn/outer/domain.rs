@@ -24,15 +24,15 @@ pub enum Queries {
     Report,
 }
 
-/// One kind of task. All of it is to be a function of its arguments and seeds, so that every number can
-/// be computed again.
+/// One kind of task. Every method is a function of its arguments and seeds, so that every number can be
+/// computed again.
 pub trait Domain: Sync {
-    /// What is to be learned from.
+    /// The context C: what is learned from.
     type Context: Serialize + DeserializeOwned + Clone + Send + Sync;
-    /// What the policy writes from it.
+    /// The self-edit SE: what the policy writes from the context.
     type Edit: Serialize + DeserializeOwned + Clone + Send + Sync;
 
-    /// What events and reports call the context.
+    /// The context's name in events and reports.
     fn title<'a>(&self, context: &'a Self::Context) -> &'a str;
 
     /// Fixes the queries before anything is trained.
@@ -43,8 +43,8 @@ pub trait Domain: Sync {
         seed: u64,
     ) -> Result<Self::Context, ModelError>;
 
-    /// `count` self-edits by the policy (the base, if `None`). The nth is the one that `seed + n` alone
-    /// would give.
+    /// `count` self-edits by the policy; without a policy, by the base. The nth equals the one that `seed + n`
+    /// alone would give.
     fn write(
         &self,
         model: Interruptible<'_>,
@@ -57,8 +57,8 @@ pub trait Domain: Sync {
     /// The self-edit that adds nothing to the context. `None` where nothing is learned without one.
     fn bare(&self, context: &Self::Context) -> Option<Self::Edit>;
 
-    /// One inner-loop update, from the base, of an adapter that these queries are to be asked of. `None`: nothing
-    /// can be trained on this edit, its answers are the base's.
+    /// The inner-loop training, from the base, of the adapter that will be asked these queries. `None`: nothing
+    /// can be trained on the edit, and the base's answers stand for its own.
     fn training(
         &self,
         context: &Self::Context,
@@ -67,8 +67,8 @@ pub trait Domain: Sync {
         seed: u64,
     ) -> Option<Training>;
 
-    /// The answers to the context's queries, the context itself out of sight. `samples`: with the expected
-    /// accuracy of each, over answers drawn from that seed.
+    /// The answers to the context's queries, with the context out of sight. `samples`: a seed; each answer then
+    /// has its expected accuracy too, over answers drawn from that seed.
     fn ask(
         &self,
         model: Interruptible<'_>,
@@ -78,9 +78,9 @@ pub trait Domain: Sync {
         samples: Option<u64>,
     ) -> Result<Vec<Answer>, ModelError>;
 
-    /// What the policy is fine-tuned on where the edit is kept.
+    /// The sequences that fine-tune the policy if the edit is kept: prompt → edit.
     fn lesson(&self, context: &Self::Context, edit: &Self::Edit) -> Vec<TrainingText>;
 
-    /// Asks for the edit's mark, a digit from 1 (useless) to 5 (excellent).
+    /// The prompt that asks for the edit's mark: a digit from 1 (useless) to 5 (excellent).
     fn rubric(&self, context: &Self::Context, edit: &Self::Edit) -> Prompt;
 }

@@ -4,7 +4,7 @@ use super::options::{Baseline, Reward};
 use super::report::{Candidate, Trial};
 use super::reward::{self, Gain};
 use super::seeds::{Draw, seed};
-use super::trials::{Part, Tried, Trying, halves};
+use super::trials::{FinishedTrial, Part, TrialSpec, halves};
 use super::{Prepared, Run, STREAMS, WRITING, candidate_key, edits_key, scoring};
 use crate::learn::knowledge::closed_book::Answer;
 use crate::learn::outer::domain::{Domain, Queries};
@@ -14,7 +14,7 @@ use serde_json::json;
 use std::time::Instant;
 
 /// A context of a round, with all that its candidates need.
-pub(super) struct Practised<'a, D: Domain> {
+pub(super) struct RoundContext<'a, D: Domain> {
     pub index: usize,
     context: &'a D::Context,
     before: Vec<Answer>,
@@ -36,7 +36,7 @@ impl<D: Domain> Run<'_, D> {
             for nth in 0..context.edits.len() {
                 let key = candidate_key(round, context.index, nth);
                 let lost = || Interrupted::Journal(format!("{key} is measured but not remembered"));
-                let candidate = recalled(self.start.journal, &key)?;
+                let candidate = recalled(self.input.journal, &key)?;
                 candidates.push(candidate.ok_or_else(lost)?);
             }
         }
@@ -49,12 +49,12 @@ impl<D: Domain> Run<'_, D> {
         round: usize,
         nth: usize,
         of: usize,
-        context: &Practised<'_, D>,
+        context: &RoundContext<'_, D>,
     ) -> Result<(), Interrupted> {
-        let title = self.start.domain.title(context.context);
+        let title = self.input.domain.title(context.context);
         let stage = format!("round {round}, context {} of {of} ({title})", nth + 1);
         self.meter.stage(stage);
-        match self.start.options.reward {
+        match self.input.options.reward {
             Reward::Rubric => self.marked(round, context),
             _ => self.measured(round, context),
         }
@@ -66,8 +66,8 @@ impl<D: Domain> Run<'_, D> {
         round: usize,
         policy: Option<&Adapter>,
         contexts: &'c [Prepared<D::Context>],
-    ) -> Result<Vec<Practised<'c, D>>, Interrupted> {
-        let (journal, domain, o) = (self.start.journal, self.start.domain, self.start.options);
+    ) -> Result<Vec<RoundContext<'c, D>>, Interrupted> {
+        let (journal, domain, o) = (self.input.journal, self.input.domain, self.input.options);
         let width = (STREAMS / o.candidates).max(1);
         let edits = self.each(contexts.len(), width, |model, i| {
             let Prepared { index, context } = &contexts[i];
@@ -84,7 +84,7 @@ impl<D: Domain> Run<'_, D> {
             Ok(edits)
         })?;
         let practised = contexts.iter().zip(edits).map(|(c, edits)| {
-            Ok(Practised {
+            Ok(RoundContext {
                 index: c.index,
                 context: &c.context,
                 before: self.before(c, Queries::Reward)?,
@@ -95,12 +95,12 @@ impl<D: Domain> Run<'_, D> {
     }
 
     fn edits_seed(&self, round: usize, context: usize) -> u64 {
-        seed(self.start.options.seed, Draw::Edits { round, context })
+        seed(self.input.options.seed, Draw::Edits { round, context })
     }
 
     /// The context's candidates, trained and asked.
-    fn measured(&self, round: usize, context: &Practised<'_, D>) -> Result<(), Interrupted> {
-        let o = self.start.options;
+    fn measured(&self, round: usize, context: &RoundContext<'_, D>) -> Result<(), Interrupted> {
+        let o = self.input.options;
         let alone = self.alone(round, context)?;
         let baseline = match alone.is_empty() {
             true => vec![context.before.clone()],
@@ -132,9 +132,13 @@ impl<D: Domain> Run<'_, D> {
     }
 
     /// Every repeat of learning the context alone, where gains are counted from that.
-    fn alone(&self, round: usize, context: &Practised<'_, D>) -> Result<Vec<Trial>, Interrupted> {
-        let o = self.start.options;
-        let bare = self.start.domain.bare(context.context);
+    fn alone(
+        &self,
+        round: usize,
+        context: &RoundContext<'_, D>,
+    ) -> Result<Vec<Trial>, Interrupted> {
+        let o = self.input.options;
+        let bare = self.input.domain.bare(context.context);
         let (Baseline::ContextAlone, Some(bare)) = (o.baseline, bare) else {
             return Ok(Vec::new());
         };
@@ -151,21 +155,21 @@ impl<D: Domain> Run<'_, D> {
     fn halved(
         &self,
         round: usize,
-        context: &Practised<'_, D>,
+        context: &RoundContext<'_, D>,
         all: &[usize],
-    ) -> Result<Vec<(Vec<Tried>, bool)>, Interrupted> {
+    ) -> Result<Vec<(Vec<FinishedTrial>, bool)>, Interrupted> {
         let mut first = self.trials(round, context, all, |_, _| Part::First, ":first")?;
-        let reward = |tried: &[Tried]| {
+        let reward = |tried: &[FinishedTrial]| {
             let trials: Vec<_> = tried.iter().map(|t| t.trial.clone()).collect();
             Gain::of(std::slice::from_ref(&context.before), &trials)
-                .reward(self.start.options.reward)
+                .reward(self.input.options.reward)
         };
         let rewards: Vec<f32> = first.iter().map(|t| reward(t)).collect();
         let mut order = all.to_vec();
         order.sort_by(|a, b| rewards[*b].total_cmp(&rewards[*a]));
         order.truncate(all.len().div_ceil(2));
         order.sort();
-        let domain = self.start.domain;
+        let domain = self.input.domain;
         let more = |c: &usize| {
             let edit = &context.edits[*c];
             let training = domain.training(context.context, edit, Queries::Reward, 0);
@@ -188,12 +192,12 @@ impl<D: Domain> Run<'_, D> {
     fn trials(
         &self,
         round: usize,
-        context: &Practised<'_, D>,
+        context: &RoundContext<'_, D>,
         candidates: &[usize],
         part: impl Fn(usize, usize) -> Part,
         suffix: &str,
-    ) -> Result<Vec<Vec<Tried>>, Interrupted> {
-        let o = self.start.options;
+    ) -> Result<Vec<Vec<FinishedTrial>>, Interrupted> {
+        let o = self.input.options;
         let mut trying = Vec::new();
         for &candidate in candidates {
             for repeat in 0..o.repeats {
@@ -212,22 +216,22 @@ impl<D: Domain> Run<'_, D> {
     fn trying<'t>(
         &self,
         round: usize,
-        context: &'t Practised<'_, D>,
+        context: &'t RoundContext<'_, D>,
         edit: &'t D::Edit,
         repeat: usize,
         part: Part,
         key: String,
-    ) -> Trying<'t, D> {
+    ) -> TrialSpec<'t, D> {
         let draw = Draw::Repeat {
             round,
             context: context.index,
             repeat,
         };
-        Trying {
+        TrialSpec {
             key,
             context: context.context,
             edit,
-            seed: seed(self.start.options.seed, draw),
+            seed: seed(self.input.options.seed, draw),
             queries: Queries::Reward,
             before: &context.before,
             part,
@@ -235,11 +239,11 @@ impl<D: Domain> Run<'_, D> {
     }
 
     /// The context's candidates, marked by the base.
-    fn marked(&self, round: usize, context: &Practised<'_, D>) -> Result<(), Interrupted> {
+    fn marked(&self, round: usize, context: &RoundContext<'_, D>) -> Result<(), Interrupted> {
         for (nth, edit) in context.edits.iter().enumerate() {
             self.told(round, context, nth, |mut candidate| {
                 let clock = Instant::now();
-                let prompt = self.start.domain.rubric(context.context, edit);
+                let prompt = self.input.domain.rubric(context.context, edit);
                 let mark = self.one(|model| Ok(reward::rubric(model, &prompt)?))?;
                 candidate.reward = mark;
                 candidate.rubric = Some(mark);
@@ -254,7 +258,7 @@ impl<D: Domain> Run<'_, D> {
     fn told(
         &self,
         round: usize,
-        context: &Practised<'_, D>,
+        context: &RoundContext<'_, D>,
         nth: usize,
         finish: impl FnOnce(Candidate) -> Result<Candidate, Interrupted>,
     ) -> Result<(), Interrupted> {
@@ -264,11 +268,11 @@ impl<D: Domain> Run<'_, D> {
             data["edit"] = json!(context.edits[nth]);
             data
         };
-        step_told(self.start.journal, &key, "candidate", tell, || {
+        step_told(self.input.journal, &key, "candidate", tell, || {
             finish(Candidate {
                 round,
                 context: context.index,
-                title: self.start.domain.title(context.context).to_owned(),
+                title: self.input.domain.title(context.context).to_owned(),
                 candidate: nth,
                 seed: self.edits_seed(round, context.index) + nth as u64,
                 reward: 0.0,

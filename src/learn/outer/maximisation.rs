@@ -22,7 +22,7 @@ impl<D: Domain> Run<'_, D> {
             return Ok(None);
         }
         let key = format!("round:{round}:policy");
-        if let Some(kept) = self.start.policies.load(&key)? {
+        if let Some(kept) = self.input.policies.load(&key)? {
             return Ok(Some(kept));
         }
         let clock = Instant::now();
@@ -30,9 +30,9 @@ impl<D: Domain> Run<'_, D> {
         let texts = self.lessons(round, contexts, kept)?;
         let (sequences, drawn) = (
             texts.len(),
-            seed(self.start.options.seed, Draw::Policy { round }),
+            seed(self.input.options.seed, Draw::Policy { round }),
         );
-        let mut update = self.start.options.policy_training.update(drawn);
+        let mut update = self.input.options.policy_training.update(drawn);
         if let Some(before) = policy {
             // What continues an adapter keeps its shape.
             let shape = &before.0.config;
@@ -55,7 +55,7 @@ impl<D: Domain> Run<'_, D> {
             loss_last: trained.losses.last().copied(),
             seconds: clock.elapsed().as_secs_f32(),
         };
-        self.start.policies.save(&key, &trained.adapter, &about)?;
+        self.input.policies.save(&key, &trained.adapter, &about)?;
         Ok(Some((trained.adapter, about)))
     }
 
@@ -70,7 +70,7 @@ impl<D: Domain> Run<'_, D> {
             let edits = self.written(round, context)?;
             for (_, candidate) in kept.iter().filter(|(c, _)| *c == context.index) {
                 let edit = &edits[*candidate];
-                texts.extend(self.start.domain.lesson(&context.context, edit));
+                texts.extend(self.input.domain.lesson(&context.context, edit));
             }
         }
         Ok(texts)
@@ -85,7 +85,7 @@ impl<D: Domain> Run<'_, D> {
         let mut teaching = HashSet::new();
         for context in contexts {
             let edits = self.written(round, context)?.into_iter().enumerate();
-            let domain = self.start.domain;
+            let domain = self.input.domain;
             let some = edits.filter(|(_, e)| !domain.lesson(&context.context, e).is_empty());
             teaching.extend(some.map(|(candidate, _)| (context.index, candidate)));
         }
@@ -99,6 +99,6 @@ impl<D: Domain> Run<'_, D> {
     ) -> Result<Vec<D::Edit>, Interrupted> {
         let never = || Err(Interrupted::Journal("self-edits were never written".into()));
         let key = edits_key(round, context.index);
-        step(self.start.journal, &key, never)
+        step(self.input.journal, &key, never)
     }
 }

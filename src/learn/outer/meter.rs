@@ -1,4 +1,4 @@
-//! How far the run is, in trials; writing and fine-tuning count as some.
+//! The progress of a run, counted in trials; writing and fine-tuning count as parts of a trial.
 
 use crate::learn::ports::journal::Journal;
 use std::sync::{Mutex, MutexGuard, PoisonError};

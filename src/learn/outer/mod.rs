@@ -53,14 +53,15 @@ use std::sync::Arc;
 use trials::HALVED;
 use workers::Held;
 
-/// Where the policy is kept between rounds.
+/// Where a run keeps its policies.
 pub trait PolicyStore: Sync {
-    /// Keeps the adapter with what is known of its training; durable when this returns.
+    /// Saves the policy of a round under its key, with the figures of its training. Durable on return.
     fn save(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), Interrupted>;
-    /// What an earlier life kept.
+    /// The policy that was saved under the key, maybe before a crash.
     fn load(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, Interrupted>;
-    /// Makes it the next version; gives its number. Asked again for the same round it may give the
-    /// version that it made then. `practised`: the contexts of this run that it has seen so far.
+    /// Publishes the policy as the next version, and gives the version's number. Called again for the same
+    /// round, it may give the version that it made then. `practised`: the contexts of this run that the policy
+    /// has seen so far.
     fn publish(
         &self,
         policy: &Adapter,
@@ -69,20 +70,20 @@ pub trait PolicyStore: Sync {
     ) -> Result<u64, Interrupted>;
 }
 
-/// What a run starts from.
+/// The input of a run.
 pub struct OuterLoop<'a, D: Domain> {
     /// Writes, is fine-tuned, scores, and measures candidates as the first worker.
     pub model: &'a dyn Model,
-    /// Engines of the same base that measure candidates beside it.
+    /// Further engines of the same base, which only measure candidates.
     pub others: &'a [&'a dyn Model],
-    /// What the workers share out; this run's own.
+    /// The queue that the workers take contexts from; no other run uses it.
     pub tasks: &'a dyn TaskQueue,
     pub domain: &'a D,
     pub contexts: &'a [D::Context],
     pub options: &'a OuterOptions,
-    /// `None`: the base writes.
+    /// The policy at the start; `None`: the base.
     pub policy: Option<Adapter>,
-    /// Contexts that it practised on before this run: none of them is held out, and they come last.
+    /// Contexts that the policy practised on before this run: none of them is held out, and they come last.
     pub practised: &'a [usize],
     pub journal: &'a dyn Journal,
     pub policies: &'a dyn PolicyStore,
@@ -96,12 +97,14 @@ pub struct OuterOutcome {
     pub versions: Vec<Option<u64>>,
 }
 
-pub fn run<D: Domain>(start: &OuterLoop<'_, D>) -> Result<OuterOutcome, Interrupted> {
-    let run = Run::new(start);
+/// Runs all rounds. Fails as [`Interrupted`] when the journal says stop; a later run with the same journal goes
+/// on from there.
+pub fn run<D: Domain>(input: &OuterLoop<'_, D>) -> Result<OuterOutcome, Interrupted> {
+    let run = Run::new(input);
     let mut unusable = Vec::new();
     let (set_aside, order) = run.draw();
     let held_out = run.set_aside(set_aside, &mut unusable)?;
-    let mut policy = start.policy.clone();
+    let mut policy = input.policy.clone();
     let mut score = run.score(0, policy.as_ref(), &held_out)?;
     let mut report = Report {
         held_out_contexts: held_out.iter().map(|c| c.index).collect(),
@@ -111,7 +114,7 @@ pub fn run<D: Domain>(start: &OuterLoop<'_, D>) -> Result<OuterOutcome, Interrup
     };
     let mut versions = Vec::new();
     let mut next = 0;
-    for nth in 1..=start.options.rounds {
+    for nth in 1..=input.options.rounds {
         let size = run.size(nth, &report)?;
         run.meter.stage(format!("round {nth}"));
         let unusable = &mut report.unusable_contexts;
@@ -119,7 +122,7 @@ pub fn run<D: Domain>(start: &OuterLoop<'_, D>) -> Result<OuterOutcome, Interrup
         let candidates = run.expectation(nth, policy.as_ref(), &contexts)?;
         let teaching = run.teaching(nth, &contexts)?;
         let teaches = |c: &Candidate| teaching.contains(&(c.context, c.candidate));
-        let kept = keep(&candidates, start.options.keep, teaches);
+        let kept = keep(&candidates, input.options.keep, teaches);
         let taught = run.maximisation(nth, policy.as_ref(), &contexts, &kept)?;
         if let Some((taught, _)) = &taught {
             policy = Some(taught.clone());
@@ -139,8 +142,8 @@ pub fn run<D: Domain>(start: &OuterLoop<'_, D>) -> Result<OuterOutcome, Interrup
 }
 
 struct Run<'a, D: Domain> {
-    start: &'a OuterLoop<'a, D>,
-    /// The worker's.
+    input: &'a OuterLoop<'a, D>,
+    /// This worker's engine.
     model: &'a dyn Model,
     meter: Arc<Meter>,
     /// The task that this worker holds.
@@ -159,12 +162,12 @@ const STREAMS: usize = 16;
 const WRITING: f32 = 0.5;
 
 impl<'a, D: Domain> Run<'a, D> {
-    fn new(start: &'a OuterLoop<'a, D>) -> Self {
-        let o = start.options;
-        let practised = o.rounds * o.contexts_per_round.min(start.contexts.len());
+    fn new(input: &'a OuterLoop<'a, D>) -> Self {
+        let o = input.options;
+        let practised = o.rounds * o.contexts_per_round.min(input.contexts.len());
         Run {
-            start,
-            model: start.model,
+            input,
+            model: input.model,
             meter: Arc::new(Meter::new(work(o, practised))),
             held: None,
         }
@@ -172,18 +175,18 @@ impl<'a, D: Domain> Run<'a, D> {
 
     /// All rounds together practise on this many contexts.
     fn expect(&self, practised: usize) {
-        self.meter.expect(work(self.start.options, practised));
+        self.meter.expect(work(self.input.options, practised));
     }
 
     /// Which contexts are set aside, and the others in the order in which they are practised on.
     fn draw(&self) -> (Vec<usize>, Vec<usize>) {
-        let mut order: Vec<usize> = (0..self.start.contexts.len()).collect();
-        let drawn = seed(self.start.options.seed, Draw::Order);
+        let mut order: Vec<usize> = (0..self.input.contexts.len()).collect();
+        let drawn = seed(self.input.options.seed, Draw::Order);
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(drawn));
-        let seen = |context: &usize| self.start.practised.contains(context);
+        let seen = |context: &usize| self.input.practised.contains(context);
         let unseen = order.iter().filter(|c| !seen(c)).count();
         order.sort_by_key(seen);
-        let others = order.split_off(self.start.options.held_out.min(unseen));
+        let others = order.split_off(self.input.options.held_out.min(unseen));
         (order, others)
     }
 
@@ -231,17 +234,17 @@ impl<'a, D: Domain> Run<'a, D> {
 
     /// Only where it is done, not where it is recalled: the estimate counts from what a life tells first.
     fn tell_asking(&self, context: &D::Context, what: &str) {
-        let message = format!("{what} ({})", self.start.domain.title(context));
-        self.meter.tell(self.start.journal, "asking", 0.0, &message);
+        let message = format!("{what} ({})", self.input.domain.title(context));
+        self.meter.tell(self.input.journal, "asking", 0.0, &message);
     }
 
     fn prepare(&self, index: usize) -> Result<Prepared<D::Context>, Interrupted> {
         let OuterLoop {
             domain, contexts, ..
-        } = self.start;
-        let context = step(self.start.journal, &format!("context:{index}"), || {
+        } = self.input;
+        let context = step(self.input.journal, &format!("context:{index}"), || {
             self.tell_asking(&contexts[index], "what is asked is made ready");
-            let drawn = seed(self.start.options.seed, Draw::Questions { context: index });
+            let drawn = seed(self.input.options.seed, Draw::Questions { context: index });
             self.one(|model| Ok(domain.prepare(model, &contexts[index], drawn)?))
         })?;
         Ok(Prepared { index, context })
@@ -254,18 +257,18 @@ impl<'a, D: Domain> Run<'a, D> {
         queries: Queries,
     ) -> Result<Vec<Answer>, Interrupted> {
         let key = format!("context:{}:before:{queries:?}", of.index);
-        step(self.start.journal, &key, || {
+        step(self.input.journal, &key, || {
             self.tell_asking(&of.context, "the base is asked");
-            let domain = self.start.domain;
+            let domain = self.input.domain;
             let draw = Draw::Before { context: of.index };
-            let samples = self.samples(queries, || seed(self.start.options.seed, draw));
+            let samples = self.samples(queries, || seed(self.input.options.seed, draw));
             self.one(|model| Ok(domain.ask(model, None, &of.context, queries, samples)?))
         })
     }
 
     /// Results are reported on greedy answers, whatever candidates are rewarded by.
     fn samples(&self, queries: Queries, seed: impl FnOnce() -> u64) -> Option<u64> {
-        let sampled = queries == Queries::Reward && self.start.options.reward == Reward::Expected;
+        let sampled = queries == Queries::Reward && self.input.options.reward == Reward::Expected;
         sampled.then(seed)
     }
 
@@ -294,12 +297,12 @@ impl<'a, D: Domain> Run<'a, D> {
         });
         Round {
             round,
-            reward_kind: self.start.options.reward,
-            baseline: self.start.options.baseline,
+            reward_kind: self.input.options.reward,
+            baseline: self.input.options.baseline,
             contexts: by_context.iter().map(|of| of[0].context).collect(),
             reward: mean(&rewards),
             best_reward: mean(&best.collect::<Vec<_>>()),
-            reliability: scoring::reliability_of(&by_context, self.start.options.reward),
+            reliability: scoring::reliability_of(&by_context, self.input.options.reward),
             kept,
             policy,
             held_out,
@@ -323,8 +326,8 @@ impl<'a, D: Domain> Run<'a, D> {
             data["version"] = json!(version);
             data
         };
-        let (told, version) = step_told(self.start.journal, &key, "round", tell, || {
-            let publish = |policy| self.start.policies.publish(policy, round, &practised);
+        let (told, version) = step_told(self.input.journal, &key, "round", tell, || {
+            let publish = |policy| self.input.policies.publish(policy, round, &practised);
             let version = policy.map(publish).transpose()?;
             Ok((round.clone(), version))
         })?;

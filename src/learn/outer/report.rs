@@ -1,4 +1,4 @@
-//! What a run of the outer loop did: remembered, told, and given back at its end.
+//! The report of a run of the outer loop: its parts are remembered, told as events, and given back at the end.
 
 use super::options::{Baseline, OuterOptions, Reward};
 use crate::learn::knowledge::closed_book::Answer;

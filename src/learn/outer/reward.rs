@@ -6,7 +6,7 @@ use crate::learn::knowledge::closed_book::{Answer, accuracy, mean_expected, mean
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::model::{ModelError, Prompt};
 
-/// What learning from a self-edit gained, mean over its trials.
+/// The gain of learning from a self-edit, mean over its trials.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gain {
     pub accuracy: f32,
@@ -40,7 +40,7 @@ impl Gain {
         }
     }
 
-    /// As the kind counts it. Combined: accuracy, and a part of its smallest step by likelihood, so
+    /// The reward of this kind. Combined: accuracy, plus less than half of its smallest step by likelihood, so
     /// that likelihood decides among equals and never against accuracy.
     pub fn reward(&self, kind: Reward) -> f32 {
         match kind {
@@ -53,8 +53,8 @@ impl Gain {
     }
 }
 
-/// The expected mark (0 to 1), by the likelihoods of the five digits: finer than the one digit that a
-/// small model would say, and without chance.
+/// The expected mark, 0 to 1, by the likelihoods of the five digits: finer than the one digit that a small model
+/// would say, and free of chance.
 pub fn rubric(model: Interruptible<'_>, prompt: &Prompt) -> Result<f32, ModelError> {
     let items: Vec<(Prompt, String)> = (1..=5).map(|m| (prompt.clone(), m.to_string())).collect();
     let logprobs = model.likelihood(&items, None)?;

@@ -4,7 +4,7 @@ use super::options::Reward;
 use super::report::{Candidate, HeldOut, HeldOutScore, Repeat, Trial};
 use super::reward::{Gain, reliability};
 use super::seeds::{Draw, seed};
-use super::trials::{Part, Trying};
+use super::trials::{Part, TrialSpec};
 use super::{Prepared, Run, WRITING};
 use crate::learn::knowledge::closed_book::{Answer, accuracy, mean_expected, mean_logprob};
 use crate::learn::outer::domain::{Domain, Queries};
@@ -32,7 +32,7 @@ impl<D: Domain> Run<'_, D> {
             data
         };
         let key = format!("held_out:{round}");
-        step_told(self.start.journal, &key, "held_out", tell, || {
+        step_told(self.input.journal, &key, "held_out", tell, || {
             self.score_now(round, policy, held_out)
         })
         .map(Some)
@@ -49,8 +49,8 @@ impl<D: Domain> Run<'_, D> {
             0 => "held-out contexts, before".to_owned(),
             _ => format!("held-out contexts, after round {round}"),
         });
-        let (journal, domain) = (self.start.journal, self.start.domain);
-        let drawn = |context| seed(self.start.options.seed, Draw::HeldOut { context });
+        let (journal, domain) = (self.input.journal, self.input.domain);
+        let drawn = |context| seed(self.input.options.seed, Draw::HeldOut { context });
         let place = |index: usize| format!("held_out:{round}:context:{index}");
         let edits = self.each(held_out.len(), super::STREAMS, |model, i| {
             let Prepared { index, context } = &held_out[i];
@@ -66,7 +66,7 @@ impl<D: Domain> Run<'_, D> {
             .collect::<Result<_, _>>()?;
         let trying = held_out.iter().zip(&edits).zip(&before);
         let trying = trying.filter_map(|((prepared, edits), before)| {
-            Some(Trying {
+            Some(TrialSpec {
                 key: place(prepared.index),
                 context: &prepared.context,
                 edit: edits.first()?,

@@ -63,14 +63,14 @@ fn mean(values: impl Iterator<Item = f32>) -> Option<f32> {
 impl<D: Domain> Run<'_, D> {
     /// Decided once, also over a crash; tells the meter what is left to do.
     pub(super) fn size(&self, nth: usize, report: &Report) -> Result<usize, Interrupted> {
-        let (o, workers) = (self.start.options, 1 + self.start.others.len());
+        let (o, workers) = (self.input.options, 1 + self.input.others.len());
         let size = match o.minutes {
             0 => o.contexts_per_round,
-            _ => step(self.start.journal, &format!("round:{nth}:size"), || {
+            _ => step(self.input.journal, &format!("round:{nth}:size"), || {
                 Ok(fitting(o, workers, report, nth))
             })?,
         };
-        let there = size.min(self.start.contexts.len());
+        let there = size.min(self.input.contexts.len());
         self.expect(practised(report) + there * (o.rounds + 1 - nth));
         Ok(size)
     }

@@ -1,5 +1,5 @@
-//! The inner loop, many candidates at a time: train, ask, write down. A trial is durable as soon as its
-//! pack is done; what an earlier life of the job finished is recalled.
+//! Trials: many candidates trained together, asked, and remembered. A trial is durable as soon as its pack is
+//! done; trials that finished before a crash are recalled.
 
 use super::Run;
 use super::report::Trial;
@@ -12,31 +12,32 @@ use crate::learn::ports::journal::{Interrupted, recalled, step};
 use crate::learn::ports::model::{Adapter, Trained, Training};
 use std::time::Instant;
 
-/// A trial to be made.
-pub(super) struct Trying<'a, D: Domain> {
-    /// The step it is remembered by.
+/// A trial to make.
+pub(super) struct TrialSpec<'a, D: Domain> {
+    /// The key that the trial is remembered by.
     pub key: String,
     pub context: &'a D::Context,
     pub edit: &'a D::Edit,
     pub seed: u64,
     pub queries: Queries,
-    /// The base's answers: also those of an edit that nothing can be trained on.
+    /// The base's answers, which stand for those of an edit that nothing can be trained on.
     pub before: &'a [Answer],
     pub part: Part,
 }
 
-/// Which of its epochs.
+/// Which epochs of a training a trial runs.
 #[derive(Clone)]
 pub(super) enum Part {
     Whole,
-    /// The first of a halving.
+    /// The first part of a halving.
     First,
-    /// What is left after the first, from its adapter; without it the first is trained again.
+    /// The rest after the first part, from the first part's adapter; without the adapter the first part is trained
+    /// again.
     Rest(Option<Adapter>),
 }
 
 impl Part {
-    /// Of a whole trial's work.
+    /// The share of a whole trial's work.
     fn share(&self) -> f32 {
         match self {
             Part::Whole => 1.0,
@@ -46,8 +47,8 @@ impl Part {
     }
 }
 
-/// A finished trial; of a first part its adapter too, unless it was recalled.
-pub(super) struct Tried {
+/// A finished trial; after a first part with the adapter, unless the trial was recalled.
+pub(super) struct FinishedTrial {
     pub trial: Trial,
     pub adapter: Option<Adapter>,
 }
@@ -58,12 +59,15 @@ const FIRST_SHARE: f32 = 0.4;
 pub(super) const HALVED: f32 = FIRST_SHARE + (1.0 - FIRST_SHARE) / 2.0;
 
 impl<D: Domain> Run<'_, D> {
-    /// All of them, in their order.
-    pub(super) fn try_all(&self, trying: Vec<Trying<'_, D>>) -> Result<Vec<Tried>, Interrupted> {
-        let mut tried: Vec<Option<Tried>> = Vec::new();
+    /// Makes all trials; the results are in their order.
+    pub(super) fn try_all(
+        &self,
+        trying: Vec<TrialSpec<'_, D>>,
+    ) -> Result<Vec<FinishedTrial>, Interrupted> {
+        let mut tried: Vec<Option<FinishedTrial>> = Vec::new();
         for trial in &trying {
-            let trial: Option<Trial> = recalled(self.start.journal, &trial.key)?;
-            tried.push(trial.map(|trial| Tried {
+            let trial: Option<Trial> = recalled(self.input.journal, &trial.key)?;
+            tried.push(trial.map(|trial| FinishedTrial {
                 trial,
                 adapter: None,
             }));
@@ -71,8 +75,8 @@ impl<D: Domain> Run<'_, D> {
         let open: Vec<usize> = (0..trying.len()).filter(|i| tried[*i].is_none()).collect();
         let known = tried.iter().zip(&trying).filter(|(t, _)| t.is_some());
         self.meter.skip(known.map(|(_, t)| t.part.share()).sum());
-        for pack in open.chunks(self.start.options.pack) {
-            let packed: Vec<&Trying<D>> = pack.iter().map(|i| &trying[*i]).collect();
+        for pack in open.chunks(self.input.options.pack) {
+            let packed: Vec<&TrialSpec<D>> = pack.iter().map(|i| &trying[*i]).collect();
             for (i, done) in pack.iter().zip(self.try_pack(&packed)?) {
                 tried[*i] = Some(done);
             }
@@ -83,7 +87,7 @@ impl<D: Domain> Run<'_, D> {
             .collect())
     }
 
-    fn try_pack(&self, pack: &[&Trying<D>]) -> Result<Vec<Tried>, Interrupted> {
+    fn try_pack(&self, pack: &[&TrialSpec<D>]) -> Result<Vec<FinishedTrial>, Interrupted> {
         let trainings = self.trainings(pack)?;
         // What a kill took away and is trained again is no part of it.
         let clock = Instant::now();
@@ -102,7 +106,7 @@ impl<D: Domain> Run<'_, D> {
             match adapters[i] {
                 None => Ok(t.before.to_vec()),
                 adapter => {
-                    let domain = self.start.domain;
+                    let domain = self.input.domain;
                     let samples = self.samples(t.queries, || seed(t.seed, Draw::Answers));
                     Ok(domain.ask(model, adapter, t.context, t.queries, samples)?)
                 }
@@ -119,9 +123,9 @@ impl<D: Domain> Run<'_, D> {
                 seconds,
                 loss: trained.as_ref().and_then(|t| t.losses.last().copied()),
             };
-            let trial = step(self.start.journal, &t.key, || Ok(trial))?;
+            let trial = step(self.input.journal, &t.key, || Ok(trial))?;
             let adapter = trained.map(|t| t.adapter);
-            tried.push(Tried {
+            tried.push(FinishedTrial {
                 trial,
                 adapter: adapter.filter(|_| matches!(t.part, Part::First)),
             });
@@ -130,13 +134,13 @@ impl<D: Domain> Run<'_, D> {
         Ok(tried)
     }
 
-    /// What each trains, `None` where nothing can be.
-    fn trainings(&self, pack: &[&Trying<D>]) -> Result<Vec<Option<Training>>, Interrupted> {
-        let whole = |t: &Trying<D>| {
-            let domain = self.start.domain;
+    /// The training of each trial; `None` where nothing can be trained.
+    fn trainings(&self, pack: &[&TrialSpec<D>]) -> Result<Vec<Option<Training>>, Interrupted> {
+        let whole = |t: &TrialSpec<D>| {
+            let domain = self.input.domain;
             domain.training(t.context, t.edit, t.queries, t.seed)
         };
-        let first = |t: &Trying<D>| {
+        let first = |t: &TrialSpec<D>| {
             whole(t).map(|mut training| {
                 training.update.epochs = halves(training.update.epochs).0;
                 training
@@ -149,7 +153,7 @@ impl<D: Domain> Run<'_, D> {
                 .flatten()
         });
         let found = self.train_some(lost.collect(), 0.0)?;
-        let part = |(t, found): (&&Trying<D>, Option<Trained>)| match &t.part {
+        let part = |(t, found): (&&TrialSpec<D>, Option<Trained>)| match &t.part {
             Part::Whole => whole(t),
             Part::First => first(t),
             Part::Rest(kept) => whole(t).map(|mut training| {
@@ -161,7 +165,7 @@ impl<D: Domain> Run<'_, D> {
         Ok(pack.iter().zip(found).map(part).collect())
     }
 
-    /// Trains those that are there in one batch.
+    /// Trains the trainings that are there in one batch. `work`: what they count for, in trials.
     fn train_some(
         &self,
         trainings: Vec<Option<Training>>,
@@ -179,13 +183,13 @@ impl<D: Domain> Run<'_, D> {
             .collect())
     }
 
-    /// `work`: what they count for, in trials.
+    /// Trains all in one batch. `work`: what they count for, in trials.
     pub(super) fn train(
         &self,
         trainings: Vec<Training>,
         work: f32,
     ) -> Result<Vec<Trained>, Interrupted> {
-        let journal = self.start.journal;
+        let journal = self.input.journal;
         journal.check()?;
         let count = trainings.len();
         let mut stop = Ok(());
@@ -200,14 +204,14 @@ impl<D: Domain> Run<'_, D> {
         Ok(trained?)
     }
 
-    /// `work` on each of `count`, `width` at a time, in company: the engine batches what they ask.
+    /// `work` on each of `count`, `width` at a time: the engine batches what they ask.
     pub(super) fn each<T: Send>(
         &self,
         count: usize,
         width: usize,
         work: impl Fn(Interruptible<'_>, usize) -> Result<T, Interrupted> + Sync,
     ) -> Result<Vec<T>, Interrupted> {
-        let (journal, model) = (self.start.journal, self.model);
+        let (journal, model) = (self.input.journal, self.model);
         journal.check()?;
         self.beat()?;
         let all = fan_out::each(count, width, |i| {

@@ -2,7 +2,7 @@
 //! candidates, and completes the task. What a worker measured is in the journal, so a task that is handed
 //! to another after its worker failed or fell silent goes on from there.
 
-use super::expectation::Practised;
+use super::expectation::RoundContext;
 use super::{OuterLoop, Run};
 use crate::learn::outer::domain::Domain;
 use crate::learn::ports::journal::Interrupted;
@@ -30,9 +30,9 @@ impl<'a, D: Domain> Run<'a, D> {
     pub(super) fn share_out(
         &self,
         round: usize,
-        practised: &[Practised<'_, D>],
+        practised: &[RoundContext<'_, D>],
     ) -> Result<(), Interrupted> {
-        let OuterLoop { tasks, options, .. } = self.start;
+        let OuterLoop { tasks, options, .. } = self.input;
         // A group of the round's own: a later round's, left by a former life, is not waited for.
         let group = &group(round);
         let keys: Vec<String> = practised.iter().map(key).collect();
@@ -40,7 +40,7 @@ impl<'a, D: Domain> Run<'a, D> {
         let done = keys.len() - tasks.open(group).map_err(refused)?.min(keys.len());
         self.meter
             .skip(done as f32 * super::trials_of_context(options));
-        let models = std::iter::once(self.start.model).chain(self.start.others.iter().copied());
+        let models = std::iter::once(self.input.model).chain(self.input.others.iter().copied());
         let ends: Vec<Result<(), Interrupted>> = std::thread::scope(|scope| {
             let spawn = |(nth, model): (usize, &'a dyn Model)| {
                 scope.spawn(move || self.work(nth, model, round, practised))
@@ -58,7 +58,7 @@ impl<'a, D: Domain> Run<'a, D> {
                 // The others finished its work.
                 Err(stop) => {
                     let data = json!({"worker": worker, "error": stop.to_string()});
-                    self.start.journal.event("worker_failed", data);
+                    self.input.journal.event("worker_failed", data);
                 }
                 Ok(()) => {}
             }
@@ -71,12 +71,12 @@ impl<'a, D: Domain> Run<'a, D> {
         nth: usize,
         model: &'a dyn Model,
         round: usize,
-        practised: &[Practised<'_, D>],
+        practised: &[RoundContext<'_, D>],
     ) -> Result<(), Interrupted> {
-        let (tasks, group) = (self.start.tasks, &group(round));
+        let (tasks, group) = (self.input.tasks, &group(round));
         let owner = format!("worker-{nth}");
         loop {
-            self.start.journal.check()?;
+            self.input.journal.check()?;
             let lease = tasks.lease(group, &owner, TERM).map_err(refused)?;
             let Some(lease) = lease else {
                 if tasks.open(group).map_err(refused)? == 0 {
@@ -108,7 +108,7 @@ impl<'a, D: Domain> Run<'a, D> {
     /// The same run by another worker.
     fn on(&self, model: &'a dyn Model, lease: &Lease) -> Run<'a, D> {
         Run {
-            start: self.start,
+            input: self.input,
             model,
             meter: self.meter.clone(),
             held: Some(Held {
@@ -128,7 +128,7 @@ impl<'a, D: Domain> Run<'a, D> {
             return Ok(());
         }
         *beaten = Instant::now();
-        let beat = self.start.tasks.heartbeat(&held.lease, TERM);
+        let beat = self.input.tasks.heartbeat(&held.lease, TERM);
         beat.map_err(refused)
     }
 }
@@ -137,7 +137,7 @@ fn group(round: usize) -> String {
     format!("round:{round}")
 }
 
-fn key<D: Domain>(context: &Practised<'_, D>) -> String {
+fn key<D: Domain>(context: &RoundContext<'_, D>) -> String {
     format!("context:{}", context.index)
 }
 

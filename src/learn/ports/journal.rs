@@ -1,4 +1,4 @@
-//! What an update asks of the job that runs it.
+//! The journal: what learning asks of the job around a run.
 
 use super::model::ModelError;
 use serde::Serialize;
@@ -13,7 +13,7 @@ pub enum Interrupted {
     Stopped,
     #[error(transparent)]
     Model(ModelError),
-    /// The journal could not remember or tell.
+    /// The journal itself failed.
     #[error("journal: {0}")]
     Journal(String),
 }
@@ -27,12 +27,13 @@ impl From<ModelError> for Interrupted {
     }
 }
 
-/// Remembers finished steps over a crash, tells how far it is, and says when to stop.
+/// Remembers finished steps over a crash, tells progress and events, and says when to stop.
 pub trait Journal: Sync {
-    /// The value of a step finished in an earlier life.
+    /// The value of a finished step, maybe from before a crash.
     fn recall(&self, key: &str) -> Result<Option<Value>, Interrupted>;
+    /// Keeps the value of a finished step. Durable on return.
     fn remember(&self, key: &str, value: &Value) -> Result<(), Interrupted>;
-    /// The same, with the event that tells of it: after a crash there are both or neither.
+    /// Keeps a step together with the event that tells of it. A job's journal keeps both or neither over a crash.
     fn remember_and_tell(
         &self,
         key: &str,
@@ -44,14 +45,16 @@ pub trait Journal: Sync {
         self.event(kind, data);
         Ok(())
     }
-    /// `fraction` of the whole document, 0 to 1.
+    /// `fraction`: share of the whole run that is done, 0 to 1.
     fn progress(&self, stage: &str, fraction: f32, message: &str);
     /// Something happened that a watcher wants to see.
     fn event(&self, kind: &str, data: Value);
+    /// Fails as [`Interrupted::Stopped`] when the run is to stop. Called at least every second of work.
     fn check(&self) -> Result<(), Interrupted>;
 }
 
-/// Runs `work` once and tells of it once, in the words of `tell`.
+/// Runs `work` once, and tells of it once: the event `kind` with the data of `tell`. A step that finished
+/// before is recalled.
 pub fn step_told<T: Serialize + DeserializeOwned>(
     journal: &dyn Journal,
     key: &str,
@@ -69,7 +72,7 @@ pub fn step_told<T: Serialize + DeserializeOwned>(
     Ok(result)
 }
 
-/// The value of a step that finished, in its own type.
+/// The value of a finished step, read into its type. Fails if the value has another shape.
 pub fn recalled<T: DeserializeOwned>(
     journal: &dyn Journal,
     key: &str,

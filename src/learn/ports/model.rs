@@ -1,10 +1,10 @@
-//! What learning needs of a model: write, judge likelihoods, train. Implemented by
-//! [`crate::pool::LocalModel`] over the engine of this process; scripted in tests.
+//! The model that learns: it generates, scores answers and trains adapters. `pool::LocalModel` implements the
+//! trait over the engine of this process; tests script it.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// An adapter as learning sees it: something to pass back to the model that made it.
+/// A LoRA adapter, as learning sees it: a value to pass back to the model that made it.
 #[derive(Clone)]
 pub struct Adapter(pub Arc<autodidact_engine::Lora>);
 
@@ -172,34 +172,35 @@ pub struct Trained {
     pub tokens: usize,
 }
 
-/// What a training goes towards besides its texts.
+/// Soft targets of a training: distributions over tokens in place of, or besides, the next token itself.
 #[derive(Debug, Clone)]
 pub enum SoftTargets {
-    /// The model as it was (`None`: the base): its own distribution over the same inputs gets `share` of
-    /// every target, so that the loss holds the divergence from it.
+    /// The distribution of the model as it was (`None`: the base) over the same inputs gets `share`, 0 to 1, of
+    /// every target. The loss then bounds the divergence from that model.
     PreviousModel {
         adapter: Option<Adapter>,
         share: f32,
     },
-    /// What a teacher says to the student's own answers, token by token; in place of the texts.
+    /// The teacher's distributions along the student's own answers, in place of the texts (on-policy
+    /// distillation, arXiv 2306.13649).
     Teacher {
         adapter: Option<Adapter>,
-        lessons: Vec<Lesson>,
+        lessons: Vec<DistillExample>,
     },
 }
 
-/// An answer of the student, and how the teacher, who sees more, is asked the same.
+/// An answer of the student, with the student's prompt and the teacher's, which shows more.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Lesson {
+pub struct DistillExample {
     pub student: Prompt,
     pub teacher: Prompt,
     pub answer: String,
 }
 
 impl Adapter {
-    /// What it has learned, and `rank` fresh ranks beside it that say nothing yet. What it has learned is compressed
-    /// where both would be more than `most` ranks, or where it would leave the fresh ones less than half of the
-    /// directions that a layer's input has.
+    /// This adapter with `rank` fresh ranks, whose product is zero yet. The learned ranks are compressed where the
+    /// whole would have more than `most` ranks, or where the fresh ranks would have less than half of the
+    /// directions of a layer's input.
     pub fn with_room(&self, rank: usize, most: usize, seed: u64) -> Adapter {
         let kept = (most - rank).min(self.0.fewest_inputs() / 2);
         Adapter(Arc::new(
@@ -220,15 +221,15 @@ impl Trained {
     }
 }
 
-/// How far a training is: (steps done, steps in all, last loss).
+/// Hears of every optimizer step: (steps done, steps in all, mean loss in nats a token). False stops the training.
 pub type OnStep<'a> = dyn FnMut(usize, usize, f32) -> bool + Send + 'a;
 
-/// Asked again and again while the model works, by several threads where they ask it together; true ends the wait.
+/// Polled while the model works, maybe by several threads at once; true ends the wait.
 pub type ShouldStop<'a> = dyn Fn() -> bool + Sync + 'a;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// By `stop`, or by the training's `on_step`.
+    /// Stopped by [`ShouldStop`] or by [`OnStep`].
     #[error("stopped")]
     Stopped,
     #[error(transparent)]
@@ -236,13 +237,14 @@ pub enum ModelError {
     /// A teacher or a judge gave no answer.
     #[error("the text model {model} gave no answer: {reason}")]
     Text { model: String, reason: String },
-    /// A teacher or a judge was wanted where none is.
+    /// The options name a teacher or a judge, and the configuration has none.
     #[error("there is no {0}: name a model under [{0}] in the configuration")]
     Missing(&'static str),
 }
 
+/// Every call waits for its result; it fails as [`ModelError::Stopped`] soon after `stop` returns true.
 pub trait Model: Send + Sync {
-    /// `sampling.n` completions for each prompt.
+    /// `sampling.n` completions for each prompt: `[prompt][completion]`.
     fn generate(
         &self,
         prompts: &[Prompt],
@@ -251,7 +253,7 @@ pub trait Model: Send + Sync {
         stop: &ShouldStop<'_>,
     ) -> Result<Vec<Vec<String>>, ModelError>;
 
-    /// Mean log-likelihood (nats a token) of each answer after its prompt.
+    /// Mean log-likelihood, nats a token, of each answer after its prompt.
     fn likelihood(
         &self,
         items: &[(Prompt, String)],
@@ -259,15 +261,14 @@ pub trait Model: Send + Sync {
         stop: &ShouldStop<'_>,
     ) -> Result<Vec<f32>, ModelError>;
 
-    /// Trains several adapters together; `on_step` returning false stops them.
+    /// Trains the adapters together, in one packed batch; each comes out as if trained alone.
     fn train(
         &self,
         trainings: Vec<Training>,
         on_step: &mut OnStep<'_>,
     ) -> Result<Vec<Trained>, ModelError>;
 
-    /// Trains one adapter towards distributions over tokens. A model that cannot tell its distributions
-    /// refuses.
+    /// Trains one adapter on soft targets. The default fails: such a model does not tell its distributions.
     fn train_on_soft_targets(
         &self,
         _training: Training,

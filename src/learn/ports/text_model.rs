@@ -1,18 +1,18 @@
-//! Text in, text out: all that is asked of a teacher or a judge. They need no adapters and no training,
-//! so they may be any model anywhere: one of this process, one behind an OpenAI-compatible URL, or one
-//! that mistralrs runs (`crate::pool` has the three).
+//! A teacher or a judge: text in, text out. Neither needs adapters or training, so any model will do: one of
+//! this process, one behind an OpenAI-compatible URL, or one that mistralrs runs (`crate::pool` has the three).
 
 use super::model::{ModelError, Prompt, Sampling, ShouldStop};
 use std::sync::Arc;
 
 pub trait TextModel: Send + Sync {
-    /// What reports and errors call it.
+    /// The model's name in reports and errors.
     fn name(&self) -> &str;
 
-    /// `sampling.n` completions for each prompt. Ends as [`ModelError::Stopped`] soon after `stop` says so.
+    /// `sampling.n` completions for each prompt: `[prompt][completion]`. Fails as [`ModelError::Stopped`] soon
+    /// after `stop` returns true.
     ///
-    /// A model that cannot go on from a prompt's `prefill` is asked to begin so, and the beginning is
-    /// taken off: a completion never repeats it.
+    /// A completion never repeats the prompt's `prefill`. A model that cannot go on from a prefill is asked to
+    /// begin with it, and the beginning is taken off.
     fn complete(
         &self,
         prompts: &[Prompt],
@@ -21,7 +21,7 @@ pub trait TextModel: Send + Sync {
     ) -> Result<Vec<Vec<String>>, ModelError>;
 }
 
-/// The models that stand beside the one that learns.
+/// The models that help the one that learns.
 #[derive(Clone, Default)]
 pub struct Helpers {
     /// Writes self-edits where `self_edit.writer` is `teacher`.

@@ -117,7 +117,7 @@ impl Settings {
 
 pub struct TrainHandler {
     model: Arc<dyn Model>,
-    /// Engines that measure candidates beside it.
+    /// Further engines that measure candidates.
     others: Vec<Arc<dyn Model>>,
     registry: Arc<Registry>,
     learning: SettingsStack,
