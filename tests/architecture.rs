@@ -51,6 +51,28 @@ fn the_table_names_the_rooms_there_are_and_no_circle() {
     }
 }
 
+/// A walk through files that have moved leads nowhere.
+#[test]
+fn every_file_that_the_map_names_is_there() {
+    let text = std::fs::read_to_string(Path::new(ROOT).join("ARCHITECTURE.md")).unwrap();
+    let folders = ["src", "engine/src", "tests"].map(|folder| Path::new(ROOT).join(folder));
+    let files: Vec<PathBuf> = folders.iter().flat_map(|folder| sources(folder)).collect();
+    let quoted = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .flat_map(str::split_whitespace);
+    let named: Vec<&str> = quoted.filter(|word| word.ends_with(".rs")).collect();
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        let is_there = files.iter().any(|file| file.ends_with(name));
+        assert!(
+            is_there,
+            "ARCHITECTURE.md names {name}, and no such file is there"
+        );
+    }
+}
+
 #[test]
 fn a_forbidden_import_is_found_however_it_is_written() {
     let arrows = table();
