@@ -5,7 +5,7 @@ use super::records::taught;
 use super::{AliasName, Registry, Resolved, Result, Routes};
 use crate::learn::inner::replay;
 use crate::learn::inner::responders::Responder;
-use crate::learn::inner::route::Router;
+use crate::learn::inner::router::Router;
 use crate::learn::knowledge::Passage;
 use crate::learn::ports::model::TrainingText;
 use crate::store::Store;

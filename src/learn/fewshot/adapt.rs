@@ -1,6 +1,11 @@
-//! The loop: the model writes configurations, a few training steps tell how fast this machine is, what fits the
-//! time is planned, configurations are compared on demonstrations they have not seen, the best one is
-//! trained on all of them, and the adapter answers.
+//! One adaptation within its time budget, in six stages:
+//!
+//! 1. The model writes configurations.
+//! 2. A few timed training steps measure the speed of this machine.
+//! 3. A plan cuts the work to the time.
+//! 4. The configurations are compared on demonstrations that were held out of their training.
+//! 5. The best configuration is trained on all demonstrations.
+//! 6. The resulting adapter answers the test inputs.
 
 use super::options::AdaptOptions;
 use super::plan::{Pace, Plan, Wish};
@@ -15,19 +20,20 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Training steps that are timed: a single one is mostly its beginning and its end.
+/// Training steps that are timed. A single step would mostly measure the start and the end of a training.
 const TIMED: usize = 4;
 
-/// What an adaptation starts from.
+/// The input of an adaptation.
 pub struct Adaptation<'a> {
     pub task: &'a Task,
-    /// The caller's configuration; without one the policy writes.
+    /// The caller's configuration. `None`: the policy writes configurations.
     pub given: Option<&'a SelfEdit>,
+    /// The adapter that writes the configurations; `None`: the base.
     pub policy: Option<&'a Adapter>,
-    /// Where training starts.
+    /// The adapter that training continues; `None`: a new one.
     pub init: Option<&'a Adapter>,
     pub options: &'a AdaptOptions,
-    /// Tokens of the context window.
+    /// Length of the context window, in tokens.
     pub window: usize,
 }
 
@@ -36,6 +42,7 @@ pub struct AdaptOutcome {
     pub adapter: Adapter,
 }
 
+/// Runs the whole adaptation. Fails as [`Interrupted`] when the journal says stop or the model fails.
 pub fn adapt(
     model: &dyn Model,
     input: &Adaptation<'_>,
@@ -81,12 +88,12 @@ pub fn adapt(
     })
 }
 
-/// Part of the time that configurations may take to be written; those that are not by then are not tried.
+/// The share of the time budget for writing configurations. Configurations not written by then are not tried.
 const WRITING: f32 = 0.2;
 
 struct Run<'a> {
     model: Interruptible<'a>,
-    /// The same, for what has a time limit of its own.
+    /// The same model without the journal's stop, for calls that have a time limit of their own.
     unbound: &'a dyn Model,
     input: &'a Adaptation<'a>,
     journal: &'a dyn Journal,
@@ -94,7 +101,7 @@ struct Run<'a> {
     seconds: BTreeMap<String, f32>,
 }
 
-/// A demonstration held out of a candidate's training, with what it is asked of it.
+/// A demonstration held out of a candidate's training, with the question that the candidate is asked about it.
 struct Fold {
     candidate: usize,
     held: usize,
@@ -111,7 +118,7 @@ impl Run<'_> {
         self.journal
             .progress("self_edit", 0.02, "writing configurations");
         let options = self.input.options;
-        // Nothing could tell them apart where one demonstration is all there is.
+        // A single demonstration cannot be held out, so configurations could not be compared.
         let candidates = match self.input.task.train_len() {
             1 => 1,
             _ => options.candidates,
@@ -134,13 +141,13 @@ impl Run<'_> {
                 &mut edits,
             );
             match told {
-                // Out of time, and not out of work.
+                // The time limit stopped the writing, unless the journal says that the job was stopped.
                 Err(ModelError::Stopped) => self.journal.check()?,
                 told => told?,
             }
             Ok(edits)
         })?;
-        // Once remembered they are told, and in a later life not again.
+        // The event is sent once, after the step is stored; a resumed job does not repeat it.
         if written {
             self.journal
                 .event("self_edits", json!({"self_edits": edits}));
@@ -152,7 +159,7 @@ impl Run<'_> {
         }
     }
 
-    /// What of it all fits the time, by the time that one training step takes.
+    /// The work that fits the time, estimated from the measured time of one training step.
     fn plan(&mut self, edits: &[SelfEdit]) -> Result<Plan, Interrupted> {
         let clock = Instant::now();
         self.journal.progress("plan", 0.1, "timing training steps");
@@ -200,7 +207,8 @@ impl Run<'_> {
             epochs: 1,
             ..self.update(&SelfEdit::default(), 1)
         };
-        // A process's first training step makes what all later ones find made (without AVX512_BF16 the weights, turned).
+        // The first training step of a process also prepares data for all later steps (without AVX512_BF16 the
+        // transposed weights), so it is not timed.
         self.train_all(vec![(vec![text.clone()], update.clone())], 0.1, 0.11)?;
         let clock = Instant::now();
         self.train_all(vec![(vec![text.clone(); TIMED], update)], 0.11, 0.12)?;
@@ -208,8 +216,8 @@ impl Run<'_> {
         Ok(Pace(one / bytes(text) as f32))
     }
 
-    /// Trains every candidate without the demonstrations it is then asked about. Those whose score is
-    /// remembered are not trained again.
+    /// Scores the configurations by cross-validation: each is trained without the held-out demonstration that it is
+    /// then asked about. Also gives the score without training. Candidates with a stored score are not trained again.
     fn compare(
         &mut self,
         edits: &[SelfEdit],
@@ -281,7 +289,7 @@ impl Run<'_> {
         }
     }
 
-    /// Asks held-out demonstrations, each of its own adapter.
+    /// Asks each adapter its held-out demonstration and scores the answers.
     fn score(&self, asked: &[(Option<&Adapter>, Fold)]) -> Result<Score, Interrupted> {
         let task = self.input.task;
         let demonstrations = task.demonstrations();
@@ -306,7 +314,7 @@ impl Run<'_> {
         Ok(score)
     }
 
-    /// The adapter: the chosen configuration on all demonstrations, in the time that is left.
+    /// Trains the final adapter: the chosen configuration on all demonstrations, within the remaining time.
     fn train(
         &mut self,
         edit: &SelfEdit,
@@ -352,7 +360,7 @@ impl Run<'_> {
         Ok(predictions)
     }
 
-    /// Every test input in at most `views` ways.
+    /// The questions of every test input, at most `views` each: `[test input][view]`.
     fn questions(&self, edit: &SelfEdit, views: usize) -> Vec<Vec<Question>> {
         let Adaptation { task, window, .. } = *self.input;
         let seed = self.input.options.seed;
@@ -366,7 +374,7 @@ impl Run<'_> {
         let seed = self.input.options.seed;
         let texts = task.training(edit, held, most, window, seed);
         match texts.is_empty() {
-            // The task fits the window by the tokenizer's count, if not by that of bytes.
+            // The task fits the window in tokens, even though not in bytes.
             true => task.training(edit, held, most, usize::MAX, seed),
             false => texts,
         }
@@ -374,7 +382,7 @@ impl Run<'_> {
 
     fn update(&self, edit: &SelfEdit, epochs: usize) -> Update {
         let options = self.input.options;
-        // What continues an adapter keeps its shape.
+        // A continued adapter keeps its rank and alpha.
         let shape = self.input.init.map(|adapter| &adapter.0.config);
         Update {
             rank: shape.map_or(options.rank, |s| s.rank),
@@ -388,7 +396,7 @@ impl Run<'_> {
         }
     }
 
-    /// Trains adapters together; progress goes from `from` to `to`.
+    /// Trains adapters in one batch. The job's progress goes from `from` to `to`, both 0 to 1.
     fn train_all(
         &self,
         trainings: Vec<(Vec<TrainingText>, Update)>,
@@ -424,12 +432,12 @@ impl Run<'_> {
     }
 }
 
-/// The step that remembers a candidate's score.
+/// The key of the step that stores a candidate's score.
 fn key(candidate: usize) -> String {
     format!("candidate {candidate}")
 }
 
-/// Most right, then likeliest, then first.
+/// The index of the best score: most right answers, then highest log-likelihood, then first.
 fn best(scores: &[Score]) -> usize {
     let better = |a: &Score, b: &Score| {
         let more = a.right.cmp(&b.right);
@@ -441,8 +449,8 @@ fn best(scores: &[Score]) -> usize {
     best.unwrap_or(0)
 }
 
+/// The length of a training text, with a small constant for the markup of the chat format.
 fn bytes(text: &TrainingText) -> usize {
-    // What the chat format adds weighs as much as a few letters.
     match text {
         TrainingText::Text { text } => text.len(),
         TrainingText::Chat { user, assistant } => user.len() + assistant.len() + 48,

@@ -1,34 +1,35 @@
-//! Transformed views of a task (SEAL's few-shot tools, after Akyürek et al., arXiv 2411.07279): what is done
-//! to every grid of it, and how an answer is taken back.
+//! Transformed views of a task (SEAL's few-shot tools, after Akyürek et al., arXiv 2411.07279). A transform is
+//! applied to every grid of the task; its inverse maps the answer back.
 //!
-//! Against the tools they come from: a translation wraps around, so that nothing is lost and it can be
-//! taken back.
+//! Unlike in the original tools, a translation wraps around, so that no cell is lost and the translation has an
+//! inverse.
 
 use super::grid::{COLOURS, Grid};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+/// A change of a grid's cells or shape. Colours stay.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Transform {
     Identity,
-    /// Clockwise by this many quarter turns.
+    /// A clockwise rotation by this many quarter turns.
     Rotate(u8),
-    /// Upside down.
+    /// The first row becomes the last.
     FlipRows,
-    /// Left to right.
+    /// The first column becomes the last.
     FlipColumns,
     Transpose,
     /// The grid with its mirror image below it.
     ReflectRows,
     /// The grid with its mirror image to its right.
     ReflectColumns,
-    /// Down and to the right, what falls out coming in at the other end.
+    /// A shift down and to the right; cells that leave one edge enter at the opposite edge.
     Translate {
         rows: usize,
         columns: usize,
     },
-    /// Every cell twice as high …
+    /// Every cell becomes twice as high …
     DoubleHeight,
     /// … or wide …
     DoubleWidth,
@@ -40,14 +41,14 @@ pub enum Transform {
     RepeatColumns,
     /// … or four times.
     RepeatBoth,
-    /// One after the other.
+    /// These transforms, one after another.
     Chain(Vec<Transform>),
 }
 
 use Transform as T;
 
 impl Transform {
-    /// None if the result would be too large for a grid.
+    /// The transformed grid; `None` if it would be larger than a grid may be.
     pub fn apply(&self, g: &Grid) -> Option<Grid> {
         let (h, w, c) = (g.height(), g.width(), g.rows());
         match self {
@@ -77,7 +78,7 @@ impl Transform {
         }
     }
 
-    /// The grid that `apply` makes this one from; none if there is no such grid.
+    /// The grid that `apply` maps to this one; `None` if there is no such grid.
     pub fn invert(&self, g: &Grid) -> Option<Grid> {
         let (h, w, c) = (g.height(), g.width(), g.rows());
         let before = match self {
@@ -99,7 +100,7 @@ impl Transform {
             T::DoubleWidth => Grid::build(h, w / 2, |y, x| c[y][2 * x]),
             T::DoubleBoth => Grid::build(h / 2, w / 2, |y, x| c[2 * y][2 * x]),
         };
-        // Those that enlarge have an inverse only for what they make.
+        // An enlarging transform has an inverse only for grids that it can produce.
         before.filter(|before| self.apply(before).as_ref() == Some(g))
     }
 }
@@ -121,7 +122,7 @@ pub fn size() -> Vec<Transform> {
     vec![T::DoubleHeight, T::DoubleWidth, T::DoubleBoth]
 }
 
-/// A turn or flip and then a larger grid.
+/// A rotation, flip or transpose, followed by doubling height and width.
 pub fn chain() -> Vec<Transform> {
     let first = [T::Rotate(1), T::Rotate(2), T::Rotate(3)];
     let first = first
@@ -130,19 +131,19 @@ pub fn chain() -> Vec<Transform> {
     first.map(|f| T::Chain(vec![f, T::DoubleBoth])).collect()
 }
 
-/// The grid several times.
+/// The grid repeated below, to the right, and both.
 pub fn repeat() -> Vec<Transform> {
     vec![T::RepeatRows, T::RepeatColumns, T::RepeatBoth]
 }
 
-/// The ways in which a question is asked: each keeps all that a grid says.
+/// The transforms that a question is asked in. All are invertible for every grid.
 pub fn views() -> Vec<Transform> {
     let mut all = vec![T::Identity, T::Transpose, T::FlipRows, T::FlipColumns];
     all.extend([T::Rotate(1), T::Rotate(2), T::Rotate(3)]);
     all
 }
 
-/// Colours exchanged for one another; 0, the background, stays.
+/// A permutation of the colours. 0, the background, stays.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Colours([u8; COLOURS as usize]);
 
@@ -173,7 +174,7 @@ pub mod tests {
     use proptest::prelude::*;
     use rand::SeedableRng;
 
-    /// Any grid up to twelve by twelve.
+    /// Any grid of at most twelve by twelve cells.
     pub fn grids() -> impl Strategy<Value = Grid> {
         (1usize..13, 1usize..13).prop_flat_map(|(height, width)| {
             let row = proptest::collection::vec(0u8..10, width);

@@ -1,16 +1,18 @@
-//! A grid of colours, as ARC's JSON writes it: rows of numbers from 0 to 9.
+//! A grid of colours in ARC's JSON format: rows of whole numbers from 0 to 9.
 
 use serde::{Deserialize, Serialize};
 
-/// Rows and columns a grid may have.
+/// The largest number of rows, and of columns.
 pub const MOST: usize = 30;
+/// Colours are the numbers below this.
 pub const COLOURS: u8 = 10;
 
-/// One to thirty rows of one to thirty cells each, all of one length, every cell 0 to 9.
+/// A rectangle of 1 to [`MOST`] rows with 1 to [`MOST`] cells each; every cell is a colour from 0 to 9.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Vec<i64>>")]
 pub struct Grid(Vec<Vec<u8>>);
 
+/// Why rows of numbers are not a grid. Rows and columns are counted from 0.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GridError {
     #[error("a grid has 1 to {MOST} rows, not {0}")]
@@ -48,13 +50,14 @@ impl Grid {
         self.0[0].len()
     }
 
-    /// A grid of this shape, each cell by its row and column; none beyond the largest shape.
+    /// A grid of this shape whose cells are `cell(row, column)`; `None` if a grid may not have the shape or a cell is
+    /// no colour.
     pub fn build(height: usize, width: usize, cell: impl Fn(usize, usize) -> u8) -> Option<Self> {
         let row = |y| (0..width).map(|x| cell(y, x)).collect();
         Grid::new((0..height).map(row).collect()).ok()
     }
 
-    /// Every cell through `colour`.
+    /// The grid with every cell replaced by `colour` of it, which must be 0 to 9.
     pub fn recolour(&self, colour: impl Fn(u8) -> u8) -> Self {
         let row = |row: &Vec<u8>| row.iter().map(|c| colour(*c)).collect();
         Grid(self.0.iter().map(row).collect())

@@ -1,56 +1,62 @@
-//! What fits the time: how many configurations are compared, on how many held-out demonstrations, how much
-//! each is trained on, in how many views the answer is asked.
+//! The plan of an adaptation cuts the work to the time budget: how many configurations are compared, on how many
+//! held-out demonstrations, how much each is trained on, and in how many views a test input is asked.
 //!
-//! The figures come from one training step on this machine, under the load it has; so they are estimates,
-//! and half of the seconds a client gives are not planned at all on a machine that is about to be busier.
+//! All figures are estimates. They extrapolate from a few training steps on this machine under its current load, so a
+//! machine that becomes busier exceeds the budget.
 
 use super::self_edit::SelfEdit;
 use serde::{Deserialize, Serialize};
 
-/// Seconds that a byte of a training sequence takes, all told.
+/// Seconds of training per byte of a training sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Pace(pub f32);
 
-/// Reading takes this part of training's time (forward without backward).
+/// The time to read a byte of a prompt, as a share of the time to train on it: forward without backward.
 const READING: f32 = 0.4;
-/// Seconds of a decoding step beyond its rows: the weights are read once.
+/// The fixed seconds of a decoding step, whatever the number of rows: the weights are read once.
 const STEP: f32 = 0.03;
-/// Fewer sequences than this teach nothing: rather compare fewer configurations.
+/// The fewest training steps that a candidate should get. With fewer it learns nothing, so the plan rather compares
+/// fewer configurations.
 const FEWEST: usize = 32;
-/// Part of the time that predictions may take.
+/// The largest share of the time for predictions.
 const PREDICTING: f32 = 0.3;
-/// Part of the time that is planned.
+/// The share of the time that is planned; the rest is reserve.
 const PLANNED: f32 = 0.9;
 
-/// What is known of the work before it is cut to the time.
+/// The whole work, before it is cut to the time.
 #[derive(Debug, Clone)]
 pub struct Wish<'a> {
     pub edits: &'a [SelfEdit],
-    /// Training sequences of each edit, and their mean length in bytes.
+    /// For each edit: the number of training sequences and their mean length in bytes.
     pub sequences: Vec<(usize, f32)>,
-    /// Demonstrations that may be held out; none of one alone.
+    /// Demonstrations that may be held out; 0 if the task has only one.
     pub folds: usize,
-    /// All views of all test inputs: how many, and the bytes of a prompt and of an answer.
+    /// The most views of a test input.
     pub views: usize,
+    /// Test inputs.
     pub tests: usize,
+    /// Mean length of a prompt, in bytes.
     pub prompt: f32,
+    /// Length of the longest answer among the demonstrations, in bytes.
     pub answer: f32,
-    /// What is left of the budget.
+    /// Seconds that remain of the budget.
     pub seconds: f32,
 }
 
+/// The work that fits the time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Demonstrations held out in turn; 0: one configuration, nothing to compare.
+    /// Demonstrations held out one after another. 0: there is one configuration and no comparison.
     pub folds: usize,
+    /// The configurations to compare, in the order of the edits.
     pub candidates: Vec<Share>,
     /// Views of each test input.
     pub views: usize,
-    /// What the final training and the predictions should take.
+    /// Planned seconds of the final training and the predictions.
     pub seconds: f32,
 }
 
-/// What one training of a configuration gets.
+/// The size of one training of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     pub sequences: usize,
@@ -58,7 +64,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// As many sequences and epochs as `steps` allow, epochs going first.
+    /// As many sequences and epochs as `steps` allow. Epochs are cut before sequences.
     fn of(wanted: usize, epochs: usize, steps: f32) -> Self {
         let steps = (steps as usize).max(1);
         let epochs = epochs.min((steps / wanted.max(1)).max(1));
@@ -74,6 +80,7 @@ impl Share {
 }
 
 impl Wish<'_> {
+    /// The plan at this pace. Every training gets at least one sequence and one epoch, every test input one view.
     pub fn plan(&self, pace: Pace) -> Plan {
         let asking = |views: usize| {
             let rows = (views * self.tests) as f32;
@@ -86,7 +93,7 @@ impl Wish<'_> {
             views -= 1;
         }
         let training = (time - asking(views)).max(0.0);
-        // Fewer configurations until each gets enough, then as many folds as there is time for.
+        // Configurations are dropped until each gets enough steps; then folds are added while there is time.
         let mut candidates = match self.folds {
             0 => 1,
             _ => self.edits.len().max(1),
@@ -135,8 +142,8 @@ impl Wish<'_> {
 }
 
 impl Plan {
-    /// What the adapter itself gets when `left` of the budget's seconds are left: comparing may have taken
-    /// less than was planned. Never less than planned.
+    /// The size of the final training when `left` seconds of the budget remain. It is never below the planned size, and
+    /// larger if the comparison took less time than planned.
     pub fn last(&self, chosen: usize, wanted: usize, epochs: usize, left: f32) -> Share {
         let planned = self.candidates[chosen];
         let more = left * PLANNED / self.seconds.max(f32::EPSILON);
@@ -188,7 +195,7 @@ mod tests {
 
     #[test]
     fn configurations_are_dropped_before_each_learns_too_little() {
-        // A step takes a second; two configurations would get 36 each, three 27.
+        // A step takes a second: two configurations would get 36 steps each, three would get 27.
         let three = edits(3);
         let plan = wish(&three, 130.0).plan(Pace(0.01));
         assert_eq!((plan.candidates.len(), plan.folds), (2, 1));

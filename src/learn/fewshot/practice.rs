@@ -1,6 +1,7 @@
-//! A task whose answers are known, as practice and as a test: context → prompt ([`super::self_edit::prompt`]),
-//! candidate → training, adapter → score. Rewards are 0 or 1: every test input answered right in one of the
-//! two attempts (ARC's own rule).
+//! Tasks with known answers, for practice and for measurement: the context gives a prompt
+//! ([`super::self_edit::prompt`]), a candidate gives a training, and the trained adapter gets a score.
+//!
+//! The reward is 1 if every test input is answered right in one of its two attempts (ARC's own rule), else 0.
 
 use super::predict::{Attempt, Prediction, predict};
 use super::self_edit::SelfEdit;
@@ -10,7 +11,7 @@ use crate::learn::ports::model::{Adapter, ModelError, Training, Update};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A task with what its test inputs should be answered.
+/// A task with the right answers to its test inputs, in their order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Solved {
     pub name: String,
@@ -18,21 +19,23 @@ pub struct Solved {
     pub solutions: Vec<Value>,
 }
 
-/// The same for all candidates of one comparison.
+/// The settings that all candidates of one comparison share.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Setting {
-    /// Training sequences of a candidate at most.
+    /// The most training sequences of a candidate.
     pub sequences: usize,
-    /// Views of each test input at most.
+    /// The most views of a test input.
     pub views: usize,
     pub rank: usize,
     pub alpha: f32,
     pub batch_size: usize,
     pub seed: u64,
+    /// Length of the context window, in tokens.
     pub window: usize,
 }
 
-/// The training that a configuration asks for. A candidate for [`crate::learn::ports::model::Model::train`].
+/// The training of a configuration, for [`crate::learn::ports::model::Model::train`]. With `init` the training
+/// continues that adapter and keeps its rank and alpha.
 pub fn training(task: &Task, edit: &SelfEdit, init: Option<&Adapter>, s: &Setting) -> Training {
     let shape = init.map(|adapter| &adapter.0.config);
     Training {
@@ -51,7 +54,7 @@ pub fn training(task: &Task, edit: &SelfEdit, init: Option<&Adapter>, s: &Settin
     }
 }
 
-/// What an adapter (or none) answers to the test inputs.
+/// The predictions of the adapter for all test inputs; `None`: of the base.
 pub fn answers(
     model: Interruptible<'_>,
     adapter: Option<&Adapter>,
@@ -65,13 +68,13 @@ pub fn answers(
     predict(model, adapter, &questions, task.longest_answer())
 }
 
-/// Of the attempts at one test input, the one that is right.
+/// The right attempt among those at one test input, if there is one.
 fn right<'a>(solved: &Solved, prediction: &'a Prediction, wanted: &Value) -> Option<&'a Attempt> {
     let mut attempts = prediction.attempts.iter();
     attempts.find(|attempt| solved.task.same(&attempt.output, wanted))
 }
 
-/// 1 if every test input is answered right, 0 else.
+/// 1 if every test input has a right attempt, else 0. A task without solutions is never right.
 pub fn reward(solved: &Solved, predictions: &[Prediction]) -> f32 {
     let asked = !solved.solutions.is_empty() && predictions.len() == solved.solutions.len();
     let mut pairs = predictions.iter().zip(&solved.solutions);
@@ -79,7 +82,8 @@ pub fn reward(solved: &Solved, predictions: &[Prediction]) -> f32 {
     f32::from(u8::from(all))
 }
 
-/// The share of all views that say the right answer, as far as it is one of the two attempts.
+/// The share of all views that gave the right answer, 0 to 1. Views count only where the right answer is one of the
+/// two attempts.
 pub fn right_views(solved: &Solved, predictions: &[Prediction]) -> f32 {
     let pairs = predictions.iter().zip(&solved.solutions);
     let right = pairs.filter_map(|(p, wanted)| right(solved, p, wanted));
@@ -118,7 +122,7 @@ mod tests {
         assert_eq!(of(&["1"], &["x", "y"]), 0.0);
         assert_eq!(of(&["1"], &[]), 0.0);
         assert_eq!(reward(&solved, &[said(&["1"])]), 0.0);
-        // Each said has two views; an attempt has one of them.
+        // Each prediction has two views, and each attempt has one of their votes.
         let views =
             |first: &[&str], second: &[&str]| right_views(&solved, &[said(first), said(second)]);
         assert_eq!(views(&["1"], &["x", "2"]), 0.5);

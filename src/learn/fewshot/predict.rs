@@ -1,5 +1,5 @@
-//! Prediction: the same question in several views, each answered greedily, the answers taken back to the
-//! plain view and counted. The two with most votes are the two attempts.
+//! Prediction by vote: a question is asked in several views and each view is answered greedily. The answers are
+//! mapped back to the plain view and counted. The two answers with the most votes are the two attempts.
 
 use super::augment::{Colours, Transform};
 use super::serialise;
@@ -9,42 +9,42 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// One way of asking.
+/// A question in one view.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
     pub prompt: Prompt,
     pub undo: Undo,
 }
 
-/// How an answer becomes one to the plain question.
+/// The way back from a view: maps its answer to an answer to the plain question.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Undo {
     Grid(Transform, Colours),
     Text,
 }
 
-/// What was answered to one input.
+/// The answers to one test input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = AdaptPrediction)]
 pub struct Prediction {
-    /// At most two different ones, most votes first; none if nothing that was said could be read.
+    /// At most two different answers, most votes first; empty if no answer could be read
     pub attempts: Vec<Attempt>,
-    /// Ways in which the input was asked.
+    /// Number of views that the input was asked in
     pub views: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = AdaptAttempt)]
 pub struct Attempt {
-    /// A grid or a text, as the demonstrations' outputs.
+    /// A grid or a text, like the outputs of the demonstrations
     #[schema(value_type = Object)]
     pub output: Value,
-    /// Views that answered so.
+    /// Number of views with this answer
     pub votes: usize,
 }
 
 impl Question {
-    /// The answer as one to the plain question; none if it is no answer.
+    /// Maps an answer to the plain question's answer; `None` if the text cannot be read as an answer.
     pub fn read(&self, said: &str) -> Option<Value> {
         match &self.undo {
             Undo::Grid(transform, colours) => {
@@ -56,7 +56,8 @@ impl Question {
     }
 }
 
-/// Asks every input in all its views, in one batch.
+/// Asks every input (`[input][view]`) in all its views, in one batch. `longest_answer`: tokens of an answer at most.
+/// One prediction per input.
 pub fn predict(
     model: Interruptible<'_>,
     adapter: Option<&Adapter>,
@@ -78,7 +79,7 @@ pub fn predict(
     Ok(inputs.iter().map(answer).collect())
 }
 
-/// Most votes first; among equals the one said in the plainer view.
+/// Counts equal answers. Most votes come first; among equals the answer of the plainer view.
 fn vote(answers: Vec<Option<Value>>) -> Prediction {
     let views = answers.len();
     let mut attempts: Vec<Attempt> = Vec::new();
@@ -107,7 +108,7 @@ mod tests {
         let attempts: Vec<_> = (prediction.attempts.iter())
             .map(|a| (a.output.as_str().unwrap(), a.votes))
             .collect();
-        // a before c: it was said first.
+        // a precedes c, because an earlier view said a.
         assert_eq!(attempts, [("a", 2), ("c", 2)]);
         assert_eq!(prediction.views, 7);
         assert_eq!(vote(vec![None, None]).attempts, []);

@@ -1,4 +1,4 @@
-//! What came of an adaptation: what `POST /adapt` answers.
+//! The report of an adaptation, which is the answer of `POST /adapt`.
 
 use super::predict::Prediction;
 use super::self_edit::SelfEdit;
@@ -8,17 +8,17 @@ use utoipa::ToSchema;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AdaptReport {
-    /// One for each test input, in order.
+    /// One prediction for each test input, in order
     pub predictions: Vec<Prediction>,
-    /// The configuration that the adapter was trained with.
+    /// The configuration that the adapter was trained with
     pub self_edit: SelfEdit,
-    /// Every configuration that was considered.
+    /// Every configuration that was considered
     pub tried: Vec<Tried>,
-    /// The held-out demonstrations answered without any training, where candidates were compared.
+    /// The score on the held-out demonstrations before training; none if no candidates were compared
     pub in_context: Option<Score>,
-    /// The adapter's own training.
+    /// The training of the final adapter
     pub training: Training,
-    /// Wall-clock seconds by stage.
+    /// Wall-clock seconds by stage
     pub seconds: BTreeMap<String, f32>,
 }
 
@@ -27,10 +27,11 @@ pub struct AdaptReport {
 pub struct Tried {
     pub self_edit: SelfEdit,
     pub origin: Origin,
-    /// Sequences in each of its trainings, and passes over them; 0: there was no time for it.
+    /// Sequences in each training of the configuration; 0 if there was no time for it
     pub sequences: usize,
+    /// Passes over the sequences; 0 if there was no time for it
     pub epochs: usize,
-    /// On held-out demonstrations; none where there was nothing to compare.
+    /// The score on held-out demonstrations; none if no candidates were compared
     pub score: Option<Score>,
     pub chosen: bool,
 }
@@ -39,21 +40,23 @@ pub struct Tried {
 #[serde(rename_all = "snake_case")]
 #[schema(as = AdaptOrigin)]
 pub enum Origin {
-    /// The caller's.
+    /// The caller gave the configuration.
     Given,
-    /// The model's.
+    /// The model wrote the configuration.
     Written,
-    /// The house's, because the model wrote none.
+    /// The default configuration, because the model wrote none.
     Default,
 }
 
-/// How demonstrations that a candidate had not seen were answered.
+/// The score on demonstrations that were held out of the training.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = AdaptScore)]
 pub struct Score {
+    /// Right answers
     pub right: usize,
+    /// Demonstrations asked
     pub of: usize,
-    /// Mean log-likelihood of the right answers, nats a token: decides between equals.
+    /// Mean log-likelihood of the right answers, nats a token; decides between candidates with equally many right answers
     pub logprob: f32,
 }
 
@@ -62,8 +65,10 @@ pub struct Score {
 pub struct Training {
     pub sequences: usize,
     pub epochs: usize,
-    /// Tokens trained on, all epochs together.
+    /// Tokens trained on, over all epochs
     pub tokens: usize,
+    /// Loss of the first optimizer step, nats a token
     pub first_loss: f32,
+    /// Loss of the last optimizer step, nats a token
     pub last_loss: f32,
 }

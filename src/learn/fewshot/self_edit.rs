@@ -1,6 +1,6 @@
-//! The self-edit of a few-shot task: a configuration, written by the model under a grammar so that it
-//! always parses. The grammar lets it choose between rates that make a difference; a client may send any
-//! within the range.
+//! The self-edit of a few-shot task is a configuration of the training (SEAL §3.2). The model writes the
+//! configuration under a grammar, so the text always parses. The grammar offers a few learning rates that differ
+//! noticeably; a client may send any rate within the range.
 
 use super::task::Task;
 use crate::learn::ports::interruptible::Interruptible;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-/// What the model trains itself on, and how.
+/// The configuration of a few-shot training: its data and its hyperparameters.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schema(as = AdaptSelfEdit)]
@@ -18,17 +18,17 @@ pub struct SelfEdit {
     pub training: TrainingChoice,
 }
 
-/// Which transformed copies of the demonstrations are trained on; a text task has none of them.
+/// The transformed copies of the demonstrations to train on. They apply to grids only, not to text tasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataGeneration {
-    /// Rotations, flips, reflections, a translation, the transpose.
+    /// Rotations, flips, reflections, a translation, the transpose
     pub use_basic_augmentations: bool,
-    /// Double height, double width, both.
+    /// Double height, double width, both
     pub use_size_augmentations: bool,
-    /// A turn or flip, then double size.
+    /// A rotation, flip or transpose, then double height and width
     pub use_chain_augmentations: bool,
-    /// The grid several times.
+    /// The grid repeated two or four times
     pub use_repeat_augmentations: bool,
 }
 
@@ -36,9 +36,9 @@ pub struct DataGeneration {
 #[serde(default, deny_unknown_fields)]
 pub struct TrainingChoice {
     pub strategy: Strategy,
-    /// 0.000001 to 0.01.
+    /// 0.000001 to 0.01
     pub learning_rate: f32,
-    /// 1 to 20.
+    /// 1 to 20
     pub num_train_epochs: usize,
 }
 
@@ -50,8 +50,8 @@ pub enum Strategy {
     TrainUsingOutputTokens,
 }
 
-/// What a person would choose for a small model and little time: colours and orders alone, at a rate that
-/// breaks nothing.
+/// No transformed copies, as a person would choose for a small model and little time. Recoloured and reordered copies
+/// are trained on in any case.
 impl Default for DataGeneration {
     fn default() -> Self {
         DataGeneration {
@@ -73,7 +73,7 @@ impl Default for TrainingChoice {
     }
 }
 
-/// A field outside its range.
+/// A field is outside its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} is {found}; it must be from {low} to {high}")]
 pub struct OutOfRange {
@@ -83,6 +83,7 @@ pub struct OutOfRange {
     pub high: String,
 }
 
+/// Fails if the value of `field` is outside `low` to `high`, both included.
 pub fn within<T: PartialOrd + ToString>(
     field: &'static str,
     found: T,
@@ -101,6 +102,7 @@ pub fn within<T: PartialOrd + ToString>(
 }
 
 impl SelfEdit {
+    /// Fails if the learning rate or the number of epochs is outside its range.
     pub fn check(&self) -> Result<(), OutOfRange> {
         let TrainingChoice {
             learning_rate,
@@ -111,15 +113,16 @@ impl SelfEdit {
         within("training.num_train_epochs", num_train_epochs, 1, 20)
     }
 
-    /// What the model wrote, if it is a configuration within range.
+    /// The configuration that the model wrote; `None` if the text is no JSON configuration or a field is out of range.
     pub fn read(text: &str) -> Option<Self> {
         let edit: SelfEdit = serde_json::from_str(text.trim()).ok()?;
         edit.check().is_ok().then_some(edit)
     }
 }
 
-/// The configuration that the prompt shows as usual, which small models copy. A rotation of grids is
-/// learned in a few dozen steps at four times the rate at which texts begin to repeat themselves.
+/// The configuration that the prompt shows as the usual choice; small models copy it. Grid tasks get four times the
+/// learning rate of text tasks. At that rate the model learns a rotation in a few dozen steps; trained on texts at a
+/// higher rate than theirs, it begins to repeat itself.
 pub fn usual(task: &Task) -> SelfEdit {
     let mut edit = SelfEdit::default();
     if let Task::Grid(_) = task {
@@ -128,7 +131,7 @@ pub fn usual(task: &Task) -> SelfEdit {
     edit
 }
 
-/// What the model may write.
+/// The JSON schema that constrains the model's writing.
 pub fn schema() -> Value {
     let object = |fields: Value| {
         let names: Vec<&String> = fields
@@ -153,7 +156,7 @@ pub fn schema() -> Value {
     object(json!({"data_generation": data, "training": training}))
 }
 
-/// The context as the policy sees it (the paper's tool descriptions, with the demonstrations).
+/// The prompt for the policy: the paper's tool descriptions and the demonstrations of the task.
 pub fn prompt(task: &Task) -> Prompt {
     let usual = serde_json::to_string(&usual(task)).unwrap_or_default();
     let shown: Vec<String> = (task.demonstrations().iter())
@@ -177,11 +180,11 @@ const TOOLS: &str = "You configure how a small model trains on a task before it 
     learning_rate and num_train_epochs: higher learns more and forgets more.\n\
     Answer with JSON alone.";
 
-/// Longer than any configuration.
+/// Generation limit, in tokens. No configuration is longer.
 pub const EDIT_TOKENS: usize = 256;
 
-/// Up to `candidates` different configurations into `edits`: the likeliest first, the others drawn at
-/// `temperature`. What was written stays if the rest is stopped.
+/// Writes up to `candidates` different configurations into `edits`: the greedy one first, the others sampled at
+/// `temperature`. On an error `edits` keeps the configurations that were finished before.
 pub fn write(
     model: Interruptible<'_>,
     policy: Option<&Adapter>,
@@ -195,7 +198,7 @@ pub fn write(
     let likeliest = model.generate(&[prompt(task)], policy, &greedy)?.concat();
     edits.extend(likeliest.iter().filter_map(|text| SelfEdit::read(text)));
     if candidates > 1 {
-        // Some come twice.
+        // Twice as many as needed, because some samples are equal.
         let more = 2 * (candidates - 1);
         for edit in sample(model, policy, task, more, temperature, seed)? {
             if !edits.contains(&edit) {
@@ -207,7 +210,7 @@ pub fn write(
     Ok(())
 }
 
-/// `n` configurations, drawn one like the other; some may be the same.
+/// Samples `n` configurations independently; some may be equal, and unreadable ones are left out.
 pub fn sample(
     model: Interruptible<'_>,
     policy: Option<&Adapter>,

@@ -1,15 +1,16 @@
-//! Grids as the model sees them: a digit a cell, a line a row. Tokenizers that split digits (those of the
-//! Qwen and SmolLM2 families) then see one token a cell, whatever stands beside it.
+//! Grids as text: one digit per cell, one line per row. A tokenizer that splits digits (as in the Qwen and SmolLM2
+//! families) then makes exactly one token of a cell, whatever its neighbours are.
 
 use super::grid::Grid;
 
+/// The grid as text, without a final line break.
 pub fn write(grid: &Grid) -> String {
     let row = |row: &Vec<u8>| row.iter().map(|c| char::from(b'0' + c)).collect();
     let rows: Vec<String> = grid.rows().iter().map(row).collect();
     rows.join("\n")
 }
 
-/// What the model said, if it is a grid and nothing else.
+/// The grid in the text; `None` if the text is anything but a grid.
 pub fn read(text: &str) -> Option<Grid> {
     let cell = |c: char| c.to_digit(10).map(|d| d as u8);
     let row = |line: &str| line.trim().chars().map(cell).collect::<Option<Vec<u8>>>();

@@ -1,9 +1,9 @@
-//! A task as turns of a conversation: a demonstration is a turn, the input the user's, the output the
-//! assistant's. That is how it is trained on, asked, and gone on with over `/v1/chat/completions`.
+//! A task as a conversation. Each demonstration is a turn: the user says the input, the assistant says the output.
+//! Training, prediction and later requests over `/v1/chat/completions` all use this form.
 //!
-//! Training tasks leave one demonstration out, or two: the rest come first, one of those left out is the
-//! last turn. Against the paper, whose loss is on the last output: every turn's answer is learned, which
-//! teaches several times as much from the same tokens.
+//! Training sequences are leave-one-out and leave-two-out tasks: one left-out demonstration is the last turn, after
+//! the demonstrations that were not left out. The paper's loss is on the last output only. Here the loss is on every
+//! turn's output, which gives several times the training signal for the same tokens.
 
 use super::augment::{self, Colours, Transform};
 use super::grid::Grid;
@@ -18,27 +18,30 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// Training sequences of one candidate, as in the paper.
+/// The most training sequences of one candidate, as in the paper.
 pub const MOST_SEQUENCES: usize = 250;
-/// Copies of a grid task with other colours, beside the one in its own.
+/// Recoloured copies of each grid task, in addition to the task in its own colours.
 const RECOLOURED: usize = 3;
-/// Told before the turns of a grid task, so that the model knows what kind of conversation it is.
+/// The system prompt of a grid task, which tells the model the kind of conversation.
 pub const GRID_SYSTEM: &str = "Every output follows from its input by the same rule.";
 
+/// A demonstration: an input with its right output.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pair<T> {
     pub input: T,
     pub output: T,
 }
 
+/// The demonstrations and test inputs of one task, as in an ARC file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FewShot<T> {
     /// The demonstrations.
     pub train: Vec<Pair<T>>,
-    /// What is asked.
+    /// The test inputs, which are to be answered.
     pub test: Vec<T>,
 }
 
+/// A few-shot task, by the form of its inputs and outputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Task {
@@ -46,12 +49,12 @@ pub enum Task {
     Text(FewShot<String>),
 }
 
-/// Which input is asked.
+/// The input of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskInput {
-    /// A demonstration's, the others being shown.
+    /// The input of the nth demonstration, asked after the other demonstrations.
     HeldOut(usize),
-    /// The nth test input, all demonstrations being shown.
+    /// The nth test input, asked after all demonstrations.
     Test(usize),
 }
 
@@ -78,7 +81,7 @@ impl Task {
         }
     }
 
-    /// What the output of a demonstration is, as predictions are written.
+    /// The right output of a demonstration, in the form of a prediction's output.
     pub fn gold(&self, demonstration: usize) -> Value {
         match self {
             Task::Grid(task) => serde_json::json!(task.train[demonstration].output),
@@ -86,7 +89,7 @@ impl Task {
         }
     }
 
-    /// Whether an answer is the one wanted.
+    /// Whether an answer is right. Texts may differ in white space at the ends, or as equal JSON.
     pub fn same(&self, answer: &Value, gold: &Value) -> bool {
         match (self, answer, gold) {
             (Task::Text(_), Value::String(answer), Value::String(gold)) => text::same(answer, gold),
@@ -94,7 +97,7 @@ impl Task {
         }
     }
 
-    /// The demonstrations and then the input, as the model is asked it first.
+    /// The plain view of a test input: all demonstrations in their order, then the input.
     pub fn plain_question(&self, input: usize) -> Prompt {
         let question = match self {
             Task::Grid(task) => serialise::write(&task.test[input]),
@@ -103,12 +106,12 @@ impl Task {
         ask(self.system(), &self.demonstrations(), question)
     }
 
-    /// How many bytes an answer may have: no tokenizer makes more tokens of it.
+    /// The longest answer to expect, in bytes; also a bound in tokens, since a token has at least one byte.
     pub fn longest_answer(&self) -> usize {
         let outputs = self.demonstrations().into_iter().map(|t| t.assistant.len());
         let longest = outputs.max().unwrap_or(0);
         match self {
-            // Its size may depend on the input's.
+            // The size of the answer may depend on the size of the input.
             Task::Grid(task) => {
                 let cells = |g: &Grid| g.height() * (g.width() + 1);
                 let inputs = task.train.iter().map(|p| &p.input).chain(&task.test);
@@ -118,8 +121,8 @@ impl Task {
         }
     }
 
-    /// What a candidate is trained on: at most `most` sequences, none of them of a demonstration that is
-    /// held out, none beyond `window` bytes.
+    /// The training sequences of a candidate: at most `most` and at most [`MOST_SEQUENCES`]. Each has at most `window`
+    /// tokens by an upper bound, and none contains the held-out demonstration.
     pub fn training(
         &self,
         edit: &SelfEdit,
@@ -152,7 +155,8 @@ impl Task {
         texts
     }
 
-    /// The ways in which an input is asked, the plainest first.
+    /// The views of an input, at most `most`, the plain one first. The other views of a grid task have at most `window`
+    /// tokens by an upper bound; the plain view may be longer.
     pub fn questions(
         &self,
         asked: TaskInput,
@@ -184,7 +188,7 @@ impl Task {
     pub(super) fn system(&self) -> Option<String> {
         match self {
             Task::Grid(_) => Some(GRID_SYSTEM.to_owned()),
-            // Whoever goes on asking sends the bare input.
+            // Later requests send the bare input without a system prompt, so the adapter is trained without one.
             Task::Text(_) => None,
         }
     }
@@ -196,7 +200,7 @@ fn kept<T: Clone>(train: &[Pair<T>], held_out: Option<usize>) -> Vec<Pair<T>> {
     kept.map(|(_, pair)| pair.clone()).collect()
 }
 
-/// Leave-one-out and leave-two-out tasks: the demonstrations shown, the one that is asked last.
+/// Leave-one-out and leave-two-out tasks, the former first. In each the asked demonstration is the last one.
 pub(super) fn left_out<T: Clone>(pairs: &[Pair<T>]) -> Vec<Vec<Pair<T>>> {
     let mut tasks = Vec::new();
     for asked in 0..pairs.len() {
@@ -216,7 +220,7 @@ pub(super) fn left_out<T: Clone>(pairs: &[Pair<T>]) -> Vec<Vec<Pair<T>>> {
     tasks
 }
 
-/// The task's own sequences, and the transformed ones.
+/// Two lists: the sequences of the task itself, and those with transforms, other colours or fewer demonstrations.
 fn grid_sequences(
     pairs: &[Pair<Grid>],
     edit: &SelfEdit,
@@ -239,7 +243,7 @@ fn grid_sequences(
     let (mut own, mut others) = (Vec::new(), Vec::new());
     for task in left_out(pairs) {
         for transform in &transforms {
-            // One that does not fit a grid is left out whole.
+            // A transform is skipped if any grid of the task would become too large.
             let Some(task) = transformed(&task, transform) else {
                 continue;
             };
@@ -271,8 +275,8 @@ fn grid_questions(
         true => augment::views(),
         false => vec![Transform::Identity],
     };
-    // Two orders of the examples for each view; a task that was trained in one view is asked in
-    // other colours as well.
+    // Each transform is asked with two orders of the examples. A task without transforms is asked in other colours
+    // as well.
     let recoloured_views = if transforms.len() > 1 { 0 } else { 3 };
     let mut questions = Vec::new();
     for round in 0..2 + recoloured_views {
@@ -337,7 +341,7 @@ pub(super) fn ask(system: Option<String>, shown: &[Turn], question: String) -> P
     }
 }
 
-/// At most so many tokens, with what the chat format puts around each turn.
+/// An upper bound of the conversation's tokens: its bytes, plus a constant per turn for the chat format's markup.
 fn length(turns: &[Turn]) -> usize {
     let turn = |t: &Turn| t.user.len() + t.assistant.len() + 16;
     64 + turns.iter().map(turn).sum::<usize>()
@@ -420,13 +424,13 @@ mod tests {
         assert_eq!(again, texts);
         let few = task(3).training(&everything, None, 5, usize::MAX, 1);
         assert_eq!(few.len(), 5);
-        // The task's own sequences are never cut away.
+        // The sequences of the task itself are never cut away.
         for n in 0..3 {
             let last = serialise::write(&grid(n));
             let own = few.iter().filter(|t| turns(t).len() == 3);
             assert!(own.clone().any(|t| turns(t)[2].user == last));
         }
-        // In plain view nine tasks and three recolourings of each.
+        // The plain view has nine tasks, each with three recolourings.
         let plain = task(3).training(&with(|_| {}), None, usize::MAX, usize::MAX, 1);
         assert!(plain.len() > 30 && plain.len() <= 36, "{}", plain.len());
         let short = task(3).training(&with(|_| {}), None, usize::MAX, 150, 1);
@@ -474,7 +478,7 @@ mod tests {
         let questions = task(3).questions(TaskInput::Test(0), &edit, 99, usize::MAX, 1);
         assert_eq!(questions.len(), 14);
         for question in &questions {
-            // Whoever answers with the input answers, seen from the plain view, with the input.
+            // An answer that equals the view's input maps back to the plain input.
             let answer = question.read(&question.prompt.user).unwrap();
             assert_eq!(answer, serde_json::json!(grid(9)));
         }

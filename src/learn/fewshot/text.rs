@@ -1,5 +1,5 @@
-//! Text tasks: input → output strings, as agents need them (classification, extraction, tool calls). The
-//! input alone is a question, too: whoever goes on asking the adapter sends nothing else.
+//! Text tasks: input → output strings, as agents need them (classification, extraction, tool calls). An input is
+//! trained and asked without examples as well, because later requests to the adapter send the input alone.
 
 use super::predict::{Question, Undo};
 use super::task::{FewShot, Pair, TaskInput, ask, left_out};
@@ -8,9 +8,9 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
-/// Orders of the examples in which an input is asked, beside the bare input.
+/// Orders of the examples that an input is asked with, in addition to the input without examples.
 const ORDERS: usize = 4;
-/// Orders in which a training task comes.
+/// Shuffled copies of each training task, in addition to its own order.
 const SHUFFLED: usize = 2;
 
 pub(super) fn turn(pair: &Pair<String>) -> Turn {
@@ -20,7 +20,7 @@ pub(super) fn turn(pair: &Pair<String>) -> Turn {
     }
 }
 
-/// Each demonstration alone and with the others before it, and those in other orders.
+/// Two lists: each demonstration alone and after all the others; and the same with fewer demonstrations or other orders.
 pub(super) fn sequences(
     pairs: &[Pair<String>],
     rng: &mut ChaCha8Rng,
@@ -43,7 +43,7 @@ pub(super) fn sequences(
     (first, rest)
 }
 
-/// With the examples before it, in several orders, and alone.
+/// The views of an input: after the examples in several orders, and alone.
 pub(super) fn questions(
     task: &FewShot<String>,
     asked: TaskInput,
@@ -72,7 +72,7 @@ pub(super) fn questions(
     seen
 }
 
-/// Alike but for white space at the ends, or the same JSON.
+/// Whether two texts are equal but for white space at the ends, or are equal as JSON.
 pub(super) fn same(answer: &str, gold: &str) -> bool {
     let json = |text: &str| serde_json::from_str::<Value>(text).ok();
     answer.trim() == gold.trim() || json(gold).is_some_and(|gold| json(answer) == Some(gold))

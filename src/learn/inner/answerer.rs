@@ -1,7 +1,7 @@
-//! What answers a question: one adapter, or the one that a router chooses for it.
+//! The adapters that answer questions: one adapter for all, or for each question the adapter that a router chooses.
 
 use super::responders::{Responder, Responders};
-use super::route::Router;
+use super::router::Router;
 use crate::learn::grading::Grading;
 use crate::learn::knowledge::closed_book::{Answer, answer_in, graded};
 use crate::learn::ports::interruptible::Interruptible;
@@ -9,7 +9,7 @@ use crate::learn::ports::journal::Interrupted;
 use crate::learn::ports::model::{Adapter, Prompt, Sampling};
 use std::collections::BTreeMap;
 
-/// A question to be asked: how it is worded is what a router sees, the prompt is what the model sees.
+/// A question to ask. A router reads the question's wording; the model reads the prompt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
     pub question: String,
@@ -17,27 +17,29 @@ pub struct Item {
     pub gold: String,
 }
 
-/// Brings the adapter of a version of the alias.
+/// Loads the adapter of a version of the alias.
 pub type Load<'a> = dyn Fn(u64) -> Result<Adapter, Interrupted> + 'a;
 
+/// An alias that answers with one adapter, or with several behind a router.
 pub enum Answerer<'a> {
-    /// `None`: the base.
+    /// One adapter answers every question; `None`: the base.
     One(Option<&'a Adapter>),
     Routed(Routed<'a>),
 }
 
-/// Several adapters behind one name.
+/// Several adapters under one alias.
 pub struct Routed<'a> {
     pub router: Router,
-    /// Who answers for each document of the router, and for questions about none.
+    /// The responder for each document of the router, and for questions about none.
     pub responders: Responders,
-    /// What [`Responder::New`] stands for.
+    /// The adapter that [`Responder::New`] stands for.
     pub new: Option<&'a Adapter>,
     pub load: &'a Load<'a>,
 }
 
 impl Answerer<'_> {
-    /// Asks everything, each of the adapter that is to answer it, and grades the answers.
+    /// Asks each question of its adapter and grades the answers, in the order of `items`. `longest`: tokens of an answer
+    /// at most.
     pub fn answer(
         &self,
         model: Interruptible<'_>,
@@ -50,7 +52,7 @@ impl Answerer<'_> {
         })
     }
 
-    /// The same, but only which are answered right.
+    /// Whether each question is answered right, without the answers' log-likelihoods, in the order of `items`.
     pub fn right(
         &self,
         model: Interruptible<'_>,
@@ -68,7 +70,7 @@ impl Answerer<'_> {
         })
     }
 
-    /// `ask` of each adapter what it is to answer; the answers in the order of `items`.
+    /// Calls `ask` once for each adapter with its questions. The answers are in the order of `items`.
     fn each<T: Clone>(
         &self,
         items: &[Item],
@@ -81,7 +83,7 @@ impl Answerer<'_> {
             }
             Answerer::Routed(routed) => routed,
         };
-        // One adapter after another, so that no more than one need be in memory.
+        // Adapters are asked one after another, so that only one need be in memory.
         let mut groups: BTreeMap<Responder, Vec<usize>> = BTreeMap::new();
         for (i, item) in items.iter().enumerate() {
             groups
@@ -109,6 +111,7 @@ impl Answerer<'_> {
 }
 
 impl Routed<'_> {
+    /// The responder for a question with this wording.
     pub fn choose(&self, question: &str) -> Responder {
         self.responders.choose(self.router.choose(question))
     }

@@ -1,12 +1,12 @@
-//! Whom an update asks what: the new document's probes, those of earlier documents and general ones, each
-//! of the adapter that would answer a client's request.
+//! The questions that an update asks: the new document's probes, probes of earlier documents, and general probes. Each
+//! is asked of the adapter that would answer a client's request.
 
 use super::answerer::{Answerer, Item, Routed};
 use super::general;
 use super::replay::{self, Earlier, Probe};
 use super::report::Report;
 use super::responders::Responder;
-use super::route::{Routable, Router};
+use super::router::{Routable, Router};
 use super::update::UpdateInput;
 use crate::learn::grading::Grading;
 use crate::learn::knowledge::Question;
@@ -16,19 +16,21 @@ use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::Interrupted;
 use crate::learn::ports::model::Adapter;
 
+/// The probes of one update, and the model that they are asked of.
 pub struct Asking<'a> {
     model: Interruptible<'a>,
     input: &'a UpdateInput<'a>,
     report: &'a Report,
-    /// Those asked of earlier documents, with the titles.
+    /// The probes of earlier documents, each with its document's title.
     pub earlier_probes: Vec<(String, Probe)>,
+    /// Questions of general knowledge.
     pub general_questions: Vec<Question>,
 }
 
 impl<'a> Asking<'a> {
     pub fn new(model: Interruptible<'a>, input: &'a UpdateInput<'a>, report: &'a Report) -> Self {
         let gate = &input.options.gate;
-        // Another part of the set for each update of an alias, whatever its seed.
+        // Each update of an alias asks another part of the general questions, whatever its seed.
         let seed = input.options.seed.wrapping_add(input.earlier.len() as u64);
         Asking {
             model,
@@ -39,7 +41,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// Which of these the alias answers right now, without the document.
+    /// Whether the alias answers each question right before it learns the document.
     pub fn known(&self, questions: &[Question]) -> Result<Vec<bool>, Interrupted> {
         let title = &self.input.passage.title;
         let items = questions.iter();
@@ -48,7 +50,7 @@ impl<'a> Asking<'a> {
         answerer.right(self.model, &items, self.grading(), ANSWER_TOKENS)
     }
 
-    /// The new document's probes. `new`: the adapter under evaluation; without it the live one answers.
+    /// The answers to the new document's probes. `new`: the adapter under evaluation. `None`: the live alias answers.
     pub fn own(&self, new: Option<&Adapter>) -> Result<Vec<Answer>, Interrupted> {
         let title = &self.input.passage.title;
         let probes = self.report.probes.iter();
@@ -56,12 +58,14 @@ impl<'a> Asking<'a> {
         self.answer(new, &items.collect::<Vec<_>>())
     }
 
+    /// The answers to the probes of earlier documents. `new`: as for [`Asking::own`].
     pub fn earlier(&self, new: Option<&Adapter>) -> Result<Vec<Answer>, Interrupted> {
         let probes = self.earlier_probes.iter();
         let items = probes.map(|(title, p)| item(title, &p.question.question, &p.question.answer));
         self.answer(new, &items.collect::<Vec<_>>())
     }
 
+    /// The answers to the general questions with the adapter under evaluation.
     pub fn general(&self, new: &Adapter) -> Result<Vec<Answer>, Interrupted> {
         self.answerer(Some(new)).answer(
             self.model,
@@ -71,6 +75,7 @@ impl<'a> Asking<'a> {
         )
     }
 
+    /// The base's answers to the general questions.
     pub fn base_general(&self) -> Result<Vec<Answer>, Interrupted> {
         Answerer::One(None).answer(
             self.model,
@@ -80,7 +85,7 @@ impl<'a> Asking<'a> {
         )
     }
 
-    /// Which earlier document is most like the new one.
+    /// The index of the earlier document that is most like the new one; `None` if there is no earlier document.
     pub fn most_like(&self) -> Option<usize> {
         let UpdateInput { passage, .. } = self.input;
         let new = Routable {
@@ -108,7 +113,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// What answers for the alias: as it is now, or as it would be with the adapter under evaluation.
+    /// The alias as it answers now, or as it would answer with the adapter under evaluation.
     fn answerer<'n>(&'n self, new: Option<&'n Adapter>) -> Answerer<'n> {
         let routes = self.input.options.training.strategy == Strategy::Route;
         let responders = match new {
@@ -130,9 +135,11 @@ impl<'a> Asking<'a> {
     }
 }
 
-/// The probes of earlier documents that stand for what the update may lose. Where it joins an adapter that others have
-/// too, those of the documents in there, and such of the others as the router would send to the new document: what is
-/// out of danger would only thin the loss out. Else those of all.
+/// The probes of earlier documents whose answers the update may change.
+///
+/// Under `route`, an update that continues an adapter endangers two kinds of probes: those of the documents that the
+/// adapter has learned, and those that the router would now send to the new document. Other probes cannot change and
+/// would only dilute a loss. In all other cases the sample covers every earlier document.
 fn in_danger(input: &UpdateInput<'_>, report: &Report) -> Vec<(String, Probe)> {
     let routes = input.options.training.strategy == Strategy::Route;
     let Some(shared) = report.continued.filter(|_| routes) else {
@@ -150,7 +157,7 @@ fn in_danger(input: &UpdateInput<'_>, report: &Report) -> Vec<(String, Probe)> {
     probes.take(replay::RETENTION_PROBES).collect()
 }
 
-/// Between the earlier documents, and with `with_new` the new one, which is the last.
+/// A router between the earlier documents; with `with_new` the new document is the last.
 fn router(input: &UpdateInput<'_>, report: &Report, with_new: bool) -> Router {
     let own = with_new.then_some((input.passage, report.training_sequences.as_slice()));
     let all = input

@@ -9,7 +9,7 @@ pub mod replay;
 pub mod report;
 pub mod responders;
 pub mod retention;
-pub mod route;
+pub mod router;
 #[cfg(test)]
 mod strategy_tests;
 pub mod update;

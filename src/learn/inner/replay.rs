@@ -1,7 +1,7 @@
-//! What keeps earlier documents: their training sequences, mixed in again, and their probes, asked
-//! again (replay of a model's own earlier samples nearly removes forgetting, arXiv 2403.01244).
+//! Replay of earlier documents: an update trains on some of their training sequences again and asks some of their
+//! probes again. Replaying a model's own earlier samples nearly removes forgetting (arXiv 2403.01244).
 
-use super::route::{Routable, Router};
+use super::router::{Routable, Router};
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::ports::model::TrainingText;
 
@@ -9,6 +9,7 @@ use crate::learn::ports::model::TrainingText;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Earlier {
     pub passage: Passage,
+    /// The training sequences of the document's own update.
     pub texts: Vec<TrainingText>,
     pub probes: Vec<Probe>,
 }
@@ -20,8 +21,9 @@ pub struct Probe {
     pub question: Question,
 }
 
-/// A router between documents, each with its training sequences: it reads title, text and the questions
-/// that are trained on. Not the probes: one that found its document by its own wording would prove nothing.
+/// A router between documents, which are given with their training sequences. The router reads titles, texts and the
+/// questions among the training sequences. It does not read probes: a probe that found its document by its own wording
+/// would prove nothing.
 pub fn router<'a>(
     documents: impl IntoIterator<Item = (&'a Passage, &'a [TrainingText])>,
 ) -> Router {
@@ -38,12 +40,13 @@ pub fn router<'a>(
     }))
 }
 
-/// Most probes of earlier documents asked around one update: bounds its cost as an alias grows.
+/// The most probes of earlier documents that one update asks. The bound keeps an update's cost constant as an alias
+/// grows.
 pub const RETENTION_PROBES: usize = 40;
 
-/// `wanted` sequences, taken evenly: one of each document in turn, newest document first, from the end
-/// of its list (the passage itself comes last there, so it comes first here). Where there are more
-/// documents than `wanted`, every update begins with others, so that each gets its turn.
+/// Up to `wanted` sequences to replay: one of each document in turn, newest document first. A document's sequences are
+/// taken from the end of its list, so its passage comes first. With more documents than `wanted`, each update begins
+/// with other documents, so that every document gets its turn.
 pub fn sequences<'a>(
     earlier: impl IntoIterator<Item = &'a Earlier>,
     wanted: usize,
@@ -52,7 +55,7 @@ pub fn sequences<'a>(
     round_robin(texts.collect(), wanted, true)
 }
 
-/// The probes that stand for all earlier ones (at most [`RETENTION_PROBES`]), with their document's title.
+/// A sample of the probes of all earlier documents, at most [`RETENTION_PROBES`], each with its document's title.
 pub fn probes<'a>(earlier: impl IntoIterator<Item = &'a Earlier>) -> Vec<(String, Probe)> {
     let titled: Vec<Vec<(String, Probe)>> = earlier
         .into_iter()
@@ -69,8 +72,8 @@ pub fn probes<'a>(earlier: impl IntoIterator<Item = &'a Earlier>) -> Vec<(String
     )
 }
 
-/// The first of each list, then the second, … Newest list first; where there are more lists than `wanted`, from where
-/// the update before ended.
+/// The first item of each list, then the second of each, and so on, up to `wanted`. The newest list comes first. With
+/// more lists than `wanted`, the turn begins where the previous update ended.
 fn round_robin<T: Clone>(mut lists: Vec<&[T]>, wanted: usize, from_end: bool) -> Vec<T> {
     let of = lists.len();
     match of > wanted {
@@ -94,8 +97,8 @@ fn round_robin<T: Clone>(mut lists: Vec<&[T]>, wanted: usize, from_end: bool) ->
         .collect()
 }
 
-/// Where the turn of `of` documents begins, counted from the oldest, if each of them was an update that took `wanted`
-/// of those before it and the next goes on from there.
+/// The document that the turn among `of` documents begins with, counted from the oldest. Each document was learned in
+/// an update that took `wanted` of the documents before it, continuing where the previous update ended.
 fn next(of: usize, wanted: usize) -> usize {
     (wanted + 1..=of).fold(0, |at, documents| (at + wanted) % documents)
 }
@@ -152,7 +155,7 @@ mod tests {
             assert_eq!(probes.len(), RETENTION_PROBES);
             asked.extend(probes.into_iter().map(|(_, p)| p.id));
         }
-        // Every document learned in the first half was asked about while the second half was learned.
+        // Learning the second half asked about every document of the first half.
         for document in 0..100 {
             assert!(asked.contains(&format!("d{document}-0")), "{document}");
         }

@@ -1,4 +1,4 @@
-//! Everything that happened while a document was learned: what `GET /documents/{id}` shows.
+//! The report of learning one document, which `GET /documents/{id}` shows.
 
 use crate::learn::figures::{nan_if_null, nan_where_null};
 use crate::learn::knowledge::closed_book::{Answer, accuracy};
@@ -12,37 +12,39 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     pub self_edits: Vec<SelfEdit>,
-    /// What was trained on, without the replayed sequences of earlier documents.
+    /// The document's training sequences, without the replayed sequences of earlier documents
     pub training_sequences: Vec<TrainingText>,
     pub replayed_sequences: usize,
     pub probes: Vec<ProbeReport>,
-    /// Pairs the model wrote that failed the round trip.
+    /// Question–answer pairs of the model that failed the round trip
     pub dropped_probes: Vec<Dropped>,
+    /// Share of the probes answered right before learning, 0 to 1
     pub score_before: Option<f32>,
+    /// Share of the probes answered right after the last attempt, 0 to 1
     pub score_after: Option<f32>,
     pub retention: Option<Retention>,
-    /// The probes of earlier documents that were asked: `after` is of the last attempt.
+    /// The probes of earlier documents that were asked; `after` is the answer after the last attempt
     #[serde(default)]
     pub retained: Vec<RetainedProbe>,
-    /// The general probes: `before` is the base's answer, `after` that of the last attempt.
+    /// The general probes; `before` is the base's answer, `after` the answer after the last attempt
     #[serde(default)]
     pub general: Vec<GeneralProbe>,
-    /// The version whose adapter was trained further; none if it began from nothing.
+    /// The version whose adapter was trained further; none if a new adapter was trained
     #[serde(default)]
     pub continued: Option<u64>,
     pub attempts: Vec<Attempt>,
     pub decision: Option<Decision>,
-    /// Wall-clock seconds by stage.
+    /// Wall-clock seconds by stage
     pub seconds: BTreeMap<String, f32>,
 }
 
 impl Report {
-    /// Trainings so far; an attempt at a smaller scale is none.
+    /// The number of trainings so far. An attempt that only scales an earlier training down does not count.
     pub fn trainings(&self) -> usize {
         self.attempts.iter().filter(|a| a.scale.is_none()).count()
     }
 
-    /// Keeps what was answered after a training.
+    /// Stores the answers after an attempt, each list in the order of its probes, and updates the scores.
     pub fn answered(&mut self, own: &[Answer], earlier: Vec<Answer>, general: Vec<Answer>) {
         for (probe, answer) in self.probes.iter_mut().zip(own) {
             probe.after = Some(answer.clone());
@@ -57,18 +59,21 @@ impl Report {
         self.retention = self.retention();
     }
 
-    /// The share of the earlier documents' probes answered right; before any training, `after` is `before`.
+    /// The shares of right answers to the earlier documents' probes; `None` without such probes. Before any training the
+    /// `after` share equals the `before` share.
     pub fn retention(&self) -> Option<Retention> {
         let answers = self.retained.iter();
         Retention::of(answers.map(|p| (&p.before, p.after.as_ref())))
     }
 
+    /// The shares of right answers to the general probes, against the base; `None` without such probes.
     pub fn general_retention(&self) -> Option<Retention> {
         let answers = self.general.iter();
         Retention::of(answers.map(|p| (&p.before, p.after.as_ref())))
     }
 
-    /// Probes that were right before and are not any more, the deepest fall first.
+    /// The earlier and general probes that were answered right before and are no longer; the largest loss of
+    /// log-likelihood comes first.
     pub fn fallen(&self) -> Vec<Fallen> {
         let retained = self.retained.iter().map(|p| {
             let title = Some(p.title.clone());
@@ -125,18 +130,18 @@ pub struct ProbeReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// The caller's.
+    /// The caller gave the probe.
     Given,
-    /// The model's, kept by the round trip.
+    /// The model wrote the probe, and it passed the round trip.
     Written,
 }
 
 /// A probe of an earlier document, asked around this update.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RetainedProbe {
-    /// Its id
+    /// The probe's id
     pub probe: String,
-    /// The title of its document
+    /// The title of the probe's document
     pub title: String,
     pub question: String,
     pub answer: String,
@@ -153,35 +158,38 @@ pub struct GeneralProbe {
     pub after: Option<Answer>,
 }
 
-/// A probe that was answered right before and is not any more.
+/// A probe that was answered right before and is no longer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Fallen {
-    /// The title of its document; none for general knowledge
+    /// The title of the probe's document; none for general knowledge
     pub title: Option<String>,
     pub question: String,
     pub answer: String,
-    /// What is answered now
+    /// The answer after the training
     pub now: String,
-    /// How much likelier the gold answer was before, nats a token
+    /// The fall of the gold answer's log-likelihood, nats a token
     #[serde(deserialize_with = "nan_if_null")]
     pub nats: f32,
 }
 
-/// Shares answered right, of the probes of earlier documents or of the general ones.
+/// The shares of right answers before and after, to probes of earlier documents or to general probes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Retention {
+    /// Probes asked
     pub probes: usize,
+    /// Share answered right before, 0 to 1
     pub before: f32,
+    /// Share answered right after, 0 to 1
     pub after: f32,
 }
 
-/// One training of the document and what the gate said of it.
+/// One attempt to learn the document, and the gate's verdict on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Attempt {
     #[schema(value_type = Object)]
     pub update: Update,
     pub replayed_sequences: usize,
-    /// Mean loss of each optimizer step, nats a token.
+    /// Mean loss of each optimizer step, nats a token
     #[serde(deserialize_with = "nan_where_null")]
     pub losses: Vec<f32>,
     pub tokens: usize,
@@ -189,13 +197,14 @@ pub struct Attempt {
     pub answers: Vec<Answer>,
     pub score: f32,
     pub retention: Option<Retention>,
-    /// The same for general probes, against the base.
+    /// Retention on general probes, against the base
     #[serde(default)]
     pub general: Option<Retention>,
-    /// The probes that fell, the deepest fall first.
+    /// The probes that fell, the largest loss of log-likelihood first
     #[serde(default)]
     pub fallen: Vec<Fallen>,
-    /// No training: the one before, its change of the live adapter scaled down by this.
+    /// Set if nothing was trained: the change that the previous training made to the live adapter is scaled by this
+    /// factor
     #[serde(default)]
     pub scale: Option<f32>,
     pub accepted: bool,
@@ -205,10 +214,10 @@ pub struct Attempt {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Decision {
     pub accepted: bool,
-    /// It took a gentler attempt, because the first one forgot too much.
+    /// Whether a gentler attempt was needed, because the first one forgot too much
     #[serde(default)]
     pub gentler: bool,
     pub reason: String,
-    /// The alias version that was published.
+    /// The alias's version that was published
     pub version: Option<u64>,
 }

@@ -1,11 +1,11 @@
-//! Which adapter answers which question: the one place that decides, for requests, for updates and for studies.
+//! The rule for which adapter answers which question. Requests, updates and studies all use this one rule.
 //!
-//! An alias answers with one adapter, or by document: a router names the document that a question is about,
-//! and the adapter that learned that document answers.
+//! An alias answers with one adapter, or by document. By document, a router names the document that a question is
+//! about, and the adapter that learned this document answers.
 
 use std::collections::BTreeSet;
 
-/// Who answers a question.
+/// The model that answers a question: the base or an adapter on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Responder {
     Base,
@@ -23,6 +23,7 @@ impl From<Option<u64>> for Responder {
 }
 
 impl Responder {
+    /// The version's number; `None` for the base and for an adapter without a version.
     pub fn version(self) -> Option<u64> {
         match self {
             Responder::Version(number) => Some(number),
@@ -31,17 +32,18 @@ impl Responder {
     }
 }
 
-/// Who answers for each document of an alias, and for questions about none of them.
+/// The responders of an alias: one for each document, and one for questions about none of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Responders {
     by_document: bool,
-    /// In the order in which the documents were learned.
+    /// The responder for each document, in the order of learning.
     documents: Vec<Responder>,
+    /// The responder for questions about none of the documents.
     otherwise: Responder,
 }
 
 impl Responders {
-    /// `responder` answers everything, for all of the `documents`.
+    /// One responder that answers every question; the alias has learned this many documents.
     pub fn one(responder: Responder, documents: usize) -> Self {
         Responders {
             by_document: false,
@@ -50,6 +52,7 @@ impl Responders {
         }
     }
 
+    /// A responder for each document, in the order of learning; `otherwise` answers questions about none of them.
     pub fn by_document(documents: Vec<Responder>, otherwise: Responder) -> Self {
         Responders {
             by_document: true,
@@ -58,12 +61,12 @@ impl Responders {
         }
     }
 
-    /// Whether a router chooses.
+    /// Whether a router chooses the responder by document.
     pub fn is_routed(&self) -> bool {
         self.by_document
     }
 
-    /// Who answers a question about `document` (its place in the order of learning); `None`: about none of them.
+    /// The responder for a question about `document` (its index in the order of learning); `None`: about none of them.
     pub fn choose(&self, document: Option<usize>) -> Responder {
         match document {
             Some(place) if self.by_document => self.documents[place],
@@ -71,10 +74,10 @@ impl Responders {
         }
     }
 
-    /// Who answers once the adapter under evaluation is live, which has learned one more document.
+    /// The responders once the adapter under evaluation is live; it has learned one more document.
     ///
-    /// `routes`: the update keeps adapters apart (strategy `route`); otherwise the new adapter answers everything.
-    /// `continued`: the version that was trained further, whose documents the new adapter answers for from now on.
+    /// `routes`: the strategy is `route`, which keeps adapters apart; otherwise the new adapter answers everything.
+    /// `continued`: the version that the new adapter was trained from. The new adapter takes over its documents.
     pub fn after_update(&self, routes: bool, continued: Option<u64>) -> Responders {
         if !routes {
             return Responders::one(Responder::New, self.documents.len() + 1);
@@ -87,7 +90,7 @@ impl Responders {
         Responders::by_document(kept.chain([Responder::New]).collect(), self.otherwise)
     }
 
-    /// The same once the new adapter is published as `version`.
+    /// The responders once the new adapter is published as `version`.
     pub fn published(mut self, version: u64) -> Responders {
         let all = self.documents.iter_mut().chain([&mut self.otherwise]);
         for responder in all.filter(|responder| **responder == Responder::New) {
@@ -96,16 +99,17 @@ impl Responders {
         self
     }
 
-    /// For each document, in the order of learning.
+    /// The responder for each document, in the order of learning.
     pub fn documents(&self) -> &[Responder] {
         &self.documents
     }
 
+    /// The responder for questions about none of the documents.
     pub fn otherwise(&self) -> Responder {
         self.otherwise
     }
 
-    /// The versions that answer for documents.
+    /// The versions that answer for at least one document.
     pub fn versions(&self) -> BTreeSet<u64> {
         let versions = self.documents.iter();
         versions

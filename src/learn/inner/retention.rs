@@ -1,4 +1,4 @@
-//! The forgetting matrix: the score on document j after update i, and the figures drawn from it.
+//! The forgetting matrix holds the score on document j after update i. Its summary figures follow from it.
 //!
 //! ```text
 //!               document 1   document 2   document 3
@@ -7,27 +7,30 @@
 //! version 3        0.6         0.8          0.8         the last row: what is known now
 //! ```
 //!
-//! The diagonal is what was just learned. Backward transfer (Lopez-Paz & Ranzato, arXiv 1706.08840) is the
-//! mean of last row minus diagonal over all documents but the last: below 0 is forgetting. The last row is the live
-//! version's, which after a rollback is not the newest, and the documents are those that it builds on. A cell holds
-//! the share of the document's *asked* probes, which are fewer than all once an alias has many documents,
-//! so differences are taken over the probes that both versions were asked.
+//! The diagonal shows each document right after it was learned. Backward transfer (Lopez-Paz & Ranzato, arXiv
+//! 1706.08840) is the mean of the last row minus the diagonal, over all documents but the last; a value below 0 means
+//! forgetting.
+//!
+//! The last row belongs to the live version, which after a rollback is not the newest one. The documents are those that
+//! the live version builds on. An update of an alias with many documents asks only some of their probes. A cell is
+//! therefore the share of the *asked* probes, and a difference covers only the probes that both versions were asked.
 
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use utoipa::ToSchema;
 
-/// One probe, asked of one version. Version 0 is the base.
+/// The answer of one version to one probe. Version 0 is the base.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProbeAnswer {
     pub document: String,
     pub probe: String,
     pub version: u64,
     pub correct: bool,
+    /// Mean log-likelihood of the gold answer, nats a token.
     pub logprob: Option<f64>,
 }
 
-/// One cell: a document's probes, asked of one version.
+/// One version's score on one document.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Cell {
     /// Probes asked
@@ -41,29 +44,29 @@ pub struct Cell {
 
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Matrix {
-    /// `cells[i][j]`: version i (as in `versions`), document j (as in `documents`); null: not asked
+    /// `cells[i][j]`: version i of `versions` on document j of `documents`; null if no probe was asked
     pub cells: Vec<Vec<Option<Cell>>>,
-    /// For each version the mean over the documents that it or an earlier version had learned
+    /// For each version: its mean score over the documents that it or an earlier version had learned
     pub mean: Vec<Option<f64>>,
     #[serde(flatten)]
     pub summary: Summary,
 }
 
-/// Over the documents that the live version builds on.
+/// The summary over the documents that the live version builds on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Summary {
-    /// Mean score of each document in the version that learned it
+    /// Mean over the documents of the score in the version that learned the document
     pub just_learned: Option<f64>,
-    /// Mean score of each document now: in the live version, or if that was not asked about it, in the last one
-    /// before it that was
+    /// Mean over the documents of the current score: in the live version, or in the newest earlier version that was
+    /// asked about the document
     pub final_row: Option<f64>,
-    /// Mean change between the two, over all documents but the last one learned, on the probes asked both times;
-    /// below 0 is forgetting
+    /// Mean change from `just_learned` to `final_row`, over all documents but the last one learned, on the probes asked
+    /// both times; below 0 is forgetting
     pub backward_transfer: Option<f64>,
 }
 
-/// From single answers to the matrix. `learned`: each document, in order, with the version that learned it;
-/// `line`: the live version and those that it continues.
+/// The matrix of these answers. `learned`: the documents in order, each with the version that learned it; `versions`: the
+/// versions of the rows; `line`: the live version and the versions that it continues.
 pub fn matrix(
     asked: &[ProbeAnswer],
     learned: &[(String, u64)],
@@ -129,7 +132,7 @@ impl<'a> Table<'a> {
         found.map_or(&[], Vec::as_slice)
     }
 
-    /// Those that were asked about it.
+    /// The versions that were asked about the document.
     fn versions_of(&self, document: &str) -> impl Iterator<Item = u64> {
         let of_it = self.0.get(document).into_iter();
         of_it.flat_map(|d| d.keys().copied())
@@ -146,7 +149,7 @@ fn cell(asked: &[&ProbeAnswer]) -> Option<Cell> {
     })
 }
 
-/// On the probes that were asked both times.
+/// The change of the score, on the probes that were asked both times; `None` if there are none.
 fn change(before: &[&ProbeAnswer], after: &[&ProbeAnswer]) -> Option<f64> {
     let ids = |asked: &[&ProbeAnswer]| -> BTreeSet<String> {
         asked.iter().map(|a| a.probe.clone()).collect()
@@ -188,7 +191,7 @@ mod tests {
             asked("a", "2", 2, true),
             asked("b", "1", 1, false),
             asked("b", "1", 2, true),
-            // Of document a only the second probe was asked at last.
+            // Version 3 was asked only the second probe of document a.
             asked("a", "2", 3, true),
             asked("b", "1", 3, false),
             asked("c", "1", 3, true),
@@ -206,20 +209,20 @@ mod tests {
         assert_eq!(scores[2], [Some(0.5), Some(1.0), None]);
         assert_eq!(scores[3], [Some(1.0), Some(0.0), Some(1.0)]);
         assert_eq!(m.cells[2][0].unwrap().logprob, Some(-1.5));
-        // What was not learned yet is no part of a row's mean.
+        // A row's mean leaves out the documents that were not learned yet.
         assert_eq!(m.mean, [None, Some(1.0), Some(0.75), Some(2.0 / 3.0)]);
         assert_eq!(m.summary.just_learned, Some(1.0));
         assert_eq!(m.summary.final_row, Some(2.0 / 3.0));
-        // a: its second probe stays right, 0; b: lost, -1; c is the last.
+        // Document a's second probe stays right: 0. Document b is lost: -1. Document c is the last, so it does not count.
         assert_eq!(m.summary.backward_transfer, Some(-0.5));
 
-        // The rows that are shown change nothing of that.
+        // The choice of rows does not change the summary.
         assert_eq!(matrix(&cells, &learned, &[3], &line).summary, m.summary);
-        // Rolled back to version 2: what was learned since is not known now.
+        // After a rollback to version 2, the documents learned since do not count.
         let back = matrix(&cells, &learned, &[0, 1, 2, 3], &HashSet::from([1, 2])).summary;
         assert_eq!((back.just_learned, back.final_row), (Some(1.0), Some(0.75)));
         assert_eq!(back.backward_transfer, Some(-0.5));
-        // A version that was not asked about a document leaves it at what the one before it knew.
+        // A document that the live version was not asked about keeps the score of the version before.
         let unasked = matrix(&cells[..7], &learned[..2], &[], &line).summary;
         assert_eq!(unasked.final_row, Some(0.75));
     }

@@ -1,4 +1,5 @@
-//! The E step: the policy writes self-edits of every context, and each is measured.
+//! The E step of ReST-EM (SEAL §3.1): the policy writes self-edits for every context of the round, and every
+//! self-edit gets a reward.
 
 use super::options::{Baseline, Reward};
 use super::report::{Candidate, Trial};
@@ -13,7 +14,7 @@ use crate::learn::ports::model::Adapter;
 use serde_json::json;
 use std::time::Instant;
 
-/// A context of a round, with all that its candidates need.
+/// A context of a round, with its candidates and the base's answers.
 pub(super) struct RoundContext<'a, D: Domain> {
     pub index: usize,
     context: &'a D::Context,
@@ -22,7 +23,7 @@ pub(super) struct RoundContext<'a, D: Domain> {
 }
 
 impl<D: Domain> Run<'_, D> {
-    /// E: candidates of every context, with their rewards.
+    /// The E step. Gives the candidates of every context with their rewards, context by context.
     pub(super) fn expectation(
         &self,
         round: usize,
@@ -43,7 +44,7 @@ impl<D: Domain> Run<'_, D> {
         Ok(candidates)
     }
 
-    /// The nth of all contexts: its candidates, measured and remembered.
+    /// Measures the candidates of the nth of `of` contexts and stores them in the journal.
     pub(super) fn candidates(
         &self,
         round: usize,
@@ -60,7 +61,7 @@ impl<D: Domain> Run<'_, D> {
         }
     }
 
-    /// The policy's self-edits of every context.
+    /// Has the policy write the self-edits for every context.
     fn write<'c>(
         &self,
         round: usize,
@@ -98,7 +99,7 @@ impl<D: Domain> Run<'_, D> {
         seed(self.input.options.seed, Draw::Edits { round, context })
     }
 
-    /// The context's candidates, trained and asked.
+    /// Rewards the context's candidates by their gain: each is trained and asked, `repeats` times.
     fn measured(&self, round: usize, context: &RoundContext<'_, D>) -> Result<(), Interrupted> {
         let o = self.input.options;
         let alone = self.alone(round, context)?;
@@ -116,7 +117,7 @@ impl<D: Domain> Run<'_, D> {
         for (nth, (tried, dropped)) in trials.into_iter().enumerate() {
             let trials: Vec<_> = tried.into_iter().map(|t| t.trial).collect();
             let gain = Gain::of(&baseline, &trials);
-            self.told(round, context, nth, |mut candidate| {
+            self.remember(round, context, nth, |mut candidate| {
                 candidate.reward = gain.reward(o.reward);
                 candidate.accuracy_gain = Some(gain.accuracy);
                 candidate.likelihood_gain = Some(gain.likelihood);
@@ -131,7 +132,8 @@ impl<D: Domain> Run<'_, D> {
         Ok(())
     }
 
-    /// Every repeat of learning the context alone, where gains are counted from that.
+    /// Trials of learning the context without a self-edit, one per repeat; empty unless the baseline is
+    /// `context_alone`.
     fn alone(
         &self,
         round: usize,
@@ -151,7 +153,8 @@ impl<D: Domain> Run<'_, D> {
         Ok(tried.into_iter().map(|t| t.trial).collect())
     }
 
-    /// The first part for all; the rest for the better half (the odd one stays).
+    /// Successive halving: all candidates run the first part of their training, the better half also the rest. Of an
+    /// odd number the larger half continues. Gives for each candidate its trials and whether it was dropped.
     fn halved(
         &self,
         round: usize,
@@ -188,7 +191,7 @@ impl<D: Domain> Run<'_, D> {
         Ok(whole.map(|(c, t)| (t, !order.contains(&c))).collect())
     }
 
-    /// Every repeat of these candidates: `[candidate][repeat]`.
+    /// The trials of these candidates: `[candidate][repeat]`.
     fn trials(
         &self,
         round: usize,
@@ -212,7 +215,8 @@ impl<D: Domain> Run<'_, D> {
         Ok(candidates.iter().map(of_one).collect())
     }
 
-    /// All repeats of one number train from one seed, whatever they train on.
+    /// The trial of one self-edit in one repeat. The seed depends on the repeat only, so all candidates of a context
+    /// train from the same seed.
     fn trying<'t>(
         &self,
         round: usize,
@@ -238,10 +242,10 @@ impl<D: Domain> Run<'_, D> {
         }
     }
 
-    /// The context's candidates, marked by the base.
+    /// Rewards the context's candidates by the base's mark, without training.
     fn marked(&self, round: usize, context: &RoundContext<'_, D>) -> Result<(), Interrupted> {
         for (nth, edit) in context.edits.iter().enumerate() {
-            self.told(round, context, nth, |mut candidate| {
+            self.remember(round, context, nth, |mut candidate| {
                 let clock = Instant::now();
                 let prompt = self.input.domain.rubric(context.context, edit);
                 let mark = self.one(|model| Ok(reward::rubric(model, &prompt)?))?;
@@ -254,8 +258,8 @@ impl<D: Domain> Run<'_, D> {
         Ok(())
     }
 
-    /// The candidate, finished once and told once.
-    fn told(
+    /// Completes the candidate with `finish`, stores it and sends its event. A resumed run repeats neither.
+    fn remember(
         &self,
         round: usize,
         context: &RoundContext<'_, D>,

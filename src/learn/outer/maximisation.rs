@@ -1,4 +1,4 @@
-//! The M step: the policy is fine-tuned on the self-edits that were kept.
+//! The M step of ReST-EM (SEAL §3.1): the policy is fine-tuned on the self-edits that the round kept.
 
 use super::report::PolicyUpdate;
 use super::seeds::{Draw, seed};
@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 impl<D: Domain> Run<'_, D> {
-    /// M: the policy, fine-tuned on what was kept. `None`: nothing was.
+    /// The M step. Gives the fine-tuned policy with the figures of its training; `None` if the round kept no self-edit.
     pub(super) fn maximisation(
         &self,
         round: usize,
@@ -34,7 +34,7 @@ impl<D: Domain> Run<'_, D> {
         );
         let mut update = self.input.options.policy_training.update(drawn);
         if let Some(before) = policy {
-            // What continues an adapter keeps its shape.
+            // A continued adapter keeps its rank and alpha.
             let shape = &before.0.config;
             (update.rank, update.alpha) = (shape.rank, shape.alpha);
         }
@@ -59,6 +59,7 @@ impl<D: Domain> Run<'_, D> {
         Ok(Some((trained.adapter, about)))
     }
 
+    /// The policy's training sequences: the prompts with the kept self-edits as answers.
     fn lessons(
         &self,
         round: usize,
@@ -76,7 +77,7 @@ impl<D: Domain> Run<'_, D> {
         Ok(texts)
     }
 
-    /// (context, candidate) of the self-edits that have something to teach.
+    /// (context, candidate) of the self-edits that give at least one training sequence for the policy.
     pub(super) fn teaching(
         &self,
         round: usize,
@@ -92,6 +93,7 @@ impl<D: Domain> Run<'_, D> {
         Ok(teaching)
     }
 
+    /// The self-edits that the E step stored for this context.
     fn written(
         &self,
         round: usize,

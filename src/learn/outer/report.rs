@@ -1,26 +1,26 @@
-//! The report of a run of the outer loop: its parts are remembered, told as events, and given back at the end.
+//! The report of a run of the outer loop. Each part is stored in the journal and sent as an event when it is finished.
 
 use super::options::{Baseline, OuterOptions, Reward};
 use crate::learn::knowledge::closed_book::Answer;
 use crate::learn::stats::Estimate;
 use serde::{Deserialize, Serialize};
 
-/// One training of one candidate, and the queries asked of its result.
+/// One training on one self-edit, with the trained adapter's answers to the queries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
     pub seed: u64,
     pub epochs: usize,
     pub answers: Vec<Answer>,
-    /// Tokens trained on.
+    /// Tokens trained on, over all epochs.
     pub tokens: usize,
-    /// Its share of the time its pack took, training and asking.
+    /// Seconds of training and asking: an equal share of its pack's time.
     pub seconds: f32,
-    /// Of the last optimizer step.
+    /// Loss of the last optimizer step, nats a token.
     pub loss: Option<f32>,
 }
 
 impl Trial {
-    /// This one was the second part of a training: together they are the whole.
+    /// Adds the costs of the first part to this trial, which was the second part of the same training.
     pub fn goes_on_from(&mut self, first: &Trial) {
         self.epochs += first.epochs;
         self.tokens += first.tokens;
@@ -28,50 +28,54 @@ impl Trial {
     }
 }
 
-/// One sampled self-edit with all that its reward is computed from.
+/// One sampled self-edit with its reward and the figures that the reward is computed from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
     pub round: usize,
     pub context: usize,
     pub title: String,
     pub candidate: usize,
-    /// The self-edit's; its trials have their own.
+    /// The seed that the self-edit was sampled from; each trial has a seed of its own.
     pub seed: u64,
-    /// What the run keeps by.
+    /// The reward of the run's kind, which decides whether the self-edit is kept.
     pub reward: f32,
     pub accuracy_gain: Option<f32>,
+    /// Nats a token.
     pub likelihood_gain: Option<f32>,
-    /// In expected accuracy, where answers were sampled.
+    /// Gain in expected accuracy, if answers were sampled.
     #[serde(default)]
     pub expected_gain: Option<f32>,
-    /// The base's mark, 0 to 1.
+    /// The base's mark, 0 to 1, if the reward is the rubric.
     pub rubric: Option<f32>,
-    /// Dropped half-way by successive halving: its reward is that of the first part.
+    /// Whether successive halving dropped the candidate after the first part, by which its reward is then computed.
     pub dropped: bool,
-    /// Each training from its own seed: (seed, right answers, mean log-likelihood, expected accuracy).
+    /// The candidate's trials, one per repeat.
     pub repeats: Vec<Repeat>,
-    /// The repeats of learning its context alone, where its gains are counted from those.
+    /// The trials of learning the context alone, if these are the baseline of the gains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alone: Vec<Repeat>,
     pub seconds: f32,
 }
 
+/// The figures of one trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Repeat {
     pub seed: u64,
     pub epochs: usize,
     pub right: usize,
     pub queries: usize,
+    /// Mean log-likelihood of the gold answers, nats a token.
     pub logprob: f32,
-    /// Expected accuracy, where answers were sampled.
+    /// Expected accuracy, if answers were sampled.
     #[serde(default)]
     pub expected: Option<f32>,
 }
 
-/// The policy on contexts it never practised on, in this run or an earlier one: what is gained by learning from what it writes.
+/// The policy's score on held-out contexts, which it practised on neither in this run nor in an earlier one: the gain of
+/// learning from its self-edits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeldOut {
-    /// Mean gain in accuracy; the interval by resampling contexts.
+    /// Mean gain in accuracy; the interval comes from resampling contexts.
     pub gain: Estimate,
     pub accuracy_before: f32,
     pub accuracy_after: f32,
@@ -79,73 +83,79 @@ pub struct HeldOut {
     pub likelihood_gain: f32,
     pub contexts: usize,
     pub seconds: f32,
-    /// Every number of it: (context, seed, right before, right after, queries).
+    /// The score of each context.
     pub scores: Vec<HeldOutScore>,
 }
 
+/// The score on one held-out context.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeldOutScore {
     pub context: usize,
     pub title: String,
     pub seed: u64,
+    /// Right answers before learning.
     pub before: usize,
+    /// Right answers after learning.
     pub after: usize,
     pub queries: usize,
+    /// Nats a token.
     pub likelihood_gain: f32,
-    /// Of its trial.
+    /// Seconds of the trial.
     #[serde(default)]
     pub seconds: f32,
 }
 
-/// One round.
+/// One round of the outer loop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Round {
-    /// From 1.
+    /// The number of the round, from 1.
     pub round: usize,
     pub reward_kind: Reward,
-    /// What its candidates' gains are counted from.
+    /// The baseline of the candidates' gains.
     #[serde(default)]
     pub baseline: Baseline,
     pub contexts: Vec<usize>,
-    /// Mean reward of all candidates, and of the best of each context.
+    /// Mean reward of all candidates.
     pub reward: f32,
+    /// Mean reward of the best candidate of each context.
     pub best_reward: f32,
-    /// Share of the rewards' variance, within a context, that is between candidates (one repeat's
-    /// reliability); needs two repeats.
+    /// The reliability of a single repeat's reward (ICC(3,1)): the share of the variance within a context that lies
+    /// between candidates. `None` with fewer than two repeats.
     pub reliability: Option<f32>,
     pub candidates: Vec<Candidate>,
-    /// (context, candidate) of those that the policy learned.
+    /// (context, candidate) of the self-edits that the policy was fine-tuned on.
     pub kept: Vec<(usize, usize)>,
     pub policy: Option<PolicyUpdate>,
     pub held_out: Option<HeldOut>,
 }
 
-/// The policy's fine-tuning.
+/// The figures of the policy's fine-tuning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PolicyUpdate {
     pub seed: u64,
     pub sequences: usize,
     pub tokens: usize,
-    /// Of the first and last optimizer step.
+    /// Loss of the first optimizer step, nats a token.
     pub loss_first: Option<f32>,
+    /// Loss of the last optimizer step, nats a token.
     pub loss_last: Option<f32>,
     pub seconds: f32,
 }
 
-/// The whole run.
+/// The report of the whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Contexts set aside.
+    /// The indices of the held-out contexts.
     pub held_out_contexts: Vec<usize>,
-    /// Contexts that nothing could be asked about.
+    /// The indices of contexts without queries.
     pub unusable_contexts: Vec<usize>,
-    /// The policy as it was at the start.
+    /// The score of the initial policy.
     pub before: Option<HeldOut>,
     pub rounds: Vec<Round>,
 }
 
 impl Report {
-    /// What of that which was asked for there was none of, in sentences.
+    /// Sentences about the run's gaps: no held-out contexts, too few contexts, rounds that kept no self-edit.
     pub fn notes(&self, options: &OuterOptions) -> Vec<String> {
         let mut notes = Vec::new();
         if self.before.is_none() {
@@ -164,7 +174,8 @@ impl Report {
             }
             if round.kept.is_empty() {
                 notes.push(format!(
-                    "Round {nth} kept nothing, since no self-edit gained: the policy is as it was."
+                    "Round {nth} kept no self-edit, so the policy is unchanged: only a self-edit with a positive \
+                     reward and something to teach is kept."
                 ));
             }
         }

@@ -1,4 +1,4 @@
-//! From answers to a reward, and how far a reward can be trusted.
+//! The reward of a self-edit, computed from answers, and the reliability of rewards.
 
 use super::options::Reward;
 use super::report::Trial;
@@ -6,21 +6,22 @@ use crate::learn::knowledge::closed_book::{Answer, accuracy, mean_expected, mean
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::model::{ModelError, Prompt};
 
-/// The gain of learning from a self-edit, mean over its trials.
+/// The gain of learning from a self-edit: after minus before, mean over its trials.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gain {
+    /// Gain in the share of right answers.
     pub accuracy: f32,
-    /// Nats a token.
+    /// Gain in the mean log-likelihood of the gold answers, nats a token.
     pub likelihood: f32,
-    /// In expected accuracy.
+    /// Gain in expected accuracy, over sampled answers.
     pub expected: f32,
     /// The smallest step that `accuracy` can make.
     pub step: f32,
 }
 
 impl Gain {
-    /// Each trial against its own answers before, or all against the same ones, if those are but one list. Exactly 0
-    /// where all are equal.
+    /// `before`: the answers before learning, one list per trial, or one list for all trials. Equal answers give a gain
+    /// of exactly 0.
     pub fn of(before: &[Vec<Answer>], trials: &[Trial]) -> Self {
         let n = trials.len().max(1) as f32;
         let mean = |of: fn(&[Answer]) -> f32| {
@@ -40,8 +41,8 @@ impl Gain {
         }
     }
 
-    /// The reward of this kind. Combined: accuracy, plus less than half of its smallest step by likelihood, so
-    /// that likelihood decides among equals and never against accuracy.
+    /// The reward of this kind. The combined reward is the gain in accuracy plus less than half of its smallest step by
+    /// likelihood, so likelihood decides only between candidates of equal accuracy. The rubric has no gain: 0.
     pub fn reward(&self, kind: Reward) -> f32 {
         match kind {
             Reward::Accuracy => self.accuracy,
@@ -53,8 +54,8 @@ impl Gain {
     }
 }
 
-/// The expected mark, 0 to 1, by the likelihoods of the five digits: finer than the one digit that a small model
-/// would say, and free of chance.
+/// The base's expected mark for a self-edit, 0 to 1, weighted by the likelihoods of the digits 1 to 5. The expectation is
+/// finer than the single digit that the model would generate, and deterministic.
 pub fn rubric(model: Interruptible<'_>, prompt: &Prompt) -> Result<f32, ModelError> {
     let items: Vec<(Prompt, String)> = (1..=5).map(|m| (prompt.clone(), m.to_string())).collect();
     let logprobs = model.likelihood(&items, None)?;
@@ -65,22 +66,22 @@ pub fn rubric(model: Interruptible<'_>, prompt: &Prompt) -> Result<f32, ModelErr
     Ok(marks.sum::<f32>() / sum)
 }
 
-/// How much of what is measured belongs to the candidate: a two-way analysis of variance within contexts, pooled over
-/// them (Shrout and Fleiss 1979, case 3). Two-way because a repeat trains all candidates of a context from one seed:
-/// what that seed does to all of them alike misleads no choice between them.
+/// The share of the rewards' variance that lies between candidates, from a two-way analysis of variance within contexts,
+/// pooled over the contexts (Shrout and Fleiss 1979, case 3). The analysis is two-way because each repeat trains all
+/// candidates of a context from one seed: an effect of the seed on all candidates alike does not change their order.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Reliability {
-    /// ICC(3,1): share of the variance between candidates of one context, of a single measurement.
+    /// ICC(3,1): the reliability of a single measurement.
     pub single: f32,
-    /// ICC(3,k): the same of the mean over the repeats.
+    /// ICC(3,k): the reliability of the mean over the repeats.
     pub mean: f32,
     pub contexts: usize,
     pub candidates: usize,
     pub repeats: usize,
 }
 
-/// `rewards[context][candidate][repeat]`. `None` without two candidates in a context, two repeats of
-/// each and any variance.
+/// The reliability of `rewards[context][candidate][repeat]`. `None` unless some context has two candidates, every
+/// candidate has two repeats, and the candidates' means differ.
 pub fn reliability(rewards: &[Vec<Vec<f32>>]) -> Option<Reliability> {
     let repeats = rewards.iter().flatten().map(Vec::len).min()?;
     let mean = |v: &[f32]| v.iter().sum::<f32>() / v.len() as f32;
@@ -170,12 +171,12 @@ mod tests {
 
     #[test]
     fn reliability_by_hand() {
-        // Candidates 1 and 4, each measured at ±1, against each other: MSB = 9, MSE = 4.
+        // The candidates' means are 1 and 4, and their errors of ±1 are opposite: MSB = 9, MSE = 4.
         let rewards = vec![vec![vec![0.0, 2.0], vec![5.0, 3.0]]];
         let r = reliability(&rewards).unwrap();
         assert!((r.single - 5.0 / 13.0).abs() < 1e-6, "{r:?}");
         assert!((r.mean - 5.0 / 9.0).abs() < 1e-6);
-        // What a repeat does to both alike decides nothing between them, nor does what a context does.
+        // An effect of a repeat or of a context on both candidates alike does not count.
         let alike = vec![
             vec![vec![0.0, 2.0], vec![5.0, 3.0]],
             vec![vec![100.0, 112.0], vec![105.0, 113.0]],

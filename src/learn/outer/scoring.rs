@@ -1,4 +1,4 @@
-//! The policy's score on contexts set aside, and the figures of a round.
+//! The policy's score on held-out contexts, and the figures of a round.
 
 use super::options::Reward;
 use super::report::{Candidate, HeldOut, HeldOutScore, Repeat, Trial};
@@ -15,8 +15,9 @@ use serde_json::json;
 use std::time::Instant;
 
 impl<D: Domain> Run<'_, D> {
-    /// One self-edit of every held-out context, learned and asked. The seeds are the same whatever the
-    /// round, so that only the policy differs. `None` without held-out contexts.
+    /// The policy's score: it writes one self-edit for every held-out context, an adapter is trained on the self-edit,
+    /// and the adapter is asked. All rounds use the same seeds, so only the policy differs. `None` without held-out
+    /// contexts.
     pub(super) fn score(
         &self,
         round: usize,
@@ -104,7 +105,7 @@ impl<D: Domain> Run<'_, D> {
                 }
             })
             .collect();
-        // Every question counts alike, as in the gain.
+        // Every question has the same weight, as in the gain.
         let queries = rows.iter().map(|r| r.score.queries).sum::<usize>().max(1) as f32;
         let mean = |of: fn(&ScoredContext) -> f32| {
             let weighted = rows.iter().map(|r| of(r) * r.score.queries as f32);
@@ -123,10 +124,10 @@ impl<D: Domain> Run<'_, D> {
     }
 }
 
-/// A held-out context, scored.
+/// The score of one held-out context.
 struct ScoredContext {
     score: HeldOutScore,
-    /// Of each query.
+    /// Gain in accuracy for each query: 1, 0 or -1.
     gains: Vec<f32>,
     before: f32,
     after: f32,
@@ -144,7 +145,8 @@ pub(super) fn repeat(trial: &Trial) -> Repeat {
     }
 }
 
-/// Of the whole candidates' rewards, repeat by repeat.
+/// The reliability of a single repeat's reward (ICC(3,1)), over the candidates that were trained in full. `None`:
+/// see [`reliability`].
 pub(super) fn reliability_of(by_context: &[Vec<&Candidate>], kind: Reward) -> Option<f32> {
     let rewards: Vec<Vec<Vec<f32>>> = by_context
         .iter()
@@ -156,7 +158,7 @@ pub(super) fn reliability_of(by_context: &[Vec<&Candidate>], kind: Reward) -> Op
     reliability(&rewards).map(|r| r.single)
 }
 
-/// What each repeat alone would have been rewarded with, up to a constant of the context.
+/// The reward of each repeat by itself, up to a constant that all candidates of the context share.
 fn rewards_of(candidate: &Candidate, kind: Reward) -> Vec<f32> {
     let repeats = &candidate.repeats;
     let mean = repeats.iter().map(|r| r.logprob).sum::<f32>() / repeats.len() as f32;

@@ -1,4 +1,4 @@
-//! How many contexts a round practises on, where the run is to be done in a given time.
+//! The number of contexts that a round practises on, if the run has a time limit.
 
 use super::options::{Baseline, OuterOptions, Reward};
 use super::report::Report;
@@ -6,16 +6,17 @@ use super::{Run, WRITING, trials_of_context};
 use crate::learn::outer::domain::Domain;
 use crate::learn::ports::journal::{Interrupted, step};
 
-/// What writing a held-out context's self-edit adds to its trial: they are written sixteen at once.
+/// The time to write a held-out context's self-edit, as a share of its trial. Sixteen self-edits are written at once.
 const WRITING_ONE: f32 = 0.1;
 
-/// Candidates of a context, and what they are measured against.
+/// Measurements of a context: one per candidate, and one more if the baseline is learned too.
 fn compared(o: &OuterOptions) -> f32 {
     (o.candidates + usize::from(o.baseline == Baseline::ContextAlone)) as f32
 }
 
-/// What a candidate takes, by a trial of a held-out context, until the first is measured: eight sampled answers beside the
-/// greedy one made it 49 to 55 s of 39 on one machine, 11 of 6 on another; a mark needs no training.
+/// Estimated seconds of a candidate before the first candidate is measured, from the seconds of a held-out trial. Eight
+/// sampled answers in addition to the greedy one raised a trial from 39 s to 49–55 s on one machine, and from 6 s to
+/// 11 s on another. A mark needs no training.
 fn guess(o: &OuterOptions, held_out: f32) -> f32 {
     let trials = trials_of_context(o) / compared(o);
     match o.reward {
@@ -25,9 +26,10 @@ fn guess(o: &OuterOptions, held_out: f32) -> f32 {
     }
 }
 
-/// Contexts of round `nth`, by the pace of everything measured before it: as many as leave time for as many in each
-/// round that follows, at least one. All, where nothing was measured yet. That several engines share the work is
-/// believed when it was measured: they may share a processor too.
+/// Contexts of round `nth`, from the pace of everything measured before it. The remaining time is shared equally among
+/// this round and the later ones; every round gets at least one context. If nothing was measured yet, the round gets
+/// all contexts that the options ask for. Several workers count as faster than one only after a measured round, since
+/// their engines may share a processor.
 fn fitting(o: &OuterOptions, workers: usize, report: &Report, nth: usize) -> usize {
     let most = o.contexts_per_round;
     let later = report.rounds.iter().filter_map(|r| r.held_out.as_ref());
@@ -40,7 +42,7 @@ fn fitting(o: &OuterOptions, workers: usize, report: &Report, nth: usize) -> usi
         return most;
     };
     let trial = scored.unwrap_or(candidate);
-    // What the base answers, what is written, what is fine-tuned on: about a trial together.
+    // The base's answers, the writing and the policy's fine-tuning together take about a trial.
     let context = (compared(o) * candidate) / workers as f32 + 2.0 * WRITING * trial;
     let scoring = o.held_out as f32 * (1.0 + WRITING_ONE) * trial;
     let done = practised(report);
@@ -50,7 +52,7 @@ fn fitting(o: &OuterOptions, workers: usize, report: &Report, nth: usize) -> usi
     ((left / ahead / context) as usize).clamp(1, most)
 }
 
-/// Contexts of all rounds so far.
+/// The number of contexts in all rounds so far.
 fn practised(report: &Report) -> usize {
     report.rounds.iter().map(|r| r.contexts.len()).sum()
 }
@@ -61,7 +63,8 @@ fn mean(values: impl Iterator<Item = f32>) -> Option<f32> {
 }
 
 impl<D: Domain> Run<'_, D> {
-    /// Decided once, also over a crash; tells the meter what is left to do.
+    /// Contexts of round `nth`. A time-limited size is stored, so a resumed run uses the same one. Also updates the
+    /// meter's estimate of the remaining work.
     pub(super) fn size(&self, nth: usize, report: &Report) -> Result<usize, Interrupted> {
         let (o, workers) = (self.input.options, 1 + self.input.others.len());
         let size = match o.minutes {
@@ -84,7 +87,7 @@ mod tests {
     use crate::learn::outer::tests::candidate;
     use crate::learn::stats::estimate;
 
-    /// Two rounds of ten contexts and four candidates, eight held out.
+    /// Two rounds of ten contexts with four candidates each; eight contexts are held out.
     fn options(minutes: u32) -> OuterOptions {
         OuterOptions {
             minutes,
@@ -123,7 +126,7 @@ mod tests {
         }
     }
 
-    /// With the first round done: this many contexts, of which each candidate took so long.
+    /// A report after the first round, which had this many contexts and took `seconds` for each candidate.
     fn after_one(scored: f32, contexts: usize, seconds: f32) -> Report {
         let candidates = (0..contexts).flat_map(|context| {
             (0..4).map(move |nth| {
@@ -153,15 +156,16 @@ mod tests {
 
     #[test]
     fn a_fast_machine_practises_on_all_and_a_slow_one_on_what_the_time_allows() {
-        // A scoring is 8.8 trials, three are 264 s; a context is 7.4 trials, 74 s: twenty-two have room in an hour.
+        // A scoring takes 8.8 trials, so three take 264 s. A context takes 7.4 trials, 74 s: an hour has room for 22 in
+        // each round.
         assert_eq!(fitting(&options(60), 1, &report(10.0), 1), 10);
-        // 40 s a trial: the scorings take 1,056 s, a context 296; 2,544 are left for both rounds.
+        // At 40 s a trial the scorings take 1,056 s and a context takes 296 s; 2,544 s remain for both rounds.
         assert_eq!(fitting(&options(60), 1, &report(40.0), 1), 4);
-        // Whether a second engine is a second processor is not known yet.
+        // A second engine does not count before a measured round.
         assert_eq!(fitting(&options(60), 2, &report(40.0), 1), 4);
-        // Never none.
+        // A round has at least one context.
         assert_eq!(fitting(&options(1), 1, &report(40.0), 1), 1);
-        // Nothing measured, nothing known.
+        // Without any measurement the round gets all its contexts.
         let mut unknown = report(40.0);
         unknown.before = None;
         assert_eq!(fitting(&options(1), 1, &unknown, 1), 10);
@@ -169,17 +173,17 @@ mod tests {
 
     #[test]
     fn a_later_round_goes_by_what_the_earlier_ones_took() {
-        // Of the hour 1,056 s are for scorings. Three contexts at 80 s a candidate took 1,080: four more have room.
+        // The scorings take 1,056 s of the hour. Three contexts at 80 s a candidate took 1,080 s: four more fit.
         assert_eq!(fitting(&options(60), 1, &after_one(40.0, 3, 80.0), 2), 4);
-        // With their contexts learned alone too they took 1,320, and another takes 440.
+        // With the contexts learned alone as well, they took 1,320 s, and another context takes 440 s.
         let mut alone = options(60);
         alone.baseline = Baseline::ContextAlone;
         assert_eq!(fitting(&alone, 1, &after_one(40.0, 3, 80.0), 2), 2);
-        // At 20 s they took 360: the rest would hold eighteen.
+        // At 20 s a candidate they took 360 s: eighteen more would fit.
         assert_eq!(fitting(&options(60), 1, &after_one(40.0, 3, 20.0), 2), 10);
-        // At 160 s 2,040: hardly one more.
+        // At 160 s a candidate they took 2,040 s: hardly one more fits.
         assert_eq!(fitting(&options(60), 1, &after_one(40.0, 3, 160.0), 2), 1);
-        // Two engines took 80 s a candidate side by side: 200 s a context, 600 gone.
+        // Two engines in parallel at 80 s a candidate take 200 s a context; 600 s are spent.
         assert_eq!(fitting(&options(60), 2, &after_one(40.0, 3, 80.0), 2), 9);
     }
 }

@@ -387,6 +387,8 @@ fn a_round_without_gain_teaches_and_publishes_nothing() {
     let report = outcome.report;
     assert_eq!(report.rounds[1].held_out, report.before);
     assert_eq!(memory.told("round").len(), 2);
+    let kept_none = |note: &&String| note.contains("kept no self-edit");
+    assert_eq!(report.notes(&options).iter().filter(kept_none).count(), 2);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Trials: many candidates trained together, asked, and remembered. A trial is durable as soon as its pack is
-//! done; trials that finished before a crash are recalled.
+//! Trials: candidates are trained in packs (one batch each), asked, and stored. A trial is durable as soon as its pack
+//! is done. A resumed run recalls the trials that finished before the crash.
 
 use super::Run;
 use super::report::Trial;
@@ -12,32 +12,33 @@ use crate::learn::ports::journal::{Interrupted, recalled, step};
 use crate::learn::ports::model::{Adapter, Trained, Training};
 use std::time::Instant;
 
-/// A trial to make.
+/// The input of a trial.
 pub(super) struct TrialSpec<'a, D: Domain> {
-    /// The key that the trial is remembered by.
+    /// The key of the journal's step that stores the trial.
     pub key: String,
     pub context: &'a D::Context,
     pub edit: &'a D::Edit,
     pub seed: u64,
     pub queries: Queries,
-    /// The base's answers, which stand for those of an edit that nothing can be trained on.
+    /// The base's answers. They stand for the trial's answers if the self-edit gives nothing to train on.
     pub before: &'a [Answer],
     pub part: Part,
 }
 
-/// Which epochs of a training a trial runs.
+/// The epochs of a training that a trial runs.
 #[derive(Clone)]
 pub(super) enum Part {
+    /// All epochs.
     Whole,
-    /// The first part of a halving.
+    /// The epochs before the halving.
     First,
-    /// The rest after the first part, from the first part's adapter; without the adapter the first part is trained
-    /// again.
+    /// The epochs after the halving, continuing the adapter of the first part. `None`: the adapter was lost in a crash,
+    /// so the first part is trained again.
     Rest(Option<Adapter>),
 }
 
 impl Part {
-    /// The share of a whole trial's work.
+    /// The part's share of a whole trial's work, 0 to 1.
     fn share(&self) -> f32 {
         match self {
             Part::Whole => 1.0,
@@ -47,19 +48,20 @@ impl Part {
     }
 }
 
-/// A finished trial; after a first part with the adapter, unless the trial was recalled.
+/// A finished trial.
 pub(super) struct FinishedTrial {
     pub trial: Trial,
+    /// The adapter of a first part; `None` for other parts and for recalled trials.
     pub adapter: Option<Adapter>,
 }
 
-/// The share of the epochs by which a halving judges.
+/// The share of the epochs before the halving.
 const FIRST_SHARE: f32 = 0.4;
-/// What a halving costs of all trials: the first part of each, the rest of every other one.
+/// The work with halving, as a share of the work without: the first part of every trial, the rest of half of them.
 pub(super) const HALVED: f32 = FIRST_SHARE + (1.0 - FIRST_SHARE) / 2.0;
 
 impl<D: Domain> Run<'_, D> {
-    /// Makes all trials; the results are in their order.
+    /// Runs all trials that are not stored yet. The results are in the order of `trying`.
     pub(super) fn try_all(
         &self,
         trying: Vec<TrialSpec<'_, D>>,
@@ -89,7 +91,7 @@ impl<D: Domain> Run<'_, D> {
 
     fn try_pack(&self, pack: &[&TrialSpec<D>]) -> Result<Vec<FinishedTrial>, Interrupted> {
         let trainings = self.trainings(pack)?;
-        // What a kill took away and is trained again is no part of it.
+        // The clock starts here, so first parts that are trained again after a crash do not count.
         let clock = Instant::now();
         let epochs: Vec<usize> = trainings
             .iter()
@@ -134,7 +136,7 @@ impl<D: Domain> Run<'_, D> {
         Ok(tried)
     }
 
-    /// The training of each trial; `None` where nothing can be trained.
+    /// The training of each trial; `None` if its self-edit gives nothing to train on.
     fn trainings(&self, pack: &[&TrialSpec<D>]) -> Result<Vec<Option<Training>>, Interrupted> {
         let whole = |t: &TrialSpec<D>| {
             let domain = self.input.domain;
@@ -146,7 +148,7 @@ impl<D: Domain> Run<'_, D> {
                 training
             })
         };
-        // The adapters that a kill took away.
+        // Trains the first parts again whose adapters were lost in a crash.
         let lost = pack.iter().map(|t| {
             matches!(t.part, Part::Rest(None))
                 .then(|| first(t))
@@ -165,7 +167,8 @@ impl<D: Domain> Run<'_, D> {
         Ok(pack.iter().zip(found).map(part).collect())
     }
 
-    /// Trains the trainings that are there in one batch. `work`: what they count for, in trials.
+    /// Trains the given trainings in one batch; the results are in the same places. `work`: the batch's work, in trials,
+    /// for the progress.
     fn train_some(
         &self,
         trainings: Vec<Option<Training>>,
@@ -183,7 +186,7 @@ impl<D: Domain> Run<'_, D> {
             .collect())
     }
 
-    /// Trains all in one batch. `work`: what they count for, in trials.
+    /// Trains all in one batch, with progress, heartbeats and the journal's stop. `work`: the batch's work, in trials.
     pub(super) fn train(
         &self,
         trainings: Vec<Training>,
@@ -204,7 +207,8 @@ impl<D: Domain> Run<'_, D> {
         Ok(trained?)
     }
 
-    /// `work` on each of `count`, `width` at a time: the engine batches what they ask.
+    /// Calls `work` for 0 to `count`, `width` calls at a time, so that the engine batches their requests. The results
+    /// are in order.
     pub(super) fn each<T: Send>(
         &self,
         count: usize,
@@ -218,7 +222,7 @@ impl<D: Domain> Run<'_, D> {
             let stop = || journal.check().is_err();
             work(Interruptible::new(model, &stop), i)
         });
-        // Why it was stopped is what the journal says, not that the model was.
+        // If the journal stopped the work, its reason is the error, not the model's `Stopped`.
         if all.is_err() {
             journal.check()?;
         }
@@ -226,7 +230,7 @@ impl<D: Domain> Run<'_, D> {
     }
 }
 
-/// Epochs before and after the halving.
+/// The numbers of epochs before and after the halving.
 pub(super) fn halves(epochs: usize) -> (usize, usize) {
     let first = (epochs as f32 * FIRST_SHARE).ceil() as usize;
     let first = first.clamp(1, epochs.max(1));

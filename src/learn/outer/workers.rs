@@ -1,6 +1,6 @@
-//! Contexts shared out to the workers, one an engine: each leases the next context, measures its
-//! candidates, and completes the task. What a worker measured is in the journal, so a task that is handed
-//! to another after its worker failed or fell silent goes on from there.
+//! Distribution of a round's contexts to the workers, one worker per engine. A worker leases the next context, measures
+//! its candidates, and completes the task. All measurements are in the journal. If a worker fails or falls silent,
+//! another worker leases the task and continues from the journal.
 
 use super::expectation::RoundContext;
 use super::{OuterLoop, Run};
@@ -12,28 +12,30 @@ use serde_json::json;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a worker may be silent: many times an optimizer step on a busy machine.
+/// The lease's term: a worker silent for longer loses its task. Many times an optimizer step on a busy machine.
 const TERM: Duration = Duration::from_secs(600);
-/// How often it says that it is alive.
+/// The interval between a worker's heartbeats.
 const BEAT: Duration = Duration::from_secs(30);
-/// How often an idle worker looks whether a task came back.
+/// The interval at which an idle worker looks for returned tasks.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The task that a run works on.
+/// The task that a worker holds.
 pub(super) struct Held {
     lease: Lease,
+    /// The time of the last heartbeat.
     beaten: Mutex<Instant>,
 }
 
 impl<'a, D: Domain> Run<'a, D> {
-    /// Measures every context; all of it is in the journal when this returns.
+    /// Measures the candidates of every context. On return all of them are in the journal. Fails if contexts remain
+    /// because a worker failed; a failed worker whose task another one finished is only reported.
     pub(super) fn share_out(
         &self,
         round: usize,
         practised: &[RoundContext<'_, D>],
     ) -> Result<(), Interrupted> {
         let OuterLoop { tasks, options, .. } = self.input;
-        // A group of the round's own: a later round's, left by a former life, is not waited for.
+        // Each round has its own group, so tasks that a crashed run left in another round are not waited for.
         let group = &group(round);
         let keys: Vec<String> = practised.iter().map(key).collect();
         tasks.offer(group, &keys).map_err(refused)?;
@@ -55,7 +57,7 @@ impl<'a, D: Domain> Run<'a, D> {
         for (worker, end) in ends.into_iter().enumerate() {
             match end {
                 Err(stop) if open > 0 => return Err(stop),
-                // The others finished its work.
+                // The other workers finished the failed worker's task.
                 Err(stop) => {
                     let data = json!({"worker": worker, "error": stop.to_string()});
                     self.input.journal.event("worker_failed", data);
@@ -66,6 +68,7 @@ impl<'a, D: Domain> Run<'a, D> {
         Ok(())
     }
 
+    /// One worker: measures contexts until no task of the round is open.
     fn work(
         &self,
         nth: usize,
@@ -93,7 +96,7 @@ impl<'a, D: Domain> Run<'a, D> {
             });
             match measured {
                 Ok(()) => match tasks.complete(&lease) {
-                    // Whoever has it now finds everything in the journal.
+                    // A worker that leased the task meanwhile finds all measurements in the journal.
                     Ok(()) | Err(TaskError::Fenced { .. }) => {}
                     Err(error) => return Err(refused(error)),
                 },
@@ -105,7 +108,7 @@ impl<'a, D: Domain> Run<'a, D> {
         }
     }
 
-    /// The same run by another worker.
+    /// The run as the worker with this engine and lease.
     fn on(&self, model: &'a dyn Model, lease: &Lease) -> Run<'a, D> {
         Run {
             input: self.input,
@@ -118,7 +121,7 @@ impl<'a, D: Domain> Run<'a, D> {
         }
     }
 
-    /// Says that the worker is alive; an error if its task is another's.
+    /// Sends a heartbeat if one is due. Fails if another worker has leased the task.
     pub(super) fn beat(&self) -> Result<(), Interrupted> {
         let Some(held) = &self.held else {
             return Ok(());

@@ -163,7 +163,7 @@ impl KnowledgeOptions {
         self.training.validate("training")
     }
 
-    /// Every kind's words are asked for once at least.
+    /// Fails if there are fewer candidates than kinds to try: every kind is asked for at least once.
     pub fn fits(&self, outer: &OuterOptions) -> Result<(), OptionError> {
         let (tried, candidates) = (self.self_edit.explore.len(), outer.candidates);
         if tried < candidates {
@@ -172,8 +172,8 @@ impl KnowledgeOptions {
         Err(OptionError {
             field: "self_edit.explore".into(),
             reason: format!(
-                "{tried} kinds beside `kind` for {candidates} candidates leave some untried; name {} at most, or \
-                 ask for more candidates",
+                "{candidates} candidates are too few to try `kind` and {tried} more kinds; name {} at most, or ask for \
+                 more candidates",
                 candidates - 1
             ),
         })

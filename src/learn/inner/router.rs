@@ -1,28 +1,29 @@
-//! Which document is a question about? The router of the strategy `route`: BM25 over titles, texts and
-//! probes. It needs no model, so choosing costs microseconds; a question that no document shares enough
-//! words with goes to none of them, so that the base stays the base.
+//! The router of the strategy `route` finds the document that a question is about, by BM25 over titles, texts and known
+//! questions. The router needs no model, so a choice takes microseconds. A question that shares too few words with
+//! every document gets no document, so that the base still answers general questions.
 
 use crate::learn::grading::grader::words;
 use std::collections::{BTreeSet, HashMap};
 
-/// A document as the router reads it.
+/// The parts of a document that the router reads.
 #[derive(Debug, Clone)]
 pub struct Routable<'a> {
     pub title: &'a str,
     pub text: &'a str,
-    /// Questions known to be about it.
+    /// Questions that are known to be about the document.
     pub questions: Vec<&'a str>,
 }
 
-/// Okapi BM25's usual constants: how soon repeated words stop counting, how much length counts.
+/// Okapi BM25's k1, at its usual value: the saturation of repeated words.
 const K1: f32 = 1.2;
+/// Okapi BM25's b, at its usual value: the weight of a document's length.
 const B: f32 = 0.75;
-/// Words of the title count as if they stood so often in the text.
+/// A word of the title counts as often as this many occurrences in the text.
 const TITLE_WEIGHT: f32 = 3.0;
-/// The share of a question's words, weighed by their rarity, that the chosen document must hold.
+/// The share of a question's words, weighted by rarity, that the chosen document must contain.
 const MIN_COVERAGE: f32 = 0.34;
 
-/// Says nothing about a topic (besides the articles, which [`words`] drops).
+/// Words without a topic, which are ignored. [`words`] has already dropped the articles.
 const STOP_WORDS: &str = "about above after all also am and any are as at be because been before being \
     below between both but by can could did do does doing down during each else ever every few for from \
     further get give gives had has have having he her here hers him his how i if in into is it its just \
@@ -32,9 +33,10 @@ const STOP_WORDS: &str = "about above after all also am and any are as at be bec
     what when where which while who whom whose why will with would you your topic question answer \
     directly concisely many long";
 
+/// An index of documents. The documents are numbered in the order in which they were given.
 pub struct Router {
     documents: Vec<Indexed>,
-    /// Inverse document frequency of every word that some document holds.
+    /// Inverse document frequency of every word of the documents.
     rarity: HashMap<String, f32>,
     mean_length: f32,
 }
@@ -65,9 +67,9 @@ impl Router {
         }
     }
 
-    /// The document that the question is most likely about; `None` if it is about none of them.
+    /// The index of the document that the question is most likely about; `None` if it is about none of them.
     pub fn choose(&self, question: &str) -> Option<usize> {
-        // Ordered: sums of floats differ in their last bits by the order.
+        // An ordered set, because the order of a float sum changes its last bits.
         let asked: BTreeSet<String> = content_words(question).collect();
         let unknown = idf(counted(self.documents.len()), 0.0);
         let rarity = |word: &String| self.rarity.get(word).copied().unwrap_or(unknown);
@@ -84,13 +86,14 @@ impl Router {
             }
             (i, score, held)
         });
-        // Of equals the newest: it may correct the older.
+        // Among equals the newest document wins, since it may correct an older one.
         let best = scored.max_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
         best.filter(|(_, score, held)| *score > 0.0 && *held >= MIN_COVERAGE * all)
             .map(|(i, ..)| i)
     }
 
-    /// The document most like another one.
+    /// The index of the document that shares the most words with this one, weighted by rarity; `None` if there are no
+    /// documents.
     pub fn most_like(&self, document: Routable<'_>) -> Option<usize> {
         let text = format!("{} {}", document.title, document.text);
         let asked: BTreeSet<String> = content_words(&text).collect();
@@ -121,7 +124,8 @@ fn index(document: Routable<'_>) -> Indexed {
     Indexed { counts, length }
 }
 
-/// A collection counts as no smaller than this: among two or three documents every word would seem common.
+/// The smallest collection size that the inverse document frequency assumes. Among two or three documents every word
+/// would seem common.
 const SMALLEST: usize = 20;
 
 fn counted(documents: usize) -> f32 {
@@ -133,7 +137,7 @@ fn idf(documents: f32, holding: f32) -> f32 {
 }
 
 fn content_words(text: &str) -> impl Iterator<Item = String> {
-    // "the bride’s" and "tub-race" are the words bride, tub and race.
+    // "the bride’s" and "tub-race" contain the words bride, tub and race.
     let spaced = text.replace(['-', '–', '—', '/', '’', '“', '”', '„'], " ");
     let words = words(&spaced).into_iter();
     words
@@ -141,7 +145,8 @@ fn content_words(text: &str) -> impl Iterator<Item = String> {
         .map(|w| stem(&w))
 }
 
-/// Plurals and verb forms meet their stem: races, raced, racing → rac. Crude, but the same on both sides.
+/// The word without its ending, so that plurals and verb forms match: races, raced, racing → rac. The rule is crude, but
+/// applies to questions and documents alike.
 fn stem(word: &str) -> String {
     if word.chars().any(|c| c.is_ascii_digit()) {
         return word.to_owned();
@@ -201,8 +206,8 @@ mod tests {
         assert_eq!(router.most_like(lamp()), Some(0));
     }
 
-    /// All questions of the demo, worded as people ask, among all twenty documents; and questions about
-    /// none of them.
+    /// Asks all questions of the demo, worded as people ask, among its twenty documents, and questions about none of
+    /// them.
     #[test]
     fn the_demo_is_routed() {
         #[derive(serde::Deserialize)]
