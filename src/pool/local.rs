@@ -1,5 +1,5 @@
-//! Learning's model over this process's engine: texts become tokens in the model's own chat format,
-//! batches go to the scheduler behind people's requests.
+//! Learning's [`Model`] over the engine of this process. Texts become tokens in the model's own chat format. Batches go
+//! to the scheduler, which serves people's requests first.
 
 use crate::learn::ports::model::{
     Adapter, Learn, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, SoftTargets, Trained,
@@ -18,15 +18,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, OnceLock};
 
+/// A model of this process, as learning sees it. Clones share the engine.
 #[derive(Clone)]
 pub struct LocalModel {
     pub(super) engine: Engine,
     pub(super) priority: Priority,
-    /// Made at the first prompt that has a schema.
+    /// Built at the first prompt with a schema.
     grammars: Arc<OnceLock<Grammars>>,
 }
 
 impl LocalModel {
+    /// All requests to the engine have this priority.
     pub fn new(engine: Engine, priority: Priority) -> Self {
         LocalModel {
             engine,
@@ -35,12 +37,12 @@ impl LocalModel {
         }
     }
 
-    /// The shape that its adapters have.
+    /// The base model's configuration, which the shapes of adapters follow from.
     pub fn shape(&self) -> &ModelConfig {
         &self.engine.files().config
     }
 
-    /// The prompt as tokens, up to where the answer goes on.
+    /// The prompt as tokens, up to the place where the answer continues. Fails if the chat template cannot render it.
     pub fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<u32>, Error> {
         let files = self.engine.files();
         let mut messages = Vec::new();
@@ -56,7 +58,7 @@ impl LocalModel {
             Some(template) => {
                 template.render_tokens(&files.tokenizer, &messages, true, &Default::default())?
             }
-            // A base model: the plain text, a line for the answer.
+            // A model without a chat template reads the plain text; the answer starts on a line of its own.
             None => {
                 let text = messages.iter().map(|m| format!("{}\n", m.content));
                 files.tokenizer.encode(&text.collect::<String>())?
@@ -72,7 +74,7 @@ impl LocalModel {
                 let files = self.engine.files();
                 let mut tokens: Vec<u32> = files.bos.into_iter().collect();
                 tokens.extend(files.tokenizer.encode(text)?);
-                // The end is supervised once, so that the model learns where such a text stops.
+                // The end token is supervised, so that the model learns where the text stops.
                 tokens.extend(files.eos.first());
                 Ok(Example::all(tokens))
             }
@@ -86,7 +88,7 @@ impl LocalModel {
         }
     }
 
-    /// The answer is learned, with its end; the prompt is only read.
+    /// A training example of one turn. The loss covers the answer and its end token, not the prompt.
     fn turn(&self, prompt: &Prompt, answer: &str) -> Result<Example, Error> {
         let files = self.engine.files();
         let mut tokens = files.tokenizer.encode(answer)?;
@@ -94,7 +96,8 @@ impl LocalModel {
         Ok(Example::completion(&self.prompt_tokens(prompt)?, &tokens))
     }
 
-    /// Turn by turn as the model is asked it: what is rendered of the turns so far, then the answer.
+    /// A training example of a conversation. Each turn is rendered as a request would render it: the conversation so
+    /// far, then the answer.
     fn conversation(
         &self,
         system: Option<&str>,
@@ -111,7 +114,8 @@ impl LocalModel {
         for turn in turns {
             prompt.user.clone_from(&turn.user);
             let asked = self.prompt_tokens(&prompt)?;
-            // A template may write an earlier answer otherwise than it was said; those marks are lost.
+            // A template may render an earlier answer differently from its training form. Tokens from the first
+            // difference on lose their supervision.
             let same = asked.iter().zip(&tokens).take_while(|(a, b)| a == b);
             supervised.truncate(same.count());
             supervised.resize(asked.len(), learn == Learn::Everything);
@@ -191,7 +195,7 @@ impl Model for LocalModel {
                     top_p: sampling.top_p,
                     max_tokens: sampling.max_tokens,
                     stop: sampling.stop.clone(),
-                    // Prompts of one call draw from streams of their own.
+                    // Each prompt of a call samples from a random stream of its own.
                     seed: sampling.seed.wrapping_add(i * 1_000_003),
                     grammar: prompt
                         .schema
@@ -273,7 +277,7 @@ impl LocalModel {
         let stopped = Arc::new(AtomicBool::new(false));
         let (sender, reports) = mpsc::channel();
         let cancel = stopped.clone();
-        // The engine tells its progress on its own thread; `on_step` is told on ours.
+        // The engine reports progress on its own thread; `on_step` is called on this one.
         let progress = Box::new(move |r: &[autodidact_engine::trainer::StepReport]| {
             let _ = sender.send(r.to_vec());
             !cancel.load(Ordering::Relaxed)
@@ -283,7 +287,7 @@ impl LocalModel {
             for step in reports {
                 let loss = step.iter().map(|s| s.loss).sum::<f32>() / step.len().max(1) as f32;
                 let furthest = step.iter().max_by_key(|s| s.total_steps);
-                // The engine counts its steps from zero.
+                // The engine counts steps from 0, `on_step` from 1.
                 if let Some(s) = furthest
                     && !on_step(s.step + 1, s.total_steps, loss)
                 {
@@ -308,7 +312,7 @@ impl LocalModel {
     }
 }
 
-/// The engine's word for it, in learning's words.
+/// The engine's error as an error of learning: a cancelled request is a stop.
 pub(super) fn stopped(error: Error) -> ModelError {
     match error {
         Error::Cancelled => ModelError::Stopped,

@@ -1,9 +1,10 @@
-//! A model of this process as teacher or judge: the base, without an adapter.
+//! A model of this process as teacher or judge: its base, without an adapter.
 
 use super::LocalModel;
 use crate::learn::ports::model::{Model, ModelError, Prompt, Sampling, ShouldStop};
 use crate::learn::ports::text_model::TextModel;
 
+/// The base of this process as a text model.
 pub struct LocalText {
     name: String,
     model: LocalModel,

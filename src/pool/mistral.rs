@@ -1,5 +1,6 @@
-//! A GGUF file that mistralrs runs (cargo feature `mistralrs`), for models that this program's own
-//! engine does not know. Text in, text out: live adapters need more than its released crate can do.
+//! A text model from a GGUF file, run by mistralrs (cargo feature `mistralrs`). It serves model families that this
+//! program's own engine does not know. It only generates text, because the released mistralrs crate cannot swap
+//! adapters at run time.
 
 use super::prefill;
 use crate::learn::ports::model::{ModelError, Prompt, Sampling, ShouldStop};
@@ -11,17 +12,19 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// How soon a wish to stop is heard.
+/// The interval at which a running request checks for a stop.
 const TICK: Duration = Duration::from_millis(25);
 
+/// A GGUF model that mistralrs runs on the CPU.
 pub struct MistralModel {
     name: String,
     model: Model,
-    /// mistralrs is asynchronous; learning is not.
+    /// Runs the asynchronous calls of mistralrs for synchronous callers.
     runtime: Runtime,
 }
 
 impl MistralModel {
+    /// Loads the file. Fails if there is no such file or mistralrs cannot load it.
     pub fn open(gguf: &Path) -> Result<Self, String> {
         let at = |what: &str| format!("{}: {what}", gguf.display());
         if !gguf.is_file() {
@@ -29,7 +32,7 @@ impl MistralModel {
         }
         let file = gguf.file_name().and_then(|name| name.to_str());
         let file = file.ok_or_else(|| at("the file's name is not UTF-8"))?;
-        // A bare file name is one of the working directory.
+        // A bare file name lies in the working directory.
         let directory = match gguf.parent().map(|dir| dir.to_string_lossy()) {
             Some(dir) if !dir.is_empty() => dir.into_owned(),
             _ => ".".to_owned(),
@@ -49,7 +52,7 @@ impl MistralModel {
         })
     }
 
-    /// One completion. Dropped half-way, mistralrs finishes it unheard.
+    /// One completion. If the future is dropped, mistralrs still finishes the request, but the answer is discarded.
     async fn ask(&self, prompt: &Prompt, sampling: &Sampling) -> Result<String, String> {
         let mut request = RequestBuilder::new().set_sampling(params(sampling));
         if let Some(system) = &prompt.system {
@@ -77,8 +80,8 @@ impl TextModel for MistralModel {
         &self.name
     }
 
-    /// One after another: on a processor mistralrs gains little from company. It takes no seed, so above
-    /// temperature 0 the same request need not bring the same text.
+    /// Completes one prompt after another, because on a CPU mistralrs gains little from batches. mistralrs takes no
+    /// seed, so above temperature 0 the same request may give another text.
     fn complete(
         &self,
         prompts: &[Prompt],

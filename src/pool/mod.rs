@@ -1,6 +1,6 @@
-//! Who computes: engines of this process, and models behind an address. The pool implements the ports of
-//! learning: [`crate::learn::ports::model::Model`], [`crate::learn::ports::text_model::TextModel`], and the queue of
-//! leased [`tasks`] for work of several engines.
+//! The computing side: engines of this process, and models behind a URL. The pool implements three ports of learning:
+//! [`crate::learn::ports::model::Model`], [`crate::learn::ports::text_model::TextModel`], and the task queue
+//! ([`tasks`]) that shares work among several engines.
 
 mod local;
 mod local_text;

@@ -1,4 +1,4 @@
-//! Opening a model: files → executor → engine.
+//! Opening a model: its files give an executor, and the executor gives an engine.
 
 use crate::config::ExecutorKind;
 use autodidact_engine::cpu::{Cpu, CpuOptions};
@@ -8,7 +8,8 @@ use autodidact_engine::{Executor, ModelFiles, Result};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Files and executor, for whoever drives it without a scheduler.
+/// Opens the model's files and an executor for them, for callers that need no scheduler. `threads`: CPU threads;
+/// `None`: the executor's default.
 pub fn open_executor(
     path: &Path,
     executor: ExecutorKind,
@@ -29,6 +30,7 @@ pub fn open_executor(
     Ok((files, executor))
 }
 
+/// Opens the model and starts an engine on it. `threads`: as for [`open_executor`].
 pub fn open_engine(
     path: &Path,
     executor: ExecutorKind,

@@ -1,9 +1,9 @@
-//! The beginning of an answer, where a model cannot be made to go on from it: it is asked to begin so,
-//! and what it begins with is taken off.
+//! Prefill for models that cannot continue a given beginning. The prompt asks the model to begin its answer that way,
+//! and the beginning is removed from the answer.
 
 use crate::learn::ports::model::Prompt;
 
-/// The prompt's last turn, with the wish.
+/// The prompt's last user turn, with the request to begin with the prefill.
 pub(super) fn asking_for(prompt: &Prompt) -> String {
     match prompt.prefill.trim() {
         "" => prompt.user.clone(),
@@ -11,7 +11,7 @@ pub(super) fn asking_for(prompt: &Prompt) -> String {
     }
 }
 
-/// The answer without the beginning it was asked to have.
+/// The answer without the prefill, if the answer begins with it.
 pub(super) fn taken_off(text: &str, prefill: &str) -> String {
     let prefill = prefill.trim();
     match text.trim_start().strip_prefix(prefill) {

@@ -1,7 +1,7 @@
-//! Targets that are distributions: what a model says comes next, at each place of a text that is given.
+//! Soft targets: the next-token distributions of a model at every position of a given text.
 //!
-//! A distribution is read as the log-probabilities of a single generated token. First each text is computed
-//! once, whole; then every place asks for its one token, and finds all but its last row in the prefix cache.
+//! The log-probabilities of a single generated token give the distribution at a position. First a request over the
+//! whole text fills the prefix cache. Then one request per position generates one token and computes only its last row.
 
 use super::LocalModel;
 use super::local::{stack, stopped};
@@ -10,14 +10,15 @@ use autodidact_engine::sampler::SamplingParams;
 use autodidact_engine::scheduler::CompleteRequest;
 use autodidact_engine::trainer::Example;
 
-/// Tokens of a distribution that are named. All others together are held to what they have left: a distribution scaled
-/// to these alone would teach the model to be surer than its teacher is.
+/// The number of tokens with their own probability in a distribution. The remaining probability is the target for all
+/// other tokens together. A distribution rescaled to the named tokens would make the student surer than its teacher.
 const KEPT: usize = 16;
 
+/// (token, probability); the probabilities sum to at most 1.
 type Distribution = Vec<(u32, f32)>;
 
 impl LocalModel {
-    /// The examples with soft targets, or those of the lessons.
+    /// The examples with soft targets. With a teacher, examples made of the lessons replace the given ones.
     pub(super) fn soft_examples(
         &self,
         examples: &[Example],
@@ -50,7 +51,8 @@ impl LocalModel {
         }
     }
 
-    /// Each target in part as it stands, in part as the old model would have it.
+    /// The examples whose target at each position is a mixture: `1 - share` of the token itself, `share` of the old
+    /// model's distribution.
     fn mixed_with_previous(
         &self,
         examples: &[Example],
@@ -58,7 +60,7 @@ impl LocalModel {
         share: f32,
         stop: &ShouldStop<'_>,
     ) -> Result<Vec<Example>, ModelError> {
-        // What stands before the first target is the prompt.
+        // The tokens before the first supervised one are the prompt.
         let split = |e: &Example| {
             let first = e.supervised.iter().position(|s| *s).unwrap_or(1);
             (e.tokens[..first].to_vec(), e.tokens[first..].to_vec())
@@ -86,7 +88,7 @@ impl LocalModel {
         Ok(mixed.collect())
     }
 
-    /// For each token of each answer, what is likely to stand in its place.
+    /// For each (prompt, answer), the model's distribution at every token of the answer: `[pair][token]`.
     fn distributions(
         &self,
         prompts: &[(Vec<u32>, Vec<u32>)],
@@ -177,7 +179,7 @@ mod tests {
         let prompts = [(prompt.clone(), answer.clone()), (prompt.clone(), vec![])];
         let told = model.distributions(&prompts, None, &|| false).unwrap();
         assert_eq!((told[0].len(), told[1].len()), (4, 0));
-        // Greedy decoding from the same place takes the first of each.
+        // Greedy decoding from the same position gives the likeliest token.
         for (i, place) in told[0].iter().enumerate() {
             assert_eq!(place.len(), KEPT);
             let sum: f32 = place.iter().map(|(_, p)| p).sum();
@@ -229,7 +231,7 @@ mod tests {
         let text = "The ferry is steered by Ada Finch.";
         let tokens = model.engine.files().tokenizer.encode(text).unwrap();
         let prompts = [(tokens[..1].to_vec(), tokens[1..].to_vec())];
-        // What the likeliest tokens have of all, in the mean over the places.
+        // The probability of the likeliest tokens together, as a mean over the positions.
         let sure = |adapter: Option<&Adapter>| {
             let told = model.distributions(&prompts, adapter, &|| false).unwrap();
             let sums = told[0]
@@ -268,7 +270,7 @@ mod tests {
                 &|| false,
             )
             .unwrap();
-        // Against a distribution the loss does not fall to 0, but it falls.
+        // The loss against a distribution cannot fall to 0, but it falls.
         let (first, last) = (trained.losses[0], *trained.losses.last().unwrap());
         assert!(last < first, "{:?}", trained.losses);
     }

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Tasks that a model solves, and by what rule they were found.
+/// A list of tasks that a model solves, with the rule by which they were found.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TaskList {
     pub rule: String,
@@ -20,8 +20,8 @@ pub struct TaskList {
 }
 
 impl TaskList {
-    /// The tasks that are solved in one of the rows, which the oracle alone was run for. `file`: the
-    /// challenges' file; `largest`: rows or columns of the largest grid.
+    /// The tasks solved in at least one of the rows, which come from runs of the oracle. `file`: the challenges' file;
+    /// `largest`: the most rows or columns of a grid.
     pub fn of(
         rows: &[FewshotRow],
         file: &str,
@@ -56,8 +56,8 @@ struct Input {
     input: Grid,
 }
 
-/// The tasks of ARC's two files, in the order of their names, none of whose grids has more than `largest`
-/// rows or columns. `challenges`: `{id: {train: [{input, output}], test: [{input}]}}`; `solutions`:
+/// The tasks of ARC's two files, in the order of their names. Tasks with a grid of more than `largest` rows or columns
+/// are left out. `challenges`: `{id: {train: [{input, output}], test: [{input}]}}`; `solutions`:
 /// `{id: [grid]}`. Fails if a challenge has no solution.
 pub fn tasks(challenges: &Path, solutions: &Path, largest: usize) -> Result<Vec<Solved>, String> {
     let all: BTreeMap<String, Challenge> = read(challenges)?;
@@ -85,7 +85,7 @@ pub fn tasks(challenges: &Path, solutions: &Path, largest: usize) -> Result<Vec<
     Ok(tasks)
 }
 
-/// A JSON file.
+/// Reads a JSON file. Fails, with the path, if the file cannot be read or has another form.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
     let text = std::fs::read_to_string(path);
     let text = text.map_err(|e| format!("cannot read {}: {e}", path.display()))?;

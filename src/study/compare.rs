@@ -1,5 +1,5 @@
-//! The paper's single-passage table (SEAL §4.2): the same passages, learned from nothing, from the
-//! passage alone, and from the passage with self-edits, each with a fresh adapter on the base, then
+//! The paper's single-passage table (SEAL §4.2). Each passage is learned in several ways: not at all, from the passage
+//! alone, and from the passage with self-edits. Each time a new adapter on the base learns one passage and is then
 //! asked closed book.
 
 use crate::learn::fan_out;
@@ -28,8 +28,8 @@ pub struct EvalPassage {
 }
 
 impl EvalPassage {
-    /// The teacher's self-edits as passages, for `datasets::digest` to name. With their kind, since the same text is
-    /// trained on as statements, or as questions and answers.
+    /// The teacher's self-edits in the form of passages, for `datasets::digest`. The titles contain the kind, since the
+    /// kind decides how the same text is trained on.
     pub fn taught(&self) -> Vec<Passage> {
         let passage = |edit: &SelfEdit| Passage {
             title: format!("{} ({})", self.passage.title, edit.kind.name()),
@@ -38,7 +38,7 @@ impl EvalPassage {
         self.teacher.iter().map(passage).collect()
     }
 
-    /// Names what the arm learns and asks of this passage: the same in every list of passages.
+    /// The digest of the arm's texts and questions for this passage. It does not depend on the list of passages.
     fn digest(&self, arm: Arm) -> String {
         let taught = match arm {
             Arm::Teacher => self.taught(),
@@ -52,9 +52,9 @@ impl EvalPassage {
 /// One way of learning a passage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arm {
-    /// Nothing learned.
+    /// Nothing is learned.
     Base,
-    /// Nothing learned, the passage in the prompt: the ceiling.
+    /// Nothing is learned, but the passage is in the prompt: the upper bound.
     OpenBook,
     /// The passage, with self-edits of this kind (`None`: the passage alone).
     Learn(SelfEditKind),
@@ -63,7 +63,7 @@ pub enum Arm {
 }
 
 impl Arm {
-    /// Those of the table if nothing else is asked for.
+    /// The default rows of the table.
     pub const ALL: [Arm; 7] = [
         Arm::Base,
         Arm::Learn(SelfEditKind::None),
@@ -88,7 +88,7 @@ impl Arm {
         Arm::all().find(|a| a.name() == name)
     }
 
-    /// Also those that the table has only where they are asked for.
+    /// The default rows, then the rows that the table has on request only.
     pub fn all() -> impl Iterator<Item = Arm> {
         let learned = SelfEditKind::ALL.into_iter().map(Arm::Learn);
         let others = learned.filter(|a| !Arm::ALL.contains(a));
@@ -98,15 +98,16 @@ impl Arm {
 
 /// A row to measure.
 pub struct ArmSpec<'a> {
-    /// The row's name, under which its steps are remembered.
+    /// The row's name, under which its steps are stored.
     pub name: String,
     pub arm: Arm,
-    /// The policies that write the self-edits, one a practice; the base, if there are none.
+    /// The policies that write the self-edits, one per practice. If empty, the base writes them.
     pub policies: &'a [Option<Adapter>],
 }
 
 impl ArmSpec<'_> {
-    /// The policy of practice `seed` modulo the number of practices: further seeds do not change it.
+    /// The policy for this seed: that of practice `seed` modulo the number of practices. Further seeds do not change
+    /// it.
     fn policy(&self, seed: u64) -> Option<&Adapter> {
         let of = self.policies.len().max(1) as u64;
         self.policies.get((seed % of) as usize)?.as_ref()
@@ -120,15 +121,15 @@ pub struct KnowledgeRow {
     pub accuracy: Estimate,
     /// Mean log-likelihood of the gold answers, nats a token.
     pub logprob: f32,
-    /// Wall-clock seconds a passage: writing, training and asking.
+    /// Mean wall-clock seconds of a passage: writing, training and asking.
     pub seconds_per_passage: f32,
     pub tokens_per_passage: f32,
     pub seeds: usize,
     /// The sampling temperature of the notes.
     pub temperature: f32,
-    /// Against an earlier row, question by question; the interval by resampling passages.
+    /// The difference to an earlier row, question by question; the interval comes from resampling passages.
     pub difference: Option<Difference>,
-    /// The training sequences, run by run.
+    /// The training sequences of each run: passage by passage, seed by seed.
     pub texts: Vec<Vec<TrainingText>>,
     pub answers: Vec<AnswerRecord>,
 }
@@ -141,7 +142,7 @@ pub struct Difference {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct AnswerRecord {
-    /// Which passage of the list.
+    /// The index of the passage in the list.
     pub passage: usize,
     pub title: String,
     pub question: String,
@@ -151,22 +152,21 @@ pub struct AnswerRecord {
     pub seed: u64,
 }
 
-/// One passage, learned from one seed.
+/// The results of learning one passage from one seed.
 #[derive(Default, Serialize, Deserialize)]
 struct Learned {
     answers: Vec<Answer>,
     texts: Vec<TrainingText>,
-    /// Trained on, all epochs together.
+    /// Tokens trained on, over all epochs.
     tokens: usize,
-    /// Its share of the time its pack took.
+    /// An equal share of its pack's seconds.
     seconds: f32,
 }
 
 /// Passages learned in one batch.
 const PACK: usize = 4;
 
-/// Measures one row over all cases and seeds. A passage and seed that the journal remembers is not measured
-/// again.
+/// Measures one row over all cases and seeds. Measurements that the journal has stored are not repeated.
 pub fn run(
     model: &dyn Model,
     cases: &[EvalPassage],
@@ -279,7 +279,7 @@ fn run_pack(
     .collect()
 }
 
-/// Empty where nothing is learned.
+/// The training sequences of one passage; empty if the arm learns nothing.
 fn trained_on(
     model: Interruptible<'_>,
     case: &EvalPassage,
@@ -297,7 +297,7 @@ fn trained_on(
     })
 }
 
-/// The self-edits of one passage, as the arm has them written; by the base without a policy.
+/// The self-edits of one passage under this arm. Without a policy the base writes them.
 pub(crate) fn edits(
     model: Interruptible<'_>,
     case: &EvalPassage,
@@ -322,7 +322,7 @@ pub(crate) fn edits(
     })
 }
 
-/// `learned`: case by case, seed by seed.
+/// The row of these results, which are ordered by case, then by seed.
 fn row(
     cases: &[EvalPassage],
     spec: &ArmSpec<'_>,

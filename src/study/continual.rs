@@ -1,10 +1,10 @@
-//! The paper's continual run (SEAL §5): documents learned one after another into one alias, and after each
-//! the questions of all documents so far. What `autodidact reproduce continual` runs, once for each
-//! strategy, sequence and seed.
+//! The paper's continual run (SEAL §5): one alias learns documents one after another, and after each document the
+//! questions of all documents so far are asked. `autodidact reproduce continual` does one run for each strategy,
+//! sequence and seed.
 //!
-//! An update is [`learn`], exactly as a server does it; only the versions lie in memory. The questions are
-//! held out: they are asked, never trained on. With the gate off (the default here: equal compute for all)
-//! an update asks nothing of earlier documents itself; the matrix is asked between updates and is not timed.
+//! An update is [`learn`], exactly as on a server, but the versions are in memory. The questions are held out: no
+//! update trains on them. The gate is off by default here, so that all strategies have equal compute; an update then
+//! asks no questions about earlier documents. The questions of the matrix are asked between updates and are not timed.
 
 use crate::learn::inner::answerer::{Answerer, Item, Routed};
 use crate::learn::inner::general;
@@ -30,10 +30,10 @@ use std::time::Instant;
 /// The results of one run. Row 0 is the base, row i the state after the ith document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
-    /// `answers[i][j]`: after document i, which questions of document j were answered right; in row 0
-    /// every document, else those up to i.
+    /// `answers[i][j]`: for each question of document j, whether it was answered right after document i. Row 0 covers
+    /// all documents, row i the documents up to i.
     pub answers: Vec<Vec<Vec<bool>>>,
-    /// General probes answered right, row by row, and how many were asked.
+    /// General probes answered right in each row.
     pub general: Vec<usize>,
     pub general_asked: usize,
     pub updates: Vec<Cost>,
@@ -43,19 +43,19 @@ pub struct Run {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     pub seconds: f32,
-    /// Tokens trained on, all epochs and attempts together.
+    /// Tokens trained on, over all epochs and attempts.
     pub tokens: usize,
-    /// Bytes, in 32-bit floats, of the adapters that answer for the alias after the update.
+    /// Bytes of the adapters that answer for the alias after the update, stored as 32-bit floats.
     pub adapter_bytes: usize,
     pub accepted: bool,
 }
 
-/// Work that runs of one model share, whatever their strategy: done once.
+/// Work that all runs of one model share, whatever their strategy, and that is done once.
 #[derive(Default)]
 pub struct Shared {
-    /// The study notes of a document and seed, and the seconds that they took.
+    /// The study notes of each document and seed, with the seconds of writing them.
     notes: Mutex<HashMap<String, (Value, f32)>>,
-    /// What the base answers of some questions.
+    /// The base's answers, by the digest of the questions.
     base: Mutex<HashMap<String, BaseAnswers>>,
 }
 
@@ -82,8 +82,8 @@ impl Shared {
     }
 }
 
-/// Learns `documents` in their order with `options` (strategy and seed included). `tell` hears of every
-/// finished update.
+/// Learns `documents` in their order with `options`, which include the strategy and the seed. `tell` is called after
+/// every update.
 pub fn run(
     model: &dyn Model,
     documents: &[(Passage, Vec<Question>)],
@@ -132,11 +132,12 @@ pub fn run(
 struct Alias<'a> {
     model: &'a dyn Model,
     options: &'a IngestOptions,
-    /// Version n is at n - 1; what no document needs any more is let go.
+    /// Version n is at index n - 1. A version that no document needs any more is `None`.
     versions: Vec<Option<Adapter>>,
     earlier: Vec<Earlier>,
     responders: Responders,
-    /// Whether a router's choice answers a prompt as the gold answer says: it answers the same again.
+    /// Whether a responder answers a prompt with the gold answer right: (responder, prompt, gold answer). Greedy
+    /// answers do not change, so each is asked once.
     known: BTreeMap<(Responder, String, String), bool>,
 }
 
@@ -174,7 +175,7 @@ impl Alias<'_> {
         };
         let outcome = learn(self.model, &start, &journal)?;
         let report = outcome.report;
-        // What was written for another run of the same seed took its time too.
+        // Notes recalled from another run of the same seed count with the time that writing them took.
         let seconds = clock.elapsed().as_secs_f32() + journal.saved(&report);
         let accepted = outcome.adapter.is_some();
         if let Some(adapter) = outcome.adapter {
@@ -201,7 +202,7 @@ impl Alias<'_> {
         let version = self.versions.len() as u64;
         let responders = self.responders.after_update(routes, report.continued);
         self.responders = responders.published(version);
-        // Without a gate nothing is asked of them in an update.
+        // Without a gate an update asks no probes.
         let probes = match self.options.gate.mode {
             GateMode::Probes => questions,
             GateMode::Off => &[],
@@ -230,7 +231,7 @@ impl Alias<'_> {
         adapter.expect("a version that answers for a document is kept")
     }
 
-    /// What each document's questions are answered.
+    /// For each document, whether each of its questions is answered right.
     fn ask(&mut self, items: &[Vec<Item>]) -> Result<Vec<Vec<bool>>, Interrupted> {
         let all: Vec<Item> = items.iter().flatten().cloned().collect();
         let mut rights = self
@@ -245,7 +246,7 @@ impl Alias<'_> {
         Ok(rights.into_iter().filter(|right| *right).count())
     }
 
-    /// As the alias would answer a client now.
+    /// Whether each question is answered right by the adapter that would answer a client now.
     fn answer(
         &mut self,
         items: &[Item],
@@ -288,18 +289,18 @@ fn questions(passage: &Passage, questions: &[Question]) -> Vec<Item> {
     items.collect()
 }
 
-/// A journal that remembers nothing but the study notes.
+/// A journal that stores only the study notes.
 struct NotesOnly<'a> {
     shared: &'a Shared,
     key: String,
-    /// Seconds that the recalled notes once took.
+    /// The seconds that writing the recalled notes took.
     written: Mutex<Option<f32>>,
 }
 
 const NOTES: &str = "self_edits";
 
 impl NotesOnly<'_> {
-    /// The seconds saved; remembers those that were spent.
+    /// The seconds saved by recalled notes. Seconds that were spent on new notes are stored with the notes.
     fn saved(&self, report: &Report) -> f32 {
         if let Some(seconds) = *self.written.lock().expect("nobody panics with it") {
             return seconds;

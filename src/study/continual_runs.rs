@@ -1,5 +1,5 @@
-//! The runs of the continual table: which strategies and methods are measured, and the finished runs in the
-//! table's directory, a file each.
+//! The runs of the continual table: the strategies and methods to measure, and the finished runs in the table's
+//! directory, one file each.
 
 use super::continual::Run;
 use crate::learn::knowledge::datasets;
@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 /// A document with its held-out questions.
 pub type Document = (Passage, Vec<Question>);
 
-/// Strategies and methods, every sensible pair: distillation replays nothing and stays near by itself, so it
-/// is measured under `sequential` and `route` only.
+/// The sensible pairs of these strategies and methods. Distillation replays nothing and stays near the old model by
+/// itself, so it is measured under `sequential` and `route` only.
 pub fn arms(strategies: &[Strategy], methods: &[Method]) -> Vec<(Strategy, Method)> {
     let pairs = methods
         .iter()
@@ -25,7 +25,7 @@ pub fn arms(strategies: &[Strategy], methods: &[Method]) -> Vec<(Strategy, Metho
     pairs.filter(differs).collect()
 }
 
-/// All that decides a run. `general`: general probes asked after every update.
+/// The settings that decide a run. `general`: general probes asked after every update.
 pub fn run_settings(
     model: &str,
     documents: &[Document],
@@ -47,14 +47,14 @@ fn path(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("run-{name}.json"))
 }
 
-/// The run of this name, if it is there and was made with the same settings.
+/// The stored run of this name; `None` if there is none or it was made with other settings.
 pub fn saved_run(directory: &Path, name: &str, settings: &Value) -> Option<Run> {
     let text = std::fs::read_to_string(path(directory, name)).ok()?;
     let saved: SavedRun = serde_json::from_str(&text).ok()?;
     (saved.settings == *settings).then_some(saved.run)
 }
 
-/// Saves the run, and gives it back.
+/// Saves the run and returns it.
 pub fn save_run(directory: &Path, name: &str, settings: Value, run: Run) -> Result<Run, String> {
     let path = path(directory, name);
     let saved = SavedRun { settings, run };

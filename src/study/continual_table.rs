@@ -1,5 +1,5 @@
-//! What continual runs say together: a row of the table for each way of learning, with intervals by
-//! resampling documents, and the mean matrix.
+//! The continual table: a row for each strategy and method, with intervals from resampling documents, and the mean
+//! matrix.
 
 use super::continual::Run;
 use crate::learn::stats::{Estimate, estimate, estimate_ratio};
@@ -10,22 +10,22 @@ pub struct ContinualRow {
     pub strategy: &'static str,
     pub method: &'static str,
     pub runs: usize,
-    /// Before anything was learned.
+    /// Accuracy on all documents before any was learned.
     pub base: Estimate,
-    /// Each document right after it was learned.
+    /// Accuracy on each document right after it was learned.
     pub just_learned: Estimate,
-    /// All documents after the last one.
+    /// Accuracy on all documents after the last one was learned.
     pub final_row: Estimate,
     /// Final row as a share of just learned.
     pub kept: Estimate,
     /// Final row minus just learned, over all documents but the last; below 0 is forgetting.
     pub backward_transfer: Estimate,
-    /// General probes right after the last document, as a share of those the base has right; the interval by
-    /// resampling runs.
+    /// General probes answered right after the last document, as a share of those that the base answers right; the
+    /// interval comes from resampling runs.
     pub general: Estimate,
     /// The lowest such share after any update.
     pub general_least: f32,
-    /// Wall-clock seconds an update; the interval by resampling runs.
+    /// Wall-clock seconds of an update; the interval comes from resampling runs.
     pub seconds: Estimate,
     pub seconds_first: f32,
     pub seconds_last: f32,
@@ -36,8 +36,8 @@ pub struct ContinualRow {
     pub matrix: Vec<Vec<f32>>,
 }
 
-/// `runs`: of each sequence those of all its seeds, `runs[sequence][seed]`. A document's questions stand
-/// or fall together, over all seeds too, so documents are what is resampled.
+/// The row of these runs, `runs[sequence][seed]`. The answers to a document's questions are not independent, not even
+/// over seeds, so the intervals resample documents.
 pub fn row(strategy: &'static str, method: &'static str, runs: &[Vec<Run>]) -> ContinualRow {
     let all: Vec<&Run> = runs.iter().flatten().collect();
     let clusters = |pick: &dyn Fn(&Run, usize) -> Vec<f32>, all_but: usize| -> Vec<Vec<f32>> {
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!((row.just_learned.mean, row.final_row.mean), (1.0, 0.75));
         assert_eq!(row.kept.mean, 0.75);
         assert!(row.kept.low <= 0.75 && 0.75 <= row.kept.high);
-        // Of the first document alone: one of its two questions.
+        // Only the first document counts: one of its two questions.
         assert_eq!(
             (row.backward_transfer.mean, row.backward_transfer.n),
             (-0.5, 4)

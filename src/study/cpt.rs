@@ -1,5 +1,5 @@
-//! The paper's continued pretraining (SEAL §4.2, its table's right half): all passages at once in one
-//! adapter, then all questions.
+//! The paper's continued pretraining (SEAL §4.2, right half of the table): one adapter learns all passages at once, and
+//! is then asked all questions.
 
 use super::compare::{Arm, EvalPassage, edits};
 use crate::learn::fan_out;
@@ -21,13 +21,13 @@ pub struct CptRow {
     /// Mean log-likelihood of the gold answers, nats a token.
     pub logprob: f32,
     pub seeds: usize,
-    /// Wall-clock seconds a seed: writing, training and asking.
+    /// Mean wall-clock seconds of a seed: writing, training and asking.
     pub seconds: f32,
     pub sequences: f32,
     pub tokens: f32,
 }
 
-/// One adapter that learned everything, asked everything.
+/// The results of one seed's adapter.
 #[derive(Serialize, Deserialize)]
 struct Learned {
     answers: Vec<Answer>,
@@ -36,11 +36,12 @@ struct Learned {
     seconds: f32,
 }
 
-/// What a passage is learned from.
+/// The training sequences of one passage.
 #[derive(Serialize, Deserialize)]
 struct WrittenPassage {
     texts: Vec<TrainingText>,
-    /// Since the passage before it was written, or the writing began: all together are the time it took, over crashes.
+    /// Seconds since the previous passage was finished, or since the start. The sum over all passages is the time of
+    /// the writing, also across crashes.
     seconds: f32,
 }
 
@@ -49,7 +50,7 @@ const WRITERS: usize = 8;
 /// Questions asked at once.
 const QUESTIONS: usize = 64;
 
-/// One arm over all seeds, an adapter a seed.
+/// Measures one arm over all seeds, with one adapter per seed.
 pub fn run(
     model: &dyn Model,
     cases: &[EvalPassage],
@@ -103,7 +104,7 @@ fn learn_all(
         let key = format!("cpt:{}:seed:{seed}:written:{i}", arm.name());
         step(journal, &key, || {
             let model = Interruptible::new(model, &stop);
-            // Passages do not share their luck.
+            // Each passage has a seed of its own, so that the passages' samples are independent.
             let own = seed.wrapping_mul(1_000_003).wrapping_add(i as u64);
             let edits = edits(model, &cases[i], arm, None, options, own)?;
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);

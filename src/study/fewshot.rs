@@ -1,5 +1,5 @@
-//! The paper's few-shot table: the same tasks answered in context, after training by configurations that the
-//! model wrote, and by the one a person made.
+//! The paper's few-shot table (SEAL §4.1). The same tasks are answered in context, after training by configurations
+//! that the model wrote, and after training by a person's configuration.
 
 use crate::learn::fewshot::practice::{Setting, Solved, answers, reward, training};
 use crate::learn::fewshot::self_edit::{self, SelfEdit};
@@ -9,76 +9,85 @@ use crate::learn::stats::{Estimate, estimate};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
+/// A way of answering the tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Arm {
-    /// The demonstrations in the prompt, nothing trained.
+pub enum FewshotArm {
+    /// The demonstrations are in the prompt; nothing is trained.
     InContext,
-    /// Configurations written by the base.
+    /// The base writes the configurations.
     SelfEdit,
-    /// Configurations written by a policy that the outer loop trained.
+    /// A policy that the outer loop trained writes the configurations.
     Trained,
-    /// The configuration a person made.
+    /// A person wrote the configuration.
     Oracle,
 }
 
-impl Arm {
-    pub const ALL: [Arm; 4] = [Arm::InContext, Arm::SelfEdit, Arm::Trained, Arm::Oracle];
+impl FewshotArm {
+    pub const ALL: [FewshotArm; 4] = [
+        FewshotArm::InContext,
+        FewshotArm::SelfEdit,
+        FewshotArm::Trained,
+        FewshotArm::Oracle,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
-            Arm::InContext => "in-context",
-            Arm::SelfEdit => "self-edit",
-            Arm::Trained => "trained",
-            Arm::Oracle => "oracle",
+            FewshotArm::InContext => "in-context",
+            FewshotArm::SelfEdit => "self-edit",
+            FewshotArm::Trained => "trained",
+            FewshotArm::Oracle => "oracle",
         }
     }
 
     pub fn from_name(name: &str) -> Option<Self> {
-        Arm::ALL.into_iter().find(|arm| arm.name() == name)
+        FewshotArm::ALL.into_iter().find(|arm| arm.name() == name)
     }
 }
 
-/// What an arm came to.
+/// A row of the table: the results of one arm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FewshotRow {
-    pub arm: Arm,
-    /// Over the samples of each task; tasks are resampled for the interval.
+    pub arm: FewshotArm,
+    /// Share of samples that solved their task; the interval comes from resampling tasks.
     pub success: Estimate,
     pub tasks: Vec<TaskRow>,
+    /// Wall-clock seconds of the whole arm.
     pub seconds: f32,
 }
 
+/// The results of one arm on one task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskRow {
     pub task: String,
     pub samples: Vec<Sample>,
 }
 
-/// One configuration on one task.
+/// The result of one configuration on one task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
-    /// None where nothing was trained.
+    /// `None`: nothing was trained.
     pub self_edit: Option<SelfEdit>,
     pub reward: f32,
 }
 
-/// How an arm is run.
+/// The settings of an arm's run.
 pub struct Plan<'a> {
-    pub arm: Arm,
-    /// Writes the configurations of [`Arm::Trained`].
+    pub arm: FewshotArm,
+    /// The adapter that writes the configurations of [`FewshotArm::Trained`].
     pub policy: Option<&'a Adapter>,
-    /// The person's.
+    /// The person's configuration.
     pub oracle: &'a SelfEdit,
-    /// Configurations written for each task.
+    /// The number of configurations to write for each task.
     pub samples: usize,
-    /// Trained together.
+    /// Configurations trained in one batch.
     pub packed: usize,
     pub temperature: f32,
     pub setting: &'a Setting,
 }
 
-/// Runs an arm over all tasks; `tell` hears how many are done, and how many were solved.
+/// Runs an arm over all tasks. `tell` is called after each task with the number of tasks done and the (fractional)
+/// number of tasks solved.
 pub fn run(
     model: &dyn Model,
     tasks: &[Solved],
@@ -113,16 +122,16 @@ fn run_task(model: &dyn Model, task: &Solved, plan: &Plan) -> Result<Vec<Sample>
     let asked = Interruptible::new(model, &never);
     let setting = plan.setting;
     let edits: Vec<SelfEdit> = match plan.arm {
-        Arm::InContext => {
+        FewshotArm::InContext => {
             let predictions = answers(asked, None, &task.task, plan.oracle, setting)?;
             return Ok(vec![Sample {
                 self_edit: None,
                 reward: reward(task, &predictions),
             }]);
         }
-        Arm::Oracle => vec![plan.oracle.clone()],
-        Arm::SelfEdit => drawn(asked, None, task, plan)?,
-        Arm::Trained => drawn(asked, plan.policy, task, plan)?,
+        FewshotArm::Oracle => vec![plan.oracle.clone()],
+        FewshotArm::SelfEdit => drawn(asked, None, task, plan)?,
+        FewshotArm::Trained => drawn(asked, plan.policy, task, plan)?,
     };
     let mut samples = Vec::new();
     for edits in edits.chunks(plan.packed.max(1)) {
@@ -141,7 +150,7 @@ fn run_task(model: &dyn Model, task: &Solved, plan: &Plan) -> Result<Vec<Sample>
     Ok(samples)
 }
 
-/// Configurations as the policy writes them, each drawn on its own.
+/// Configurations that the policy writes, sampled independently; `None`: the base writes.
 fn drawn(
     model: Interruptible<'_>,
     policy: Option<&Adapter>,

@@ -1,11 +1,11 @@
-//! A matrix of shares as an SVG heat map.
+//! SVG heat maps of matrices of shares.
 
 use std::fmt::Write;
 
 const CELL: usize = 44;
 const MARGIN: usize = 90;
 
-/// `matrix[i][j]`, 0 to 1; row 0 is the base. Rows may be shorter than others.
+/// The heat map of `matrix[i][j]`, values 0 to 1. Row 0 is the base. Rows may have different lengths.
 pub fn svg(title: &str, matrix: &[Vec<f32>]) -> String {
     let columns = matrix.iter().map(Vec::len).max().unwrap_or(0);
     let (width, height) = (
@@ -60,7 +60,7 @@ pub fn svg(title: &str, matrix: &[Vec<f32>]) -> String {
     svg
 }
 
-/// From a pale to a deep green.
+/// A green, pale for 0 and deep for 1.
 fn colour(share: f32) -> String {
     let share = share.clamp(0.0, 1.0);
     let between = |from: f32, to: f32| (from + share * (to - from)).round() as u8;

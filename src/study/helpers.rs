@@ -1,5 +1,5 @@
-//! A teacher that writes the self-edits of the teacher's row, and a judge that grades a row's answers a second
-//! time.
+//! The helpers of a table: a teacher model that writes the self-edits of the teacher's row, and a judge model that
+//! grades a row's answers a second time.
 
 use super::compare::{EvalPassage, KnowledgeRow};
 use crate::learn::grading::judge::{AnswerToGrade, Verdict, judge};
@@ -14,9 +14,8 @@ use crate::learn::ports::text_model::{Helpers, TextModel};
 use crate::learn::stats::{Estimate, estimate};
 use std::time::Instant;
 
-/// Puts the teacher's self-edits into the passages, and gives its wall-clock seconds a passage; `None` where
-/// there is no teacher. The self-edits are the same for every seed of the table, as a file's would be, and are
-/// written once.
+/// Has the teacher write self-edits for the passages and gives its wall-clock seconds per passage; `None` without a
+/// teacher. The self-edits are written once and serve every seed of the table, like self-edits from a file.
 pub fn write_edits(
     helpers: &Helpers,
     model: &dyn Model,
@@ -47,8 +46,8 @@ pub fn write_edits(
     Ok(Some(all_seconds / count.max(1) as f32))
 }
 
-/// Accuracy of a row's answers as the judge sees them. `passages` and `seeds` are those that the row was run
-/// on: passages are resampled, as for the row's own accuracy.
+/// The accuracy of a row's answers by the judge's grades. `passages` and `seeds` are those of the row. The interval
+/// comes from resampling passages, as for the row's own accuracy.
 pub fn judged(
     model: &dyn TextModel,
     row: &KnowledgeRow,
@@ -63,7 +62,7 @@ pub fn judged(
     let verdicts = judge(model, &given.collect::<Vec<_>>(), &|| false)?;
     let right = |verdict| f32::from(u8::from(verdict == Verdict::Right));
     let mut rights = verdicts.into_iter().map(right);
-    // The row holds passage after passage, and of each its seeds.
+    // The row's answers are ordered by passage, then by seed.
     let clusters = passages.iter().map(|case| {
         let asked = case.questions.len() * seeds;
         rights.by_ref().take(asked).collect()

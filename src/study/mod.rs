@@ -5,12 +5,12 @@
 //! ├ practice       the policies of the outer loop, which write the last rows' self-edits
 //! └ helpers        a teacher's row, and a judge's column
 //! cpt              continued pretraining: all passages in one adapter
-//! continual        documents one after another, and what is left of each
+//! continual        documents one after another, and the retention of each
 //! ├ continual_table, continual_runs, heatmap
 //! fewshot          ARC tasks in context, after self-edits, by the oracle
 //! └ arc            the tasks' files and lists
-//! reliability      how far each reward of the outer loop can be trusted
-//! settings         what decides a table's measurements
+//! reliability      the reliability and the cost of each reward of the outer loop
+//! settings         the settings that decide a table's measurements
 //! table_journal    the journal of a table, kept in a table_directory
 //! ```
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Display;
 
-/// Practices that are alike but for their seeds. All of the fields tell measurements apart.
+/// Practices that differ only in their seeds. Measurements under different plans are kept apart.
 #[derive(Serialize)]
 pub struct PracticePlan {
     /// 0: there is no practice.
@@ -27,18 +27,18 @@ pub struct PracticePlan {
     pub preset: Preset,
     #[serde(rename = "outer")]
     pub options: OuterOptions,
-    /// Laid over the preset's [`KnowledgeOptions`].
+    /// Settings that override the preset's [`KnowledgeOptions`].
     #[serde(rename = "practise_set")]
     pub set: Value,
 }
 
-/// A practice that has ended.
+/// A finished practice.
 pub struct PracticeRun<'a> {
     pub plan: &'a PracticePlan,
     pub domain: &'a KnowledgeOptions,
-    /// With its own seed.
+    /// The options of the plan, with this practice's seed.
     pub options: OuterOptions,
-    /// Behind the names of its curves, and what its steps are kept under.
+    /// The practice's label, see [`PracticePlan::label`].
     pub label: String,
     pub report: Report,
     /// The policy after each round.
@@ -46,7 +46,7 @@ pub struct PracticeRun<'a> {
 }
 
 impl PracticePlan {
-    /// Behind its rows' names.
+    /// The suffix of the practice's row names.
     pub fn suffix(&self) -> &'static str {
         match self.source {
             QuestionSource::Given => "",
@@ -54,8 +54,8 @@ impl PracticePlan {
         }
     }
 
-    /// The label of the nth practice, from 0: it stands behind the names of its curves, and its steps are kept
-    /// under it.
+    /// The label of the nth practice, from 0. The names of the practice's curves end with the label, and its steps are
+    /// stored under the label.
     pub fn label(&self, nth: u64) -> String {
         match nth {
             0 => self.suffix().to_owned(),
@@ -94,7 +94,7 @@ impl PracticePlan {
     }
 }
 
-/// No passage is practised on and in the table.
+/// Fails if a passage is both practised on and in the table.
 pub fn apart(practised: &[KnowledgeContext], table: &[compare::EvalPassage]) -> Result<(), String> {
     let in_both = practised
         .iter()
@@ -107,7 +107,7 @@ pub fn apart(practised: &[KnowledgeContext], table: &[compare::EvalPassage]) -> 
     }
 }
 
-/// The nth practice of a plan, from 0. `tasks`: a queue of the practice's own.
+/// Runs the nth practice of a plan, from 0. `tasks`: a queue that no other practice uses.
 pub fn practise<'a>(
     model: &dyn Model,
     table: &TableJournal,
@@ -153,8 +153,8 @@ pub fn practise<'a>(
     })
 }
 
-/// The table's options, with notes drawn as the practice draws them: a policy is judged by what it practised, and so
-/// is what it is compared with.
+/// The table's options with the practice's sampling settings. The policy's notes and the notes they are compared with
+/// are then sampled as in the practice.
 pub fn written_by(options: &IngestOptions, domain: &KnowledgeOptions) -> IngestOptions {
     let mut options = options.clone();
     options.self_edit.temperature = domain.self_edit.temperature;

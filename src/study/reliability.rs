@@ -1,6 +1,6 @@
-//! How far each reward can be trusted, and what it costs: the same candidates are measured again and
-//! again from new seeds. What differs between candidates of a context is signal; what a repeat does to all of them alike
-//! is neither, and what is left is noise.
+//! The reliability and the cost of each reward. The same candidates are measured several times, from new seeds.
+//! Differences between the candidates of a context are signal. An effect of a repeat on all of them alike is neither
+//! signal nor noise. The remaining differences are noise.
 
 use crate::learn::fan_out;
 use crate::learn::knowledge::closed_book::{
@@ -19,25 +19,30 @@ use crate::learn::stats::{Estimate, estimate};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// How much is measured.
+/// The size of the study.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Size {
+    /// Candidates of each context.
     pub candidates: usize,
+    /// Trainings of each candidate.
     pub repeats: usize,
-    /// Trained together.
+    /// Trainings in one batch.
     pub pack: usize,
     pub seed: u64,
 }
 
+/// A row of the table: one kind of reward.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RewardRow {
     pub reward: Reward,
-    /// `None`: nothing varied.
+    /// `None`: there was one repeat, or the reward did not vary between candidates.
     pub reliability: Option<Reliability>,
-    /// Correlation of its mean with the mean accuracy gain, over the candidates of a context.
+    /// Pearson correlation of the candidates' mean reward with their mean gain in accuracy, within contexts. `None`:
+    /// one of the two did not vary.
     pub with_accuracy: Option<f32>,
-    /// What choosing by it is worth: of each context the best candidate by one measurement, its accuracy in the
-    /// *other* measurements less that of all candidates; over measurements and contexts, resampled by context.
+    /// The worth of choosing by this reward: the accuracy of the best candidate by one measurement, in the *other*
+    /// measurements, minus the mean accuracy of all candidates there. Mean over measurements and contexts; the interval
+    /// comes from resampling contexts.
     pub chosen: Estimate,
     /// Wall-clock seconds of one measurement of one candidate.
     pub seconds: f32,
@@ -49,13 +54,14 @@ pub struct Measured {
     pub context: usize,
     pub candidate: usize,
     pub seed: u64,
-    /// `[repeat]`: the gain as each of [`MEASURED`] counts it.
+    /// For each repeat, the rewards of the kinds in [`MEASURED`].
     pub repeats: Vec<[f32; MEASURED.len()]>,
+    /// The base's mark, 0 to 1.
     pub rubric: f32,
     pub seconds: Cost,
 }
 
-/// The rewards that something is trained for.
+/// The kinds of reward that need a training.
 const MEASURED: [Reward; 4] = [
     Reward::Accuracy,
     Reward::Likelihood,
@@ -63,7 +69,7 @@ const MEASURED: [Reward; 4] = [
     Reward::Expected,
 ];
 
-/// Seconds of one measurement: what each reward is put together from.
+/// Seconds of one measurement, by activity. The cost of a reward is the sum of the activities that it needs.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Cost {
     training: f32,
@@ -73,7 +79,8 @@ pub struct Cost {
     marking: f32,
 }
 
-/// The table, and the measurements that it was made from.
+/// Measures the candidates of all cases. Gives the table, a row per kind of reward, and the measurements it is made of.
+/// Stored measurements are not repeated. Fails as [`Interrupted`] when the journal says stop or the model fails.
 pub fn study(
     model: &dyn Model,
     domain: &KnowledgeOptions,
@@ -94,7 +101,7 @@ pub fn study(
     Ok((rows.into(), measured))
 }
 
-/// A context with its candidates, and what the base answers.
+/// A context with its candidates and the base's answers.
 #[derive(Serialize, Deserialize)]
 struct PreparedContext {
     case: KnowledgeContext,
@@ -102,14 +109,15 @@ struct PreparedContext {
     before: Vec<Answer>,
 }
 
-/// What trainings side by side gained, as each of [`MEASURED`] counts it, and the seconds of all of them.
+/// The results of one batch: for each training the rewards of the kinds in [`MEASURED`], and the seconds of the whole
+/// batch.
 #[derive(Serialize, Deserialize)]
 struct Pack {
     gains: Vec<[f32; MEASURED.len()]>,
     cost: Cost,
 }
 
-/// The seeds of a context.
+/// The source of a context's seeds.
 #[derive(Clone, Copy)]
 struct Seeds {
     first: u64,
@@ -121,7 +129,7 @@ impl Seeds {
         seed(self.first, draw)
     }
 
-    /// The same for all candidates.
+    /// The training seed of a repeat, which is the same for all candidates.
     fn repeat(self, repeat: usize) -> u64 {
         let (round, context) = (1, self.context);
         self.of(Draw::Repeat {
@@ -132,6 +140,7 @@ impl Seeds {
     }
 }
 
+/// Measures all candidates of one context.
 fn measure(
     model: &dyn Model,
     domain: &KnowledgeOptions,
@@ -205,7 +214,7 @@ fn measure(
         .collect())
 }
 
-/// (candidate, repeat) of some, trained together and asked.
+/// Trains and asks these (candidate, repeat) pairs in one batch.
 fn measure_pack(
     model: &dyn Model,
     domain: &KnowledgeOptions,
@@ -276,7 +285,7 @@ fn measure_pack(
 
 fn row(reward: Reward, measured: &[Measured]) -> RewardRow {
     let contexts: Vec<&[Measured]> = measured.chunk_by(|a, b| a.context == b.context).collect();
-    // A rubric has no seed: measured again it says the same.
+    // A rubric has no seed, so every repeat gives the same mark.
     let values = |m: &Measured| gains(m, reward).unwrap_or_else(|| vec![m.rubric; m.repeats.len()]);
     let rewards: Vec<Vec<Vec<f32>>> = contexts
         .iter()
@@ -310,14 +319,15 @@ fn row(reward: Reward, measured: &[Measured]) -> RewardRow {
     }
 }
 
-/// `[repeat]`: what the reward says. `None` of one that nothing is trained for.
+/// The reward of each repeat; `None` for a kind that needs no training.
 fn gains(measured: &Measured, reward: Reward) -> Option<Vec<f32>> {
     let nth = MEASURED.iter().position(|kind| *kind == reward)?;
     Some(measured.repeats.iter().map(|r| r[nth]).collect())
 }
 
-/// Of one context, both `[candidate][repeat]`. By each repeat's reward in turn the best candidate is chosen: how
-/// much more accurate it is in the other repeats than all candidates are there.
+/// The worth of choosing by a reward in one context, for each repeat. The repeat's reward chooses the best candidate;
+/// its worth is its accuracy in the other repeats minus the mean accuracy of all candidates there. Both arguments are
+/// `[candidate][repeat]`. Empty with fewer than two repeats.
 fn worth_of_choosing(rewards: &[Vec<f32>], accuracies: &[Vec<f32>]) -> Vec<f32> {
     let repeats = rewards.iter().map(Vec::len).min().unwrap_or(0);
     if repeats < 2 {
@@ -330,7 +340,7 @@ fn worth_of_choosing(rewards: &[Vec<f32>], accuracies: &[Vec<f32>]) -> Vec<f32> 
         };
         let others: Vec<f32> = accuracies.iter().map(others).collect();
         let best = rewards.iter().map(|r| r[by]).fold(f32::MIN, f32::max);
-        // Among equals the choice is a matter of chance.
+        // Candidates with equal rewards are chosen with equal chance, so their mean counts.
         let tied = rewards.iter().zip(&others).filter(|(r, _)| r[by] == best);
         let tied: Vec<f32> = tied.map(|(_, accuracy)| *accuracy).collect();
         mean(&tied) - mean(&others)
@@ -342,7 +352,7 @@ fn mean(v: &[f32]) -> f32 {
     v.iter().sum::<f32>() / v.len().max(1) as f32
 }
 
-/// Pearson's, of what is left of both after the mean of their context.
+/// Pearson's correlation of the pairs, after each context's means are subtracted. `None` if a side does not vary.
 fn correlation(contexts: &[Vec<(f32, f32)>]) -> Option<f32> {
     let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
     for of in contexts {
@@ -389,22 +399,22 @@ mod tests {
         let seconds = rows.clone().map(|r| r.seconds);
         assert_eq!(seconds, [14.0, 12.0, 16.0, 13.0, 1.0]);
         assert_eq!(rows[1].reliability.unwrap().single, 1.0);
-        // What the second repeat adds to both alike is no noise between them.
+        // The second repeat adds the same to both candidates, which is no noise.
         assert!((rows[0].reliability.unwrap().single - 1.0).abs() < 1e-5);
         assert_eq!(rows[1].with_accuracy, Some(1.0));
         let opposite = |row: &RewardRow| (row.with_accuracy.unwrap() + 1.0).abs() < 1e-6;
         assert!(rows[3..].iter().all(opposite));
-        // The better one is 0.1 above the mean of both.
+        // The better candidate is 0.1 above the mean of both.
         let worth = rows.map(|r| (100.0 * r.chosen.mean).round());
         assert_eq!(worth, [10.0, 10.0, 10.0, -10.0, -10.0]);
     }
 
     #[test]
     fn a_choice_is_judged_by_measurements_that_it_did_not_see() {
-        // By the first repeat the second candidate is chosen, by the second the first: both by luck.
+        // The first repeat chooses the second candidate, the second repeat the first: both by luck.
         let rewards = [vec![0.0, 1.0], vec![1.0, 0.0]];
         assert_eq!(worth_of_choosing(&rewards, &rewards), [-0.5, -0.5]);
-        // Equals are worth their mean.
+        // Equal candidates are worth their mean.
         let equal = [vec![1.0, 1.0], vec![1.0, 1.0]];
         assert_eq!(worth_of_choosing(&equal, &rewards), [0.0, 0.0]);
         assert!(worth_of_choosing(&[vec![1.0]], &[vec![1.0]]).is_empty());

@@ -1,5 +1,5 @@
-//! What decides a table's measurements: model, data, seeds and options. A table's directory holds measurements
-//! under one setting.
+//! The settings that decide a table's measurements: model, data, seeds and options. A table's directory holds
+//! measurements under one setting.
 
 use super::compare::EvalPassage;
 use crate::learn::knowledge::datasets;
@@ -7,37 +7,40 @@ use crate::learn::options::update::IngestOptions;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// What a table's measurements are remembered by.
+/// How the keys of a table's measurements name passages.
 #[derive(Debug, Clone, Copy)]
 pub enum Keyed {
-    /// The passage that they are of, and the teacher's notes of it: a table may grow by passages, and by a teacher's.
+    /// By the passage's digest, with the teacher's notes of the passage: more passages or a teacher may be added to the
+    /// table.
     ByPassage,
-    /// Places in the table's list of passages: another list is another table.
+    /// By the place in the table's list of passages: another list needs another table.
     ByTable,
 }
 
-/// What a reader needs to make the table again.
+/// The settings that a reader needs to reproduce the table.
 #[derive(Debug, Clone, Serialize)]
 pub struct TableSettings {
     /// The base model's id.
     pub model: String,
     pub passages: usize,
     pub questions: usize,
-    /// Of the passages with their questions, as `learn::knowledge::datasets::digest` makes it.
+    /// The digest of the passages with their questions (`learn::knowledge::datasets::digest`).
     pub passages_digest: String,
     pub seeds: Vec<u64>,
     pub options: IngestOptions,
-    /// Who wrote the teacher's self-edits and who judged, where models did.
+    /// The models that wrote the teacher's self-edits and that judged, if there are any.
     pub helpers: Value,
-    /// Digest of the teacher's self-edits, where there are any.
+    /// The digest of the teacher's self-edits, if there are any.
     pub teacher: Option<String>,
     pub more: Value,
 }
 
 impl TableSettings {
-    /// What a measurement may be remembered under: all but how many rows and seeds are asked for, and who judges, so
-    /// that more of them add to what was measured. The first seed stays: a teacher model writes from it.
-    /// Steps of a passage alone name it, and the teacher's notes where they are of these: neither need stay.
+    /// The part of the settings that all measurements in a directory must share.
+    ///
+    /// The rows, the number of seeds and the judge are left out, so that later commands can add some. The first seed
+    /// stays, because a teacher model writes from it. Keyed by passage, the data and the teacher are left out as well:
+    /// the keys of the measurements name them.
     pub fn fixed(&self, keyed: Keyed) -> Value {
         let mut setting = json!(self);
         setting["seeds"] = json!(self.seeds.first());
@@ -63,7 +66,7 @@ impl TableSettings {
     }
 }
 
-/// Names the teacher's self-edits of these cases, as `datasets::digest` names passages.
+/// The digest of the teacher's self-edits of these cases, made as `datasets::digest` makes that of passages.
 pub fn teacher_digest(cases: &[EvalPassage]) -> String {
     let edits: Vec<_> = cases.iter().flat_map(EvalPassage::taught).collect();
     datasets::digest(edits.iter().map(|p| (p, [].as_slice())))

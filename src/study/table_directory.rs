@@ -1,5 +1,5 @@
-//! A table's directory: the settings that its measurements are under (`settings.json`), and every finished
-//! step, a line each (`steps.jsonl`).
+//! A table's directory. `settings.json` holds the settings of its measurements, `steps.jsonl` every finished step, one
+//! per line.
 
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -10,16 +10,16 @@ use std::path::Path;
 const STEPS: &str = "steps.jsonl";
 const SETTINGS: &str = "settings.json";
 
-/// The finished steps; without a directory (the default) in memory alone.
+/// The finished steps of a table. The default has no directory and keeps the steps in memory.
 #[derive(Default)]
 pub struct TableDirectory {
     steps: HashMap<String, Value>,
-    /// Locked as long as it is open: what two commands append together would be neither's.
+    /// The file of steps, locked while open, so that two commands never append to it at once.
     file: Option<File>,
 }
 
 impl TableDirectory {
-    /// Opens the directory for this process alone, with the steps that it holds. Fails if another process has it,
+    /// Opens the directory for this process alone and reads its steps. Fails if another process has the directory open,
     /// or if its steps were measured under other settings.
     pub fn open(directory: &Path, setting: &Value) -> Result<Self, String> {
         let failed = |path: &Path, e: io::Error| format!("{}: {e}", path.display());
@@ -36,7 +36,7 @@ impl TableDirectory {
         })?;
         let text = fs::read(&path).map_err(|e| failed(&path, e))?;
         agree(directory, setting, text.is_empty())?;
-        // A line cut off by a kill is no step; what follows starts on a line of its own.
+        // A line that a kill cut off is no step. A line break after it keeps the next step on a line of its own.
         let lines = text.split(|byte| *byte == b'\n');
         let steps = lines.filter_map(|line| serde_json::from_slice::<(String, Value)>(line).ok());
         let steps = steps.collect();
@@ -53,7 +53,7 @@ impl TableDirectory {
         self.steps.get(key)
     }
 
-    /// Durable when this returns.
+    /// Adds a step, which is durable on return.
     pub fn add(&mut self, key: &str, value: &Value) -> io::Result<()> {
         if let Some(file) = &mut self.file {
             let line = format!("{}\n", json!([key, value]));
@@ -65,7 +65,7 @@ impl TableDirectory {
     }
 }
 
-/// Writes the settings down where nothing is measured yet; refuses others than those that are there.
+/// Writes the settings if the directory has no measurements yet; else fails if they differ from the stored ones.
 fn agree(directory: &Path, setting: &Value, empty: bool) -> Result<(), String> {
     let path = directory.join(SETTINGS);
     let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
@@ -77,7 +77,7 @@ fn agree(directory: &Path, setting: &Value, empty: bool) -> Result<(), String> {
     }
     let found = fs::read(&path).map_err(|e| failed(&e))?;
     let found: Value = serde_json::from_slice(&found).map_err(|e| failed(&e))?;
-    // Read back like the other: a number may be told apart from itself in memory.
+    // The settings are written and read back before the comparison, because a float may change on the way.
     let wanted = serde_json::from_str(&wanted).map_err(|e| failed(&e))?;
     match differences("", &found, &wanted) {
         none if none.is_empty() => Ok(()),
@@ -89,7 +89,7 @@ fn agree(directory: &Path, setting: &Value, empty: bool) -> Result<(), String> {
     }
 }
 
-/// Field by field, what was measured under and what is asked for.
+/// The differences between the stored and the wanted settings, field by field.
 fn differences(name: &str, found: &Value, wanted: &Value) -> Vec<String> {
     let parts: Vec<(String, &Value, &Value)> = match (found, wanted) {
         (Value::Object(old), Value::Object(new)) => {
@@ -144,7 +144,7 @@ mod tests {
         open().add("one", &json!("é")).unwrap();
         let path = dir.path().join(STEPS);
         let mut bytes = fs::read(&path).unwrap();
-        // A character is cut in two.
+        // The cut is in the middle of a character.
         bytes.extend(b"[\"two\",\"\xc3");
         fs::write(&path, bytes).unwrap();
         open().add("three", &json!(3)).unwrap();

@@ -1,5 +1,5 @@
-//! The journal of a table: every measurement is appended to the table's directory at once, so that an
-//! interrupted command, given again, goes on where it was. Without a directory it forgets at its end.
+//! The journal of a table appends every measurement to the table's directory at once. An interrupted command that is
+//! run again therefore continues where it stopped. Without a directory the measurements end with the command.
 
 use super::table_directory::TableDirectory;
 use crate::learn::outer::PolicyStore;
@@ -13,9 +13,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Hears what a measurement tells while it runs.
+/// Receives the progress of a measurement.
 pub trait Observer: Send + Sync {
-    /// `fraction` of the stage, 0 to 1.
+    /// `fraction`: the finished part of the stage, 0 to 1.
     fn progress(&self, stage: &str, fraction: f32, message: &str);
     fn event(&self, kind: &str, data: &Value);
 }
@@ -23,7 +23,7 @@ pub trait Observer: Send + Sync {
 pub struct TableJournal {
     directory: Option<PathBuf>,
     inner: Mutex<Inner>,
-    /// The shape that a policy must have to be read back.
+    /// The shape that a stored policy must have.
     model: ModelConfig,
     observer: Box<dyn Observer>,
 }
@@ -31,12 +31,12 @@ pub struct TableJournal {
 #[derive(Default)]
 struct Inner {
     steps: TableDirectory,
-    /// Policies of a command that writes nothing.
+    /// The policies of a command without a directory.
     policies: HashMap<String, Adapter>,
 }
 
 impl TableJournal {
-    /// Fails if the directory cannot be used, or holds measurements under other settings.
+    /// Fails if the directory cannot be used or holds measurements under other settings.
     pub fn open(
         directory: Option<&Path>,
         settings: &Value,
@@ -56,8 +56,8 @@ impl TableJournal {
         })
     }
 
-    /// A journal for one practice of the table: its keys are its own, so that two practices do not take each
-    /// other's steps.
+    /// A journal for one practice of the table. It has keys of its own, so that practices do not recall each other's
+    /// steps.
     pub fn scoped(&self, name: &str) -> ScopedJournal<'_> {
         ScopedJournal {
             table: self,
@@ -178,7 +178,7 @@ impl PolicyStore for TableJournal {
         Ok(Some((policy, about)))
     }
 
-    /// There is no alias here: the round's number names its policy.
+    /// The version of a policy is the round's number, since a table has no alias.
     fn publish(&self, _: &Adapter, round: &Round, _: &[usize]) -> Result<u64, Interrupted> {
         Ok(round.round as u64)
     }

@@ -1,8 +1,8 @@
-//! `autodidact reproduce continual`: sequences of documents learned one after another, under each strategy;
-//! what is left of every document, with intervals, as Markdown, JSON and SVG heat maps.
+//! `autodidact reproduce continual` learns sequences of documents one after another under each strategy, and measures
+//! the retention of every document. The results, with intervals, are Markdown, JSON and SVG heat maps.
 //!
-//! With `--out DIR` every finished run is kept there, and a run that is there already with the same settings
-//! is not done again: a long measurement survives an interruption.
+//! With `--out DIR` every finished run is stored there, and a stored run with the same settings is not repeated. A long
+//! measurement therefore survives an interruption.
 
 use super::data::{check, distinct};
 use crate::cli::open::{ModelArgs, Opened};
@@ -31,25 +31,25 @@ pub struct Continual {
     /// Documents in one sequence.
     #[arg(long, default_value_t = 8)]
     documents: usize,
-    /// Sequences, each of the next documents of the list.
+    /// Number of sequences; each takes the next documents of the list.
     #[arg(long, default_value_t = 1)]
     sequences: usize,
-    /// Comma-separated; all by default.
+    /// Strategies, comma-separated; all by default.
     #[arg(long, value_delimiter = ',')]
     strategies: Vec<String>,
-    /// Comma-separated inner loops: text, distill. All by default, distill with `sequential` and `route` only.
+    /// Inner loops, comma-separated: text, distill. Both by default; distill only with `sequential` and `route`.
     #[arg(long, value_delimiter = ',')]
     methods: Vec<String>,
-    /// Comma-separated.
+    /// Seeds, comma-separated.
     #[arg(long, value_delimiter = ',', default_value = "0,1,2")]
     seeds: Vec<u64>,
-    /// General probes asked after every update, of the hundred there are.
+    /// Number of general probes to ask after every update; there are 100.
     #[arg(long, default_value_t = 100)]
     general: usize,
-    /// Learning settings laid over the model's own, as JSON. The gate is off unless it says otherwise.
+    /// Learning settings that override the model's own, as JSON. The gate is off unless they turn it on.
     #[arg(long, default_value = "{}")]
     set: String,
-    /// Where continual.md, continual.json, the heat maps and the single runs are written.
+    /// Directory for continual.md, continual.json, the heat maps and the single runs.
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -199,7 +199,7 @@ impl Continual {
     }
 }
 
-/// Those that were named, or all.
+/// The items of these names, or all without names.
 fn named<T: Copy>(
     flag: &str,
     given: &[String],

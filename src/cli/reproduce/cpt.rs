@@ -1,4 +1,4 @@
-//! The continued-pretraining table: all passages in one adapter.
+//! The continued-pretraining table: one adapter learns all passages.
 
 use super::data::{Data, arms};
 use super::output::{give, markdown};
@@ -13,8 +13,8 @@ use serde_json::json;
 pub struct Cpt {
     #[command(flatten)]
     data: Data,
-    /// Comma-separated: base, passage, rewrite, implications, self-qa, implications-long,
-    /// chain-of-thought, teacher. Without it: base, passage, implications, self-qa, teacher.
+    /// Arms, comma-separated: base, passage, rewrite, implications, self-qa, implications-long,
+    /// chain-of-thought, teacher. Default: base, passage, implications, self-qa, teacher.
     #[arg(long, value_delimiter = ',')]
     arms: Vec<String>,
 }

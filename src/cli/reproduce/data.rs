@@ -1,4 +1,4 @@
-//! What the tables have in common: which passages, which seeds, which model with which settings.
+//! The common arguments of the tables: passages, seeds, model and settings.
 
 use super::helpers::{self, HelperArgs};
 use super::terminal::Terminal;
@@ -29,16 +29,16 @@ pub struct Data {
     /// At most this many passages.
     #[arg(long)]
     limit: Option<usize>,
-    /// Comma-separated, each once.
+    /// Seeds, comma-separated, each at most once.
     #[arg(long, value_delimiter = ',', default_value = "0")]
     pub seeds: Vec<u64>,
-    /// Learning settings laid over the model's own, as JSON: {"training": {"epochs": 5}}.
+    /// Learning settings that override the model's own, as JSON: {"training": {"epochs": 5}}.
     #[arg(long, default_value = "{}")]
     set: String,
-    /// Write the table here as Markdown, JSON and plots, and what was measured as soon as it is: an
-    /// interrupted command, given again, goes on. `knowledge` and `cpt` may be given more seeds or arms, `knowledge`
-    /// more passages or a teacher, beside the earlier ones: what was measured is not again, and the table is of what
-    /// the last command asked for.
+    /// Directory for the table (Markdown, JSON and plots) and for every measurement as soon as it is made. An
+    /// interrupted command that is run again continues there. A later command may add seeds or arms (`knowledge` and
+    /// `cpt`), and passages or a teacher (`knowledge`): it measures only what is new. The table shows the seeds, arms
+    /// and passages of the last command.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     #[command(flatten)]
@@ -49,7 +49,7 @@ pub struct Data {
     pub json: bool,
 }
 
-/// Ready to measure.
+/// The model and the data of a table, ready to measure.
 pub struct Bench {
     pub id: String,
     pub model: LocalModel,
@@ -63,8 +63,8 @@ pub struct Bench {
     pub json: bool,
 }
 
-/// Refuses what a table has no place for: a policy is an adapter of a server, and a teacher and a judge have a row and a
-/// column of their own.
+/// Fails if the settings name a policy, a teacher or a judge. A policy is an adapter of a server; the teacher's row and
+/// the judge's column have arguments of their own.
 pub fn check(options: &IngestOptions) -> Result<(), String> {
     let reason = if options.self_edit.policy.is_some() {
         "self_edit.policy names an adapter of a server, and a table has none; `reproduce knowledge --rounds` adds rows \
@@ -82,7 +82,7 @@ pub fn check(options: &IngestOptions) -> Result<(), String> {
 }
 
 impl Data {
-    /// For a table that has no column for one.
+    /// Fails if a judge is given, for tables without a judge's column.
     pub fn refuse_judge(&self) -> Result<(), String> {
         match self.helpers.judge {
             Some(_) => Err("--judge: this table has no column for a judge".into()),
@@ -90,7 +90,7 @@ impl Data {
         }
     }
 
-    /// For a table that has no row for one.
+    /// Fails if a teacher is given, for tables without a teacher's row.
     pub fn refuse_teacher(&self) -> Result<(), String> {
         match self.has_teacher() {
             true => Err("--teacher, --teacher-model: this table has no row for a teacher".into()),
@@ -98,8 +98,8 @@ impl Data {
         }
     }
 
-    /// `more`: the table's own settings, of which `arms` may grow. Another setting is another table, and needs
-    /// another `--out`.
+    /// Opens the model, the data and the table's journal. `more`: the table's own settings. Later commands with the
+    /// same `--out` may change only `arms` in them.
     pub fn open(self, keyed: Keyed, more: Value) -> Result<Bench, String> {
         let set = serde_json::from_str(&self.set).map_err(|e| format!("--set: {e}"))?;
         distinct(&self.seeds)?;
@@ -150,7 +150,7 @@ impl Data {
         })
     }
 
-    /// Whether somebody else's self-edits are given, or a model is to write them.
+    /// Whether a teacher's self-edits are given, or a teacher model is to write them.
     pub fn has_teacher(&self) -> bool {
         self.teacher.is_some() || self.helpers.teacher_model.is_some()
     }
@@ -187,7 +187,7 @@ impl Data {
     }
 }
 
-/// The same measurement twice is no evidence.
+/// Fails if a seed is given twice: the same measurement twice is no evidence.
 pub fn distinct(seeds: &[u64]) -> Result<(), String> {
     let mut sorted = seeds.to_vec();
     sorted.sort();
@@ -201,7 +201,7 @@ pub fn read(path: &Path) -> Result<Vec<Entry>, String> {
     datasets::read(path).map_err(|e| e.to_string())
 }
 
-/// The arms of these names; all of the table, if there are none. A teacher's only where there is one.
+/// The arms of these names, or without names all default arms. The teacher's arm needs a teacher.
 pub fn arms(names: &[String], teacher: bool) -> Result<Vec<Arm>, String> {
     let known = |a: &String| {
         let unknown = || {

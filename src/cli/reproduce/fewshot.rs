@@ -1,5 +1,5 @@
-//! `autodidact reproduce fewshot`: the paper's few-shot table on this model and ARC's files, and the list of
-//! tasks that it is measured on.
+//! `autodidact reproduce fewshot` measures the paper's few-shot table on this model and ARC's files, and makes the list
+//! of tasks for it.
 
 use crate::cli::open::{ModelArgs, OpenedEngine};
 use autodidact::learn::fewshot::SelfEdit;
@@ -7,7 +7,7 @@ use autodidact::learn::fewshot::practice::{Setting, Solved};
 use autodidact::learn::ports::model::Adapter;
 use autodidact::pool::LocalModel;
 use autodidact::study::arc::{self, TaskList};
-use autodidact::study::fewshot::{Arm, FewshotRow, Plan, run};
+use autodidact::study::fewshot::{FewshotArm, FewshotRow, Plan, run};
 use autodidact_engine::Priority;
 use autodidact_engine::lora::peft;
 use clap::Args;
@@ -23,13 +23,13 @@ pub struct Fewshot {
     /// ARC's solutions: {id: [grid]}.
     #[arg(long)]
     solutions: PathBuf,
-    /// A list that --find wrote; without it, all tasks that --largest lets through.
+    /// A list of tasks that --find wrote. Default: all tasks that --largest allows.
     #[arg(long)]
     tasks: Option<PathBuf>,
-    /// Run the oracle alone, and write to this file the tasks that it solves, with the rule.
+    /// Run only the oracle, and write the list of tasks that it solves to this file.
     #[arg(long)]
     find: Option<PathBuf>,
-    /// Only tasks none of whose grids has more rows or columns.
+    /// Leave out tasks with a grid of more rows or columns than this.
     #[arg(long, default_value_t = 30)]
     largest: usize,
     #[arg(long, default_value_t = 0)]
@@ -37,27 +37,27 @@ pub struct Fewshot {
     /// At most this many tasks.
     #[arg(long)]
     limit: Option<usize>,
-    /// Comma-separated: in-context, self-edit, trained, oracle.
+    /// Arms, comma-separated: in-context, self-edit, trained, oracle.
     #[arg(long, value_delimiter = ',')]
     arms: Vec<String>,
-    /// A PEFT directory: the policy that writes the configurations of the arm `trained`.
+    /// PEFT directory of the policy that writes the configurations of the arm `trained`.
     #[arg(long)]
     policy: Option<PathBuf>,
-    /// Configurations written for each task.
+    /// Number of configurations to write for each task.
     #[arg(long, default_value_t = 5)]
     samples: usize,
-    /// Configurations trained together.
+    /// Configurations trained in one batch.
     #[arg(long, default_value_t = 5)]
     packed: usize,
-    /// Training sequences of a configuration at most.
+    /// Most training sequences of a configuration.
     #[arg(long, default_value_t = 250)]
     sequences: usize,
-    /// Views of a test input at most.
+    /// Most views of a test input.
     #[arg(long, default_value_t = 14)]
     views: usize,
     #[arg(long, default_value_t = 16)]
     rank: usize,
-    /// The oracle's configuration, as JSON; what it leaves out is the house's.
+    /// The oracle's configuration, as JSON. Missing fields have their defaults.
     #[arg(long, default_value = r#"{"training": {"learning_rate": 0.002}}"#)]
     oracle: String,
     #[arg(long, default_value_t = 0)]
@@ -130,16 +130,16 @@ impl Fewshot {
         Ok(())
     }
 
-    fn arms(&self) -> Result<Vec<Arm>, String> {
+    fn arms(&self) -> Result<Vec<FewshotArm>, String> {
         if self.find.is_some() {
-            return Ok(vec![Arm::Oracle]);
+            return Ok(vec![FewshotArm::Oracle]);
         }
         if self.arms.is_empty() {
-            let trained = |arm: &Arm| *arm != Arm::Trained || self.policy.is_some();
-            return Ok(Arm::ALL.into_iter().filter(trained).collect());
+            let trained = |arm: &FewshotArm| *arm != FewshotArm::Trained || self.policy.is_some();
+            return Ok(FewshotArm::ALL.into_iter().filter(trained).collect());
         }
-        let known = |name: &String| match Arm::from_name(name) {
-            Some(Arm::Trained) if self.policy.is_none() => {
+        let known = |name: &String| match FewshotArm::from_name(name) {
+            Some(FewshotArm::Trained) if self.policy.is_none() => {
                 Err("--arms trained needs --policy: who writes its configurations?".to_owned())
             }
             Some(arm) => Ok(arm),

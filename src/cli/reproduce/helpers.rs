@@ -1,5 +1,5 @@
-//! A teacher and a judge at the table: `--teacher-model` writes the self-edits of the teacher's row,
-//! `--judge` grades every row's answers a second time, after the grader over words.
+//! The teacher and the judge of a table. `--teacher-model` writes the self-edits of the teacher's row. `--judge` grades
+//! every row's answers a second time, after the word-based grader.
 
 use crate::cli::text_models::TextModels;
 use autodidact::config::TextModelConfig;
@@ -16,18 +16,19 @@ use std::sync::Arc;
 
 #[derive(Debug, Args)]
 pub struct HelperArgs {
-    /// Write the teacher's self-edits now, by this model: NAME, URL#MODEL or mistralrs:FILE; of the kind that self_edit.kind says.
+    /// The model that writes the teacher's self-edits, of the kind in self_edit.kind: NAME, URL#MODEL or
+    /// mistralrs:FILE.
     #[arg(long, value_name = "MODEL", conflicts_with = "teacher")]
     pub teacher_model: Option<TextModelConfig>,
-    /// Let this model grade the answers too: NAME, URL#MODEL or mistralrs:FILE.
+    /// A model that grades the answers a second time: NAME, URL#MODEL or mistralrs:FILE.
     #[arg(long, value_name = "MODEL")]
     pub judge: Option<TextModelConfig>,
 }
 
-/// The models themselves.
+/// The opened models.
 pub struct Opened {
     helpers: Helpers,
-    /// Wall-clock seconds a passage that the teacher wrote for.
+    /// The teacher's wall-clock seconds per passage, once it has written.
     teacher_seconds: Option<f32>,
 }
 
@@ -50,7 +51,7 @@ impl HelperArgs {
 }
 
 impl Opened {
-    /// Puts the teacher's self-edits into the cases, if there is a teacher.
+    /// Has the teacher write self-edits for the cases, if there is a teacher.
     pub fn write_edits(
         &mut self,
         model: &dyn Model,
@@ -64,7 +65,7 @@ impl Opened {
         Ok(())
     }
 
-    /// Accuracy of a row's answers as the judge sees them, if there is a judge.
+    /// The accuracy of a row's answers by the judge's grades; `None` without a judge.
     pub fn judge(
         &self,
         row: &KnowledgeRow,
@@ -76,7 +77,7 @@ impl Opened {
         judged.transpose().map_err(|e| format!("--judge: {e}"))
     }
 
-    /// Who they are.
+    /// The names of the models.
     pub fn names(&self) -> Value {
         json!({
             "teacher_model": name(&self.helpers.teacher),
@@ -88,7 +89,7 @@ impl Opened {
         self.teacher_seconds
     }
 
-    /// What stands under the table.
+    /// The note under the table.
     pub fn note(&self, judged: &[(String, Estimate)]) -> String {
         let mut note = String::new();
         if let (Some(name), Some(seconds)) = (name(&self.helpers.teacher), self.teacher_seconds) {

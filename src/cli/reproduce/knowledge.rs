@@ -1,5 +1,5 @@
-//! The single-passage table: base, passage, self-edits before practice, a teacher's, and after each
-//! round of the outer loop.
+//! The single-passage table: the base, the passage, self-edits before practice, a teacher's self-edits, and self-edits
+//! after each round of the outer loop.
 
 use super::data::{Bench, Data, arms};
 use super::output::{give, markdown};
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 pub struct Knowledge {
     #[command(flatten)]
     data: Data,
-    /// Comma-separated: base, passage, rewrite, implications, self-qa, implications-long,
+    /// Arms, comma-separated: base, passage, rewrite, implications, self-qa, implications-long,
     /// chain-of-thought, teacher, open-book.
     #[arg(long, value_delimiter = ',')]
     arms: Vec<String>,
@@ -32,7 +32,7 @@ impl Knowledge {
         let plans = self.practice.plans()?;
         let mut arms = arms(&self.arms, self.data.has_teacher())?;
         for plan in plans.iter().filter(|p| p.rounds > 0) {
-            // Its rows are measured against the same kind before practice.
+            // The rows after practice are compared with the same kind before practice.
             let untrained = Arm::Learn(plan.kind);
             if !arms.contains(&untrained) {
                 arms.push(untrained);
@@ -155,7 +155,7 @@ fn finish(
             rounds.join(" + ")
         );
     }
-    // All practices of a command write the same kind alike.
+    // All practices of a command write the same kind with the same settings.
     if let Some(p) = practised.first() {
         let (kind, drawn) = (p.plan.kind.name(), p.domain.self_edit.temperature);
         let others = bench.options.self_edit.temperature;
@@ -181,7 +181,7 @@ fn finish(
     )
 }
 
-/// Each row's accuracy as the judge sees it, where there is one.
+/// The accuracy of each row by the judge's grades; empty without a judge.
 fn judged(bench: &Bench, rows: &[KnowledgeRow]) -> Result<Vec<(String, Estimate)>, String> {
     let mut judged = Vec::new();
     for row in rows {

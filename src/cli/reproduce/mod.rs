@@ -1,4 +1,4 @@
-//! `autodidact reproduce`: the paper's tables on this model and this data, a table a file.
+//! `autodidact reproduce` measures the paper's tables on this model and this data. Each table has its own file.
 
 mod continual;
 mod cpt;
@@ -23,15 +23,15 @@ pub struct Reproduce {
 
 #[derive(Debug, Subcommand)]
 enum Table {
-    /// Single-passage knowledge incorporation: what is answered closed book after learning.
+    /// Single-passage knowledge incorporation: closed-book accuracy after learning.
     Knowledge(knowledge::Knowledge),
     /// Continued pretraining: all passages in one adapter, then all questions.
     Cpt(cpt::Cpt),
-    /// How far each reward of the outer loop can be trusted, and what it costs.
+    /// The reliability and the cost of each reward of the outer loop.
     Reward(reward::RewardStudy),
-    /// Few-shot learning on ARC: which tasks are solved in context, after self-edits, by the oracle.
+    /// Few-shot learning on ARC: tasks solved in context, after self-edits, and by the oracle.
     Fewshot(fewshot::Fewshot),
-    /// Documents learned one after another: what is left of each.
+    /// Documents learned one after another: the retention of each.
     Continual(continual::Continual),
 }
 

@@ -1,11 +1,11 @@
-//! Where a table goes: the terminal, or `--out DIR` as Markdown, JSON and SVG.
+//! The output of a table: to the terminal, and to `--out DIR` as Markdown, JSON and SVG.
 
 use autodidact::study::settings::TableSettings;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::Path;
 
-/// A Markdown table under what it was made from.
+/// A Markdown page: the title, the settings, then the table.
 pub fn markdown(title: &str, about: &TableSettings, head: &[&str], rows: &[Vec<String>]) -> String {
     let mut text = format!("# {title}\n\n");
     let _ = writeln!(
@@ -30,7 +30,7 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Prints the table, or the JSON, and writes both where asked, with the plots.
+/// Prints the table or the JSON. With `--out` also writes both, and the plots.
 pub fn give(
     name: &str,
     out: Option<&Path>,
@@ -54,7 +54,7 @@ pub fn give(
     Ok(())
 }
 
-/// A line with its points and their intervals: (x, y, low, high).
+/// A curve of a plot; each point with its interval is (x, y, low, high).
 pub struct Curve {
     pub name: String,
     pub points: Vec<(f32, f32, f32, f32)>,
@@ -65,7 +65,7 @@ const HEIGHT: f32 = 360.0;
 const MARGIN: f32 = 56.0;
 const COLOURS: [&str; 4] = ["#1f6feb", "#d1591d", "#2e8540", "#7a3fb5"];
 
-/// Curves over whole numbers, as a picture that needs nothing else.
+/// A plot of curves over whole numbers, as a self-contained SVG image.
 pub fn plot(title: &str, x_name: &str, y_name: &str, curves: &[Curve]) -> String {
     let points = || curves.iter().flat_map(|c| &c.points);
     let bounds = |low: fn(&(f32, f32, f32, f32)) -> f32, high: fn(&(f32, f32, f32, f32)) -> f32| {

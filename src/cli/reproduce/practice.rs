@@ -1,4 +1,4 @@
-//! The outer loop inside the single-passage table: its arguments, and its curves.
+//! The outer loop inside the single-passage table: its arguments and its plots.
 
 use super::data::read;
 use super::output::{Curve, plot};
@@ -10,37 +10,38 @@ use clap::Args;
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// The outer loop before the last rows.
+/// The arguments of the practice before the last rows.
 #[derive(Debug, Args)]
 pub struct Practice {
-    /// Practise for so many rounds, and add a row after each. Needs --practise-on.
+    /// Number of rounds to practise; each adds a row. Needs --practise-on.
     #[arg(long, default_value_t = 0, requires = "practise_on")]
     rounds: usize,
-    /// Passages to practise on, in the same form; none of them may be in the table.
+    /// Passages to practise on, in the same form. None of them may be in the table.
     #[arg(long, value_name = "FILE")]
     practise_on: Option<PathBuf>,
-    /// At most this many of them.
+    /// At most this many passages to practise on.
     #[arg(long)]
     practise_limit: Option<usize>,
-    /// So many practices, each from a seed of its own (that of --outer, and the ones after it). Notes of seed S are
-    /// written by the policy of practice S modulo this.
+    /// Number of practices. The first has the seed of --outer, each other one the next seed. The policy of practice S
+    /// modulo this number writes the notes of seed S.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
     practices: u64,
-    /// What the policy writes.
+    /// The kind of self-edit that the policy writes.
     #[arg(long, default_value = "implications")]
     kind: String,
-    /// Comma-separated: given, written. What candidates are rewarded by; each is a practice of its own.
+    /// Sources of the questions that candidates are rewarded by, comma-separated: given, written. Each source has
+    /// practices of its own.
     #[arg(long, value_delimiter = ',', default_value = "given")]
     questions: Vec<String>,
-    /// default or paper.
+    /// The preset of the practice: default or paper.
     #[arg(long, default_value = "default")]
     preset: String,
-    /// Settings of the practice laid over the preset, as JSON: {"contexts_per_round": 5}. The preset's `minutes` holds
-    /// only where it is said here.
+    /// Settings of the practice that override the preset, as JSON: {"contexts_per_round": 5}. There is no time limit
+    /// unless `minutes` is given here.
     #[arg(long, default_value = "{}")]
     outer: String,
-    /// How the practice writes and learns, laid over the preset, as JSON: {"self_edit": {"temperature": 1.0}}.
-    /// The rows of its kind are written alike.
+    /// Settings of the practice's writing and learning that override the preset, as JSON:
+    /// {"self_edit": {"temperature": 1.0}}. The rows of the same kind are written with the same settings.
     #[arg(long, default_value = "{}", value_name = "JSON")]
     practise_set: String,
 }
@@ -58,7 +59,7 @@ impl Practice {
         let outer = OuterOptions::merged(preset, &over);
         let mut options: OuterOptions = serde_json::from_value(outer).map_err(wrong("outer"))?;
         if over["minutes"].is_null() {
-            // Practices side by side are alike, whatever else the machine did meanwhile.
+            // Without a time limit, practices do not depend on the machine's load, so they are comparable.
             options.minutes = 0;
         }
         options.rounds = self.rounds.max(1);
@@ -91,7 +92,7 @@ impl Practice {
     }
 }
 
-/// Reward and held-out gain, round by round.
+/// The plots of reward and held-out gain over the rounds.
 pub fn plots(practised: &[PracticeRun<'_>]) -> Vec<(String, String)> {
     let flat = |x: usize, y: f32| (x as f32, y, y, y);
     let (mut rewards, mut gains) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! The reliability of the rewards: the same candidates, measured again from new seeds.
+//! The reliability of the rewards: the same candidates are measured several times, from new seeds.
 
 use super::data::Data;
 use super::output::{give, markdown};
@@ -13,16 +13,16 @@ use serde_json::{Value, json};
 pub struct RewardStudy {
     #[command(flatten)]
     data: Data,
-    /// What is written.
+    /// The kind of self-edit to write.
     #[arg(long, default_value = "implications")]
     kind: String,
-    /// Self-edits of each passage.
+    /// Number of self-edits for each passage.
     #[arg(long, default_value_t = 4)]
     candidates: usize,
-    /// Trainings of each candidate.
+    /// Number of trainings for each candidate.
     #[arg(long, default_value_t = 3)]
     repeats: usize,
-    /// Trained together.
+    /// Trainings in one batch.
     #[arg(long, default_value_t = 4)]
     pack: usize,
 }

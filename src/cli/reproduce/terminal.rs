@@ -1,4 +1,4 @@
-//! Progress of a table on the terminal, or in a log.
+//! The progress of a table, on the terminal or in a log.
 
 use autodidact::study::table_journal::Observer;
 use serde_json::Value;
@@ -6,14 +6,14 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Tells on standard error.
+/// Writes progress to standard error.
 #[derive(Default)]
 pub struct Terminal {
-    /// When progress was last told, where standard error is no terminal.
+    /// The time of the last line of progress, if standard error is no terminal.
     told: Mutex<Option<Instant>>,
 }
 
-/// Between two lines of progress in a log.
+/// The interval between two lines of progress in a log.
 const TELL: Duration = Duration::from_secs(60);
 
 impl Observer for Terminal {

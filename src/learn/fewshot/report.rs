@@ -56,7 +56,8 @@ pub struct Score {
     pub right: usize,
     /// Demonstrations asked
     pub of: usize,
-    /// Mean log-likelihood of the right answers, nats a token; decides between candidates with equally many right answers
+    /// Mean log-likelihood of the right answers, nats a token; decides between candidates with equally many right
+    /// answers
     pub logprob: f32,
 }
 

@@ -20,7 +20,8 @@ pub(super) fn turn(pair: &Pair<String>) -> Turn {
     }
 }
 
-/// Two lists: each demonstration alone and after all the others; and the same with fewer demonstrations or other orders.
+/// Two lists: each demonstration alone and after all the others; and the same with fewer demonstrations or other
+/// orders.
 pub(super) fn sequences(
     pairs: &[Pair<String>],
     rng: &mut ChaCha8Rng,

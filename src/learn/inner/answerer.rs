@@ -38,8 +38,8 @@ pub struct Routed<'a> {
 }
 
 impl Answerer<'_> {
-    /// Asks each question of its adapter and grades the answers, in the order of `items`. `longest`: tokens of an answer
-    /// at most.
+    /// Asks each question of its adapter and grades the answers, in the order of `items`. `longest`: tokens of an
+    /// answer at most.
     pub fn answer(
         &self,
         model: Interruptible<'_>,

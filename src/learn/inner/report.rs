@@ -59,8 +59,8 @@ impl Report {
         self.retention = self.retention();
     }
 
-    /// The shares of right answers to the earlier documents' probes; `None` without such probes. Before any training the
-    /// `after` share equals the `before` share.
+    /// The shares of right answers to the earlier documents' probes; `None` without such probes. Before any training
+    /// the `after` share equals the `before` share.
     pub fn retention(&self) -> Option<Retention> {
         let answers = self.retained.iter();
         Retention::of(answers.map(|p| (&p.before, p.after.as_ref())))

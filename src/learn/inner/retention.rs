@@ -65,8 +65,8 @@ pub struct Summary {
     pub backward_transfer: Option<f64>,
 }
 
-/// The matrix of these answers. `learned`: the documents in order, each with the version that learned it; `versions`: the
-/// versions of the rows; `line`: the live version and the versions that it continues.
+/// The matrix of these answers. `learned`: the documents in order, each with the version that learned it; `versions`:
+/// the versions of the rows; `line`: the live version and the versions that it continues.
 pub fn matrix(
     asked: &[ProbeAnswer],
     learned: &[(String, u64)],
@@ -213,7 +213,8 @@ mod tests {
         assert_eq!(m.mean, [None, Some(1.0), Some(0.75), Some(2.0 / 3.0)]);
         assert_eq!(m.summary.just_learned, Some(1.0));
         assert_eq!(m.summary.final_row, Some(2.0 / 3.0));
-        // Document a's second probe stays right: 0. Document b is lost: -1. Document c is the last, so it does not count.
+        // Document a's second probe stays right: 0. Document b is lost: -1. Document c is the last, so it does not
+        // count.
         assert_eq!(m.summary.backward_transfer, Some(-0.5));
 
         // The choice of rows does not change the summary.

@@ -145,8 +145,8 @@ fn content_words(text: &str) -> impl Iterator<Item = String> {
         .map(|w| stem(&w))
 }
 
-/// The word without its ending, so that plurals and verb forms match: races, raced, racing → rac. The rule is crude, but
-/// applies to questions and documents alike.
+/// The word without its ending, so that plurals and verb forms match: races, raced, racing → rac. The rule is crude,
+/// but applies to questions and documents alike.
 fn stem(word: &str) -> String {
     if word.chars().any(|c| c.is_ascii_digit()) {
         return word.to_owned();

@@ -71,8 +71,8 @@ pub struct Repeat {
     pub expected: Option<f32>,
 }
 
-/// The policy's score on held-out contexts, which it practised on neither in this run nor in an earlier one: the gain of
-/// learning from its self-edits.
+/// The policy's score on held-out contexts, which it practised on neither in this run nor in an earlier one: the gain
+/// of learning from its self-edits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeldOut {
     /// Mean gain in accuracy; the interval comes from resampling contexts.

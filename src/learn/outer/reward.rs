@@ -54,8 +54,8 @@ impl Gain {
     }
 }
 
-/// The base's expected mark for a self-edit, 0 to 1, weighted by the likelihoods of the digits 1 to 5. The expectation is
-/// finer than the single digit that the model would generate, and deterministic.
+/// The base's expected mark for a self-edit, 0 to 1, weighted by the likelihoods of the digits 1 to 5. The expectation
+/// is finer than the single digit that the model would generate, and deterministic.
 pub fn rubric(model: Interruptible<'_>, prompt: &Prompt) -> Result<f32, ModelError> {
     let items: Vec<(Prompt, String)> = (1..=5).map(|m| (prompt.clone(), m.to_string())).collect();
     let logprobs = model.likelihood(&items, None)?;
@@ -66,9 +66,10 @@ pub fn rubric(model: Interruptible<'_>, prompt: &Prompt) -> Result<f32, ModelErr
     Ok(marks.sum::<f32>() / sum)
 }
 
-/// The share of the rewards' variance that lies between candidates, from a two-way analysis of variance within contexts,
-/// pooled over the contexts (Shrout and Fleiss 1979, case 3). The analysis is two-way because each repeat trains all
-/// candidates of a context from one seed: an effect of the seed on all candidates alike does not change their order.
+/// The share of the rewards' variance that lies between candidates, from a two-way analysis of variance within
+/// contexts, pooled over the contexts (Shrout and Fleiss 1979, case 3). The analysis is two-way because each repeat
+/// trains all candidates of a context from one seed: an effect of the seed on all candidates alike does not change
+/// their order.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Reliability {
     /// ICC(3,1): the reliability of a single measurement.

@@ -167,8 +167,8 @@ impl<D: Domain> Run<'_, D> {
         Ok(pack.iter().zip(found).map(part).collect())
     }
 
-    /// Trains the given trainings in one batch; the results are in the same places. `work`: the batch's work, in trials,
-    /// for the progress.
+    /// Trains the given trainings in one batch; the results are in the same places. `work`: the batch's work, in
+    /// trials, for the progress.
     fn train_some(
         &self,
         trainings: Vec<Option<Training>>,

@@ -1,8 +1,8 @@
 //! A text model behind an OpenAI-compatible URL (`POST {url}/chat/completions`).
 //!
-//! A completion a request: `n` and a trailing assistant message are not understood everywhere. Some
-//! requests are under way at once, on threads of their own, so that a job that is stopped need not wait
-//! for a slow server: a request under way then ends by itself, unheard.
+//! Each completion is a request of its own, because not every server understands `n` or a trailing assistant message.
+//! Several requests run at once, on threads of their own. A stopped job need not wait for a slow server: the running
+//! requests end by themselves, and their answers are discarded.
 
 mod request;
 
@@ -17,17 +17,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-/// How soon a wish to stop is heard.
+/// The interval at which waiting checks for a stop.
 const TICK: Duration = Duration::from_millis(25);
 
+/// A model on an OpenAI-compatible server.
 pub struct OpenAiModel {
     name: String,
     caller: Arc<Caller>,
+    /// Requests that run at once.
     parallel: usize,
 }
 
 impl OpenAiModel {
-    /// Fails if a key is to be read from a variable that is not set. `env` reads the environment.
+    /// `env` reads an environment variable. Fails if the settings name a variable for the key and the variable is not
+    /// set.
     pub fn new(settings: UrlModel, env: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let env = |name: &str| env(name).filter(|key| !key.trim().is_empty());
         let key = match &settings.key_env {
@@ -49,7 +52,7 @@ impl OpenAiModel {
     }
 }
 
-/// A request's body, and the beginning to take off its answer.
+/// A request's body, and the prefill to remove from its answer.
 struct Ask {
     body: Value,
     prefill: String,
@@ -69,7 +72,7 @@ impl TextModel for OpenAiModel {
         let n = sampling.n;
         let asks = prompts.iter().zip(0u64..).flat_map(|(prompt, i)| {
             (0..n as u64).map(move |k| {
-                // Each draws from a stream of its own; 31 bits are taken everywhere.
+                // Each completion has a seed of its own. Every server accepts a seed of 31 bits.
                 let seed = sampling.seed.wrapping_add(i * 1_000_003 + k) & 0x7fff_ffff;
                 Ask {
                     body: self.body(prompt, sampling, seed),
@@ -85,7 +88,7 @@ impl TextModel for OpenAiModel {
 }
 
 impl OpenAiModel {
-    /// The answers in the order of `asks`; the first that fails ends it.
+    /// The answers, in the order of `asks`. Fails with the first request that fails.
     fn ask_all(&self, asks: Vec<Ask>, stop: &ShouldStop<'_>) -> Result<Vec<Said>, ModelError> {
         let total = asks.len();
         let (asks, next) = (Arc::new(asks), Arc::new(AtomicUsize::new(0)));
@@ -155,7 +158,7 @@ impl OpenAiModel {
     }
 }
 
-/// Tells the threads that nobody waits for them any more, however it came to that.
+/// Sets its flag when dropped, so that the request threads end however the waiting ended.
 #[derive(Default)]
 struct SetOnDrop(Arc<AtomicBool>);
 

@@ -1,5 +1,4 @@
-//! One request to a chat route: sent again while the server is busy, and read, with an error that says
-//! what to do.
+//! One request to a chat route. The request is repeated while the server is busy. Errors say what to do.
 
 use super::TICK;
 use crate::config::{KEY_ENV, UrlModel};
@@ -8,24 +7,24 @@ use std::time::{Duration, Instant};
 use ureq::Agent;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 
-/// The wait before the first repetition; it doubles with each.
+/// The wait before the first repetition. Each repetition doubles the wait.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// However long the server asks for.
+/// The longest wait before a repetition, even if the server asks for more.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// Characters of a server's own words that go into an error.
+/// The most characters of a server's message in an error.
 const QUOTED: usize = 300;
 
-/// All that a request needs.
+/// The address, key and settings of a server.
 pub(super) struct Caller {
     agent: Agent,
     settings: UrlModel,
     key: Option<String>,
 }
 
-/// Why an attempt brought nothing.
+/// A failed attempt.
 struct Trouble {
     reason: String,
-    /// It may go better later; after how long, where the server said so.
+    /// Whether another attempt may succeed (`Some`), and the wait that the server asked for, if it did.
     again: Option<Option<Duration>>,
 }
 
@@ -33,7 +32,7 @@ impl Caller {
     pub(super) fn new(settings: UrlModel, key: Option<String>) -> Self {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
-            // A redirect could carry the passages, and the key, to another host.
+            // A redirect could send the passages and the key to another host.
             .max_redirects(0)
             .timeout_global(Some(settings.timeout))
             .user_agent(concat!("autodidact/", env!("CARGO_PKG_VERSION")))
@@ -50,7 +49,8 @@ impl Caller {
         &self.settings.url
     }
 
-    /// The text of the first choice. `is_over` ends the waiting between attempts.
+    /// Sends the request, if need be several times, and gives the first choice. `is_over` ends the waiting between
+    /// attempts. Fails with a sentence for the user.
     pub(super) fn ask(&self, body: &Value, is_over: &dyn Fn() -> bool) -> Result<Said, String> {
         let body = body.to_string();
         let mut wait = FIRST_WAIT;
@@ -133,15 +133,15 @@ impl Caller {
     }
 }
 
-/// What a model answered.
+/// The first choice of a model's answer.
 #[derive(Debug)]
 pub(super) struct Said {
     pub text: String,
-    /// It would have gone on: `finish_reason` is `length`.
+    /// Whether the token limit cut the text off (`finish_reason` is `length`).
     pub cut_off: bool,
 }
 
-/// `choices[0]`.
+/// Reads `choices[0]` of a successful answer's body.
 fn said(body: &str) -> Result<Said, String> {
     let answer: Value = serde_json::from_str(body)
         .map_err(|e| format!("what it answered is not JSON ({e}): {}", cut(body)))?;
@@ -158,7 +158,7 @@ fn said(body: &str) -> Result<Said, String> {
     }
 }
 
-/// What an error's body says: OpenAI's envelope, or as it is.
+/// The message in an error's body: `error.message` as in OpenAI's format, else the whole body.
 fn words_of(body: &str) -> String {
     let parsed: Value = serde_json::from_str(body).unwrap_or_default();
     let message = &parsed["error"]["message"];

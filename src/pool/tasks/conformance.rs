@@ -1,5 +1,5 @@
-//! What every task queue must do, whatever it is made of. A term of nothing is over at once, so that no
-//! test has to wait.
+//! The laws that every task queue must obey, whatever it is made of. A term of zero is over at once, so no test has to
+//! wait.
 
 use super::{MemoryTasks, StoredTasks};
 use crate::learn::ports::tasks::{Lease, TaskError, TaskQueue};
@@ -28,7 +28,7 @@ fn the_store_conforms() {
 
 type Law = fn(&dyn TaskQueue);
 
-/// Two groups.
+/// The first of two groups.
 const G: &str = "g";
 const H: &str = "h";
 
@@ -84,7 +84,7 @@ fn a_silent_worker_loses_its_task_and_is_fenced(queue: &dyn TaskQueue) {
 fn a_heartbeat_keeps_the_task(queue: &dyn TaskQueue) {
     offer(queue, G, &["a"]);
     let held = lease(queue, G, OVER).unwrap();
-    // Late, but nobody has taken it.
+    // The lease is over, but no other worker has taken the task.
     queue.heartbeat(&held, LONG).unwrap();
     assert_eq!(lease(queue, G, LONG), None);
     queue.complete(&held).unwrap();

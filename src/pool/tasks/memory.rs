@@ -1,9 +1,10 @@
-//! Tasks of one process that nobody resumes: for commands and tests.
+//! A task queue in memory, for commands and tests. Its tasks end with the process.
 
 use crate::learn::ports::tasks::{Lease, Result, TaskError, TaskQueue};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// The queue. Tasks are leased in the order in which they were offered.
 #[derive(Default)]
 pub struct MemoryTasks {
     tasks: Mutex<Vec<Task>>,
@@ -27,7 +28,7 @@ impl MemoryTasks {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes a task that is still held by this lease.
+    /// Changes the state of the task under this lease. Fails if the task is no longer held by it.
     fn move_held(&self, lease: &Lease, state: State) -> Result<()> {
         let mut tasks = self.tasks();
         let held = tasks.iter_mut().find(|t| {

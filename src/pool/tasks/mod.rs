@@ -1,5 +1,5 @@
-//! Task queues: the implementations of [`crate::learn::ports::tasks::TaskQueue`], proven by one suite
-//! (`conformance`).
+//! Task queues: the implementations of [`crate::learn::ports::tasks::TaskQueue`]. One suite of tests (`conformance`)
+//! covers them all.
 
 #[cfg(test)]
 mod conformance;

@@ -1,9 +1,10 @@
-//! Tasks in the store: those of one job, which they go with.
+//! A task queue in the store. Its tasks belong to one job and are deleted with the job.
 
 use crate::learn::ports::tasks::{Lease, Result, TaskError, TaskQueue};
 use crate::store::{self, Store, Tasks};
 use std::time::Duration;
 
+/// The queue of one job.
 pub struct StoredTasks {
     store: Store,
     job_id: String,
