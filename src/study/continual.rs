@@ -8,10 +8,11 @@
 
 use crate::learn::inner::answerer::{Answerer, Item, Routed};
 use crate::learn::inner::general;
+use crate::learn::inner::input::{Live, UpdateInput};
 use crate::learn::inner::replay::{self, Earlier, Probe};
 use crate::learn::inner::report::Report;
 use crate::learn::inner::responders::{Responder, Responders};
-use crate::learn::inner::update::{Live, UpdateInput, learn};
+use crate::learn::inner::update::learn;
 use crate::learn::knowledge::closed_book::{ANSWER_TOKENS, ask};
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::options::gate::GateMode;

@@ -3,11 +3,11 @@
 
 use super::answerer::{Answerer, Item, Routed};
 use super::general;
+use super::input::UpdateInput;
 use super::replay::{self, Earlier, Probe};
 use super::report::Report;
 use super::responders::Responder;
 use super::router::{Routable, Router};
-use super::update::UpdateInput;
 use crate::learn::grading::Grading;
 use crate::learn::knowledge::Question;
 use crate::learn::knowledge::closed_book::{ANSWER_TOKENS, Answer, ask};

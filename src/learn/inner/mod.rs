@@ -5,6 +5,7 @@ pub mod asking;
 pub mod distill;
 pub mod gate;
 pub mod general;
+pub mod input;
 pub mod replay;
 pub mod report;
 pub mod responders;

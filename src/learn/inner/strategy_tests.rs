@@ -1,8 +1,9 @@
 //! How an update spares what was learned before: gentler attempts, general knowledge, strategies.
 
+use super::input::{Live, UpdateInput};
 use super::replay::Earlier;
 use super::responders::{Responder, Responders};
-use super::update::{Live, MAX_ROUTES, MOST_RANKS, UpdateInput, UpdateOutcome, learn};
+use super::update::{MAX_ROUTES, MOST_RANKS, UpdateOutcome, learn};
 use super::update_tests::{
     ALL, NEW, OLD, Script, knowing, load, probe, question, run, run_from, updates, with_matrix,
 };

@@ -1,69 +1,26 @@
 //! One document becomes an adapter (SEAL's inner loop, with a gate): the model writes its notes, the
 //! probes are fixed, asked, the adapter is trained, and the probes are asked again.
 
-use super::answerer::Load;
 use super::asking::Asking;
 use super::distill;
 use super::gate::{Evidence, Verdict, judge};
+use super::input::UpdateInput;
 use super::replay::{self, Earlier};
 use super::report::{Attempt, Decision, GeneralProbe, Origin, ProbeReport, Report, RetainedProbe};
-use super::responders::Responders;
 use crate::learn::knowledge::author::Author;
 use crate::learn::knowledge::closed_book::{Answer, accuracy};
 use crate::learn::knowledge::self_edit::SelfEdit;
 use crate::learn::knowledge::sequences::training_texts;
-use crate::learn::knowledge::{Passage, Question, questions, self_edit};
+use crate::learn::knowledge::{questions, self_edit};
 use crate::learn::options::gate::GateMode;
 use crate::learn::options::strategy::{Method, Strategy};
-use crate::learn::options::update::IngestOptions;
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::{Interrupted, Journal, step};
 use crate::learn::ports::model::{
     Adapter, Model, SoftTargets, Trained, Training, TrainingText, Update,
 };
-use crate::learn::ports::text_model::Helpers;
 use serde_json::json;
 use std::time::Instant;
-
-/// The input of an update.
-pub struct UpdateInput<'a> {
-    pub passage: &'a Passage,
-    /// The adapter that writes the study notes; `None`: the base writes.
-    pub policy: Option<Policy<'a>>,
-    /// The caller's questions. If there are none, the model writes its own.
-    pub given: &'a [Question],
-    /// The live version. The new version continues it, unless the alias routes.
-    pub live: Option<Live<'a>>,
-    /// The documents that the live version has learned, oldest first.
-    pub earlier: &'a [Earlier],
-    /// Who answers for the alias now: for each of the earlier documents, and for other questions.
-    pub responders: &'a Responders,
-    /// Loads the adapter of another version, where the alias routes.
-    pub load: &'a Load<'a>,
-    pub options: &'a IngestOptions,
-    /// The teacher and the judge, where the options ask for them.
-    pub helpers: &'a Helpers,
-    /// Hears the report whenever a stage is done, so that it can be read while the update runs.
-    pub on_report: &'a OnReport<'a>,
-}
-
-/// Saves or shows the report so far.
-pub type OnReport<'a> = dyn Fn(&Report) + 'a;
-
-/// An adapter that writes study notes.
-#[derive(Clone, Copy)]
-pub struct Policy<'a> {
-    /// `alias@version`, for the report.
-    pub name: &'a str,
-    pub adapter: &'a Adapter,
-}
-
-/// The version that answers for the alias now.
-#[derive(Clone, Copy)]
-pub struct Live<'a> {
-    pub version: u64,
-    pub adapter: &'a Adapter,
-}
 
 /// Most adapters of an alias that routes. A further document is trained into the adapter of the document most
 /// like it, so that the cost of an alias is bounded, however many documents it learns.

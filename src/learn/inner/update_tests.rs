@@ -1,10 +1,11 @@
 //! The update's control flow, with a model that answers by script and a journal in memory. Nothing
 //! here knows how a prompt is worded, except that it contains its question.
 
+use super::input::{Live, OnReport, UpdateInput};
 use super::replay::{Earlier, Probe};
 use super::report::{Origin, Report};
 use super::responders::{Responder, Responders};
-use super::update::{Live, OnReport, UpdateInput, UpdateOutcome, learn};
+use super::update::{UpdateOutcome, learn};
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::options::gate::GateMode;
 use crate::learn::options::self_edit::SelfEditKind;
