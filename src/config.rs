@@ -1,13 +1,13 @@
-//! One typed configuration, from three places, the later winning: a TOML file, then `AUTODIDACT_…`
-//! environment variables, then command-line flags.
+//! One typed configuration, read from three places: a TOML file, `AUTODIDACT_…` environment variables, and
+//! command-line flags. A flag wins over a variable, and a variable wins over the file.
 //!
 //! The file is the one named by `--config` (or `AUTODIDACT_CONFIG`), else `./autodidact.toml`, else
-//! `$XDG_CONFIG_HOME/autodidact/autodidact.toml`; no file at all means the defaults, which
-//! `config/autodidact.toml` spells out with comments. A key nobody knows is an error, never ignored:
-//! a misspelt limit that silently does nothing is worse than a server that does not start. Unknown
-//! *environment variables* are ignored, because container platforms invent some of their own.
+//! `$XDG_CONFIG_HOME/autodidact/autodidact.toml`. Without a file the defaults hold; `config/autodidact.toml` lists
+//! them with comments. An unknown key is an error, because a misspelt limit that silently does nothing is worse than
+//! a server that does not start. Unknown *environment variables* are ignored, because container platforms set
+//! variables of their own.
 //!
-//! The `[learning]` table is kept as it was written; the learning room gives it its types.
+//! The `[learning]` table is kept as untyped JSON here; `learn/options` parses it.
 
 mod overrides;
 mod text_models;
@@ -24,16 +24,16 @@ use serde_json::{Map, Value};
 pub use overrides::Overrides;
 pub use text_models::{KEY_ENV, TextModelConfig, UrlModel};
 
-/// The model served when nothing else is asked for: small enough for two cores, able to learn.
+/// The model served by default. It is small enough for two cores and able to learn.
 pub const DEFAULT_MODEL: &str = "qwen2.5-coder-0.5b-instruct";
 
-/// Everything the server can be told. Each field's default is what `config/autodidact.toml` says.
+/// All settings of the server. `config/autodidact.toml` shows the default of each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Address and port of the HTTP server. Anything but loopback needs [`Auth::keys`].
+    /// Address and port of the HTTP server. An address other than loopback needs [`Auth::keys`].
     pub listen: SocketAddr,
-    /// Directory of everything durable: the database and the adapters.
+    /// Directory of the database and the adapters.
     #[serde(deserialize_with = "home_path")]
     pub data: PathBuf,
     /// A name from the catalogue, or a path to a GGUF file or a Hugging Face directory.
@@ -41,36 +41,36 @@ pub struct Config {
     /// Where fetched models are kept.
     #[serde(deserialize_with = "home_path")]
     pub models_dir: PathBuf,
-    /// A second catalogue, whose models are added to the built-in ones or replace those of the same name.
+    /// A second catalogue. Its models are added to the built-in ones, or replace models of the same name.
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "some_home_path"
     )]
     pub models_file: Option<PathBuf>,
-    /// Which implementation computes.
+    /// The implementation that computes the model.
     pub executor: ExecutorKind,
-    /// Threads the engine computes with; by default one per core.
+    /// Threads of the engine; one per core by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
-    /// Bounds on what clients may ask for.
+    /// Bounds on clients' requests.
     pub limits: Limits,
-    /// Who may ask.
+    /// Keys that clients must send.
     pub auth: Auth,
-    /// The background jobs.
+    /// Background jobs.
     pub jobs: Jobs,
-    /// Who computes beside the engine that serves.
+    /// Engines beside the serving engine.
     pub pool: Pool,
-    /// Learning settings laid over the model's own, as written; `learn` gives them types.
+    /// Learning settings that override the model's own, as written; `learn` parses them.
     pub learning: Map<String, Value>,
-    /// Files of contexts that `/train` may name: lists of {title, context, questions}, or SQuAD v1.1.
+    /// Files of contexts that `/train` may name. A file is a list of {title, context, questions}, or SQuAD v1.1.
     pub datasets: BTreeMap<String, PathBuf>,
-    /// Writes self-edits where they are asked of a teacher.
+    /// The model that writes self-edits when a request asks for a teacher.
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "text_models::section"
     )]
     pub teacher: Option<TextModelConfig>,
-    /// Grades answers where that is asked of a judge.
+    /// The model that grades answers when a request asks for a judge.
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "text_models::section"
@@ -78,43 +78,43 @@ pub struct Config {
     pub judge: Option<TextModelConfig>,
 }
 
-/// Which implementation computes the model.
+/// The implementations that can compute the model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExecutorKind {
-    /// The best one for this machine: today `cpu`.
+    /// The best implementation for this machine, at present always `cpu`.
     #[default]
     Auto,
     /// Fused kernels on the processor.
     Cpu,
-    /// Plain candle operations: slow, and what everything else is tested against.
+    /// Plain candle operations: slow; other implementations are tested against them.
     Reference,
 }
 
-/// Bounds on what clients may ask for; beyond them a request is refused in one sentence.
+/// Bounds on clients' requests. A request beyond a bound is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Largest request body in bytes (413 beyond).
+    /// Largest request body in bytes (else 413).
     pub body_bytes: usize,
-    /// Jobs that may wait (429 beyond).
+    /// Jobs that may wait (else 429).
     pub queue: usize,
-    /// Documents in one ingest request (422 beyond).
+    /// Documents in one ingest request (else 422).
     pub documents_per_request: usize,
-    /// Completion requests that may wait for the engine (429 beyond).
+    /// Completion requests that may wait for the engine (else 429).
     pub requests_waiting: usize,
-    /// Tokens a prompt and its completion may have together; the model's own window if that is smaller.
+    /// Tokens of a prompt and its completion together. The model's own window holds if it is smaller.
     pub window: usize,
-    /// Tokens for whose keys and values there is memory; requests wait until they fit.
+    /// Size of the KV cache in tokens. Requests wait until they fit.
     pub kv_tokens: usize,
 }
 
-/// Who may ask.
+/// Keys that clients must send.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
     /// SHA-256 of each accepted bearer key, as `sha256:<64 hex digits>`; `autodidact key` makes one.
-    /// Empty: no key is asked for, and only loopback is served.
+    /// If the list is empty, no key is needed and the server listens on loopback only.
     pub keys: Vec<String>,
 }
 
@@ -122,18 +122,18 @@ pub struct Auth {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Jobs {
-    /// Jobs that run at the same time; they share the engine's threads.
+    /// Jobs that run at the same time. They share the engine's threads.
     pub workers: usize,
-    /// Days that events and steps of a finished job are kept; 0: for ever.
+    /// Days that events and steps of a finished job are kept; 0 means for ever.
     pub keep_days: u32,
 }
 
-/// Who computes beside the engine that serves.
+/// Engines beside the serving engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pool {
-    /// Devices that practise in `/train`, an engine each with weights of its own. Empty: the engine
-    /// that serves practises too, behind its clients.
+    /// Devices for `/train`. Each gets an engine with its own copy of the weights. If the list is empty, the serving
+    /// engine practises too, at a lower priority than its clients.
     pub devices: Vec<ExecutorKind>,
 }
 
@@ -181,7 +181,7 @@ impl Default for Jobs {
     }
 }
 
-/// Why the server will not start with this configuration.
+/// The reason why the server does not start with this configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("cannot read the configuration file {}: {source}", path.display())]
@@ -205,7 +205,7 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads the file (`explicit`, or the usual places), the environment and the flags, in that order.
+    /// Reads the file (`explicit`, or the usual places), then the environment, then the flags.
     pub fn load(
         explicit: Option<&Path>,
         env: impl Fn(&str) -> Option<String>,
@@ -224,7 +224,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Reads one file; keys it leaves out keep their defaults.
+    /// Reads one file. Missing keys get their defaults.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
@@ -271,7 +271,7 @@ impl Config {
         self.auth.keys.extend(over.api_key_hashes);
     }
 
-    /// What no type can say.
+    /// Checks the rules that the types cannot express.
     fn check(&self) -> Result<(), ConfigError> {
         if let Some(bad) = self.auth.keys.iter().find(|key| !is_key_hash(key)) {
             return Err(value_error(
@@ -301,7 +301,7 @@ impl Config {
         Ok(())
     }
 
-    /// Refuses to open a server to others that asks nobody for a key.
+    /// Refuses an address other than loopback if no key is configured.
     pub fn check_exposure(&self) -> Result<(), ConfigError> {
         if !self.listen.ip().is_loopback() && self.auth.keys.is_empty() {
             return Err(ConfigError::Unprotected {
@@ -334,7 +334,7 @@ fn usual_file(env: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// One-based line of a TOML error; errors about the whole file have no span and are put on line 1.
+/// One-based line of a TOML error. An error about the whole file has no span and gets line 1.
 pub(crate) fn line_of(text: &str, error: &toml::de::Error) -> usize {
     let start = error.span().map_or(0, |span| span.start.min(text.len()));
     1 + text.as_bytes()[..start]
@@ -343,7 +343,7 @@ pub(crate) fn line_of(text: &str, error: &toml::de::Error) -> usize {
         .count()
 }
 
-/// `~/x` as the shell would read it; everything else unchanged.
+/// Replaces a leading `~/` with the home directory.
 pub(crate) fn expand_home(path: &str) -> PathBuf {
     match (path.strip_prefix("~/"), std::env::home_dir()) {
         (Some(rest), Some(home)) => home.join(rest),
@@ -355,7 +355,7 @@ fn home_path<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<PathBu
     Ok(expand_home(&String::deserialize(deserializer)?))
 }
 
-/// A field that is given; one that is not keeps its default.
+/// Deserializes a path that is present. A missing field keeps its default.
 fn some_home_path<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<PathBuf>, D::Error> {

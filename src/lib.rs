@@ -1,7 +1,9 @@
 //! Autodidact: a language-model server that keeps learning.
 //!
-//! `http` calls `jobs`; `jobs` joins `learn`, `adapters` and `store`; `pool` answers what `learn` asks of a
-//! model with the engine of this process. ARCHITECTURE.md has the map.
+//! `http` and `cli` call `workflows`. A workflow checks a request, stores a job through `jobs`, runs the learning in
+//! `learn` when the job is leased, and publishes the result through `adapters`. `learn` reaches a model through its
+//! ports, which `pool` implements with the engine. `store` keeps everything durable. `study` measures the paper's
+//! tables. ARCHITECTURE.md has the map.
 
 pub mod adapters;
 pub mod config;

@@ -1,4 +1,4 @@
-//! The command line of Autodidact; everything it does is in the library or in [`cli`].
+//! The entry point of the program. The commands are in [`cli`], all other code is in the library.
 
 mod cli;
 

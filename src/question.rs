@@ -1,4 +1,4 @@
-//! A question with its gold answer: what clients send, the store keeps and learning asks.
+//! The type for a question with its gold answer. Clients send questions, the store keeps them, and learning asks them.
 
 use serde::{Deserialize, Serialize};
 

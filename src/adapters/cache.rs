@@ -1,7 +1,7 @@
 //! Adapters in memory, by digest.
 //!
-//! The cache holds a few recently used adapters strongly and all others weakly: one that a request
-//! still uses is found again, one that nobody uses is freed.
+//! The cache keeps a few recently used adapters alive and holds weak references to the others. An adapter that a
+//! request still uses is found again; an unused adapter is freed.
 
 use autodidact_engine::Lora;
 use std::collections::{HashMap, VecDeque};
@@ -24,7 +24,7 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// Holds the `keep` adapters used last.
+    /// A cache that keeps the `keep` adapters used last.
     pub fn new(keep: usize) -> Self {
         Cache {
             slots: Mutex::default(),
@@ -55,7 +55,7 @@ impl Cache {
         Ok(loaded)
     }
 
-    /// Lets go of an adapter: it is freed with its last user.
+    /// Drops the cache's reference. The adapter is freed with its last user.
     pub fn retire(&self, digest: &str) {
         lock(&self.recent).retain(|loaded| loaded.digest != digest);
     }
@@ -69,7 +69,7 @@ impl Cache {
 
     fn slot(&self, digest: &str) -> Slot {
         let mut slots = lock(&self.slots);
-        // A slot that nobody holds and whose adapter is gone is forgotten.
+        // Remove slots that nobody holds and that have no adapter left.
         slots.retain(|_, slot| Arc::strong_count(slot) > 1 || lock(slot).strong_count() > 0);
         slots.entry(digest.into()).or_default().clone()
     }

@@ -1,5 +1,5 @@
-//! `kill -9` at arbitrary moments: what was acknowledged is there, and no alias points at missing
-//! bytes. The test starts itself as the process to be killed.
+//! `kill -9` at arbitrary moments. Acknowledged versions and jobs survive, and no alias points at missing bytes.
+//! The test starts its own executable as the process to be killed.
 
 use super::*;
 use crate::store::{JobKind, NewDocument, NewJob, Store, Submission};
@@ -38,8 +38,8 @@ fn what_was_acknowledged_survives_kill_9() {
     }
 }
 
-/// Runs the publishing process, reads so many acknowledgements and kills it. Returns the last
-/// acknowledged version and job.
+/// Runs the publishing process, kills it after `acknowledged` acknowledgements, and returns the last acknowledged
+/// version and job.
 fn kill_after(directory: &Path, acknowledged: usize) -> (u64, String) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([NAME, "--exact", "--nocapture"])

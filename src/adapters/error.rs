@@ -1,4 +1,4 @@
-//! Why the registry refused.
+//! Errors of the registry.
 
 use super::InvalidName;
 use crate::store;
@@ -15,7 +15,7 @@ pub enum Error {
     Unknown { model: String },
     #[error("`{model}` fits more than one version: give more digits of the digest")]
     Ambiguous { model: String },
-    /// It was trained against other weights, so on these it would answer nonsense.
+    /// The adapter was trained against other weights, so on these weights it would answer nonsense.
     #[error(
         "adapter `{name}` was made for the base model {}, but this server runs {}",
         short(.made_for), short(.served)
@@ -37,12 +37,12 @@ pub enum Error {
     AlreadyLoaded { name: String },
     #[error("adapter `{name}` is not loaded")]
     NotLoaded { name: String },
-    /// Among them [`store::Error::Conflict`], `NoAlias`, `NoVersion` and `AliasBusy`.
+    /// Includes [`store::Error::Conflict`], `NoAlias`, `NoVersion` and `AliasBusy`.
     #[error(transparent)]
     Store(#[from] store::Error),
 }
 
-/// Enough of a digest to tell two apart.
+/// The first digits of a digest, enough to tell two digests apart.
 fn short(digest: &str) -> &str {
     digest.get(.."sha256:".len() + 12).unwrap_or(digest)
 }

@@ -1,15 +1,15 @@
-//! Throw-away adapters: aliases that are deleted when their time is over.
+//! Throw-away adapters: aliases that are deleted when they expire.
 //!
-//! When that is, the lineage of the live version says (`expires_at`); a version that somebody publishes on
-//! top of it says nothing of the kind, and so the alias stays.
+//! The lineage of the live version holds the time (`expires_at`). A version published later has no such time, so the
+//! alias then stays.
 
 use super::{AliasName, Error, Lineage, Registry, Result};
 use crate::store::{self, now};
 
-/// What the names of throw-away aliases begin with.
+/// Prefix of the names of throw-away aliases.
 pub const THROW_AWAY: &str = "adapt-";
 
-/// Deletes what has expired. Returns how many.
+/// Deletes the expired aliases and returns their number.
 pub fn delete_expired(registry: &Registry) -> Result<usize> {
     let (now, mut deleted) = (now(), 0);
     let mut after = Some(THROW_AWAY.to_owned());
@@ -22,14 +22,14 @@ pub fn delete_expired(registry: &Registry) -> Result<usize> {
             };
             let name = AliasName::parse(&alias.name)?;
             let version = registry.version(&name, live)?;
-            // Times of one width sort as text.
+            // All times have the same width, so they compare as text.
             let lineage = Lineage::of(&version)?;
             if lineage.expires_at().is_none_or(|at| at > now.as_str()) {
                 continue;
             }
             match registry.delete(&name, Some(live)) {
                 Ok(()) => deleted += 1,
-                // In use by a job, or moved meanwhile: the next round sees it as it is then.
+                // A job uses the alias, or somebody moved it meanwhile. The next round looks again.
                 Err(Error::Store(
                     store::Error::AliasBusy { .. } | store::Error::Conflict { .. },
                 )) => {}

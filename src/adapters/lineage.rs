@@ -1,4 +1,4 @@
-//! What made a version: written once, with the version, and read back as this type.
+//! The lineage of a version: the record of how it was made. It is written once, with the version.
 //!
 //! ```text
 //! {"format": 1, "source": "ingest", "strategy": "route", "documents": [{"id": …, "title": …}], …}
@@ -18,23 +18,23 @@ use crate::store::{Record, Version};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// What made a version, by its source.
+/// The record of how a version was made, by source.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "source")]
 pub enum Lineage {
-    /// `POST /ingest`: a document was learned.
+    /// `POST /ingest`: the version learned a document.
     #[serde(rename = "ingest")]
     Ingest(Box<IngestLineage>),
-    /// `POST /adapt`: a task was learned from its examples.
+    /// `POST /adapt`: the version learned a task from its examples.
     #[serde(rename = "adapt")]
     Adapt(Box<AdaptLineage>),
-    /// `POST /train`: a policy practised.
+    /// `POST /train`: the version is a trained policy.
     #[serde(rename = "train")]
     Train(Box<TrainLineage>),
-    /// `POST /adapters`: somebody uploaded PEFT files.
+    /// `POST /adapters`: a client uploaded PEFT files.
     #[serde(rename = "upload")]
     Upload,
-    /// `POST /v1/load_lora_adapter`: PEFT files of this machine's disk.
+    /// `POST /v1/load_lora_adapter`: the PEFT files came from this machine's disk.
     #[serde(rename = "load_lora_adapter")]
     Load { path: PathBuf },
 }
@@ -46,17 +46,17 @@ pub struct IngestLineage {
     pub self_edit: SelfEditOptions,
     /// The settings of the training that was accepted.
     pub update: Option<Update>,
-    /// Shares of the document's probes answered right.
+    /// Shares of the document's probes answered right before and after the update, 0 to 1.
     pub score_before: Option<f32>,
     pub score_after: Option<f32>,
-    /// On the probes of earlier documents, and on general ones.
+    /// Scores on the probes of earlier documents and on general probes.
     pub retention: Option<Retention>,
     pub general: Option<Retention>,
-    /// The share of its change that the adapter kept, where it forgot too much with all of it.
+    /// Factor on the adapter's change, 0 to 1, if the full change forgot too much.
     pub scale: Option<f32>,
     pub training_sequences: usize,
     pub replayed_sequences: usize,
-    /// Where the version answers by several adapters.
+    /// Set if the version answers with several adapters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routes: Option<RoutesRecord>,
 }
@@ -67,33 +67,33 @@ pub struct LearnedDocument {
     pub title: String,
 }
 
-/// Who answers for which document, as the lineage holds it.
+/// The stored routes: the version that answers for each document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoutesRecord {
-    /// In the order in which the documents were learned.
+    /// Sorted by the time of learning, oldest first.
     pub documents: Vec<RouteRecord>,
-    /// The version for questions about none of them; `None`: the base.
+    /// The version for questions about no learned document; `None`: the base.
     pub otherwise: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteRecord {
-    /// A document's id.
+    /// Id of the document.
     pub document: String,
-    /// `None`: the version that this lineage belongs to, whose number is not known when the lineage is written.
+    /// `None`: the version of this lineage. Its number is not known yet when the lineage is written.
     pub version: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AdaptLineage {
     pub job: String,
-    /// How many there were.
+    /// Number of demonstrations.
     pub demonstrations: usize,
     pub self_edit: SelfEdit,
     pub training: Training,
-    /// `alias@version` that was trained further.
+    /// `alias@version` of the adapter that was trained further.
     pub from: Option<String>,
-    /// When a throw-away alias is deleted (RFC 3339, UTC); `None`: the alias is kept.
+    /// Time at which a throw-away alias is deleted (RFC 3339, UTC); `None`: the alias is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
 }
@@ -104,14 +104,14 @@ pub struct TrainLineage {
     pub domain: TrainDomain,
     pub round: usize,
     pub reward: RewardRecord,
-    /// Self-edits that the policy was fine-tuned on.
+    /// Number of self-edits that the policy was fine-tuned on.
     pub kept: usize,
     pub update: Option<PolicyUpdate>,
     /// Mean gain in accuracy on the held-out contexts.
     pub score: Option<f32>,
     pub held_out: Option<HeldOutRecord>,
     pub contexts_digest: String,
-    /// Keys of all contexts that the policy has practised on, in this job and before it.
+    /// Keys of all contexts that the policy has practised on, in this job and in earlier ones.
     pub practised: Vec<String>,
 }
 
@@ -119,9 +119,9 @@ pub struct TrainLineage {
 pub struct RewardRecord {
     pub kind: Reward,
     pub baseline: Baseline,
-    /// Over all candidates of the round.
+    /// Mean reward over all candidates of the round.
     pub mean: f32,
-    /// Mean over contexts of the best candidate's reward.
+    /// Reward of each context's best candidate, averaged over the contexts.
     pub best: f32,
 }
 
@@ -144,12 +144,12 @@ impl Lineage {
         Lineage::decode(&owner, version.lineage.clone()).map_err(Error::from)
     }
 
-    /// Whether the version holds what its parent holds. Only documents are learned on top of what is live.
+    /// Whether the version keeps the knowledge of its parent. Only `POST /ingest` learns on top of the live version.
     pub fn continues_parent(&self) -> bool {
         matches!(self, Lineage::Ingest(_))
     }
 
-    /// The job that made the version.
+    /// Id of the job that made the version.
     pub fn job(&self) -> Option<&str> {
         match self {
             Lineage::Adapt(adapt) => Some(&adapt.job),
@@ -158,7 +158,7 @@ impl Lineage {
         }
     }
 
-    /// When the alias is deleted, if this version is live then (RFC 3339, UTC).
+    /// Time at which the alias is deleted if this version is still live (RFC 3339, UTC).
     pub fn expires_at(&self) -> Option<&str> {
         match self {
             Lineage::Adapt(adapt) => adapt.expires_at.as_deref(),

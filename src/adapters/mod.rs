@@ -5,8 +5,8 @@
 //!  training ends ─► publish: blobs ─► row + compare-and-swap of the alias ─► cache
 //! ```
 //!
-//! A request holds an `Arc` of the adapter it started with, so a move of the alias never changes an
-//! answer half-way, and a retired version leaves the memory with its last user.
+//! A request holds an `Arc` of its adapter from start to end. So a move of the alias never changes an answer half-way,
+//! and a retired version is freed with its last user.
 //!
 //! Deliberately absent: how an adapter is trained or applied (engine), and HTTP.
 

@@ -1,10 +1,10 @@
-//! Names of aliases, checked once where they enter.
+//! Alias names, parsed once at the edge.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// `[a-z0-9][a-z0-9._-]{0,63}`
+/// A name that matches `[a-z0-9][a-z0-9._-]{0,63}`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AliasName(String);
@@ -24,7 +24,7 @@ impl AliasName {
         if fits {
             Ok(AliasName(text.into()))
         } else {
-            // What came may be long: the message shows its beginning.
+            // The text may be long, so the message shows only its beginning.
             Err(InvalidName(text.chars().take(80).collect()))
         }
     }

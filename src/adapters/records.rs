@@ -1,4 +1,4 @@
-//! Reports as the store keeps them.
+//! Reading stored reports back as their type.
 
 use super::{Error, Result};
 use crate::learn::inner::report::Report;
@@ -10,7 +10,7 @@ impl Record for Report {
     const FORMAT: u64 = 1;
 }
 
-/// The document's report; `None` before its learning has begun.
+/// The document's report; `None` before learning has begun.
 pub fn report(document: &Document) -> Result<Option<Report>, store::Error> {
     let stored = document.report.clone();
     stored
@@ -18,7 +18,7 @@ pub fn report(document: &Document) -> Result<Option<Report>, store::Error> {
         .transpose()
 }
 
-/// The sequences that a learned document was taught with.
+/// The training sequences of a learned document.
 pub fn taught(document: &Document) -> Result<Vec<TrainingText>> {
     let report = report(document)?.ok_or_else(|| store::Error::Unreadable {
         kind: Report::KIND,

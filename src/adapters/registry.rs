@@ -1,4 +1,4 @@
-//! Names to adapters, and everything that moves a name.
+//! The registry: it resolves names to adapters and moves aliases.
 
 use super::cache::{Cache, Loaded};
 use super::lineage::Lineage;
@@ -10,10 +10,10 @@ use autodidact_engine::{Lora, ModelConfig};
 use std::path::Path;
 use std::sync::Arc;
 
-/// How many adapters stay in memory though no request uses them.
+/// Number of unused adapters that stay in memory.
 const KEEP_LOADED: usize = 8;
 
-/// The fewest digits of a digest that name a version.
+/// Least number of hex digits that name a version by its digest.
 const MIN_DIGEST_DIGITS: usize = 8;
 
 pub struct Registry {
@@ -25,21 +25,21 @@ pub struct Registry {
     pub(super) routers: Routers,
 }
 
-/// What a request's `model` stands for. The request keeps it, whatever the alias does meanwhile.
+/// The adapter behind a request's `model`. The request keeps it even if the alias moves meanwhile.
 #[derive(Debug, Clone)]
 pub struct Resolved {
-    /// As the request wrote it.
+    /// The name as the request wrote it.
     pub name: String,
     /// Alias and version number; `None` for the base.
     pub version: Option<(AliasName, u64)>,
     pub adapter: Option<Arc<Loaded>>,
-    /// Set where the version answers by several adapters, of which `adapter` is the newest.
+    /// Set if the version answers with several adapters; `adapter` is then the newest of them.
     pub routes: Option<Routes>,
 }
 
 impl Registry {
-    /// `base_id` names the base model: it resolves to no adapter and no alias may be called so.
-    /// `base_digest` names its weights: a version made for others is refused.
+    /// `base_id` is the name of the base model. It resolves to no adapter, and no alias may have this name.
+    /// `base_digest` is the digest of its weights. A version made for other weights is refused.
     pub fn new(
         store: Store,
         model: ModelConfig,
@@ -56,7 +56,7 @@ impl Registry {
         }
     }
 
-    /// The base's id, `alias`, `alias@7`, or `alias@sha256:` with at least eight digits.
+    /// Resolves the base's id, `alias`, `alias@7`, or `alias@sha256:` with at least eight digits.
     pub fn resolve(&self, model: &str) -> Result<Resolved> {
         if model == self.base_id {
             return Ok(Resolved {
@@ -86,7 +86,7 @@ impl Registry {
         let version = version.ok_or_else(unknown)?;
         let adapter = match self.load_version(&version) {
             Ok(adapter) => adapter,
-            // Deleted between the look-up and the reading of its bytes.
+            // The version was deleted between the look-up and the reading of its bytes.
             Err(_) if aliases.version(alias.as_str(), version.number)?.is_none() => {
                 return Err(unknown());
             }
@@ -100,13 +100,13 @@ impl Registry {
         })
     }
 
-    /// The adapter of one version, however the alias answers.
+    /// The adapter of one version, without its routes.
     pub fn load_number(&self, alias: &AliasName, number: u64) -> Result<Arc<Loaded>> {
         self.load_version(&self.version(alias, number)?)
     }
 
-    /// Makes `lora` the next version of the alias and its live one, if the live one still is
-    /// `expected_live` (`None`: there is none).
+    /// Publishes `lora` as the next version and makes it live. Fails with a conflict unless the live version is
+    /// `expected_live` (`None`: no live version).
     pub fn publish(
         &self,
         alias: &AliasName,
@@ -117,8 +117,8 @@ impl Registry {
         self.publish_learned(alias, expected_live, lora, lineage, &[])
     }
 
-    /// The same, and marks the documents it learned (by id) in the same transaction: a job that is
-    /// killed right after finds them learned and does not learn them twice.
+    /// Like [`Registry::publish`], and marks the learned documents (by id) in the same transaction. So a job that is
+    /// killed right afterwards does not learn them twice.
     pub fn publish_learned(
         &self,
         alias: &AliasName,
@@ -135,8 +135,8 @@ impl Registry {
         Ok(version)
     }
 
-    /// Publishes an adapter made elsewhere, once it is seen to fit the model. `expected`: the live
-    /// version the caller knows of, unchecked if not given.
+    /// Publishes an adapter made elsewhere after checking that it fits the model. `expected`: the live version that the
+    /// caller knows; `None` skips the check.
     pub fn upload(
         &self,
         alias: &AliasName,
@@ -173,7 +173,7 @@ impl Registry {
         Ok(after)
     }
 
-    /// Deletes the alias with everything learned into it, and the bytes that no other alias uses.
+    /// Deletes the alias with all learned data, and the blobs that no other alias uses.
     pub fn delete(&self, alias: &AliasName, expected: Option<u64>) -> Result<()> {
         let digests = self
             .store
@@ -198,7 +198,7 @@ impl Registry {
         })?)
     }
 
-    /// By name.
+    /// The aliases, sorted by name.
     pub fn list(&self, after: Option<&str>, limit: usize) -> Result<Page<Alias>> {
         Ok(self.store.aliases().list(after, limit)?)
     }
@@ -212,7 +212,7 @@ impl Registry {
         })?)
     }
 
-    /// Newest first.
+    /// The versions, newest first.
     pub fn versions(
         &self,
         alias: &AliasName,
@@ -224,7 +224,7 @@ impl Registry {
         Ok(aliases.versions(alias.as_str(), after, limit)?)
     }
 
-    /// vLLM's `load_lora_adapter`: publishes a PEFT directory of this machine's disk.
+    /// vLLM's `load_lora_adapter`: publishes a PEFT directory from this machine's disk.
     pub fn load(&self, lora_name: &str, lora_path: &Path) -> Result<Version> {
         let alias = AliasName::parse(lora_name)?;
         let files = peft::load_dir(lora_path).map_err(|source| Error::LoadDirectory {
@@ -243,8 +243,8 @@ impl Registry {
         }
     }
 
-    /// vLLM's `unload_lora_adapter`: the alias answers no more. Its versions stay, to be rolled
-    /// back to or asked for by number.
+    /// vLLM's `unload_lora_adapter`: the alias has no live version afterwards. Its versions stay, for a rollback or a
+    /// request by number.
     pub fn unload(&self, lora_name: &str) -> Result<()> {
         let not_loaded = || Error::NotLoaded {
             name: lora_name.chars().take(80).collect(),
@@ -264,7 +264,7 @@ impl Registry {
         &self.base_id
     }
 
-    /// Refuses a name that no adapter may have here.
+    /// Refuses the base's name as the name of an alias.
     pub fn check_name(&self, alias: &AliasName) -> Result<()> {
         if alias.as_str() == self.base_id {
             return Err(Error::BaseName {
@@ -274,13 +274,13 @@ impl Registry {
         Ok(())
     }
 
-    /// Refuses an alias whose live version cannot be continued here.
+    /// Refuses an alias whose live version was made for another base.
     pub fn check_continues(&self, alias: &AliasName) -> Result<()> {
         let live = self.store.aliases().live_version(alias.as_str())?;
         live.map_or(Ok(()), |version| self.check_base(&version))
     }
 
-    /// Blobs, then the row with the move of the alias.
+    /// Writes the blobs, then the row, and moves the alias with the row.
     fn insert(
         &self,
         alias: &AliasName,
@@ -320,7 +320,7 @@ impl Registry {
         }
     }
 
-    /// The adapter in PEFT files, once it is seen to fit the model.
+    /// Reads an adapter from PEFT files and checks that it fits the model.
     pub fn read(&self, config_json: &[u8], safetensors: &[u8]) -> Result<Lora> {
         peft::from_files(config_json, safetensors, &self.model).map_err(Error::Files)
     }
@@ -371,7 +371,7 @@ impl Registry {
     }
 }
 
-/// `7`, and not `+7` or `007`: one version has one name.
+/// Parses `7`, but not `+7` or `007`, so that a version has one name only.
 fn version_number(text: &str) -> Option<u64> {
     let number: u64 = text.parse().ok()?;
     (number.to_string() == text && number <= i64::MAX as u64).then_some(number)

@@ -1,5 +1,5 @@
-//! Which adapter answers a request: that of the version it names, or where the version routes, that of the
-//! document that its question is about.
+//! The choice of the adapter that answers a request. A version without routes answers with its own adapter. A version
+//! with routes answers with the adapter of the document that the question is about.
 
 use super::records::taught;
 use super::{AliasName, Registry, Resolved, Result, Routes};
@@ -12,13 +12,13 @@ use crate::store::Store;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Routers kept for requests to come.
+/// Number of routers kept for later requests.
 const KEPT: usize = 16;
-/// Of one alias: each holds all of its documents.
+/// Number of routers kept for one alias. Each holds all documents of the alias.
 const KEPT_OF_ALIAS: usize = 2;
 
-/// The routers of the versions asked last, by what they were built from: an alias may be deleted and begun again, and
-/// its versions then have the old numbers and, where a document was taught again, the old bytes.
+/// The routers used last. The key is the routes they were built from and not the version, because an alias may be
+/// deleted and made again: its versions then have the old numbers, and maybe the old bytes.
 #[derive(Default)]
 pub(super) struct Routers(Mutex<VecDeque<CachedRouter>>);
 
@@ -29,7 +29,7 @@ struct CachedRouter {
 }
 
 impl Registry {
-    /// Resolves `model` for one question: where its version routes, the question chooses the adapter.
+    /// Resolves `model` for one question. If the version has routes, the question chooses the adapter.
     pub fn resolve_for(&self, model: &str, question: &str) -> Result<Resolved> {
         let resolved = self.resolve(model)?;
         let (Some(routes), Some((alias, number))) = (&resolved.routes, &resolved.version) else {
@@ -56,11 +56,11 @@ impl Routers {
         }
         let router = Arc::new(build(store, routes)?);
         let mut kept = self.kept();
-        // Another request may have built it meanwhile.
+        // Another request may have built the router meanwhile.
         if let Some(found) = find(&mut kept, alias, routes) {
             return Ok(found);
         }
-        // Older versions answer only requests that name them.
+        // Older versions answer only requests that name them, so their routers go first.
         if kept.iter().filter(|k| k.alias == *alias).count() >= KEPT_OF_ALIAS {
             let oldest = kept.iter().position(|k| k.alias == *alias);
             oldest.and_then(|at| kept.remove(at));
@@ -81,7 +81,7 @@ impl Routers {
     }
 }
 
-/// A router that was asked for moves to the end, where it stays longest.
+/// Finds a router and moves it to the end of the queue, so that it is dropped last.
 fn find(
     kept: &mut VecDeque<CachedRouter>,
     alias: &AliasName,
@@ -96,7 +96,7 @@ fn find(
     Some(router)
 }
 
-/// A deleted document keeps its place, empty.
+/// Builds a router from the documents' texts. A deleted document counts as an empty text.
 fn build(store: &Store, routes: &Routes) -> Result<Router> {
     let mut documents: Vec<(Passage, Vec<TrainingText>)> = Vec::new();
     for id in &routes.documents {

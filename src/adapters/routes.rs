@@ -1,5 +1,5 @@
-//! A version that answers by several adapters: its lineage names, for each document, the version of the alias
-//! whose adapter answers questions about it.
+//! The routes of a version that answers with several adapters. For each document, its lineage names the version whose
+//! adapter answers questions about the document.
 
 use super::Result;
 use super::lineage::{Lineage, RouteRecord, RoutesRecord};
@@ -8,13 +8,13 @@ use crate::store::Version;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Routes {
-    /// Ids, in the order in which the documents were learned.
+    /// Ids of the documents, oldest first.
     pub documents: Vec<String>,
     pub responders: Responders,
 }
 
 impl Routes {
-    /// `None`: this version's own adapter answers everything.
+    /// Reads the routes of a version. `None`: the version's own adapter answers everything.
     pub fn of(version: &Version) -> Result<Option<Routes>> {
         let Lineage::Ingest(lineage) = Lineage::of(version)? else {
             return Ok(None);
@@ -33,7 +33,7 @@ impl Routes {
         }
     }
 
-    /// As the lineage of a version that is not published yet holds the routes.
+    /// The record of these routes for the lineage of a version that is not published yet.
     pub fn record(self) -> RoutesRecord {
         let versions = self.responders.documents().iter().map(|r| r.version());
         let documents = self.documents.into_iter().zip(versions);
@@ -45,7 +45,7 @@ impl Routes {
         }
     }
 
-    /// Who answers for a document.
+    /// The responder for a document.
     pub fn of_document(&self, id: &str) -> Option<Responder> {
         let place = self.documents.iter().position(|document| document == id)?;
         Some(self.responders.documents()[place])

@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier};
 use tempfile::TempDir;
 
 const BASE: &str = "tiny-base";
-/// Of the base's weights.
+/// Digest of the base's weights.
 const DIGEST: &str = "sha256:0123456789abcdef";
 
 fn model() -> ModelConfig {
@@ -107,7 +107,7 @@ fn a_request_keeps_its_version_and_the_last_user_frees_it() {
     drop(other);
     assert!(retired.upgrade().is_none(), "nobody is left");
 
-    // Rolled back to, it is read from its blobs again.
+    // After the rollback the adapter is read from its blobs again.
     let live = Arc::downgrade(&registry.resolve("kb").unwrap().adapter.unwrap());
     registry.rollback(&kb(), 1, Some(2)).unwrap();
     assert!(live.upgrade().is_none());
@@ -290,7 +290,7 @@ fn a_version_made_for_another_base_is_refused_by_every_name() {
         assert_eq!(error.to_string(), refusal, "{name}");
     }
     assert!(other.check_continues(&kb()).is_err());
-    // The name itself is free to go on with an adapter of this base, but not back.
+    // The alias may get a new version for this base, but no rollback to a version for the other base.
     let second = publish(&other, Some(1), 2);
     assert_eq!(second.base_digest, "sha256:fedcba9876543210");
     assert_eq!(resolved(&other, "kb"), Some(2));

@@ -1,32 +1,32 @@
-//! What the environment and the command line may change, as one list, so that both speak of the same
-//! settings under the same names: `--listen` is `AUTODIDACT_LISTEN`.
+//! Settings from the environment and the command line. One list serves both, so both use the same names:
+//! `--listen` is `AUTODIDACT_LISTEN`.
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use super::{ConfigError, ExecutorKind, TextModelConfig, expand_home, value_error};
 
-/// Settings given outside the file. `None` leaves what was there.
+/// Settings given outside the file. `None` leaves a setting unchanged.
 #[derive(Debug, Default, Clone, PartialEq, clap::Args)]
 pub struct Overrides {
     /// Address and port to serve on [env: AUTODIDACT_LISTEN] [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
-    /// Directory of everything durable [env: AUTODIDACT_DATA] [default: data]
+    /// Directory of the database and the adapters [env: AUTODIDACT_DATA] [default: data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// A model's name in the catalogue, or a path to a GGUF file or a Hugging Face directory [env: AUTODIDACT_MODEL]
+    /// Model name in the catalogue, or path to a GGUF file or a Hugging Face directory [env: AUTODIDACT_MODEL]
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
-    /// Where fetched models are kept [env: AUTODIDACT_MODELS] [default: ~/.cache/autodidact/models]
+    /// Directory of fetched models [env: AUTODIDACT_MODELS] [default: ~/.cache/autodidact/models]
     #[arg(long, value_name = "DIR")]
     pub models_dir: Option<PathBuf>,
-    /// A catalogue that adds to the built-in one [env: AUTODIDACT_MODELS_FILE]
+    /// Catalogue file whose models are added to the built-in ones [env: AUTODIDACT_MODELS_FILE]
     #[arg(long, value_name = "FILE")]
     pub models_file: Option<PathBuf>,
-    /// auto, cpu or reference [env: AUTODIDACT_EXECUTOR] [default: auto]
+    /// Implementation that computes the model: auto, cpu or reference [env: AUTODIDACT_EXECUTOR] [default: auto]
     #[arg(long, value_name = "KIND")]
     pub executor: Option<ExecutorKind>,
-    /// Threads the engine computes with [env: AUTODIDACT_THREADS] [default: one per core]
+    /// Threads of the engine [env: AUTODIDACT_THREADS] [default: one per core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// Hash of an accepted bearer key, as `autodidact key` prints it; may be repeated [env: AUTODIDACT_API_KEY_HASH, separated by commas]
@@ -65,7 +65,7 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Reads the `AUTODIDACT_…` variables through `env`; empty ones count as absent.
+    /// Reads the `AUTODIDACT_…` variables through `env`. An empty variable counts as absent.
     pub fn from_env(env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let env = |name: &str| env(name).filter(|value| !value.is_empty());
         Ok(Self {

@@ -1,8 +1,7 @@
-//! `[teacher]` and `[judge]`: which model writes self-edits in the policy's place, and which grades.
+//! `[teacher]` and `[judge]`: a model that writes self-edits in the policy's place, and a model that grades answers.
 //!
-//! Each is one of three: a model of the catalogue, run by this process; one behind an OpenAI-compatible
-//! URL; a GGUF file that mistralrs runs. On the command line and in the environment the same in a word:
-//! `NAME`, `URL#MODEL`, `mistralrs:FILE`.
+//! Each is a model of the catalogue run by this process, a model behind an OpenAI-compatible URL, or a GGUF file run
+//! by mistralrs. The command line and the environment write the three as `NAME`, `URL#MODEL` and `mistralrs:FILE`.
 
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
@@ -10,41 +9,42 @@ use serde::{Deserialize, Serialize};
 
 use super::expand_home;
 
-/// The variable that a key is read from where none is named.
+/// The environment variable of the bearer key, unless `key_env` names another.
 pub const KEY_ENV: &str = "AUTODIDACT_TEXT_MODEL_KEY";
 
-/// Where a teacher or a judge computes.
+/// The place where a teacher or a judge runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Fields", into = "Fields")]
 pub enum TextModelConfig {
-    /// Here: a name of the catalogue, or a path to a GGUF file or a Hugging Face directory.
+    /// In this process. `model` is a catalogue name, or a path to a GGUF file or a Hugging Face directory.
     Native { model: String },
     /// Behind an OpenAI-compatible URL.
     Url(UrlModel),
-    /// Here, by mistralrs (the cargo feature of that name).
+    /// In this process, run by mistralrs (cargo feature `mistralrs`).
     Mistral { gguf: PathBuf },
 }
 
 /// A model behind an OpenAI-compatible URL.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UrlModel {
-    /// Up to `/v1`, without a slash at its end.
+    /// Base URL up to `/v1`, without a trailing slash.
     pub url: String,
-    /// What that server calls the model.
+    /// The server's name for the model.
     pub model: String,
-    /// Environment variable that holds the bearer key; it must be set. Without a name [`KEY_ENV`] is
-    /// sent if it is set.
+    /// Environment variable with the bearer key; it must be set. `None`: the key in [`KEY_ENV`] is sent if that
+    /// variable is set.
     pub key_env: Option<String>,
-    /// For one answer.
+    /// Time limit for one answer.
     pub timeout: Duration,
-    /// Times that a request is sent again after 429, 5xx, or no answer.
+    /// Retries of a request after 429, 5xx, or no answer.
     pub retries: u32,
-    /// Requests under way at once.
+    /// Requests in flight at the same time.
     pub parallel: usize,
 }
 
 impl UrlModel {
-    /// With the defaults for everything but where it is.
+    /// A model with default settings. Fails unless `url` is an HTTP or HTTPS URL without query, and `model` is not
+    /// empty.
     pub fn new(url: &str, model: &str) -> Result<Self, String> {
         let url = url.trim_end_matches('/');
         let host = ["http://", "https://"]
@@ -77,7 +77,7 @@ impl UrlModel {
     }
 }
 
-/// The section as it is written.
+/// The section of the file as written.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Fields {
@@ -174,7 +174,7 @@ impl From<TextModelConfig> for Fields {
 impl FromStr for TextModelConfig {
     type Err = String;
 
-    /// `NAME`, `URL#MODEL` or `mistralrs:FILE`.
+    /// Parses `NAME`, `URL#MODEL` or `mistralrs:FILE`.
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(file) = text.strip_prefix("mistralrs:") {
             return match file {
@@ -207,7 +207,7 @@ impl fmt::Display for TextModelConfig {
     }
 }
 
-/// A section that may be empty: the shipped file has it with nothing in it.
+/// Deserializes a section that may be empty, as in the shipped file.
 pub(super) fn section<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<TextModelConfig>, D::Error> {

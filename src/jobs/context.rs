@@ -1,4 +1,4 @@
-//! What a handler has of the job it runs.
+//! The handler's view of the job that it runs.
 
 use super::Jobs;
 use crate::adapters;
@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often progress within one stage is written down.
+/// Least time between two stored progress reports of one stage.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Why a handler has to stop now.
+/// The reason why a handler must stop now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {
     #[error("the job was cancelled")]
@@ -22,12 +22,12 @@ pub enum Stop {
     ShuttingDown,
 }
 
-/// How a handler ends without a result.
+/// The end of a handler without a result.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum JobFailure {
     #[error("{}: {}", .0.code, .0.message)]
     Failed(JobError),
-    /// Not a failure: a check said so.
+    /// Not a failure: a check asked the handler to stop.
     #[error(transparent)]
     Stopped(#[from] Stop),
 }
@@ -60,18 +60,18 @@ pub struct JobContext {
     pace: Mutex<Pace>,
 }
 
-/// When progress was last written, and how fast it goes.
+/// The time of the last stored progress, and the data for the speed estimate.
 #[derive(Default)]
 struct Pace {
     written: Option<(Instant, String)>,
-    /// The first report of this life, from which the estimate is drawn.
+    /// Time and fraction of the first report of this process. The estimate starts there.
     first: Option<(Instant, f32)>,
-    /// A report held back by the interval.
+    /// A report held back because of the interval.
     pending: Option<Progress>,
 }
 
 impl JobContext {
-    /// A context for a job; the runner makes them, and so may tests of a handler.
+    /// A context for a job. The runner makes it; tests of a handler may too.
     pub fn new(jobs: &Jobs, job: Job, shutting_down: Arc<AtomicBool>) -> Self {
         JobContext {
             jobs: jobs.clone(),
@@ -85,7 +85,7 @@ impl JobContext {
         &self.job.id
     }
 
-    /// The job as it was when it was leased.
+    /// The job as of the time of the lease.
     pub fn job(&self) -> &Job {
         &self.job
     }
@@ -94,17 +94,17 @@ impl JobContext {
         self.jobs.store()
     }
 
-    /// The value of a step that finished, maybe in an earlier life.
+    /// The stored result of a finished step, maybe from an earlier process.
     pub fn recall(&self, key: &str) -> Result<Option<Value>, store::Error> {
         self.store().events().step_get(self.id(), key)
     }
 
-    /// Keeps the value of a finished step; durable when this returns.
+    /// Stores the result of a finished step; durable on return.
     pub fn remember(&self, key: &str, value: &Value) -> Result<(), store::Error> {
         self.store().events().step_put(self.id(), key, value)
     }
 
-    /// The same, with the event that tells of it: after a crash there are both or neither.
+    /// Stores the result of a finished step together with its event, in one transaction.
     pub fn remember_and_tell(
         &self,
         key: &str,
@@ -118,8 +118,8 @@ impl JobContext {
         Ok(())
     }
 
-    /// Tells how far the job is (`fraction` of the whole, 0 to 1), with an estimate of the rest.
-    /// Written at once when the stage changes, else at most every 250 ms.
+    /// Reports the progress (`fraction` of the whole job, 0 to 1) and estimates the remaining time.
+    /// A new stage is stored at once; within a stage a report is stored at most every 250 ms.
     pub fn progress(&self, stage: &str, fraction: f32, message: &str) -> Result<(), store::Error> {
         let now = Instant::now();
         let mut pace = self.pace();
@@ -144,14 +144,14 @@ impl JobContext {
         self.write(&progress)
     }
 
-    /// Appends an event to the job's story; durable when this returns. Gives its number.
+    /// Appends an event and returns its number; durable on return.
     pub fn event(&self, kind: &str, data: Value) -> Result<u64, store::Error> {
         let seq = self.store().events().append(self.id(), kind, &data)?;
         self.jobs.wake(self.id());
         Ok(seq)
     }
 
-    /// Called between slices of work: an error means that the handler is to return it.
+    /// A handler calls this between slices of work. It must return the error if there is one.
     pub fn check(&self) -> Result<(), Stop> {
         if self.shutting_down.load(Ordering::Relaxed) {
             return Err(Stop::ShuttingDown);
@@ -160,7 +160,7 @@ impl JobContext {
             Ok(Some(job)) if job.cancel_requested => Err(Stop::Cancelled),
             Ok(Some(job)) if job.pause_requested => Err(Stop::Paused),
             Ok(_) => Ok(()),
-            // A wish that cannot be read now is read at the next check.
+            // A request that cannot be read now is read at the next check.
             Err(error) => {
                 tracing::warn!(job = self.id(), %error, "cannot check for a wish to stop");
                 Ok(())
@@ -168,7 +168,7 @@ impl JobContext {
         }
     }
 
-    /// Writes the report that the interval held back.
+    /// Stores the report held back because of the interval.
     pub(super) fn flush(&self) -> Result<(), store::Error> {
         match self.pace().pending.take() {
             Some(progress) => self.write(&progress),
@@ -187,7 +187,7 @@ impl JobContext {
     }
 }
 
-/// The rest goes as fast as what this life has done so far.
+/// Remaining seconds, at the mean speed of this process so far.
 fn estimate(elapsed: Duration, from: f32, fraction: f32) -> Option<f32> {
     let done = fraction - from;
     (done > 0.0).then(|| elapsed.as_secs_f32() * (1.0 - fraction) / done)
@@ -201,7 +201,7 @@ mod tests {
     fn the_estimate_extends_the_pace_of_this_life() {
         let ten = Duration::from_secs(10);
         assert_eq!(estimate(ten, 0.0, 0.25), Some(30.0));
-        // Resumed at one half: only the last ten seconds count.
+        // The job resumed at one half: only the last ten seconds count.
         assert_eq!(estimate(ten, 0.5, 0.75), Some(10.0));
         assert_eq!(estimate(ten, 0.5, 0.5), None);
     }

@@ -1,4 +1,4 @@
-//! Why a client's wish about jobs was not granted.
+//! Errors of requests about jobs.
 
 use crate::store::{self, JobState};
 use std::time::Duration;
@@ -11,7 +11,7 @@ pub enum Error {
     QueueFull {
         queued: usize,
         limit: usize,
-        /// When a place is likely to be free.
+        /// Time until a place in the queue is likely to be free.
         retry_after: Duration,
     },
     #[error("idempotency key `{key}` was already used for another request")]

@@ -1,4 +1,4 @@
-//! What the front door does with jobs.
+//! The operations on jobs for workflows and HTTP.
 
 use super::subscription::Subscription;
 use super::wake::{Subscribers, WorkBell};
@@ -12,8 +12,8 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The jobs of a store. Cloning shares them. All but `wait` and the subscription's `next` block for
-/// the disk.
+/// The jobs of a store. Clones share one state. All methods block for the disk, except `wait` and the subscription's
+/// `next`.
 #[derive(Clone)]
 pub struct Jobs {
     pub(super) shared: Arc<Shared>,
@@ -27,7 +27,7 @@ pub(super) struct Shared {
 }
 
 impl Jobs {
-    /// `queue_limit`: how many jobs may be queued before `submit` refuses.
+    /// `queue_limit`: the number of queued jobs at which `submit` refuses.
     pub fn new(store: Store, queue_limit: usize) -> Jobs {
         Jobs {
             shared: Arc::new(Shared {
@@ -39,7 +39,7 @@ impl Jobs {
         }
     }
 
-    /// Stores the job with its documents. The same request under the same key gives the same job.
+    /// Stores the job with its documents. The same request with the same key returns the same job.
     pub fn submit(
         &self,
         kind: JobKind,
@@ -79,12 +79,12 @@ impl Jobs {
         job.ok_or_else(|| Error::Unknown { id: id.into() })
     }
 
-    /// Newest first.
+    /// The jobs, newest first.
     pub fn list(&self, filter: JobFilter, after: Option<&str>, limit: usize) -> Result<Page<Job>> {
         Ok(self.store().jobs().list(filter, after, limit)?)
     }
 
-    /// At once if nobody runs the job, else at the runner's next check; its documents with it.
+    /// Cancels the job and its documents: at once if no worker runs the job, else at the next check.
     pub fn cancel(&self, id: &str) -> Result<Job> {
         let transition = self.store().jobs().cancel(id)?;
         self.settle(id, transition, "cancelled")
@@ -101,7 +101,7 @@ impl Jobs {
         self.settle(id, transition, "resumed")
     }
 
-    /// The job once it has ended, or as it is after `timeout`.
+    /// Waits for the job's end, but at most `timeout`, and returns the job.
     pub async fn wait(&self, id: &str, timeout: Duration) -> Result<Job> {
         let mut wake = self.shared.subscribers.subscribe(id);
         let deadline = tokio::time::Instant::now() + timeout;
@@ -118,8 +118,7 @@ impl Jobs {
         }
     }
 
-    /// The job's events after number `since`: those that were, then those to come, up to the
-    /// terminal one.
+    /// The job's events after number `since`: first the stored ones, then new ones, up to the terminal event.
     pub fn subscribe(&self, id: &str, since: u64) -> Result<Subscription> {
         self.get(id)?;
         Ok(Subscription::new(self.clone(), id, since))
@@ -129,7 +128,7 @@ impl Jobs {
         &self.shared.store
     }
 
-    /// Tells the subscribers of a job to look again.
+    /// Wakes the subscribers of a job.
     pub(super) fn wake(&self, id: &str) {
         self.shared.subscribers.wake(id);
     }
@@ -155,7 +154,7 @@ impl Jobs {
         }
     }
 
-    /// A place is free when a job ends: about as long as jobs lately took.
+    /// Estimated time until a job ends and frees a place: the mean running time of recent jobs.
     fn retry_after(&self) -> Result<Duration> {
         let seconds = self.store().jobs().typical_seconds()?.unwrap_or(30.0);
         Ok(Duration::from_secs(seconds.ceil().clamp(1.0, 600.0) as u64))

@@ -1,18 +1,17 @@
 //! Durable background jobs: queue, runner, events, resume.
 //!
 //! ```text
-//!  http ──► Jobs ──submit──► store ◄──lease── Runner ──► Handler (ingest, adapt, train)
-//!            ▲ wait, subscribe                              │ JobContext: remember, recall,
-//!            └───────────── wake, then read the table ◄─────┘   progress, event, check
+//!  workflows ──► Jobs ──submit──► store ◄──lease── Runner ──► Handler (ingest, adapt, train)
+//!                 ▲ wait, subscribe                              │ JobContext: remember, recall,
+//!                 └───────────── wake, then read the table ◄─────┘   progress, event, check
 //! ```
 //!
-//! The table is the truth; everything in memory only wakes somebody who then reads the table. So a
-//! subscriber sees every event once and in order, whenever it joins, and a killed process forgets
-//! nothing: at the next start its running jobs are queued again, and a handler that remembers its
-//! finished steps ([`crate::learn::ports::journal::step`]) repeats none of them.
+//! The table is the truth. State in memory only wakes readers, which then read the table. So a subscriber sees every
+//! event once and in order, whenever it joins. A killed process loses nothing: at the next start its running jobs are
+//! queued again, and a handler does not repeat the steps that it remembered
+//! ([`crate::learn::ports::journal::step`]).
 //!
-//! Deliberately absent: HTTP; and, but for [`IngestHandler`], [`AdaptHandler`] and [`TrainHandler`], what
-//! a job does.
+//! Deliberately absent: HTTP, and the kinds of job. `workflows` implements a [`Handler`] for each kind.
 
 mod context;
 mod error;

@@ -1,12 +1,12 @@
-//! Forgetting how jobs went that ended long ago. What came of them stays: job, documents, versions.
+//! Deleting the events and steps of jobs that ended long ago. The jobs, documents and versions stay.
 
 use super::Jobs;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Now and once a day, deletes events and steps of jobs that ended more than `keep_days` ago. With 0
-/// they are kept for ever, and this returns; else it never does.
+/// Deletes events and steps of jobs that ended more than `keep_days` ago, now and then once a day. Returns at once if
+/// `keep_days` is 0 (keep for ever); otherwise never returns.
 pub async fn prune_daily(jobs: Jobs, keep_days: u32) {
     if keep_days == 0 {
         return;

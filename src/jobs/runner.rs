@@ -10,19 +10,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How long a worker waits before it asks a failing store again.
+/// Time before a worker retries after an error of the store.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
-/// Does the work of one kind of job. It asks [`JobContext::check`] between slices of work and
-/// returns what that says; it remembers finished work ([`JobContext::remember`]), because it may be
-/// called again for the same job.
+/// Does the work of one kind of job. A handler calls [`JobContext::check`] between slices of work and returns its
+/// error. It remembers finished steps ([`JobContext::remember`]), because it may be called again for the same job.
 pub trait Handler: Send + Sync {
     fn run(&self, cx: &JobContext, input: Value) -> Result<Value, JobFailure>;
 }
 
 pub type Handlers = HashMap<JobKind, Arc<dyn Handler>>;
 
-/// Running workers. Dropping it shuts them down as [`Runner::shutdown`] does.
+/// Running workers. Dropping the runner shuts them down like [`Runner::shutdown`].
 pub struct Runner {
     jobs: Jobs,
     shutting_down: Arc<AtomicBool>,
@@ -30,8 +29,8 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Puts the jobs of a killed process back into the queue and starts `workers` threads, and one
-    /// for background jobs if there is a handler for them.
+    /// Queues the jobs of a killed process again. Starts `workers` threads, and one more for background jobs if there
+    /// is a handler for them.
     pub fn start(jobs: &Jobs, handlers: Handlers, workers: usize) -> Result<Runner> {
         for id in jobs.store().jobs().requeue_orphans()? {
             tracing::info!(job = id, "resuming after an unclean stop");
@@ -69,8 +68,8 @@ impl Runner {
         })
     }
 
-    /// Leases no more, asks running jobs to stop at their next check (they stay queued, to be resumed
-    /// by the next process) and returns when all have.
+    /// Stops leasing, asks running jobs to stop at their next check, and returns when all have stopped. These jobs go
+    /// back to the queue, and the next process resumes them.
     pub fn shutdown(self) {
         drop(self);
     }
@@ -90,7 +89,7 @@ impl Drop for Runner {
 
 struct Worker {
     name: String,
-    /// What it leases.
+    /// The kinds of job that this worker leases.
     kinds: Vec<JobKind>,
     jobs: Jobs,
     handlers: Arc<Handlers>,
@@ -123,7 +122,7 @@ impl Worker {
         let outcome = self.outcome(job);
         self.finish(&id, &outcome);
         self.jobs.wake(&id);
-        // Its alias is free again: another worker may have waited for that.
+        // The job's alias is free again, and another worker may wait for it.
         self.jobs.shared.bell.ring();
     }
 
@@ -147,7 +146,7 @@ impl Worker {
         }
     }
 
-    /// Tries until the store takes it: a job that stayed `running` would keep its alias locked.
+    /// Stores the outcome, with retries: a job that stayed `running` would keep its alias locked.
     fn finish(&self, id: &str, outcome: &Outcome) {
         tracing::info!(job = id, %outcome, "job ends");
         while let Err(error) = self.jobs.store().jobs().finish(id, outcome) {

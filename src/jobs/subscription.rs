@@ -1,17 +1,17 @@
-//! A job's events as they come, without gap and without duplicate.
+//! A live stream of a job's events, without gaps and without duplicates.
 
 use super::{Jobs, Result};
 use crate::store::Event;
 use futures::Stream;
 use tokio::sync::watch;
 
-/// How many events are read at a time.
+/// Number of events in one read.
 const BATCH: usize = 256;
 
 pub struct Subscription {
     jobs: Jobs,
     job_id: String,
-    /// The last event handed out.
+    /// Number of the last event handed out.
     seq: u64,
     wake: watch::Receiver<()>,
 }
@@ -30,7 +30,7 @@ impl Subscription {
     /// The next events, at least one; `None` after the terminal one.
     pub async fn next(&mut self) -> Result<Option<Vec<Event>>> {
         loop {
-            // Marked as seen before reading: what happens while we read wakes us again.
+            // Mark as seen before the read, so that an event during the read wakes us again.
             self.wake.borrow_and_update();
             let (ended, events) = self.read().await?;
             if let Some(last) = events.last() {
@@ -43,7 +43,7 @@ impl Subscription {
         }
     }
 
-    /// The same as a stream of single events.
+    /// The events as a stream, one at a time.
     pub fn into_stream(self) -> impl Stream<Item = Result<Event>> + Send {
         let start = (self, Vec::new().into_iter());
         futures::stream::try_unfold(start, async |(mut subscription, mut batch)| {
@@ -62,7 +62,7 @@ impl Subscription {
     async fn read(&self) -> Result<(bool, Vec<Event>)> {
         let (jobs, id, seq) = (self.jobs.clone(), self.job_id.clone(), self.seq);
         tokio::task::spawn_blocking(move || {
-            // The state first: an ended job has all its events, so none can be missed after it.
+            // Read the state first. An ended job has all its events, so none can come after this read.
             let ended = jobs.get(&id)?.state.is_terminal();
             let events = jobs.store().events().since(&id, seq, BATCH)?;
             Ok((ended, events))

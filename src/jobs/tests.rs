@@ -35,7 +35,7 @@ where
     Handlers::from([(JobKind::Ingest, Arc::new(Closure(f)) as Arc<dyn Handler>)])
 }
 
-/// A handler that tells when it starts, then checks once for every token it is given.
+/// A handler that reports its start, then calls `check` once for every token it receives.
 struct Stepper {
     started: Receiver<String>,
     go: Sender<()>,
@@ -123,7 +123,7 @@ async fn waiting_in_vain_gives_the_job_as_it_is() {
 async fn a_killed_job_resumes_without_repeating_finished_steps() {
     let (dir, jobs) = open();
     let job = submit(&jobs, "kb");
-    // A first life that ends with the process after one step: leased, never finished.
+    // The first process dies after one step: the job is leased and never finished.
     let leased = jobs.store().jobs().lease_next("first life").unwrap();
     let cx = JobContext::new(&jobs, leased.unwrap(), Arc::default());
     let journal = JobJournal::new(&cx).with_key_prefix("from 0:".into());
@@ -193,7 +193,7 @@ fn the_same_request_under_the_same_key_is_one_job() {
         jobs.store().documents().for_job(&first.id).unwrap().len(),
         1
     );
-    // A repeated request is answered even when no new one would be taken.
+    // A repeated request is answered even if the queue is full.
     send("k3", "sha256:c").unwrap();
     assert!(matches!(
         send("k4", "sha256:d"),

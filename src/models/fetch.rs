@@ -1,18 +1,18 @@
-//! Getting a model: look whether it is here, else ask its sources in order.
+//! Fetching a model: if it is not here yet, its sources are tried in order.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
 use super::catalogue::{Catalogue, Format, Model, Source};
-use super::error::{CatalogueError, FetchError, Trouble};
+use super::error::{CatalogueError, FetchError, DeliveryError};
 use super::huggingface::Hub;
 use super::staging::Staging;
 use super::verify::{self, State, Trust};
 use super::{path, pypi};
 use crate::config::Config;
 
-/// The catalogue and the directory its models are kept in.
+/// The catalogue with the directory of its models.
 #[derive(Debug, Clone)]
 pub struct Models {
     catalogue: Catalogue,
@@ -37,7 +37,7 @@ impl Models {
         &self.catalogue
     }
 
-    /// The learning settings tuned for this model; empty for one the catalogue does not know.
+    /// The learning settings tuned for this model; empty for a model outside the catalogue.
     pub fn learning(&self, name_or_path: &str) -> Map<String, Value> {
         self.catalogue
             .get(name_or_path)
@@ -45,8 +45,8 @@ impl Models {
             .unwrap_or_default()
     }
 
-    /// What clients call this model: its name in the catalogue, or for a path the name of the file
-    /// or directory, without `.gguf`.
+    /// The model's name for clients: its catalogue name, or for a path the name of the file or directory without
+    /// `.gguf`.
     pub fn id(&self, name_or_path: &str) -> String {
         if self.catalogue.get(name_or_path).is_some() {
             return name_or_path.to_owned();
@@ -56,16 +56,16 @@ impl Models {
         name.trim_end_matches(".gguf").to_owned()
     }
 
-    /// Where this model is, or would be.
+    /// Path of this model, whether it is here or not.
     pub fn path(&self, model: &Model) -> PathBuf {
         self.dir.join(&model.file)
     }
 
-    /// Path of a model that is ready to be loaded: a name of the catalogue is fetched if it is not here
-    /// yet, a path is taken as it is.
+    /// Path of a model that is ready to be loaded. A catalogue name is fetched if the model is not here yet; a path is
+    /// returned unchanged.
     ///
-    /// A model that is here with the right size is not hashed again, because a file gets its name only
-    /// after it was proven; [`Self::fetch`] and [`Self::verify`] do hash it.
+    /// A model of the right size is not hashed again, because a file gets its final name only after its hash was
+    /// checked. [`Self::fetch`] and [`Self::verify`] do hash it.
     pub fn ensure(&self, name_or_path: &str) -> Result<PathBuf, FetchError> {
         let Some(model) = self.catalogue.get(name_or_path) else {
             return self.existing_path(name_or_path);
@@ -76,7 +76,7 @@ impl Models {
         self.fetch_if(model, |models| !models.looks_whole(model))
     }
 
-    /// Path of the named model, fetched unless a proven copy is here.
+    /// Path of the named model. It is fetched unless a verified copy is here.
     pub fn fetch(&self, name: &str) -> Result<PathBuf, FetchError> {
         let model = self.find(name)?;
         self.fetch_if(model, |models| match verify::verify(model, &models.dir) {
@@ -86,14 +86,14 @@ impl Models {
         })
     }
 
-    /// Hashes the named model and says whether it is what it should be.
+    /// Hashes the named model and compares the digests.
     pub fn verify(&self, name: &str) -> Result<State, FetchError> {
         let model = self.find(name)?;
         verify::verify(model, &self.dir)
-            .map_err(|source| Trouble::disk(self.path(model), source, model))
+            .map_err(|source| DeliveryError::disk(self.path(model), source, model))
     }
 
-    /// Whether the model is here, by name and size alone.
+    /// Whether a file of the model's name and size is here. Its bytes are not hashed.
     pub fn looks_whole(&self, model: &Model) -> bool {
         let path = self.path(model);
         match (model.format, path.metadata()) {
@@ -105,7 +105,7 @@ impl Models {
         }
     }
 
-    /// What makes the model's bytes trustworthy.
+    /// The basis of trust in the model's bytes.
     pub fn trust(&self, model: &Model) -> Trust {
         verify::trust(model, &self.dir)
     }
@@ -131,16 +131,16 @@ impl Models {
         })
     }
 
-    /// Fetches under the model's lock, if `needed` still says so once the lock is held.
+    /// Takes the model's lock, then fetches the model if `needed` is still true.
     fn fetch_if(
         &self,
         model: &Model,
         needed: impl Fn(&Self) -> bool,
     ) -> Result<PathBuf, FetchError> {
         let to = self.path(model);
-        let fatal = |trouble: Trouble| match trouble {
-            Trouble::Disk(path, source) => Trouble::disk(path, source, model),
-            Trouble::Source(message) => self.no_source(model, &message),
+        let fatal = |trouble: DeliveryError| match trouble {
+            DeliveryError::Disk(path, source) => DeliveryError::disk(path, source, model),
+            DeliveryError::Source(message) => self.no_source(model, &message),
         };
         let mut staging = Staging::lock(model, &self.dir).map_err(fatal)?;
         if !needed(self) {
@@ -156,11 +156,11 @@ impl Models {
                     let digests = staging.commit(&to).map_err(fatal)?;
                     if model.sha256.is_none() {
                         verify::write_record(model, &digests, &self.dir)
-                            .map_err(|error| Trouble::disk(to.clone(), error, model))?;
+                            .map_err(|error| DeliveryError::disk(to.clone(), error, model))?;
                     }
                     return Ok(to);
                 }
-                Err(Trouble::Source(message)) => {
+                Err(DeliveryError::Source(message)) => {
                     staging.progress.finish();
                     failures.push(format!("{}: {message}", source.title()));
                 }
@@ -175,7 +175,7 @@ impl Models {
         model: &Model,
         source: &Source,
         staging: &mut Staging,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), DeliveryError> {
         match source {
             Source::Huggingface {
                 repository,

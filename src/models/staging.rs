@@ -1,5 +1,5 @@
-//! Where files wait until they are proven: a hidden directory beside the models, one per model, held by
-//! one process at a time. Every byte is hashed on its way to the disk.
+//! The staging area: a hidden directory per model beside the models. Files stay there until they are verified. One
+//! process at a time holds it, and every byte is hashed on its way to the disk.
 
 use std::{
     collections::BTreeMap,
@@ -11,10 +11,10 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::catalogue::{Format, Model};
-use super::error::Trouble;
+use super::error::DeliveryError;
 use super::progress::Progress;
 
-/// The files of one model on their way in. Dropping it gives the lock back.
+/// The files of one model during the download. Dropping this releases the lock.
 pub(super) struct Staging<'a> {
     model: &'a Model,
     dir: PathBuf,
@@ -24,7 +24,7 @@ pub(super) struct Staging<'a> {
     _lock: File,
 }
 
-/// What has been written of one file, and its digest so far.
+/// One partly written file with its digest so far.
 pub(super) struct Sink {
     name: String,
     path: PathBuf,
@@ -34,8 +34,8 @@ pub(super) struct Sink {
 }
 
 impl<'a> Staging<'a> {
-    /// Waits until no other process fetches this model, and opens its staging directory.
-    pub(super) fn lock(model: &'a Model, models_dir: &Path) -> Result<Self, Trouble> {
+    /// Waits until no other process fetches this model, then opens the staging directory.
+    pub(super) fn lock(model: &'a Model, models_dir: &Path) -> Result<Self, DeliveryError> {
         let hidden = models_dir.join(".fetching");
         let dir = hidden.join(&model.name);
         fs::create_dir_all(&dir).map_err(at(&dir))?;
@@ -47,9 +47,9 @@ impl<'a> Staging<'a> {
                 eprintln!("another process is fetching {}; waiting for it", model.name);
                 lock.lock().map_err(at(&lock_path))?;
             }
-            Err(TryLockError::Error(error)) => return Err(Trouble::Disk(lock_path, error)),
+            Err(TryLockError::Error(error)) => return Err(DeliveryError::Disk(lock_path, error)),
         }
-        // The process that was waited for may have taken the directory away when it finished.
+        // The other process may have removed the directory when it finished.
         fs::create_dir_all(&dir).map_err(at(&dir))?;
         Ok(Self {
             model,
@@ -61,7 +61,7 @@ impl<'a> Staging<'a> {
     }
 
     /// A new, empty file.
-    pub(super) fn create(&self, name: &str) -> Result<Sink, Trouble> {
+    pub(super) fn create(&self, name: &str) -> Result<Sink, DeliveryError> {
         let path = self.dir.join(name);
         let file = File::create(&path).map_err(at(&path))?;
         Ok(Sink {
@@ -73,8 +73,8 @@ impl<'a> Staging<'a> {
         })
     }
 
-    /// The file as an interrupted run left it, hashed up to its end; empty if there is none.
-    pub(super) fn reopen(&mut self, name: &str) -> Result<Sink, Trouble> {
+    /// The file of an interrupted run, hashed up to its end; an empty file if there is none.
+    pub(super) fn reopen(&mut self, name: &str) -> Result<Sink, DeliveryError> {
         let path = self.dir.join(name);
         let mut file = File::options()
             .read(true)
@@ -95,8 +95,8 @@ impl<'a> Staging<'a> {
         })
     }
 
-    /// Copies all that `from` gives into `sink`.
-    pub(super) fn pour(&mut self, from: &mut dyn Read, sink: &mut Sink) -> Result<(), Trouble> {
+    /// Copies all bytes of `from` into `sink`.
+    pub(super) fn pour(&mut self, from: &mut dyn Read, sink: &mut Sink) -> Result<(), DeliveryError> {
         let mut buffer = vec![0; 1 << 18];
         loop {
             let read = match from.read(&mut buffer) {
@@ -104,7 +104,7 @@ impl<'a> Staging<'a> {
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    return Err(Trouble::Source(format!(
+                    return Err(DeliveryError::Source(format!(
                         "it stopped after {} bytes of {}: {error}",
                         sink.written, sink.name
                     )));
@@ -117,7 +117,7 @@ impl<'a> Staging<'a> {
             sink.written += read as u64;
             self.progress.add(read as u64);
             if self.model.sha256.is_some() && sink.written > self.model.size {
-                return Err(Trouble::Source(format!(
+                return Err(DeliveryError::Source(format!(
                     "{} is longer than the {} bytes of the catalogue",
                     sink.name, self.model.size
                 )));
@@ -126,19 +126,19 @@ impl<'a> Staging<'a> {
     }
 
     /// Makes a finished file durable and checks it against the pinned size and digest.
-    pub(super) fn close(&mut self, sink: Sink) -> Result<(), Trouble> {
+    pub(super) fn close(&mut self, sink: Sink) -> Result<(), DeliveryError> {
         sink.file.sync_all().map_err(at(&sink.path))?;
         let digest = hex(&sink.hash.finalize());
         if let Some(pinned) = &self.model.sha256 {
             if sink.written < self.model.size {
-                return Err(Trouble::Source(format!(
+                return Err(DeliveryError::Source(format!(
                     "it stopped after {} of {} bytes",
                     sink.written, self.model.size
                 )));
             }
             if digest != *pinned {
                 self.clear();
-                return Err(Trouble::Source(format!(
+                return Err(DeliveryError::Source(format!(
                     "{} has the wrong digest and was thrown away: sha256 {digest}, the catalogue pins {pinned}",
                     sink.name
                 )));
@@ -148,17 +148,17 @@ impl<'a> Staging<'a> {
         Ok(())
     }
 
-    /// Throws away what a failed source left; the next one starts from nothing.
+    /// Deletes the leftovers of a failed source, so that the next source starts from nothing.
     pub(super) fn clear(&mut self) {
-        // What cannot be removed now is overwritten by the next attempt, or reported by it.
+        // The next attempt overwrites a leftover that cannot be removed now, or reports it.
         let _ = fs::remove_dir_all(&self.dir).and_then(|()| fs::create_dir_all(&self.dir));
         self.digests.clear();
         self.progress.finish();
         self.progress = Progress::new(&self.model.name, self.model.size);
     }
 
-    /// A place for a source's own temporary files.
-    pub(super) fn scratch(&self) -> Result<PathBuf, Trouble> {
+    /// A directory for a source's temporary files.
+    pub(super) fn scratch(&self) -> Result<PathBuf, DeliveryError> {
         let dir = self.dir.join("scratch");
         if dir.exists() {
             fs::remove_dir_all(&dir).map_err(at(&dir))?;
@@ -167,8 +167,8 @@ impl<'a> Staging<'a> {
         Ok(dir)
     }
 
-    /// Moves the proven files to `to`, their final name. Returns the digests by file name.
-    pub(super) fn commit(self, to: &Path) -> Result<BTreeMap<String, String>, Trouble> {
+    /// Moves the verified files to their final name `to`. Returns the digests by file name.
+    pub(super) fn commit(self, to: &Path) -> Result<BTreeMap<String, String>, DeliveryError> {
         self.progress.finish();
         match self.model.format {
             Format::Gguf => {
@@ -193,13 +193,13 @@ impl<'a> Staging<'a> {
 }
 
 impl Sink {
-    /// Bytes written so far, counting those of an earlier run.
+    /// Bytes written so far, including an earlier run.
     pub(super) fn written(&self) -> u64 {
         self.written
     }
 
-    /// Starts this file again from nothing.
-    pub(super) fn restart(&mut self) -> Result<(), Trouble> {
+    /// Truncates the file and restarts its digest.
+    pub(super) fn restart(&mut self) -> Result<(), DeliveryError> {
         self.file.set_len(0).map_err(at(&self.path))?;
         self.file.seek(SeekFrom::Start(0)).map_err(at(&self.path))?;
         self.hash = Sha256::new();
@@ -208,13 +208,13 @@ impl Sink {
     }
 }
 
-/// Wraps an I/O error with the path it happened at.
-pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Trouble {
+/// Wraps an I/O error with its path.
+pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> DeliveryError {
     let path = path.to_owned();
-    move |error| Trouble::Disk(path, error)
+    move |error| DeliveryError::Disk(path, error)
 }
 
-/// Feeds all that `from` gives into `hash`; returns how many bytes that was.
+/// Feeds all bytes of `from` into `hash` and returns their number.
 pub(super) fn hash_all(from: &mut dyn Read, hash: &mut Sha256) -> io::Result<u64> {
     let mut buffer = vec![0; 1 << 18];
     let mut total = 0;

@@ -1,5 +1,5 @@
-//! Whether a model that is here is the one it should be: against the pinned digest, or against the
-//! record written when it was first fetched (`<file>.sha256`, in the form `sha256sum --check` reads).
+//! Verifying a model that is here. Its digests are compared with the pinned digest, or with the record of the first
+//! fetch (`<file>.sha256`, in the format of `sha256sum --check`).
 
 use std::{
     collections::BTreeMap,
@@ -14,33 +14,33 @@ use sha2::{Digest, Sha256};
 use super::catalogue::{Format, Model};
 use super::staging::{hash_all, hex};
 
-/// What is known of a model in the models directory.
+/// State of a model in the models directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "state", content = "detail")]
 pub enum State {
     /// Not in the models directory.
     Absent,
-    /// There, with every digest as it should be.
+    /// Present, and every digest is right.
     Good,
-    /// There, but nothing to compare it with: neither pinned nor recorded.
+    /// Present, but neither pinned nor recorded, so there is nothing to compare with.
     Unrecorded,
-    /// There, and not what it should be; says how.
+    /// Present, but wrong, with the reason.
     Wrong(String),
 }
 
-/// What makes a model's bytes trustworthy.
+/// The basis of trust in a model's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trust {
     /// The catalogue pins the digest.
     Pinned,
-    /// The digests will be recorded at the first download.
+    /// The first download will record the digests.
     FirstUse,
-    /// The digests were recorded at the first download.
+    /// The first download recorded the digests.
     Recorded,
 }
 
-/// Hashes what is there and compares.
+/// Hashes the files and compares the digests.
 pub(super) fn verify(model: &Model, models_dir: &Path) -> io::Result<State> {
     let path = models_dir.join(&model.file);
     if !path.exists() {
@@ -79,7 +79,7 @@ pub(super) fn trust(model: &Model, models_dir: &Path) -> Trust {
     }
 }
 
-/// Writes down the digests of a model that the catalogue does not pin.
+/// Writes the record of the digests of a model that the catalogue does not pin.
 pub(super) fn write_record(
     model: &Model,
     digests: &BTreeMap<String, String>,
