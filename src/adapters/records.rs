@@ -19,7 +19,7 @@ pub fn report(document: &Document) -> Result<Option<Report>, store::Error> {
 }
 
 /// The training sequences of a learned document.
-pub fn taught(document: &Document) -> Result<Vec<TrainingText>> {
+pub fn training_texts(document: &Document) -> Result<Vec<TrainingText>> {
     let report = report(document)?.ok_or_else(|| store::Error::Unreadable {
         kind: Report::KIND,
         owner: document.id.clone(),

@@ -1,7 +1,7 @@
 //! The choice of the adapter that answers a request. A version without routes answers with its own adapter. A version
 //! with routes answers with the adapter of the document that the question is about.
 
-use super::records::taught;
+use super::records::training_texts;
 use super::{AliasName, Registry, Resolved, Result, Routes};
 use crate::learn::inner::replay;
 use crate::learn::inner::responders::Responder;
@@ -104,7 +104,7 @@ fn build(store: &Store, routes: &Routes) -> Result<Router> {
             None => (Passage::posted("", ""), Vec::new()),
             Some(document) => {
                 let passage = Passage::posted(&document.title, &document.text);
-                (passage, taught(&document)?)
+                (passage, training_texts(&document)?)
             }
         });
     }

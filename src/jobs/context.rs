@@ -113,7 +113,7 @@ impl JobContext {
         data: &Value,
     ) -> Result<(), store::Error> {
         let events = self.store().events();
-        events.step_put_told(self.id(), key, value, kind, data)?;
+        events.step_put_with_event(self.id(), key, value, kind, data)?;
         self.jobs.wake(self.id());
         Ok(())
     }

@@ -90,7 +90,8 @@ mod tests {
         let full =
             DeliveryError::disk(path.clone(), io::ErrorKind::StorageFull.into(), model).to_string();
         assert!(full.contains("needs 99 MB in /models"), "{full}");
-        let denied = DeliveryError::disk(path, io::ErrorKind::PermissionDenied.into(), model).to_string();
+        let denied =
+            DeliveryError::disk(path, io::ErrorKind::PermissionDenied.into(), model).to_string();
         assert!(denied.contains("/models/x.gguf"), "{denied}");
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::catalogue::{Catalogue, Format, Model, Source};
-use super::error::{CatalogueError, FetchError, DeliveryError};
+use super::error::{CatalogueError, DeliveryError, FetchError};
 use super::huggingface::Hub;
 use super::staging::Staging;
 use super::verify::{self, State, Trust};

@@ -7,7 +7,11 @@ use super::catalogue::{Format, Model};
 use super::error::DeliveryError;
 use super::staging::Staging;
 
-pub(super) fn deliver(model: &Model, from: &Path, staging: &mut Staging) -> Result<(), DeliveryError> {
+pub(super) fn deliver(
+    model: &Model,
+    from: &Path,
+    staging: &mut Staging,
+) -> Result<(), DeliveryError> {
     match model.format {
         Format::Gguf => copy(from, &model.file, staging),
         Format::Safetensors => {

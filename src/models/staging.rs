@@ -96,7 +96,11 @@ impl<'a> Staging<'a> {
     }
 
     /// Copies all bytes of `from` into `sink`.
-    pub(super) fn pour(&mut self, from: &mut dyn Read, sink: &mut Sink) -> Result<(), DeliveryError> {
+    pub(super) fn pour(
+        &mut self,
+        from: &mut dyn Read,
+        sink: &mut Sink,
+    ) -> Result<(), DeliveryError> {
         let mut buffer = vec![0; 1 << 18];
         loop {
             let read = match from.read(&mut buffer) {

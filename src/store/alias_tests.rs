@@ -185,7 +185,7 @@ fn an_alias_that_learned_nothing_can_be_forgotten_too() {
 
     store.aliases().delete("kb", Expected::Anything).unwrap();
     assert_eq!(store.documents().get(&document.id).unwrap(), None);
-    // The job is still known, without what it said.
+    // The job is still there, without its steps and events.
     let kept = store.jobs().get(&job.id).unwrap().unwrap();
     assert_eq!(kept.state, JobState::Cancelled);
     assert_eq!(store.events().since(&job.id, 0, 100).unwrap(), []);

@@ -1,7 +1,7 @@
-//! Aliases and their versions: the line of adapters a name points along.
+//! Aliases and their versions. An alias is a name for a line of adapters.
 //!
-//! A version never changes. An alias has at most one live version, and one compare-and-swap moves
-//! it, in the transaction that inserts the version it moves to.
+//! A version never changes. An alias has at most one live version. One compare-and-swap moves the alias, in the same
+//! transaction that inserts the new version.
 
 use super::error::{Error, Result};
 use super::sql::{Figures, Json, page_limit};
@@ -14,13 +14,13 @@ use std::collections::HashSet;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Alias {
     pub name: String,
-    /// `None` once it was unloaded; its versions can still be asked for by number.
+    /// `None` after an unload; requests may still name a version by number.
     pub live: Option<u64>,
     /// Digest of the live version.
     pub digest: Option<String>,
-    /// How many versions there are.
+    /// Number of versions.
     pub versions: u64,
-    /// How many documents the live version and those that it continues have learned.
+    /// Number of documents learned by the live version and by the versions that it continues.
     pub documents: u64,
     pub created_at: String,
     pub updated_at: String,
@@ -32,15 +32,15 @@ pub struct Version {
     pub number: u64,
     /// Digest of the adapter as a whole.
     pub digest: String,
-    /// Digest of the base model it was made for: on another base it would answer nonsense.
+    /// Digest of the base model that the version was made for. On another base it would answer nonsense.
     pub base_digest: String,
     pub config_blob: String,
     pub weights_blob: String,
-    /// Size of its files.
+    /// Size of the files in bytes.
     pub bytes: u64,
-    /// The version that was live when it was published.
+    /// The version that was live before this one was published.
     pub parent: Option<u64>,
-    /// What made it: documents, self-edits, settings, scores.
+    /// The record of how the version was made: documents, self-edits, settings, scores.
     pub lineage: Value,
     pub created_at: String,
 }
@@ -53,23 +53,22 @@ pub struct NewVersion {
     pub weights_blob: String,
     pub bytes: u64,
     pub lineage: Value,
-    /// Whether it holds what its parent holds: a document was learned on top. An upload holds none of it.
+    /// Whether the version keeps the knowledge of its parent, as after an ingest. An upload does not.
     pub continues_parent: bool,
-    /// Documents that become `learned` by it, in the same transaction: a crash right after leaves no
-    /// document whose learning would be repeated.
+    /// Documents that become `learned` in the same transaction, so that no document is learned twice after a crash.
     pub documents: Vec<String>,
 }
 
-/// What the caller takes the live version to be.
+/// The live version that the caller expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
     Anything,
-    /// Exactly this; `None`: no alias yet, or none live.
+    /// Exactly this version; `None`: no alias yet, or no live version.
     Exactly(Option<u64>),
 }
 
 impl From<Option<u64>> for Expected {
-    /// An optional condition of a request: unchecked when it was not given.
+    /// An optional condition of a request; `None` skips the check.
     fn from(version: Option<u64>) -> Self {
         version.map_or(Expected::Anything, |v| Expected::Exactly(Some(v)))
     }
@@ -82,8 +81,8 @@ const SELECT: &str = "SELECT aliases.*, (SELECT digest FROM versions
        (SELECT count(*) FROM versions WHERE alias = name) AS versions
      FROM aliases";
 
-/// The common table `line(number)`: version ?2 of the alias ?1 and those that it continues. After a rollback that
-/// is not every version.
+/// The common table `line(number)`: version ?2 of the alias ?1 and the versions that it continues. After a rollback
+/// these are not all versions.
 const LINE: &str = "WITH RECURSIVE line(number) AS (
          SELECT ?2
          UNION SELECT parent FROM versions JOIN line USING (number)
@@ -98,7 +97,7 @@ impl Aliases<'_> {
         })
     }
 
-    /// By name.
+    /// The aliases, sorted by name.
     pub fn list(&self, after: Option<&str>, limit: usize) -> Result<Page<Alias>> {
         let limit = page_limit(limit);
         let rows = self.0.read("list adapters", |c| {
@@ -116,7 +115,7 @@ impl Aliases<'_> {
             .read("read a version", |c| get_version(c, alias, number))
     }
 
-    /// The live version, read in one query.
+    /// The live version. One query reads it, so that the alias cannot move in between.
     pub fn live_version(&self, alias: &str) -> Result<Option<Version>> {
         self.0.read("read the live version", |c| {
             c.prepare_cached(
@@ -128,7 +127,7 @@ impl Aliases<'_> {
         })
     }
 
-    /// Newest first; the cursor is a version number.
+    /// The versions, newest first. The cursor `after` is a version number.
     pub fn versions(&self, alias: &str, after: Option<u64>, limit: usize) -> Result<Page<Version>> {
         let limit = page_limit(limit);
         let rows = self.0.read("list versions", |c| {
@@ -145,7 +144,7 @@ impl Aliases<'_> {
         Ok(Page::cut(rows, limit, |v| v.number.to_string()))
     }
 
-    /// The version and those that it continues.
+    /// Numbers of the version and of the versions that it continues.
     pub fn line(&self, alias: &str, number: u64) -> Result<HashSet<u64>> {
         self.0.read("read what a version continues", |c| {
             c.prepare_cached(&format!("{LINE} SELECT number FROM line"))?
@@ -156,7 +155,7 @@ impl Aliases<'_> {
         })
     }
 
-    /// The versions whose digest starts with `prefix`, newest first.
+    /// The versions with a digest that starts with `prefix`, newest first.
     pub fn versions_by_digest(&self, alias: &str, prefix: &str) -> Result<Vec<Version>> {
         self.0.read("look a digest up", |c| {
             c.prepare_cached(
@@ -168,8 +167,8 @@ impl Aliases<'_> {
         })
     }
 
-    /// Inserts the next version and makes it live, if the live one is as expected. The blobs must
-    /// be there already (see `Blobs::guard`).
+    /// Inserts the next version and makes it live. Fails with a conflict unless the live version is as expected. The
+    /// blobs must be stored already (see `Blobs::guard`).
     pub fn publish(&self, alias: &str, expected: Expected, new: NewVersion) -> Result<Version> {
         self.0.write("publish a version", |tx| {
             let live = live(tx, alias)?;
@@ -244,13 +243,13 @@ impl Aliases<'_> {
         })?
     }
 
-    /// Deletes the alias with everything learned into it: versions, documents, probes and scores.
-    /// Its finished jobs stay as a record, but lose their steps and events, which hold texts. A later
-    /// alias of the same name starts from nothing. Refused while a job of it is unfinished.
+    /// Deletes the alias with its versions, documents, probes and scores. Its finished jobs stay as a record, but lose
+    /// their steps and events, which hold texts. A later alias of the same name starts from nothing. Fails while a job
+    /// of the alias is unfinished.
     pub fn delete(&self, alias: &str, expected: Expected) -> Result<()> {
         self.0.write("delete an adapter", |tx| {
             let live = live(tx, alias)?;
-            // One of whose documents none was learned has no version, and yet something to forget.
+            // An alias without any learned document has no version, but it may have documents to delete.
             if live.is_none() && !has_documents(tx, alias)? {
                 return Ok(Err(Error::NoAlias {
                     alias: alias.into(),
@@ -282,7 +281,7 @@ impl Aliases<'_> {
     }
 }
 
-/// Named by a version, or remembered by a step of a job that may go on.
+/// Whether a version names the blob, or a step of an unfinished job.
 pub(super) fn blob_is_used(c: &Connection, digest: &str) -> rusqlite::Result<bool> {
     c.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM versions WHERE config_blob = ?1)
@@ -351,7 +350,7 @@ fn alias(c: &Connection, row: &Row) -> rusqlite::Result<Alias> {
     })
 }
 
-/// A query of its own: inside the alias's the line would be walked again for every document.
+/// A separate query, because within the alias's query SQLite would walk the line again for every document.
 fn count_documents(c: &Connection, alias: &str, live: i64) -> rusqlite::Result<u64> {
     let mut count = c.prepare_cached(&format!(
         "{LINE} SELECT count(*) FROM documents

@@ -1,8 +1,8 @@
-//! Content-addressed bytes: a file's name is the SHA-256 of what it holds.
+//! Content-addressed files: a file's name is the SHA-256 of its bytes.
 //!
-//! A blob is written to a temporary name, synced, renamed, and its directory synced, so that a name
-//! exists only with all its bytes. Bytes are written before the row that names them; whoever does
-//! both holds a [`BlobGuard`] meanwhile, which keeps [`Blobs::sweep`] from taking the bytes in between.
+//! A blob is written under a temporary name, synced, renamed, and its directory is synced. So a final name exists only
+//! with all its bytes. The bytes are written before the row that names them. The writer of both holds a [`BlobGuard`],
+//! so that [`Blobs::sweep`] does not delete the bytes in between.
 
 use super::error::{Error, Result};
 use sha2::{Digest, Sha256};
@@ -14,18 +14,18 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 pub struct Blobs {
     /// `DATA/blobs/sha256`, with a folder for each first byte.
     root: PathBuf,
-    /// Where unfinished files live: everything in it is a leftover once the process is gone.
+    /// Directory of unfinished files. After the process has ended, all files in it are leftovers.
     temporary: PathBuf,
     sweeping: RwLock<()>,
 }
 
-/// Writes blobs; while it lives, nothing is swept.
+/// Writes blobs. No sweep runs while a guard exists.
 pub struct BlobGuard<'a> {
     blobs: &'a Blobs,
     _sweeping: RwLockReadGuard<'a, ()>,
 }
 
-/// `sha256:` and 64 lower-case hex digits.
+/// SHA-256 of `bytes`, as `sha256:` and 64 lower-case hex digits.
 pub fn digest(bytes: &[u8]) -> String {
     let hash = Sha256::digest(bytes);
     let mut text = String::with_capacity(71);
@@ -52,7 +52,7 @@ impl Blobs {
         Ok(blobs)
     }
 
-    /// Hold this from the first `put` until the row that names the bytes is committed.
+    /// A guard, to be held from the first `put` until the row that names the bytes is committed.
     pub fn guard(&self) -> BlobGuard<'_> {
         BlobGuard {
             blobs: self,
@@ -60,7 +60,7 @@ impl Blobs {
         }
     }
 
-    /// The bytes, checked against their name.
+    /// The bytes of a blob. Fails if they do not match their name.
     pub fn get(&self, digest: &str) -> Result<Vec<u8>> {
         let bytes = fs::read(self.path(digest)?).map_err(|source| Error::ReadBlob {
             digest: digest.into(),
@@ -80,7 +80,7 @@ impl Blobs {
         self.path(digest).is_ok_and(|path| path.is_file())
     }
 
-    /// Deletes temporary leftovers and every blob for which `used` says no. Returns how many files.
+    /// Deletes temporary leftovers and every blob that is not `used`. Returns the number of deleted files.
     pub(super) fn sweep(&self, used: impl Fn(&str) -> Result<bool>) -> Result<usize> {
         let _alone = self
             .sweeping
@@ -131,13 +131,13 @@ impl Blobs {
             file.sync_all()?;
             fs::rename(&temporary, path)?;
         }
-        // Also when the file was there: another thread may have renamed it and not yet synced.
+        // Sync even if the file existed: another thread may have renamed it and not synced yet.
         File::open(folder)?.sync_all()
     }
 }
 
 impl BlobGuard<'_> {
-    /// Keeps the bytes and returns their digest. Bytes already there are not written again.
+    /// Stores the bytes and returns their digest. Bytes that are stored already are not written again.
     pub fn put(&self, bytes: &[u8]) -> Result<String> {
         let digest = digest(bytes);
         let path = self.blobs.path(&digest)?;

@@ -1,4 +1,4 @@
-//! Documents: what a client asked an alias to learn, and what became of each.
+//! Documents that clients asked an alias to learn, with the outcome of each.
 
 use super::error::Result;
 use super::sql::{Figures, Json, decimal, page_limit, text_enum};
@@ -14,7 +14,7 @@ text_enum! {
         Learning = "learning",
         /// Part of a published version.
         Learned = "learned",
-        /// Trained, but the gate kept it from being published; the report says why.
+        /// Trained, but not published because of the gate; the report gives the reason.
         Refused = "refused",
         Failed = "failed",
         Cancelled = "cancelled",
@@ -22,11 +22,11 @@ text_enum! {
 }
 
 text_enum! {
-    /// What the gate said of an update.
+    /// The gate's verdict on an update.
     pub enum GateVerdict {
-        /// At its first attempt, or after longer training.
+        /// Accepted at the first attempt, or after longer training.
         Accepted = "accepted",
-        /// After an attempt that forgot too much.
+        /// Accepted after an attempt that forgot too much.
         Gentler = "gentler",
         Refused = "refused",
     }
@@ -39,19 +39,19 @@ pub struct Document {
     pub title: String,
     pub text: String,
     pub metadata: Value,
-    /// Questions the client gave; those the model wrote are probes.
+    /// Questions from the client. Questions that the model wrote are stored as probes.
     pub questions: Vec<Question>,
     pub state: DocumentState,
     pub job_id: String,
-    /// The version of the alias that learned it.
+    /// The version of the alias that learned the document.
     pub version: Option<u64>,
-    /// What happened, growing while the document is learned.
+    /// The report, which grows while the document is learned.
     pub report: Option<Value>,
     pub created_at: String,
     pub updated_at: String,
 }
 
-/// A document in a list: without its text and its report.
+/// A document in a list, without text and report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DocumentSummary {
     pub id: String,
@@ -65,14 +65,14 @@ pub struct DocumentSummary {
     pub created_at: String,
 }
 
-/// Shares of a document's probes answered right, 0 to 1.
+/// Shares of a document's probes answered right before and after the update, 0 to 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Scores {
     pub before: Option<f32>,
     pub after: Option<f32>,
 }
 
-/// A document to be stored with its job. The id is made first, so that the job's input can name it.
+/// A document to be stored with its job. It has its id already, so that the job's input can name it.
 #[derive(Debug, Clone)]
 pub struct NewDocument {
     pub id: String,
@@ -111,7 +111,7 @@ impl Documents<'_> {
         })
     }
 
-    /// The documents of a job, in the order they were given.
+    /// The documents of a job, in the order of the request.
     pub fn for_job(&self, job_id: &str) -> Result<Vec<Document>> {
         self.0.read("read the documents of a job", |c| {
             c.prepare_cached("SELECT * FROM documents WHERE job_id = ?1 ORDER BY rowid")?
@@ -120,7 +120,7 @@ impl Documents<'_> {
         })
     }
 
-    /// What an alias has learned, oldest first: material for replay and retention.
+    /// The learned documents of an alias, oldest first, for replay and retention.
     pub fn learned(&self, alias: &str) -> Result<Vec<Document>> {
         self.0.read("read learned documents", |c| {
             c.prepare_cached(
@@ -131,7 +131,7 @@ impl Documents<'_> {
         })
     }
 
-    /// Newest first.
+    /// The documents, newest first.
     pub fn list(
         &self,
         filter: DocumentFilter,
@@ -155,7 +155,7 @@ impl Documents<'_> {
         Ok(Page::cut(rows, limit, |d| d.id.clone()))
     }
 
-    /// How many documents are in each state; states without any are left out.
+    /// Number of documents in each state. States without documents are left out.
     pub fn counts(&self) -> Result<Vec<(DocumentState, u64)>> {
         self.0.read("count documents", |c| {
             c.prepare_cached(
@@ -167,7 +167,7 @@ impl Documents<'_> {
         })
     }
 
-    /// Moves a document on. `version` is kept where `None` is given.
+    /// Sets a document's state. `version`: `None` keeps the stored version.
     pub fn set_state(&self, id: &str, state: DocumentState, version: Option<u64>) -> Result<()> {
         self.0.write("set the state of a document", |tx| {
             tx.execute(
@@ -179,7 +179,7 @@ impl Documents<'_> {
         })
     }
 
-    /// What the gate said, to be counted.
+    /// Stores the gate's verdict, for the metrics.
     pub fn set_verdict(&self, id: &str, verdict: GateVerdict) -> Result<()> {
         self.0.write("set the verdict on a document", |tx| {
             tx.execute(
@@ -190,7 +190,7 @@ impl Documents<'_> {
         })
     }
 
-    /// How many updates ended with each verdict; those that none did are left out.
+    /// Number of updates with each verdict. Verdicts without updates are left out.
     pub fn verdicts(&self) -> Result<Vec<(GateVerdict, u64)>> {
         self.0.read("count verdicts", |c| {
             c.prepare_cached(
@@ -204,7 +204,7 @@ impl Documents<'_> {
         })
     }
 
-    /// `scores`: those of the report, for lists.
+    /// Stores a document's report. `scores`: the report's scores, for lists.
     pub fn set_report(&self, id: &str, report: &Value, scores: Scores) -> Result<()> {
         self.0.write("set the report of a document", |tx| {
             tx.execute(
@@ -249,7 +249,7 @@ pub(super) fn insert_many(
     Ok(())
 }
 
-/// Gives the documents their job never came to an end with a last state, each with its event.
+/// Gives a final state to the unfinished documents of a job, each with its event.
 pub(super) fn settle(tx: &Transaction, job_id: &str, state: DocumentState) -> rusqlite::Result<()> {
     let open = unfinished(tx, job_id)?;
     for (id, title) in open {

@@ -1,4 +1,4 @@
-//! What can go wrong with the durable state, an operation a variant.
+//! Errors of the store: one variant for each operation.
 
 use super::JobState;
 use std::path::PathBuf;

@@ -1,8 +1,7 @@
-//! A job's numbered events and its memo of finished steps.
+//! A job's numbered events and its finished steps.
 //!
-//! Events are the job's story: `seq` counts from 1 without a gap, and an event that belongs to a
-//! change of state is appended in the transaction that makes the change. Steps let a resumed job
-//! skip what an earlier life of it finished.
+//! Events are the job's history. `seq` counts from 1 without a gap. The event of a state change is appended in the
+//! transaction of the change. Steps let a resumed job skip finished work.
 
 use super::Store;
 use super::error::Result;
@@ -32,7 +31,7 @@ impl Events<'_> {
             .write("append an event", |tx| append(tx, job_id, kind, data))
     }
 
-    /// The job's progress and the event that tells of it.
+    /// Stores the job's progress with its event. Returns the event's number.
     pub fn progress(&self, job_id: &str, progress: &Progress) -> Result<u64> {
         self.0.write("store the progress of a job", |tx| {
             tx.execute(
@@ -72,9 +71,8 @@ impl Events<'_> {
         })
     }
 
-    /// A step with the event that tells of it, in one transaction. A step that is there already stays,
-    /// and is told no second time.
-    pub fn step_put_told(
+    /// Stores a step with its event, in one transaction. A step that exists already stays, without a second event.
+    pub fn step_put_with_event(
         &self,
         job_id: &str,
         key: &str,
@@ -94,9 +92,9 @@ impl Events<'_> {
         })
     }
 
-    /// Deletes events and steps of jobs that ended at least `age` ago; returns how many.
+    /// Deletes events and steps of jobs that ended at least `age` ago. Returns the number of deleted rows.
     pub fn prune(&self, age: Duration) -> Result<usize> {
-        // Longer ago than time reaches: nothing is that old.
+        // The age is beyond the range of dates: no job is that old.
         let before = TimeDelta::from_std(age).ok();
         let Some(before) = before.and_then(|age| Utc::now().checked_sub_signed(age)) else {
             return Ok(0);
@@ -178,7 +176,7 @@ mod tests {
         assert_eq!(job.result, Some(json!("done")));
         let kept = store.documents().get(&document.id).unwrap().unwrap();
         assert_eq!(kept.report, Some(json!({"score_after": 1})));
-        // A job that has not ended needs both.
+        // A job that has not ended needs its events and steps.
         assert_eq!(told(&queued), 1);
         assert!(
             store

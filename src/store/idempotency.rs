@@ -1,21 +1,21 @@
-//! Idempotency keys: a request sent twice under one key makes one job.
+//! Idempotency keys: a request sent twice with one key makes one job.
 
 use super::now;
 use rusqlite::{OptionalExtension, Transaction, params};
 
-/// A client's key with the digest of the request it came with.
+/// A client's key with the digest of its request.
 #[derive(Debug, Clone)]
 pub struct IdempotencyKey {
     pub key: String,
-    /// Digest of everything in the request that matters.
+    /// Digest of all parts of the request that decide the job.
     pub request: String,
 }
 
 pub(super) enum Remembered {
     Fresh,
-    /// Seen with the same request: the job it made.
+    /// The key was seen with the same request; holds the id of its job.
     Same(String),
-    /// Seen with another request.
+    /// The key was seen with another request.
     Different,
 }
 

@@ -1,5 +1,4 @@
-//! Jobs as rows: what was asked, how far it is, how it ended. How a job moves from state to state is
-//! in `queue.rs`.
+//! Jobs as rows: input, progress and outcome. `queue.rs` has the moves from state to state.
 
 use super::documents::{self, NewDocument};
 use super::error::Result;
@@ -22,7 +21,7 @@ text_enum! {
 }
 
 impl JobKind {
-    /// Practice that nobody waits for: it has a worker of its own, so that it keeps nothing waiting.
+    /// Whether the job runs in the background. A background job has a worker of its own and delays no other job.
     pub fn is_background(self) -> bool {
         self == JobKind::Train
     }
@@ -52,13 +51,13 @@ impl JobState {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Progress {
     pub stage: String,
-    /// Of the whole job, 0 to 1.
+    /// Done fraction of the whole job, 0 to 1.
     pub fraction: f32,
     pub eta_seconds: Option<f32>,
     pub message: String,
 }
 
-/// Why a job failed: a stable code and a sentence.
+/// The error of a failed job: a stable code and a sentence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct JobError {
     pub code: String,
@@ -75,7 +74,7 @@ pub struct Job {
     pub progress: Progress,
     pub result: Option<Value>,
     pub error: Option<JobError>,
-    /// 1, and one more for every life that ended with the process.
+    /// 1, plus 1 for every time the process died while the job ran.
     pub attempt: u32,
     pub cancel_requested: bool,
     pub pause_requested: bool,
@@ -91,15 +90,15 @@ pub struct NewJob<'a> {
     pub input: &'a Value,
     pub documents: &'a [NewDocument],
     pub idempotency: Option<&'a IdempotencyKey>,
-    /// Refuse when this many jobs are queued.
+    /// Number of queued jobs at which a submission is refused.
     pub queue_limit: usize,
 }
 
-/// What became of a submission.
+/// Outcome of a submission.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Submission {
     New(Job),
-    /// The key was seen with the same request: the job it made then.
+    /// The key was seen with the same request; holds its job.
     Repeated(Job),
     /// The key was seen with another request.
     KeyReused,
@@ -117,7 +116,7 @@ pub struct JobFilter<'a> {
 pub struct Jobs<'a>(pub(super) &'a Store);
 
 impl Jobs<'_> {
-    /// A job, its documents, its key and its first event, in one transaction.
+    /// Stores a job, its documents, its key and its first event, in one transaction.
     pub fn submit(&self, new: NewJob) -> Result<Submission> {
         self.0.write("submit a job", |tx| {
             if let Some(key) = new.idempotency {
@@ -161,7 +160,7 @@ impl Jobs<'_> {
         self.0.read("read a job", |c| get(c, id))
     }
 
-    /// Newest first.
+    /// The jobs, newest first.
     pub fn list(&self, filter: JobFilter, after: Option<&str>, limit: usize) -> Result<Page<Job>> {
         let limit = page_limit(limit);
         let rows = self.0.read("list jobs", |c| {
@@ -180,7 +179,7 @@ impl Jobs<'_> {
         Ok(Page::cut(rows, limit, |j| j.id.clone()))
     }
 
-    /// How many jobs of each kind are in each state, for the metrics.
+    /// Number of jobs of each kind in each state, for the metrics.
     pub fn counts(&self) -> Result<Vec<(JobKind, JobState, u64)>> {
         self.0.read("count jobs", |c| {
             c.prepare_cached("SELECT kind, state, count(*) FROM jobs GROUP BY kind, state")?
@@ -191,7 +190,7 @@ impl Jobs<'_> {
         })
     }
 
-    /// The mean running time of the last twenty jobs that succeeded.
+    /// Mean running time in seconds of the last twenty jobs that succeeded.
     pub fn typical_seconds(&self) -> Result<Option<f64>> {
         self.0.read("read how long jobs take", |c| {
             c.query_row(

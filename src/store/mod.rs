@@ -1,4 +1,4 @@
-//! Everything durable: one data directory with a SQLite database and content-addressed blobs.
+//! All durable state: one data directory with a SQLite database and content-addressed blobs.
 //!
 //! ```text
 //! DATA/lock              held exclusively while a process uses the directory
@@ -6,14 +6,14 @@
 //! DATA/blobs/sha256/ab/… adapter files, named by their digest
 //! ```
 //!
-//! What must survive `kill -9` together is written in one transaction: a job with its documents and
-//! its idempotency key; a version with the move of its alias; a state with the event that tells of
-//! it. Blobs are written and synced *before* the row that names them, so a crash can leave bytes
-//! that nobody names (swept at the next start) but never a name without bytes.
+//! One transaction writes all rows that must survive `kill -9` together: a job with its documents and its idempotency
+//! key, a version with the move of its alias, a state with its event. Blobs are written and synced *before* the row
+//! that names them. So a crash can leave bytes without a name (swept at the next start), but never a name without
+//! bytes.
 //!
-//! The store is plain blocking code. Two connections: one writes, one reads (WAL lets a reader pass a
-//! writer that waits for the disk). Each table has its own file and is reached through a view:
-//! `store.documents().get(id)`, `store.jobs().lease_next(owner)`.
+//! The store is plain blocking code. It has two connections: one writes, one reads. With WAL a reader does not wait
+//! for a writer that waits for the disk. Each table has its own file and its own view: `store.documents().get(id)`,
+//! `store.jobs().lease_next(owner)`.
 
 mod aliases;
 mod blobs;
@@ -52,7 +52,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The open data directory. Cloning shares it; the last clone gives the lock back.
+/// The open data directory. Clones share it; dropping the last clone releases the lock.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -62,11 +62,11 @@ struct Inner {
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
     blobs: Blobs,
-    /// Dropped last: the directory is free once the connections are closed.
+    /// The last field, so that the lock is released after the connections are closed.
     _lock: File,
 }
 
-/// A slice of a list; `next` is the cursor (`after=`) of the following one.
+/// A page of a list; `next` is the cursor (`after=`) of the next page.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Page<T> {
     pub items: Vec<T>,
@@ -74,8 +74,8 @@ pub struct Page<T> {
 }
 
 impl Store {
-    /// Opens (or makes) the data directory, brings its tables up to date and sweeps what a crash
-    /// left behind. Refused while another process holds it.
+    /// Opens or creates the data directory, migrates its tables and sweeps the leftovers of a crash. Fails while
+    /// another process holds the directory.
     pub fn open(data_dir: &Path) -> Result<Store> {
         fs::create_dir_all(data_dir).map_err(|source| Error::OpenDirectory {
             path: data_dir.into(),
@@ -129,7 +129,7 @@ impl Store {
         &self.inner.blobs
     }
 
-    /// Deletes every blob that no version names and no unfinished job remembers. Returns how many.
+    /// Deletes every blob that no version and no unfinished job names. Returns the number of deleted files.
     pub fn sweep_blobs(&self) -> Result<usize> {
         self.inner.blobs.sweep(|digest| {
             self.read("look for users of a blob", |c| {
@@ -147,7 +147,7 @@ impl Store {
         f(&guard(&self.inner.reader)).map_err(|source| Error::Read { what, source })
     }
 
-    /// Runs `f` in one immediate transaction: all of it is durable when this returns `Ok`.
+    /// Runs `f` in one immediate transaction, durable on return of `Ok`.
     fn write<T>(
         &self,
         what: &'static str,
@@ -165,7 +165,7 @@ impl Store {
 }
 
 impl<T> Page<T> {
-    /// From `limit + 1` rows: the extra row only tells that there are more.
+    /// Makes a page from at most `limit + 1` rows. An extra row only shows that there are more.
     fn cut(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Page<T> {
         let more = items.len() > limit;
         items.truncate(limit);
@@ -174,32 +174,32 @@ impl<T> Page<T> {
     }
 }
 
-/// A fresh id that sorts by the time it was made: `job_0197…`.
+/// A new id that sorts by its time of creation: `job_0197…`.
 pub fn new_id(prefix: &str) -> String {
     format!("{prefix}_{}", uuid::Uuid::now_v7().simple())
 }
 
-/// Now, as the store writes it.
+/// The present time in the store's format.
 pub fn now() -> String {
     time(Utc::now())
 }
 
-/// So many seconds from now, likewise.
+/// The time `seconds` from now in the store's format.
 pub fn in_seconds(seconds: u64) -> String {
     time(Utc::now() + Duration::from_secs(seconds))
 }
 
-/// RFC 3339 in UTC with milliseconds (a fixed width, so that text sorts as time).
+/// Formats a time by RFC 3339 in UTC with milliseconds. The fixed width lets text sort as time.
 fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// A panic while the lock was held rolled its transaction back: the connection is sound.
+/// Locks the connection, even after a panic: the panic rolled its transaction back, so the connection is sound.
 fn guard(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
     connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A process that was killed may hold its lock for a moment, and so may a child that is just being started.
+/// Time to wait for the lock. A killed process, or a child that is just starting, may hold it for a moment.
 const LOCK_PATIENCE: Duration = Duration::from_millis(400);
 
 fn lock(data_dir: &Path) -> Result<File> {

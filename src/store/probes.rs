@@ -1,7 +1,7 @@
-//! Probes: stored questions with answers, and what each version of the alias answered to them.
+//! Probes: stored questions with their answers, and the scores of each version on them.
 //!
-//! A score row is one cell of the forgetting matrix: probe (hence document) × version; version 0 is the
-//! base. Each update writes a bounded number of them (see `learn::replay`).
+//! A score row is one cell of the forgetting matrix: probe (so document) × version, where version 0 is the base. Each
+//! update writes a bounded number of rows (see `learn/inner/replay.rs`).
 
 use super::error::Result;
 use super::sql::text_enum;
@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 text_enum! {
     pub enum ProbeOrigin {
-        /// The client gave it with the document.
+        /// The client sent the question with the document.
         Given = "given",
-        /// The model wrote it from the document, and it passed the round trip.
+        /// The model wrote the question from the document, and the question passed the round trip.
         Written = "written",
     }
 }
@@ -42,13 +42,13 @@ pub struct ProbeScore {
     pub alias: String,
     pub version: u64,
     pub correct: bool,
-    /// Log-probability of the gold answer.
+    /// Log-probability of the gold answer, in nats.
     pub logprob: Option<f64>,
-    /// What the model said.
+    /// The model's answer.
     pub answer: String,
 }
 
-/// A score with the document its probe belongs to.
+/// A score with the document of its probe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DocumentScore {
     pub document_id: String,
@@ -58,7 +58,7 @@ pub struct DocumentScore {
     pub logprob: Option<f64>,
 }
 
-/// What a version knows of general things, beside what the base knows of the same questions.
+/// A version's score on general probes, with the base's score on the same probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GeneralScore {
     pub version: u64,
@@ -70,7 +70,7 @@ pub struct GeneralScore {
 pub struct Probes<'a>(pub(super) &'a Store);
 
 impl Probes<'_> {
-    /// Replaces the probes of a document, so that a resumed job does not double them.
+    /// Replaces all probes of a document, so that a resumed job does not store them twice.
     pub fn insert_many(
         &self,
         document_id: &str,
@@ -117,8 +117,8 @@ impl Probes<'_> {
         })
     }
 
-    /// Keeps what versions scored; the same cell written again replaces the first. A score of a probe
-    /// that is gone, because its document was deleted meanwhile, is dropped.
+    /// Stores scores. A second score of the same cell replaces the first. A score is dropped if its probe was deleted
+    /// meanwhile with its document.
     pub fn record_scores(&self, scores: &[ProbeScore]) -> Result<()> {
         self.0.write("store probe scores", |tx| {
             let mut insert = tx.prepare_cached(
@@ -139,7 +139,7 @@ impl Probes<'_> {
         })
     }
 
-    /// What every version was asked, and the base (version 0); for the forgetting matrix.
+    /// The scores of every version and of the base (version 0), for the forgetting matrix.
     pub fn scores(&self, alias: &str) -> Result<Vec<DocumentScore>> {
         self.0.read("read probe scores", |c| {
             c.prepare_cached(
@@ -161,7 +161,7 @@ impl Probes<'_> {
         })
     }
 
-    /// Keeps what a version knows of general things; written again it replaces the first.
+    /// Stores a version's general score, or replaces it.
     pub fn record_general(&self, alias: &str, score: GeneralScore) -> Result<()> {
         self.0.write("store general scores", |tx| {
             tx.execute(
@@ -178,7 +178,7 @@ impl Probes<'_> {
         })
     }
 
-    /// By version.
+    /// The general scores from version `first` on, sorted by version.
     pub fn general_since(&self, alias: &str, first: u64) -> Result<Vec<GeneralScore>> {
         self.0.read("read general scores", |c| {
             c.prepare_cached(

@@ -1,4 +1,4 @@
-//! How a job moves from state to state.
+//! The moves of a job from state to state.
 //!
 //! ```text
 //!            lease                finish
@@ -8,8 +8,8 @@
 //!    └──── resume ──────────── paused ──────────────┘
 //! ```
 //!
-//! A request to cancel or pause a running job is only noted; the worker obeys at its next check.
-//! Every move appends its `state` event in the same transaction.
+//! A request to cancel or pause a running job is stored as a flag, and the worker obeys at its next check. Every move
+//! appends its `state` event in the same transaction.
 
 use super::documents::{self, DocumentState};
 use super::error::Result;
@@ -20,22 +20,22 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::{Value, json};
 use std::fmt;
 
-/// A job whose process died this often while it ran is taken for the cause of it.
+/// A job fails if the process died this often while the job ran: the job is probably the cause.
 const MAX_ATTEMPTS: u32 = 16;
 
-/// How a running job ended.
+/// The outcome of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     Succeeded(Value),
     Failed(JobError),
     Cancelled,
-    /// Stopped at a check, to go on when resumed.
+    /// Stopped at a check, until a client resumes the job.
     Paused,
-    /// The process is about to end: back to the queue.
+    /// Back to the queue, because the process is about to end.
     GivenBack,
 }
 
-/// How it ended, without what came of it.
+/// The outcome's name, without its result.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -48,7 +48,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The answer to a client's wish to move a job.
+/// The answer to a client's request to move a job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Transition {
     Unknown,
@@ -58,12 +58,12 @@ pub enum Transition {
 }
 
 impl Jobs<'_> {
-    /// The oldest queued job whose alias has no running one, now running and owned by `owner`.
+    /// Leases the oldest queued job of an alias without a running job. The job is then running and owned by `owner`.
     pub fn lease_next(&self, owner: &str) -> Result<Option<Job>> {
         self.lease(owner, JobKind::ALL)
     }
 
-    /// The same, of these kinds only.
+    /// Like [`lease_next`](Self::lease_next), for these kinds only.
     pub fn lease(&self, owner: &str, kinds: &[JobKind]) -> Result<Option<Job>> {
         self.0.write("lease a job", |tx| {
             let leased: Option<String> = tx
@@ -84,8 +84,8 @@ impl Jobs<'_> {
         })
     }
 
-    /// At process start: jobs that were running when the last process died go back to the queue
-    /// with `attempt + 1`, or to where a wish noted before the crash sends them. Returns their ids.
+    /// Called at process start. Jobs that ran when the last process died go back to the queue with `attempt + 1`,
+    /// unless a client asked for cancel or pause before the crash. Returns their ids.
     pub fn requeue_orphans(&self) -> Result<Vec<String>> {
         self.0.write("requeue orphaned jobs", |tx| {
             let orphans: Vec<String> = tx
@@ -117,14 +117,14 @@ impl Jobs<'_> {
     pub fn finish(&self, id: &str, outcome: &Outcome) -> Result<bool> {
         self.0.write("finish a job", |tx| match get(tx, id)? {
             Some(job) if job.state == JobState::Running => {
-                end_run(tx, id, heeding(&job, outcome))?;
+                end_run(tx, id, requested_outcome(&job, outcome))?;
                 Ok(true)
             }
             _ => Ok(false),
         })
     }
 
-    /// Cancels at once what nobody runs; asks a running job to stop at its next check.
+    /// Cancels a waiting job at once. A running job stops at its next check.
     pub fn cancel(&self, id: &str) -> Result<Transition> {
         self.transition("cancel a job", id, |tx, job| match job.state {
             JobState::Queued | JobState::Paused => {
@@ -139,7 +139,7 @@ impl Jobs<'_> {
         })
     }
 
-    /// Pauses at once what nobody runs; asks a running job to stop at its next check.
+    /// Pauses a queued job at once. A running job stops at its next check.
     pub fn pause(&self, id: &str) -> Result<Transition> {
         self.transition("pause a job", id, |tx, job| match job.state {
             JobState::Queued => {
@@ -155,7 +155,7 @@ impl Jobs<'_> {
         })
     }
 
-    /// Queues a paused job again; takes back a pause that was asked for and not yet obeyed.
+    /// Queues a paused job again, or withdraws a pause that the worker has not obeyed yet.
     pub fn resume(&self, id: &str) -> Result<Transition> {
         self.transition("resume a job", id, |tx, job| match job.state {
             JobState::Paused => {
@@ -192,18 +192,19 @@ impl Jobs<'_> {
     }
 }
 
-/// A run that stopped half-way ends as clients wish now, which may be more than its last check heard.
-fn heeding<'a>(job: &Job, outcome: &'a Outcome) -> &'a Outcome {
+/// The outcome of a run that stopped half-way, by the clients' latest requests: these may be newer than the last
+/// check.
+fn requested_outcome<'a>(job: &Job, outcome: &'a Outcome) -> &'a Outcome {
     match outcome {
         Outcome::Paused | Outcome::GivenBack if job.cancel_requested => &Outcome::Cancelled,
         Outcome::GivenBack if job.pause_requested => &Outcome::Paused,
-        // The pause was taken back.
+        // The pause was withdrawn.
         Outcome::Paused if !job.pause_requested => &Outcome::GivenBack,
         other => other,
     }
 }
 
-/// Leaves the running (or waiting) state for the one `outcome` names, with all that belongs to it.
+/// Moves a running or waiting job to the state of `outcome`, and settles its documents and events.
 fn end_run(tx: &Transaction, id: &str, outcome: &Outcome) -> rusqlite::Result<()> {
     let (state, result, error) = match outcome {
         Outcome::Succeeded(value) => (JobState::Succeeded, Some(Figures(value)), None),
@@ -226,7 +227,7 @@ fn end_run(tx: &Transaction, id: &str, outcome: &Outcome) -> rusqlite::Result<()
     state_event(tx, id, state)
 }
 
-/// A job that succeeded shows a full bar, whatever its last report was.
+/// Sets the progress of a job that succeeded to 1, whatever its last report was.
 fn complete_progress(tx: &Transaction, id: &str) -> rusqlite::Result<()> {
     let Some(job) = get(tx, id)? else {
         return Ok(());

@@ -1,26 +1,27 @@
-//! Records kept as JSON: each has a type above this room, and carries the number of its format.
+//! Records stored as JSON. A room above the store defines the type of each record. Each record carries the number of
+//! its format.
 //!
-//! A record is read back as its type or not at all. What cannot be read is an [`Error::Unreadable`] that names
-//! the record, so a changed field shows itself at once and never reads as an empty one.
+//! A record that cannot be read back as its type is an [`Error::Unreadable`] that names the record. So a changed field
+//! shows at once and never reads as an empty field.
 
 use super::error::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// The key that holds the number of the format, beside the record's own fields.
+/// The key of the format number, beside the record's own fields.
 const FORMAT_KEY: &str = "format";
-/// The format of records without a number: the first builds wrote none.
+/// The format of records without a number. The first builds wrote no number.
 const FIRST_FORMAT: u64 = 1;
 
-/// A structure that is stored as a JSON object.
+/// A type that is stored as a JSON object.
 pub trait Record: Serialize + DeserializeOwned {
-    /// The word for it in an error, such as `report`.
+    /// The record's name in errors, such as `report`.
     const KIND: &'static str;
-    /// The newest format that this build reads, and the one that it writes.
+    /// The format that this build writes, and the newest format that it reads.
     const FORMAT: u64;
 
-    /// The JSON object to be stored.
+    /// Encodes the record as a JSON object with its format number.
     fn encode(&self) -> Result<Value> {
         let unwritable = |reason: String| Error::Unwritable {
             kind: Self::KIND,
@@ -34,7 +35,8 @@ pub trait Record: Serialize + DeserializeOwned {
         Ok(value)
     }
 
-    /// Reads what [`encode`](Record::encode) wrote. `owner` names whose record it is, such as a document's id.
+    /// Decodes the result of [`encode`](Record::encode). `owner` names the record's owner in errors, such as a
+    /// document's id.
     fn decode(owner: &str, mut value: Value) -> Result<Self> {
         let unreadable = |reason: String| Error::Unreadable {
             kind: Self::KIND,

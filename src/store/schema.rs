@@ -1,5 +1,5 @@
-//! The tables, as a list of migrations: `PRAGMA user_version` counts those already applied.
-//! A migration that was released is never edited; the next one is appended.
+//! The tables, as a list of migrations. `PRAGMA user_version` counts the applied migrations. A released migration is
+//! never edited; a new one is appended.
 
 use super::error::{Error, Result};
 use rusqlite::{Connection, TransactionBehavior};
@@ -135,7 +135,7 @@ CREATE TABLE tasks (
 ) STRICT;
 ";
 
-/// What the gate said of each document, to be counted; and what each version knows of general things.
+/// The gate's verdict on each document, for the metrics, and each version's score on general probes.
 const RETENTION: &str = "
 ALTER TABLE documents ADD COLUMN verdict TEXT;
 
@@ -149,7 +149,7 @@ CREATE TABLE general_scores (
 ) STRICT;
 ";
 
-/// Deleted documents, counted by how they ended: a count of what has happened never falls.
+/// Numbers of deleted documents by outcome, because a counter of past events must never fall.
 const GONE: &str = "
 CREATE TABLE gone_documents (
     state TEXT NOT NULL,
@@ -163,7 +163,7 @@ CREATE TRIGGER count_gone_documents AFTER DELETE ON documents BEGIN
 END;
 ";
 
-/// What queries need of a record has a column of its own, so that no query reads a record's inside.
+/// Columns for the fields of records that queries need, so that no query looks inside a record.
 const RECORDS: &str = "
 ALTER TABLE versions ADD COLUMN continues_parent INTEGER NOT NULL DEFAULT 0;
 UPDATE versions SET continues_parent = 1 WHERE lineage ->> 'source' = 'ingest';
@@ -173,7 +173,7 @@ ALTER TABLE documents ADD COLUMN score_after REAL;
 UPDATE documents SET score_before = report ->> 'score_before', score_after = report ->> 'score_after';
 ";
 
-/// A connection whose commits are on the disk when they return.
+/// Opens a connection with durable commits: a commit is on the disk when it returns.
 pub(super) fn connect(path: &Path) -> Result<Connection> {
     let open = || {
         let connection = Connection::open(path)?;

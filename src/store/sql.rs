@@ -1,4 +1,4 @@
-//! How our types lie in SQLite columns: enums as their names, structures as JSON text.
+//! Our types in SQLite columns: enums as their names, structures as JSON text.
 
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
@@ -17,8 +17,8 @@ impl<T: Serialize> ToSql for Json<T> {
     }
 }
 
-/// The same for what we measured and chose: nearly all of it was an f32, which a JSON value holds as an f64 with a
-/// tail of meaningless digits (0.3 as 0.30000001192092896). It is written in the digits that it has.
+/// A column of JSON text with measured figures. Nearly all figures were f32, and a JSON value holds an f32 as an f64
+/// with a tail of meaningless digits (0.3 as 0.30000001192092896). This type writes the f32's own digits.
 pub(super) struct Figures<T>(pub T);
 
 impl<T: Serialize> ToSql for Figures<T> {
@@ -54,17 +54,17 @@ impl<T: DeserializeOwned> FromSql for Json<T> {
     }
 }
 
-/// The figure in the digits that it has, as [`Figures`] writes it.
+/// The f64 with the shortest decimal digits of the f32 `figure`, as [`Figures`] writes it.
 pub(super) fn decimal(figure: f32) -> f64 {
     figure.to_string().parse().unwrap_or(f64::from(figure))
 }
 
-/// How many rows to ask for, one more than shown (see `Page::cut`); keeps a page within reason.
+/// Number of rows to query: one more than the page shows (see `Page::cut`), with an upper bound.
 pub(super) fn page_limit(limit: usize) -> usize {
     limit.clamp(1, 1000)
 }
 
-/// An enum of plain names that is the same word in SQL, in JSON and in Rust (`snake_case`).
+/// Defines an enum of plain names. SQL and JSON use the same `snake_case` word.
 macro_rules! text_enum {
     ($(#[$meta:meta])* pub enum $name:ident {
         $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+
@@ -143,7 +143,7 @@ mod tests {
         for (key, figure) in [("rate", 1e-3_f32), ("share", 0.3)] {
             assert_eq!(back[key].as_f64().map(|x| x as f32), Some(figure));
         }
-        // What is not ours comes back to the last digit.
+        // Figures from outside come back to the last digit.
         assert_eq!(
             written(&Json(json!(f64::from(0.3_f32)))),
             "0.30000001192092896"

@@ -1,6 +1,5 @@
-//! Tasks of a part of a job, for the workers of the pool: leased, extended and released under a fence.
-//! Whatever a worker says about a task counts only while the task's fence is still the one it was leased
-//! with.
+//! Tasks of a part of a job, for the workers of the pool. A worker leases, extends and releases a task under a fence.
+//! A worker's call counts only while the task still has the fence of the worker's lease.
 
 use super::error::Result;
 use super::{Store, now, time};
@@ -16,7 +15,7 @@ pub struct Tasks<'a> {
 }
 
 impl Tasks<'_> {
-    /// New tasks in this order; those that are leased are taken back, those that are done stay.
+    /// Adds new tasks in this order. Leased tasks are offered again; done tasks stay done.
     pub fn offer(&self, keys: &[String]) -> Result<()> {
         self.store.write("offer tasks", |tx| {
             for key in keys {
@@ -32,7 +31,7 @@ impl Tasks<'_> {
         })
     }
 
-    /// The first task that nobody holds: its key and its fence.
+    /// Leases the first free task. Returns its key and its fence.
     pub fn lease(&self, owner: &str, term: Duration) -> Result<Option<(String, u64)>> {
         self.store.write("lease a task", |tx| {
             tx.prepare_cached(
@@ -51,7 +50,7 @@ impl Tasks<'_> {
         })
     }
 
-    /// `false`: another worker has it.
+    /// Extends a lease. `false`: another worker has the task.
     pub fn extend(&self, key: &str, fence: u64, term: Duration) -> Result<bool> {
         self.store.write("extend the lease of a task", |tx| {
             let changed = tx
@@ -70,7 +69,7 @@ impl Tasks<'_> {
         })
     }
 
-    /// Done, or offered again. `false`: another worker has it.
+    /// Ends a lease: the task is done, or offered again. `false`: another worker has the task.
     pub fn release(&self, key: &str, fence: u64, done: bool) -> Result<bool> {
         let state = if done { "done" } else { "offered" };
         self.store.write("release a task", |tx| {
@@ -85,7 +84,7 @@ impl Tasks<'_> {
         })
     }
 
-    /// How many are not done.
+    /// Number of tasks that are not done.
     pub fn open(&self) -> Result<usize> {
         self.store.read("count tasks", |c| {
             c.query_row(
@@ -97,10 +96,10 @@ impl Tasks<'_> {
     }
 }
 
-/// The last moment that is written with a year of four digits.
+/// The last moment with a year of four digits.
 const NEVER: &str = "9999-12-31T23:59:59.999Z";
 
-/// So much later than now, as the store writes it; [`NEVER`], if the year would have more digits.
+/// The time `term` from now in the store's format; [`NEVER`] if the year would have more than four digits.
 fn after(term: Duration) -> String {
     let at = TimeDelta::from_std(term)
         .ok()

@@ -292,7 +292,7 @@ fn a_stopped_run_heeds_wishes_that_came_after_its_last_check() {
     assert_eq!(end(&none, Outcome::GivenBack), JobState::Queued);
     assert_eq!(end(&pause, Outcome::GivenBack), JobState::Paused);
     assert_eq!(end(&cancel, Outcome::GivenBack), JobState::Cancelled);
-    // What was done is done.
+    // Done tasks stay done.
     assert_eq!(
         end(&cancel, Outcome::Succeeded(json!({}))),
         JobState::Succeeded

@@ -6,7 +6,7 @@
 use super::events::{self, is_over, save_report, tell_decision, tell_state};
 use super::scores;
 use crate::adapters::lineage::{IngestLineage, LearnedDocument};
-use crate::adapters::records::{report, taught};
+use crate::adapters::records::{report, training_texts};
 use crate::adapters::{self, AliasName, Lineage, Registry, Routes};
 use crate::jobs::{Handler, JobContext, JobFailure};
 use crate::learn::inner::input::{Live, Policy, UpdateInput};
@@ -411,7 +411,7 @@ impl Learned {
                     answer: p.answer,
                 },
             };
-            let texts = taught(&document)?;
+            let texts = training_texts(&document)?;
             documents.push(Earlier {
                 passage: Passage::posted(&document.title, &document.text),
                 texts,
