@@ -1,4 +1,4 @@
-//! The interface's own description: `/openapi.json`, and `/docs` to read and try it.
+//! The description of the API: `/openapi.json`, and Swagger UI at `/docs`.
 
 use super::common::error::{OpenAiErrorBody, ProblemBody};
 use super::common::state::AppState;
@@ -20,10 +20,10 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
             notes, trains an adapter on them, proves on questions that it learned, and the adapter is live."
     ),
     tags(
-        (name = "openai", description = "As OpenAI's, for its client libraries"),
-        (name = "vllm", description = "As vLLM's, for tools that know those"),
-        (name = "learning", description = "Documents in, and what becomes of them"),
-        (name = "adapters", description = "What was learned: lineage, versions, rollback"),
+        (name = "openai", description = "OpenAI's routes, for its client libraries"),
+        (name = "vllm", description = "vLLM's routes for adapters, for tools that use them"),
+        (name = "learning", description = "Learning from documents, examples and practice"),
+        (name = "adapters", description = "Adapters: lineage, versions, rollback"),
         (name = "operation", description = "Probes and metrics"),
     ),
     components(schemas(ProblemBody, OpenAiErrorBody)),
@@ -38,7 +38,7 @@ impl Modify for Key {
     fn modify(&self, document: &mut Document) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("Wanted where [auth] keys are configured"))
+            .description(Some("Needed if [auth] keys are configured"))
             .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("key", SecurityScheme::Http(scheme));
@@ -64,13 +64,13 @@ pub async fn document() -> Json<&'static Value> {
     Json(&DOCUMENT)
 }
 
-/// Swagger UI, its files part of the binary.
+/// Swagger UI, with its files in the binary.
 pub fn pages() -> Router<AppState> {
     let config = Config::from("/openapi.json").validator_url("none");
     SwaggerUi::new("/docs").config(config).into()
 }
 
-/// Every operation can be refused, in the shape of its side of the house.
+/// Adds the default error response to an operation: OpenAI's shape under `/v1/`, RFC 9457 elsewhere.
 fn refuse_with(operation: &mut Operation, openai: bool) {
     let (schema, kind) = match openai {
         true => ("OpenAiErrorBody", "application/json"),

@@ -6,13 +6,13 @@
 //! learning   our own routes: ingest, adapt, train, documents, jobs, adapters
 //! agents     the Model Context Protocol, for agent frameworks
 //! common     bodies, errors, keys, metrics, console, health
-//! docs       the API describes itself
-//! starting   what answers until the model is here
+//! docs       the description of the API
+//! starting   the answers until the model is loaded
 //! ```
 //!
-//! A handler parses a request, calls one workflow (a blocking one on a thread of its own) and shapes the answer. It
-//! checks nothing that HTTP, an agent and the command line must check alike: that is the workflow's. A handler keeps no
-//! state: what must survive a restart is in the store.
+//! A handler parses a request, calls one workflow (a blocking one on a thread of its own) and shapes the answer. The
+//! workflow makes the checks that HTTP, agents and the command line share. A handler keeps no state; the store keeps
+//! everything that must survive a restart.
 
 mod agents;
 mod common;

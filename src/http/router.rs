@@ -16,7 +16,7 @@ use tower_http::trace::TraceLayer;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
-/// The largest adapter that may be uploaded: those of real models are beyond `body_bytes`.
+/// Largest upload of an adapter in bytes. Adapters of real models exceed `body_bytes`.
 const ADAPTER_BYTES: usize = 512 << 20;
 
 /// Every route of the interface, with its description.
@@ -58,7 +58,7 @@ pub(super) fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(metrics::metrics))
 }
 
-/// The server: routes, pages, and the layers around them, the outermost last.
+/// The server's router: routes, pages, and the layers around them. The outermost layer comes last.
 pub fn router(state: AppState) -> Router {
     let (api, _) = api().split_for_parts();
     api.route("/", get(console::index))

@@ -1,4 +1,4 @@
-//! Serving a listener until told to stop.
+//! Serving a listener until a shutdown signal.
 
 use super::starting::Startup;
 use std::future::Future;
@@ -7,20 +7,20 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// How long answers may still run after the signal: an event stream would run for ever.
+/// Time for open answers after the signal. A limit is needed because an event stream may never end.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Serves until `shutdown` is ready, then finishes open answers for a few seconds.
+/// Serves until `shutdown` is ready, then gives open answers a few seconds to finish.
 pub async fn serve(
     listener: TcpListener,
     startup: Startup,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let (told, stopping) = oneshot::channel();
+    let (stop, stopping) = oneshot::channel();
     let signal = async move {
         shutdown.await;
-        // Nobody listens only if serving has ended already.
-        let _ = told.send(());
+        // The receiver is gone only if serving has ended already.
+        let _ = stop.send(());
     };
     let serving = axum::serve(listener, startup.router()).with_graceful_shutdown(signal);
     let patience = async {

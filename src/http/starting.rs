@@ -1,4 +1,4 @@
-//! What answers until the server is ready. A first start fetches the model, which takes minutes.
+//! The answers before the server is ready. A first start fetches the model, which takes minutes.
 
 use super::common::error::{self, Problem};
 use super::common::state::AppState;
@@ -13,17 +13,17 @@ use axum::routing::get;
 use std::sync::{Arc, OnceLock};
 use tower::ServiceExt;
 
-/// The server from its first moment. Cloning shares it.
+/// The server during and after its start. Clones share one state.
 ///
-/// Until [`Startup::ready`], `/livez` answers 200, so that no supervisor takes a download for a hang. Every other address,
-/// `/readyz` too, answers 503 `loading` with `Retry-After`.
+/// Until [`Startup::ready`], `/livez` answers 200, so that no supervisor takes a download for a hang. Every other
+/// path, including `/readyz`, answers 503 `loading` with `Retry-After`.
 #[derive(Clone, Default)]
 pub struct Startup(Arc<OnceLock<Router>>);
 
 const RETRY_AFTER_SECONDS: u64 = 5;
 
 impl Startup {
-    /// From now on the routes answer. A second call changes nothing.
+    /// Lets the routes answer from now on. A second call changes nothing.
     pub fn ready(&self, state: AppState) {
         let _ = self.0.set(router(state));
     }

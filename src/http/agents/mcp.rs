@@ -1,6 +1,6 @@
-//! `/mcp`: the Model Context Protocol over streamable HTTP, so that an agent framework uses this server without code of
-//! its own. Each of the five tools calls the same workflow as a route. No session is kept: a call brings all that the
-//! tool needs.
+//! `/mcp`: the Model Context Protocol over streamable HTTP, so that an agent framework can use this server without
+//! extra code. Each of the five tools calls the same workflow as a route. There are no sessions: a call carries all
+//! its arguments.
 
 use super::tools::TOOLS;
 use crate::adapters::AliasName;
@@ -29,14 +29,14 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a call waits for its job. A job that takes longer goes on, and `list_knowledge` shows it.
+/// Time that a call waits for its job. A longer job goes on, and `list_knowledge` shows it.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// Tokens of an answer unless asked for more.
+/// Tokens of an answer by default.
 const ANSWER_TOKENS: usize = 256;
-/// At most so many adapters, documents of each and jobs of a state are listed.
+/// Most entries of each list: adapters, documents of an adapter, and jobs of a state.
 const LISTED: usize = 100;
 
-/// The layers around the service have decided who may call, so its own check of hosts is off.
+/// The service behind `/mcp`. The layers around it check keys and hosts, so its own check of hosts is off.
 pub fn service(state: &AppState) -> StreamableHttpService<Tools, NeverSessionManager> {
     let config = StreamableHttpServerConfig::default()
         .disable_allowed_hosts()
@@ -91,7 +91,7 @@ impl ServerHandler for Tools {
                 _ => self.rollback(arguments).await,
             },
         };
-        // The model is told what went wrong, and not its framework: the model may do better.
+        // The model gets the error as a tool result, so that it can correct its call. The framework gets no error.
         let result = match answer {
             Ok(value) => CallToolResult::success(vec![ContentBlock::text(value.to_string())]),
             Err(problem) => CallToolResult::error(vec![ContentBlock::text(problem.detail)]),
@@ -194,7 +194,7 @@ impl Tools {
         Ok(json!({"adapter": alias.name, "live_version": alias.live}))
     }
 
-    /// The job once it has ended, or as it is after [`PATIENCE`].
+    /// Waits for the job's end, but at most [`PATIENCE`], and returns the job.
     async fn finished(
         &self,
         submit: impl FnOnce(&Services) -> Result<Job, Refusal> + Send + 'static,
@@ -242,17 +242,17 @@ fn adapt_request(arguments: &JsonObject) -> Result<Adapt, Refusal> {
     })
 }
 
-/// An argument that is there and not null.
+/// An argument that is present and not null.
 fn given<'a>(arguments: &'a JsonObject, name: &str) -> Option<&'a Value> {
     arguments.get(name).filter(|value| !value.is_null())
 }
 
-/// An argument that was checked to be a string.
+/// The text of an argument. `ToolKind::check` has checked that it is a string.
 fn text(argument: Option<&Value>) -> &str {
     argument.and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A job without a result: still at it, or failed.
+/// The answer about a job without a result: the job is still running, or it failed.
 fn unfinished(job: &Job) -> Result<Value, Problem> {
     match &job.error {
         Some(error) => {
@@ -266,7 +266,7 @@ fn unfinished(job: &Job) -> Result<Value, Problem> {
     }
 }
 
-/// The refusal with the names of the tool's own arguments.
+/// Replaces the request's field names in a refusal by the tool's argument names.
 fn renamed(mut refusal: Refusal, names: &[(&str, &str)]) -> Refusal {
     for (theirs, ours) in names {
         refusal.detail = refusal.detail.replace(theirs, ours);

@@ -1,4 +1,4 @@
-//! The Model Context Protocol for agent frameworks: tools that call the same code as the routes.
+//! The Model Context Protocol for agent frameworks. Its tools call the same workflows as the routes.
 
 pub mod mcp;
 pub mod tools;

@@ -1,4 +1,4 @@
-//! The tools of `/mcp` as agents see them: what each does, and what it takes.
+//! The tools of `/mcp` as agents see them: name, description, and the JSON schema of the arguments.
 
 use crate::http::common::error::Problem;
 use rmcp::model::{JsonObject, Tool};
@@ -36,11 +36,11 @@ const fn optional(name: &'static str, schema: fn() -> Value) -> Argument {
 pub const TOOLS: [ToolKind; 5] = [
     ToolKind {
         name: "learn_document",
-        description: "Teach an adapter a document for good. The model writes study notes, trains, proves \
-            with questions that it learned, and publishes a new version. Takes about a minute.",
+        description: "Teach an adapter a document permanently. The model writes study notes, trains on them, \
+            checks with questions that it has learned the document, and publishes a new version. Takes about a minute.",
         arguments: &[
             required("adapter", || {
-                text("The adapter to teach; made if there is none")
+                text("The adapter to teach; a new one is made if it does not exist")
             }),
             required("title", || text("The document's title")),
             required("text", || text("The document")),
@@ -48,7 +48,7 @@ pub const TOOLS: [ToolKind; 5] = [
                 let pair = object(json!({"question": text("A question"),
                     "answer": text("Its answer")}));
                 json!({"type": "array", "items": pair,
-                    "description": "Questions to prove that it was learned"})
+                    "description": "Questions that check the learning"})
             }),
         ],
     },
@@ -69,20 +69,20 @@ pub const TOOLS: [ToolKind; 5] = [
             ),
             optional(
                 "kind",
-                || json!({"enum": ["text", "grid"], "description": "What the examples are; default text"}),
+                || json!({"enum": ["text", "grid"], "description": "Kind of the examples; default text"}),
             ),
             optional("adapter", || {
-                text("Train this adapter further, and not the base")
+                text("Start from this adapter and not from the base")
             }),
             optional("keep_as", || {
                 text(
-                    "Keep the adapter under this name, as its next version if there is one; else it is \
-                    deleted after an hour",
+                    "Keep the adapter under this name, as the next version if the name exists. Without it \
+                    the adapter is deleted after an hour",
                 )
             }),
             optional("seconds", || {
                 json!({"type": "number", "minimum": 1, "maximum": 3600,
-                    "description": "What it may take; default 60"})
+                    "description": "Time limit in seconds; default 60"})
             }),
         ],
     },
@@ -92,18 +92,18 @@ pub const TOOLS: [ToolKind; 5] = [
         arguments: &[
             required("question", || text("The question")),
             optional("adapter", || {
-                text("Who is asked: an adapter's name, or name@version; the base model without it")
+                text("An adapter's name, or name@version; default the base model")
             }),
             optional("system", || text("A system message before the question")),
             optional("max_tokens", || {
                 json!({"type": "integer", "minimum": 1,
-                    "description": "Tokens of the answer at most; default 256"})
+                    "description": "Most tokens of the answer; default 256"})
             }),
         ],
     },
     ToolKind {
         name: "list_knowledge",
-        description: "List the adapters, what each has learned, and the jobs that are not finished.",
+        description: "List the adapters with the documents that each has learned, and the unfinished jobs.",
         arguments: &[],
     },
     ToolKind {

@@ -1,9 +1,9 @@
-//! Who may send requests.
+//! Access control.
 //!
-//! If keys are configured, every route but the open ones asks for `Authorization: Bearer KEY`. Only digests of the keys
-//! are stored. Without keys the server listens on loopback alone, and the danger is a web page in the user's own browser:
-//! a name that resolves to 127.0.0.1 (DNS rebinding), or a plain cross-site POST. So `Host` must then be a loopback name,
-//! and `Origin`, if sent, must be the server's own.
+//! If keys are configured, every route except the open ones needs `Authorization: Bearer KEY`. Only digests of the
+//! keys are stored. Without keys the server listens on loopback only. A web page in the user's own browser is then
+//! the danger: it may use a name that resolves to 127.0.0.1 (DNS rebinding), or a plain cross-site POST. So `Host`
+//! must be a loopback name, and `Origin`, if sent, must be the server's own.
 
 use super::error::Problem;
 use super::state::AppState;
@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 
-/// The rule this server runs under, fixed at start.
+/// The rule of access, fixed at start.
 #[derive(Debug, Clone)]
 pub enum Access {
     /// SHA-256 digests of the accepted keys.
@@ -24,7 +24,7 @@ pub enum Access {
 }
 
 impl Access {
-    /// `keys` are `sha256:<64 hex digits>` of each key, as the configuration file holds them.
+    /// `keys`: the digest of each key, as `sha256:<64 hex digits>`. Fails if one has another form.
     pub fn from_config(keys: &[String]) -> Result<Self, String> {
         if keys.is_empty() {
             return Ok(Access::Loopback);
@@ -43,7 +43,7 @@ impl Access {
     }
 }
 
-/// Middleware: lets a request through or answers 401 or 403.
+/// Middleware: passes a request on, or answers 401 or 403.
 pub async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
     match state.access.check(method, uri, headers) {
@@ -52,7 +52,7 @@ pub async fn guard(State(state): State<AppState>, request: Request, next: Next) 
     }
 }
 
-/// Probes, and pages that hold nothing of the user's.
+/// Whether the path is open without a key: probes, and pages without user data.
 fn is_open(path: &str) -> bool {
     matches!(path, "/" | "/livez" | "/readyz" | "/openapi.json" | "/docs")
         || path.starts_with("/static/")
@@ -70,7 +70,7 @@ fn check_key(keys: &[[u8; 32]], headers: &HeaderMap) -> Result<(), Problem> {
             unauthorized("This server wants a key: send the header 'Authorization: Bearer KEY'.")
         })?;
     let digest: [u8; 32] = Sha256::digest(key).into();
-    // Every key is compared in full, so that the time taken tells nothing of how much agreed.
+    // Every key is compared in full, so that the time taken does not depend on the matching digits.
     let known = keys.iter().fold(false, |known, k| known | same(k, &digest));
     match known {
         true => Ok(()),
@@ -116,7 +116,7 @@ fn check_loopback(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(),
     }
 }
 
-/// `localhost`, `127.x.y.z` or `[::1]`, with or without a port.
+/// Whether the host is `localhost`, `127.x.y.z` or `[::1]`, with or without a port.
 fn is_loopback_host(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else {
         return false;

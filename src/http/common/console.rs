@@ -1,4 +1,4 @@
-//! The web console: plain files, part of the binary, under a policy that lets nothing else in.
+//! The web console: static files within the binary. A content security policy allows nothing from elsewhere.
 
 use super::error::Problem;
 use axum::extract::{Path, Request};
@@ -39,11 +39,11 @@ const FILES: &[File] = files! {
     "style.css" "text/css; charset=utf-8",
 };
 
-/// Everything from this server, no inline script or style, in nobody's frame.
+/// All content comes from this server. Inline scripts, inline styles and frames are forbidden.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Swagger UI writes style attributes and draws itself.
+/// Swagger UI needs inline styles, and images and fonts from `data:` URLs.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; connect-src 'self'; font-src 'self' data:; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'";
@@ -62,7 +62,7 @@ pub async fn file(Path(path): Path<String>) -> Result<impl IntoResponse, Problem
     }
 }
 
-/// Middleware: headers that keep a browser from being clever.
+/// Middleware: adds security headers to every answer.
 pub async fn harden(request: Request, next: Next) -> Response {
     let docs = request.uri().path().starts_with("/docs");
     let mut response = next.run(request).await;
@@ -79,7 +79,7 @@ pub async fn harden(request: Request, next: Next) -> Response {
     response
 }
 
-/// A browser may keep the file, but asks each time: the next binary has others.
+/// A browser may cache the file, but must revalidate it each time, because another binary may have other files.
 fn served(kind: &'static str, bytes: &'static [u8]) -> impl IntoResponse {
     let headers = [
         (header::CONTENT_TYPE, kind),

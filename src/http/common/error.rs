@@ -1,10 +1,10 @@
-//! The one place where a refusal becomes an answer.
+//! Refusals and errors as HTTP answers.
 //!
-//! Handlers and middleware fail with a [`Problem`]: a status, a stable code, a sentence for the reader and, where one
-//! field is to blame, its name. A workflow's [`Refusal`] becomes a problem here, and so do the errors that a refusal can
-//! be made of. [`envelope`], the outermost layer, writes the problem in the shape that the route's clients know: RFC 9457
-//! `application/problem+json` on our own routes, OpenAI's `{"error": …}` under `/v1/`. Errors of axum itself (no such
-//! route, a wrong method) pass through the same layer, so every error has one of the two shapes.
+//! Handlers and middleware fail with a [`Problem`]: a status, a stable code, a sentence for the reader and, if one
+//! field is wrong, its name. A workflow's [`Refusal`] becomes a problem, and so does every error that converts to a
+//! refusal. [`envelope`], the outermost layer, writes the body: RFC 9457 `application/problem+json` on our own
+//! routes, OpenAI's `{"error": …}` under `/v1/`. Errors of axum itself (no such route, a wrong method) pass the same
+//! layer. So every error has one of the two shapes.
 
 use crate::workflows::refusal::{Refusal, RefusalKind};
 use axum::Json;
@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The answer to a refused or failed request, before the envelope writes it in either shape.
+/// The answer to a refused or failed request, before the envelope writes its body.
 #[derive(Debug, Clone)]
 pub struct Problem {
     pub status: StatusCode,
@@ -27,10 +27,10 @@ pub struct Problem {
     pub retry_after_seconds: Option<u64>,
 }
 
-/// RFC 9457, as our own routes answer.
+/// An error of our own routes (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ProblemBody {
-    /// Always `about:blank`: the code says what it is.
+    /// Always `about:blank`: the code identifies the problem.
     #[serde(rename = "type")]
     kind: &'static str,
     /// The status in words.
@@ -40,12 +40,12 @@ pub struct ProblemBody {
     code: &'static str,
     /// One sentence for the reader.
     detail: String,
-    /// The field to blame, such as `documents[0].text`.
+    /// The wrong field, such as `documents[0].text`.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
 }
 
-/// OpenAI's envelope, as the routes under `/v1/` answer.
+/// An error of the routes under `/v1/`, in OpenAI's shape.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OpenAiErrorBody {
     error: OpenAiError,
@@ -56,7 +56,7 @@ pub struct OpenAiError {
     message: String,
     #[serde(rename = "type")]
     kind: &'static str,
-    /// The parameter to blame.
+    /// The wrong parameter.
     param: Option<String>,
     code: Option<&'static str>,
 }
@@ -77,12 +77,12 @@ impl Problem {
         self
     }
 
-    /// 400: well-formed, but this server cannot do it.
+    /// 400: the request is well-formed, but this server cannot do it.
     pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
         Problem::new(StatusCode::BAD_REQUEST, code, detail)
     }
 
-    /// 422: a field holds what it must not hold.
+    /// 422: a field has a wrong value.
     pub fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", detail).field(field)
     }
@@ -101,7 +101,7 @@ impl Problem {
         )
     }
 
-    /// OpenAI's envelope, which a stream that fails half-way also sends.
+    /// The body in OpenAI's shape. A stream that fails half-way sends it too.
     pub fn openai_body(&self) -> OpenAiErrorBody {
         let kind = match self.status {
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
@@ -131,7 +131,7 @@ impl Problem {
     }
 }
 
-/// Carries the problem out to [`envelope`], which knows the route and writes the body.
+/// Attaches the problem to an empty answer. [`envelope`] knows the route and writes the body.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
@@ -157,7 +157,7 @@ pub async fn envelope(request: Request, next: Next) -> Response {
     write(problem, openai, response)
 }
 
-/// What a handler's panic is answered with; the trace layer has logged it.
+/// The answer to a request whose handler panicked. The trace layer has logged the panic.
 pub fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     Problem::internal("a handler panicked").into_response()
 }
@@ -191,7 +191,7 @@ fn write(mut problem: Problem, openai: bool, original: Response) -> Response {
     response
 }
 
-/// An error made by a library: its body is plain text or nothing.
+/// Whether the answer is an error of a library: its body is plain text or empty.
 fn is_bare_error(response: &Response) -> bool {
     let status = response.status();
     let json = response
@@ -224,7 +224,7 @@ fn bare(status: StatusCode, text: &str) -> Problem {
     Problem::new(status, code, detail)
 }
 
-/// A refusal of a workflow, or an error that [`Refusal`] has a kind for: of adapters, store, jobs or engine.
+/// Converts a workflow's refusal, or an error of adapters, store, jobs or engine by way of [`Refusal`].
 impl<E: Into<Refusal>> From<E> for Problem {
     fn from(error: E) -> Self {
         let Refusal {

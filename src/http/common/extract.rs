@@ -1,4 +1,4 @@
-//! Reading the parts of a request (body, query, headers), with refusals that name the field.
+//! Reading the parts of a request: body, query, headers. A refusal names the wrong field.
 
 use super::error::Problem;
 use crate::store::{IdempotencyKey, digest};
@@ -12,13 +12,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The longest `?wait=`.
+/// Upper bound of `?wait=`.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
-/// The body as bytes; 413 beyond the configured size.
+/// The body as bytes; 413 if it exceeds the configured size.
 pub struct Body(pub Bytes);
 
-/// A JSON body of an exact shape: 415 if it is something else, 400 if malformed, 422 naming the field.
+/// A JSON body of an exact shape. Else 415 (not JSON), 400 (malformed) or 422 (wrong field).
 pub struct Json<T>(pub T);
 
 /// A query string of an exact shape.
@@ -85,7 +85,7 @@ pub fn unsupported(kind: Option<&str>, expected: &str) -> Problem {
     )
 }
 
-/// `500ms`, `30s`, `2m`; at most ten minutes.
+/// Parses a duration such as `500ms`, `30s` or `2m`; ten minutes at most.
 pub fn wait(text: &str) -> Result<Duration, Problem> {
     let wrong = || {
         let detail =
@@ -108,8 +108,8 @@ pub fn wait(text: &str) -> Result<Duration, Problem> {
     }
 }
 
-/// The `Idempotency-Key`, with the digest of what is asked for. `about`: everything outside of the body that decides
-/// what is done, but not how long the client waits.
+/// The `Idempotency-Key` with the digest of the request. `about`: all inputs outside the body that decide the work;
+/// the client's waiting time does not.
 pub fn idempotency_key(
     headers: &HeaderMap,
     about: &Value,

@@ -1,4 +1,4 @@
-//! Probes for whoever supervises the process.
+//! Health probes for supervisors of the process.
 
 use super::error::Problem;
 use super::state::AppState;
@@ -18,7 +18,7 @@ const OK: Json<Health> = Json(Health { status: "ok" });
 
 /// The process lives
 #[utoipa::path(get, path = "/livez", tag = "operation",
-    responses((status = 200, description = "It lives", body = Health)))]
+    responses((status = 200, description = "The process lives", body = Health)))]
 pub async fn livez() -> Json<Health> {
     OK
 }
@@ -27,14 +27,14 @@ pub async fn livez() -> Json<Health> {
 ///
 /// The engine's thread runs and the database answers. 503 while the model is still fetched or loaded.
 #[utoipa::path(get, path = "/readyz", tag = "operation",
-    responses((status = 200, description = "It can", body = Health)))]
+    responses((status = 200, description = "The server is ready", body = Health)))]
 pub async fn readyz(State(state): State<AppState>) -> Result<Json<Health>, Problem> {
     let not_ready = |what: &str| {
         let detail = format!("The {what} does not answer.");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail)
     };
     let engine = state.engine.clone();
-    // An empty list of questions goes all the way to the engine's thread and back.
+    // Even an empty list of questions passes through the engine's thread.
     let asked = tokio::task::spawn_blocking(move || {
         engine.score(Vec::new(), autodidact_engine::Priority::Interactive)
     });

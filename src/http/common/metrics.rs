@@ -1,7 +1,7 @@
-//! `GET /metrics` in Prometheus' text form.
+//! `GET /metrics` in Prometheus' text format.
 //!
-//! Requests are counted as they pass. The counts of other rooms (jobs, documents, tokens) are read when somebody asks, so
-//! no other room knows of metrics.
+//! A layer counts requests as they pass. The handler reads the counts of other rooms (jobs, documents, tokens) on
+//! demand, so no other room depends on metrics.
 
 use super::error::Problem;
 use super::state::AppState;
@@ -33,7 +33,7 @@ pub async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse,
     Ok(([(header::CONTENT_TYPE, kind)], handle.render()))
 }
 
-/// Middleware: counts a request and the time to its answer's head, by route, never by raw path.
+/// Middleware: counts requests and the seconds until the answer's head, by route and never by raw path.
 pub async fn measure(request: Request, next: Next) -> Response {
     recorder();
     let start = Instant::now();
@@ -99,7 +99,7 @@ fn read_rooms(state: &AppState) -> Result<(), store::Error> {
     Ok(())
 }
 
-/// The process's recorder, installed by the first request.
+/// The recorder of this process. The first request installs it.
 fn recorder() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| {

@@ -1,5 +1,5 @@
-//! What every route needs: reading requests, errors as answers, keys, metrics, and the pages that belong to no
-//! API (console, health).
+//! Code for all routes: reading requests, errors as answers, keys, metrics, and the pages outside any API (console,
+//! health).
 
 pub mod auth;
 pub mod console;

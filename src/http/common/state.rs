@@ -1,4 +1,4 @@
-//! What every handler shares.
+//! The state that all handlers share.
 
 use super::auth::Access;
 use super::error::Problem;
@@ -11,16 +11,16 @@ use autodidact_engine::Engine;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// What the workflows need, and what only HTTP needs. Cloning shares all of it.
+/// The services of the workflows, and the state of HTTP itself. Clones share all of it.
 #[derive(Clone)]
 pub struct AppState {
     services: Services,
     pub access: Arc<Access>,
-    /// Unix seconds: the base model's `created`.
+    /// Start of the server in Unix seconds, which is the base model's `created`.
     pub started: i64,
 }
 
-/// `state.jobs` is `state.services.jobs`: a handler reads one state.
+/// `state.jobs` is short for `state.services.jobs`.
 impl Deref for AppState {
     type Target = Services;
 
@@ -52,7 +52,7 @@ impl AppState {
         })
     }
 
-    /// Runs work that blocks (the disk, a tokenizer over a long text) away from the threads that serve connections.
+    /// Runs blocking work (the disk, a tokenizer over a long text) away from the threads that serve connections.
     pub async fn blocking<T, E>(
         &self,
         work: impl FnOnce(&AppState) -> Result<T, E> + Send + 'static,

@@ -1,4 +1,4 @@
-//! `POST /adapt`: a task with a few examples in, predictions and an adapter out.
+//! `POST /adapt`: learns a task from a few examples, and answers with predictions and an adapter.
 
 use super::jobs::{JobBody, has_ended, located};
 use crate::http::common::error::Problem;
@@ -22,26 +22,26 @@ use utoipa::{IntoParams, ToSchema};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AdaptQuery {
-    /// Wait so long (`500ms`, `30s`, `2m`; ten minutes at most) for the job's end
+    /// Time to wait for the job's end (`500ms`, `30s`, `2m`; ten minutes at most)
     wait: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct AdaptResponse {
     job: JobBody,
-    /// The `model` to ask once the job has succeeded
+    /// The `model` to ask after the job has succeeded
     adapter: String,
-    /// Predictions and how they came about, once the job has succeeded
+    /// Predictions with the report of the adaptation, after the job has succeeded
     result: Option<AdaptResult>,
 }
 
 /// Adapt to one task from a few examples
 ///
 /// The model chooses its own augmentations and training settings, trains a throw-away adapter on the
-/// demonstrations, and answers the test inputs: two attempts each. The same `Idempotency-Key` with the same
-/// request answers with the same job.
+/// demonstrations, and answers the test inputs with two attempts each. The same request with the same
+/// `Idempotency-Key` returns the same job.
 #[utoipa::path(post, path = "/adapt", tag = "learning",
-    params(AdaptQuery, ("Idempotency-Key" = Option<String>, Header, description = "Yours, unique for this request")),
+    params(AdaptQuery, ("Idempotency-Key" = Option<String>, Header, description = "A key of your choice, unique for this request")),
     request_body = AdaptRequest,
     responses(
         (status = 202, description = "The job that does it, at Location", body = AdaptResponse),
@@ -64,7 +64,7 @@ pub async fn adapt(
     Ok(located(&id, ended, AdaptResponse::from(job)))
 }
 
-/// The result stands in its own shape beside the job, and not in the job again.
+/// Moves the job's result into the field `result` of the answer.
 impl From<Job> for AdaptResponse {
     fn from(mut job: Job) -> Self {
         let result = job.result.take();

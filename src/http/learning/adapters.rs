@@ -1,7 +1,7 @@
-//! `/adapters`: lineage, versions, files, and every move of an alias.
+//! `/adapters`: lineage, versions, files, and the moves of an alias.
 //!
-//! A move takes the version that the caller believes live (`expected_version`) and answers 409 if another one is, so that
-//! two people cannot undo each other's moves unknowingly.
+//! A move may name the version that the caller believes live (`expected_version`). The answer is 409 if another
+//! version is live, so that two clients cannot undo each other's moves by accident.
 
 use super::archive;
 use super::jobs::limit;
@@ -21,13 +21,13 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(Serialize, ToSchema)]
 pub struct AdapterBody {
     name: String,
-    /// Null once it was unloaded; its versions can still be asked for
+    /// Null after an unload; requests may still name a version
     live_version: Option<u64>,
-    /// Of the live version
+    /// Digest of the live version
     digest: Option<String>,
-    /// How many versions there are
+    /// Number of versions
     versions: u64,
-    /// How many documents the live version and those that it continues have learned
+    /// Number of documents learned by the live version and by the versions that it continues
     documents: u64,
     created_at: String,
     updated_at: String,
@@ -45,13 +45,13 @@ pub struct VersionBody {
     adapter: String,
     version: u64,
     digest: String,
-    /// The version that was live when it was published
+    /// The version that was live before this one was published
     parent: Option<u64>,
     live: bool,
-    /// What made it: documents, self-edits, settings, scores
+    /// The record of how the version was made: documents, self-edits, settings, scores
     #[schema(value_type = Object)]
     lineage: Value,
-    /// Size of its files
+    /// Size of the files in bytes
     bytes: u64,
     created_at: String,
 }

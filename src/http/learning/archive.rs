@@ -1,4 +1,4 @@
-//! An adapter as a download or an upload: a tar archive of its two PEFT files.
+//! The file format of downloads and uploads: a tar archive of an adapter's two PEFT files.
 
 use crate::http::common::error::Problem;
 use autodidact_engine::lora::peft::{CONFIG_FILE, PeftFiles, WEIGHTS_FILE};
@@ -6,7 +6,7 @@ use std::io::{self, Read};
 
 pub const MEDIA_TYPE: &str = "application/x-tar";
 
-/// Packs the two files. The same adapter gives the same bytes.
+/// Packs the two files. The same adapter always gives the same bytes.
 pub fn pack(files: &PeftFiles) -> io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     for (name, bytes) in [
@@ -21,8 +21,8 @@ pub fn pack(files: &PeftFiles) -> io::Result<Vec<u8>> {
     archive.into_inner()
 }
 
-/// Finds the two files in any folder of the archive and passes over all others (a README, a tokenizer). Only plain files
-/// are read: a link leads out of the archive, and a sparse file of a few bytes may claim any size.
+/// Finds the two files in any folder of the archive and skips all others (a README, a tokenizer). Only plain files are
+/// read, because a link leads out of the archive and a sparse file of a few bytes may claim any size.
 pub fn unpack(bytes: &[u8]) -> Result<PeftFiles, Problem> {
     let damaged = |error: io::Error| {
         let detail = format!("The body is not a tar archive that can be read: {error}.");
@@ -73,7 +73,7 @@ fn invalid(detail: String) -> Problem {
 mod tests {
     use super::*;
 
-    /// One entry of half a kilobyte that says it is of this kind and of a gigabyte.
+    /// An archive of half a kilobyte with one entry of this kind that claims a gigabyte.
     fn crafted(kind: tar::EntryType) -> Vec<u8> {
         const CLAIMED: u64 = 1 << 30;
         let mut header = tar::Header::new_gnu();
@@ -105,7 +105,7 @@ mod tests {
             assert_eq!(problem.code, "invalid_adapter", "{kind:?}");
             assert!(problem.detail.contains("plain file"), "{}", problem.detail);
         }
-        // The same entry as a plain file is read, and the other file is missed.
+        // The same entry as a plain file is read, so the error is about the missing other file.
         let problem = unpack(&crafted(tar::EntryType::Regular)).err().unwrap();
         assert!(problem.detail.contains(CONFIG_FILE), "{}", problem.detail);
     }

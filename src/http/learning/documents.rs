@@ -1,4 +1,4 @@
-//! `/documents`: posted documents, and everything that happened while each was learned.
+//! `/documents`: posted documents, each with the report of its learning.
 
 use super::jobs::limit;
 use crate::adapters::AliasName;
@@ -22,13 +22,13 @@ pub struct DocumentBody {
     text: String,
     #[schema(value_type = Object)]
     metadata: Value,
-    /// The caller's questions; those the model wrote are in the report
+    /// The client's questions. The report has the questions that the model wrote
     questions: Vec<Question>,
     state: DocumentState,
     job_id: String,
-    /// The version of the adapter that learned it
+    /// The version of the adapter that learned the document
     version: Option<u64>,
-    /// Self-edits, training sequences, probes, scores, decision; grows while it is learned
+    /// Self-edits, training sequences, probes, scores and decision. The report grows while the document is learned
     #[schema(value_type = Option<Report>)]
     report: Option<Value>,
     created_at: String,
@@ -42,8 +42,9 @@ pub struct DocumentItem {
     title: String,
     state: DocumentState,
     version: Option<u64>,
-    /// Share of its questions answered right before and after, no document in sight
+    /// Share of the document's questions answered right closed book before the update, 0 to 1
     score_before: Option<f64>,
+    /// The same share after the update, 0 to 1
     score_after: Option<f64>,
     job_id: String,
     created_at: String,

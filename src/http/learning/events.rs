@@ -1,7 +1,7 @@
 //! `GET /jobs/{id}/events`: the events of a job, as they happen.
 //!
-//! Events are stored and numbered. A client that lost its connection names the last event it saw (`Last-Event-ID`) and
-//! misses none. The stream ends after the event that ends the job.
+//! Events are stored and numbered. A client that lost its connection names the last event it saw (`Last-Event-ID`), so
+//! it misses none. The stream ends after the job's last event.
 
 use crate::http::common::error::Problem;
 use crate::http::common::state::AppState;
@@ -29,7 +29,7 @@ pub async fn job_events(
         .blocking(move |s| s.jobs.subscribe(&id, since))
         .await?;
     let events = subscription.into_stream().map(|event| event.map(sse_event));
-    // Comments are sent while nothing happens, so that neither side takes the silence for a lost connection.
+    // Without events the server sends comments, so that neither side takes the silence for a lost connection.
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
 

@@ -1,5 +1,5 @@
-//! `POST /ingest`: documents in, a job out. The answer is read from the store, so a repeated request gets the job and
-//! the documents of the first one.
+//! `POST /ingest`: learns documents in a job. The answer is read from the store, so a repeated request gets the job
+//! and the documents of the first one.
 
 use super::ingest_body::{self, IngestQuery};
 use super::jobs::{JobBody, has_ended, located};
@@ -28,16 +28,16 @@ struct IngestedDocument {
     id: String,
     title: String,
     state: DocumentState,
-    /// The version of the adapter that learned it
+    /// The version of the adapter that learned the document
     version: Option<u64>,
 }
 
 /// Learn documents
 ///
-/// Also takes `text/plain`, `text/markdown` and `application/x-ndjson` (a document a line) with
-/// `?adapter=`. The same `Idempotency-Key` with the same request answers with the same job.
+/// With `?adapter=` the body may also be `text/plain`, `text/markdown` or `application/x-ndjson` (a document a
+/// line). The same request with the same `Idempotency-Key` returns the same job.
 #[utoipa::path(post, path = "/ingest", tag = "learning",
-    params(IngestQuery, ("Idempotency-Key" = Option<String>, Header, description = "Yours, unique for this request")),
+    params(IngestQuery, ("Idempotency-Key" = Option<String>, Header, description = "A key of your choice, unique for this request")),
     request_body(content(
         (IngestRequest = "application/json"), (String = "text/plain"), (String = "text/markdown"),
         (String = "application/x-ndjson"))),

@@ -1,4 +1,4 @@
-//! The body of `/ingest` by its content type: JSON, NDJSON, Markdown or plain text.
+//! The body of `/ingest` in any of its content types: JSON, NDJSON, Markdown or plain text.
 
 use crate::adapters::AliasName;
 use crate::http::common::error::Problem;
@@ -17,15 +17,15 @@ const MEDIA_TYPES: &str = "application/json, application/x-ndjson, text/plain or
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct IngestQuery {
-    /// The adapter to teach, where the body is not JSON
+    /// The adapter to teach, if the body is not JSON
     pub adapter: Option<String>,
-    /// The title of a plain text; of Markdown it is the first heading unless given
+    /// The document's title. Markdown has its first heading as the default
     pub title: Option<String>,
-    /// Wait so long (`500ms`, `30s`, `2m`; ten minutes at most) for the job's end
+    /// Time to wait for the job's end (`500ms`, `30s`, `2m`; ten minutes at most)
     pub wait: Option<String>,
 }
 
-/// Reads the body by its content type. A refusal names the field, and in NDJSON the line.
+/// Reads the body by its content type. A refusal names the wrong field, and in NDJSON the line.
 pub fn read(headers: &HeaderMap, query: &IngestQuery, body: &[u8]) -> Result<Ingest, Problem> {
     let kind = media_type(headers);
     let ingest = match kind.as_deref() {
@@ -47,7 +47,7 @@ fn json(query: &IngestQuery, body: &[u8]) -> Result<Ingest, Refusal> {
     fields::parse::<IngestRequest>(body)?.check()
 }
 
-/// A JSON document a line; blank lines are passed over.
+/// Reads one JSON document from each line and skips blank lines.
 fn lines(query: &IngestQuery, body: &[u8]) -> Result<Ingest, Refusal> {
     let alias = alias(query)?;
     if query.title.is_some() {
@@ -109,7 +109,7 @@ fn utf8(body: &[u8]) -> Result<&str, Refusal> {
     })
 }
 
-/// The first `# heading` of any level, outside of fenced code.
+/// The first `# heading` of any level outside fenced code.
 fn first_heading(markdown: &str) -> Option<&str> {
     let mut fenced = false;
     for line in markdown.lines().map(str::trim) {

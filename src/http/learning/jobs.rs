@@ -1,4 +1,4 @@
-//! `/jobs`: how far background jobs are, and how to stop or resume one.
+//! `/jobs`: the progress of jobs, and requests to cancel, pause or resume a job.
 
 use crate::adapters::AliasName;
 use crate::http::common::error::Problem;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
 
-/// What a page of any list holds if `limit` is not given.
+/// Default of `limit` for every list.
 pub const DEFAULT_LIMIT: usize = 50;
 const MOST: usize = 500;
 
@@ -22,20 +22,20 @@ const MOST: usize = 500;
 pub struct JobBody {
     pub id: String,
     kind: JobKind,
-    /// The adapter it works on
+    /// The adapter that the job works on
     adapter: String,
     pub state: JobState,
-    /// Asked for and not yet obeyed: a running job stops at its next check
+    /// A client asked to pause; the running job stops at its next check
     pause_requested: bool,
-    /// Likewise
+    /// A client asked to cancel; the running job stops at its next check
     cancel_requested: bool,
     progress: Progress,
-    /// Of a succeeded job
+    /// Result of a succeeded job
     #[schema(value_type = Option<Object>)]
     result: Option<Value>,
-    /// Of a failed one
+    /// Error of a failed job
     error: Option<JobError>,
-    /// 1, and one more for every life that ended with the process
+    /// 1, plus 1 for every time the process died while the job ran
     attempt: u32,
     created_at: String,
     started_at: Option<String>,
@@ -66,7 +66,7 @@ pub struct JobQuery {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct WaitQuery {
-    /// Wait so long (`500ms`, `30s`, `2m`; ten minutes at most) for the job's end
+    /// Time to wait for the job's end (`500ms`, `30s`, `2m`; ten minutes at most)
     wait: Option<String>,
 }
 
@@ -108,7 +108,7 @@ pub async fn list_jobs(
 
 /// One job
 #[utoipa::path(get, path = "/jobs/{id}", tag = "learning", params(("id" = String, Path), WaitQuery),
-    responses((status = 200, description = "The job, ended or as far as it is", body = JobBody)))]
+    responses((status = 200, description = "The job in its present state", body = JobBody)))]
 pub async fn get_job(
     State(state): State<AppState>,
     Path(id): Path<String>,
@@ -154,7 +154,7 @@ pub async fn resume_job(
     Ok(Json(job.into()))
 }
 
-/// The length of a page, checked.
+/// The checked length of a page.
 pub fn limit(asked: Option<usize>) -> Result<usize, Problem> {
     let limit = asked.unwrap_or(DEFAULT_LIMIT);
     match (1..=MOST).contains(&limit) {

@@ -1,5 +1,4 @@
-//! Our own routes: to learn documents, to adapt to examples and to practise; the jobs that do it, and the adapters that
-//! come of it.
+//! Our own routes: ingest, adapt and train, their jobs and documents, and the adapters.
 
 pub mod adapt;
 pub mod adapters;

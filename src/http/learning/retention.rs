@@ -1,4 +1,4 @@
-//! `GET /adapters/{alias}/retention`: what an adapter still knows of everything it has learned.
+//! `GET /adapters/{alias}/retention`: the scores of an adapter's versions on all learned documents.
 
 use super::jobs::limit;
 use crate::adapters::AliasName;
@@ -17,22 +17,22 @@ use utoipa::{IntoParams, ToSchema};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct RetentionQuery {
-    /// So many of the newest versions as rows, 1 to 500, default 50; the summary is of all
+    /// Number of rows: the newest versions, 1 to 500, default 50. The summary counts all versions
     limit: Option<usize>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct RetentionBody {
     adapter: String,
-    /// The summary is of this version
+    /// The version of the summary
     live_version: Option<u64>,
-    /// The columns: everything that was learned, oldest first
+    /// The columns: all learned documents, oldest first
     documents: Vec<RetentionDocument>,
-    /// The rows: 0 is the base, which was asked about a document before anything was learned
+    /// The rows. Row 0 is the base, asked about a document before anything was learned
     versions: Vec<u64>,
     #[serde(flatten)]
     matrix: Matrix,
-    /// What each version still knows of what the base knew; a version that was not asked is left out
+    /// Each version's score on general probes. A version that was not asked is left out
     general: Vec<General>,
 }
 
@@ -40,27 +40,27 @@ pub struct RetentionBody {
 struct RetentionDocument {
     id: String,
     title: String,
-    /// The version that learned it
+    /// The version that learned the document
     version: u64,
-    /// Whether the live version builds on that one; after a rollback it may not
+    /// Whether the live version continues that version. After a rollback it may not
     live: bool,
 }
 
 #[derive(Serialize, ToSchema)]
 struct General {
     version: u64,
-    /// General probes asked
+    /// Number of general probes asked
     probes: u64,
-    /// Share of them answered right by the base
+    /// Share answered right by the base, 0 to 1
     base: f64,
-    /// And by this version
+    /// Share answered right by this version, 0 to 1
     score: f64,
 }
 
 /// The forgetting matrix of an adapter
 ///
-/// The score on each document after each update. An update asks at most 40 probes of earlier documents, so
-/// a cell may stand for a part of its document's probes, and be null where none was asked.
+/// The score on each document after each update. An update asks at most 40 probes of earlier documents. So a
+/// cell may cover only a part of its document's probes, and a cell without probes is null.
 #[utoipa::path(get, path = "/adapters/{alias}/retention", tag = "adapters",
     params(("alias" = String, Path), RetentionQuery),
     responses((status = 200, description = "The matrix", body = RetentionBody)))]

@@ -1,4 +1,4 @@
-//! `POST /train`: contexts to practise on in, a job out.
+//! `POST /train`: practises on contexts in a job.
 
 use super::jobs::{JobBody, located};
 use crate::http::common::error::Problem;
@@ -23,9 +23,9 @@ pub struct TrainResponse {
 
 /// Teach an adapter to write better study notes
 ///
-/// The same `Idempotency-Key` with the same request answers with the same job.
+/// The same request with the same `Idempotency-Key` returns the same job.
 #[utoipa::path(post, path = "/train", tag = "learning",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Yours, unique for this request")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A key of your choice, unique for this request")),
     request_body = TrainRequest,
     responses((status = 202, description = "The job that practises, at Location", body = TrainResponse)))]
 pub async fn train(

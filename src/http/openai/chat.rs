@@ -1,4 +1,4 @@
-//! `POST /v1/chat/completions`, as OpenAI's.
+//! OpenAI's `POST /v1/chat/completions`.
 
 use super::fields::{StreamOptions, Unsupported, empty, never, read, streaming};
 use super::generation::{Choice, Delta, Generation, GenerationRequest, LoggedToken};
@@ -20,7 +20,7 @@ pub struct ChatRequest {
     /// The base's id, an adapter's name, or `name@version`
     model: String,
     messages: Vec<ChatMessage>,
-    /// Default: as many as fit the window
+    /// Most tokens of the answer. Default: as many as fit the window
     max_completion_tokens: Option<usize>,
     /// The older name of `max_completion_tokens`
     max_tokens: Option<usize>,
@@ -30,9 +30,9 @@ pub struct ChatRequest {
     stream_options: Option<StreamOptions>,
     /// Report the log-probability of every token
     logprobs: Option<bool>,
-    /// And of this many alternatives, 0 to 20
+    /// Number of alternatives to report for every token, 0 to 20
     top_logprobs: Option<usize>,
-    /// Goes to the chat template, such as `{"enable_thinking": false}` (vLLM's)
+    /// Variables for the chat template, such as `{"enable_thinking": false}` (a field of vLLM's)
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     chat_template_kwargs: Option<Map<String, Value>>,
@@ -42,9 +42,9 @@ pub struct ChatRequest {
 
 pub type ChatResponse = Described<Chat>;
 
-/// How chat shapes its answers.
+/// The shape of chat answers.
 pub struct Chat {
-    /// The client asked for the log-probabilities.
+    /// Whether the client asked for log-probabilities.
     logprobs: bool,
 }
 
@@ -135,7 +135,7 @@ pub async fn answer(state: &AppState, request: ChatRequest) -> Result<(String, S
 }
 
 impl ChatRequest {
-    /// A chat whose answer is the most likely tokens, `max_tokens` at most.
+    /// A chat request with greedy decoding and an answer of at most `max_tokens`.
     pub fn greedy(model: &str, messages: Vec<ChatMessage>, max_tokens: usize) -> Self {
         ChatRequest {
             model: model.to_owned(),
@@ -190,7 +190,7 @@ fn render(
     };
     let tokens = template.render_tokens(&files.tokenizer, messages, true, extra);
     tokens.map_err(|error| match error {
-        // A template may refuse messages (roles that do not alternate …) in its own words.
+        // A template may refuse messages (for example roles that do not alternate) in its own words.
         autodidact_engine::Error::Template(reason) => {
             let detail = format!("The model's chat template refuses these messages: {reason}.");
             Problem::invalid("messages", detail)

@@ -1,4 +1,4 @@
-//! `POST /v1/completions`, as OpenAI's: plain text, no chat template.
+//! OpenAI's `POST /v1/completions`: plain text without a chat template.
 
 use super::fields::{StreamOptions, Unsupported, empty, never, read, streaming};
 use super::generation::{Choice, Delta, Generation, GenerationRequest, LoggedToken};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-/// OpenAI's default length.
+/// OpenAI's default of `max_tokens`.
 const DEFAULT_TOKENS: usize = 16;
 /// The most prompts of one request.
 const MOST_PROMPTS: usize = 64;
@@ -25,13 +25,13 @@ pub struct CompletionRequest {
     /// A string, a list of strings, token ids, or a list of lists of token ids
     #[schema(value_type = Value)]
     prompt: Prompt,
-    /// Default 16
+    /// Most tokens of the answer. Default 16
     max_tokens: Option<usize>,
     #[serde(default)]
     stream: Option<bool>,
     #[serde(default)]
     stream_options: Option<StreamOptions>,
-    /// Report the log-probability of every token and of this many alternatives, 0 to 5
+    /// Report the log-probabilities of every token and of this many alternatives, 0 to 5
     logprobs: Option<usize>,
     #[serde(flatten)]
     sampling: SamplingFields,
@@ -51,11 +51,11 @@ enum Prompt {
 
 pub type CompletionResponse = Described<Completion>;
 
-/// How plain completions shape their answers.
+/// The shape of plain completions.
 pub struct Completion {
-    /// The client asked for the log-probabilities.
+    /// Whether the client asked for log-probabilities.
     logprobs: bool,
-    /// Characters of each choice that are streamed already.
+    /// Number of characters already streamed, for each choice.
     streamed: Vec<usize>,
 }
 
@@ -119,7 +119,7 @@ fn prepare(state: &AppState, request: CompletionRequest) -> Result<GenerationReq
     let limit = request.max_tokens.unwrap_or(DEFAULT_TOKENS);
     let sampling = request.sampling.params(limit, request.logprobs)?;
     let n = request.sampling.samples()?;
-    // One adapter answers all prompts of a request, so they choose the adapter together.
+    // One adapter answers all prompts of a request, so the router reads all prompts together.
     let question = match &request.prompt {
         Prompt::Text(text) => text.clone(),
         Prompt::Texts(texts) => texts.join(" "),
@@ -183,8 +183,8 @@ impl Shape for Completion {
     }
 }
 
-/// The log-probabilities in the shape of plain completions: a list for each property. `offset`: characters of the text
-/// before the first of the tokens.
+/// The log-probabilities in the shape of plain completions: a list for each property. `offset`: number of characters
+/// before the first token.
 fn table(tokens: &[LoggedToken], offset: &mut usize) -> Value {
     let offsets: Vec<usize> = tokens
         .iter()

@@ -1,8 +1,8 @@
-//! Fields that OpenAI's routes have in common, and the refusal of those that are not implemented.
+//! Fields that OpenAI's routes share, and the refusal of fields that are not implemented.
 //!
-//! OpenAI's clients send fields that this server has no use for (`user`, `store`, `metadata` …), so unknown fields are
-//! ignored. A field that would change the answer and is not implemented is refused: an answer without the tools that
-//! were asked for would be a wrong answer.
+//! OpenAI's clients send fields that this server does not need (`user`, `store`, `metadata` …), so unknown fields are
+//! ignored. A field that would change the answer but is not implemented is refused: an answer without the requested
+//! tools, for example, would be wrong.
 
 use super::sampling::SamplingFields;
 use crate::http::common::error::Problem;
@@ -22,35 +22,35 @@ pub struct Usage {
 
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 pub struct StreamOptions {
-    /// Send one more chunk, with the usage and no choice.
+    /// Send one more chunk with the usage and without choices.
     #[serde(default)]
     pub include_usage: bool,
 }
 
-/// The options of a streamed answer; `None` if the answer is to be sent whole.
+/// The options of a streamed answer; `None` for a whole answer.
 pub fn streaming(stream: Option<bool>, options: Option<StreamOptions>) -> Option<StreamOptions> {
     stream.unwrap_or(false).then(|| options.unwrap_or_default())
 }
 
-/// A field that is not implemented, the values of it that ask for nothing, and the sentence for all other values.
+/// A field that is not implemented, its harmless values, and the sentence for all other values.
 pub struct Unsupported {
     pub field: &'static str,
     pub harmless: fn(&Value) -> bool,
     pub sentence: &'static str,
 }
 
-/// Reads a chat or a completion, without the fields that are not implemented.
+/// Reads a chat or a completion. Refuses fields that are not implemented.
 pub fn read<T: DeserializeOwned>(
     body: Map<String, Value>,
     rules: &[Unsupported],
 ) -> Result<T, Problem> {
     refuse(&body, rules)?;
-    // Serde does not tell the place of an error within flattened fields, so these fields are read by themselves first.
+    // Serde does not name the place of an error within flattened fields, so these fields are read separately first.
     from_value::<SamplingFields>(&body)?;
     Ok(from_value(Value::Object(body))?)
 }
 
-/// Refuses the first field of `body` that asks for what this server cannot do.
+/// Refuses the first field of `body` that asks for something this server cannot do.
 fn refuse(body: &Map<String, Value>, rules: &[Unsupported]) -> Result<(), Problem> {
     let broken = rules.iter().find(|rule| {
         let asked = body.get(rule.field).filter(|value| !value.is_null());

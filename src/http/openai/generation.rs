@@ -1,8 +1,8 @@
-//! One request's way through the engine: prompts in, deltas of text out.
+//! Generation for one request: prompts go to the engine, deltas of text come back.
 //!
-//! The engine writes into a channel. When the client goes away, its handler or its stream is dropped with the receiving
-//! end of the channel; the next write fails, and the engine cancels the work. The generation holds its adapter, so an
-//! alias that is moved or deleted meanwhile changes nothing.
+//! The engine writes into a channel. When the client disconnects, the receiving end is dropped, the next write fails,
+//! and the engine cancels the work. The generation holds its adapter, so it does not matter if the alias is moved or
+//! deleted meanwhile.
 
 use super::fields::Usage;
 use crate::adapters::Resolved;
@@ -15,10 +15,10 @@ use serde::Serialize;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
-/// What to generate: `n` samples of each prompt.
+/// A request to generate `n` samples of each prompt.
 pub struct GenerationRequest {
     pub resolved: Resolved,
-    /// The request's field that the prompts come from.
+    /// The request's field with the prompts, for errors.
     pub field: &'static str,
     pub prompts: Vec<Vec<u32>>,
     pub sampling: SamplingParams,
@@ -36,31 +36,31 @@ pub struct Generation {
     choices: usize,
     /// The end-of-sequence token does not end the answer.
     ignore_eos: bool,
-    /// Held to the end: the answer is of this version, whatever its alias does.
+    /// Held until the end, so that this version answers even if its alias moves.
     _resolved: Resolved,
 }
 
-/// What a whole answer and each of its chunks say about the answer.
+/// The data that a whole answer and each chunk repeat.
 #[derive(Debug, Clone)]
 pub struct Metadata {
-    /// Unique; the routes put their own prefix before it.
+    /// Unique id. The routes add their own prefix.
     pub id: String,
     pub created: i64,
     pub model: String,
     pub system_fingerprint: String,
 }
 
-/// What one event adds to one choice.
+/// The addition of one event to one choice.
 pub struct Delta {
     pub choice: usize,
     pub text: String,
-    /// The token's probabilities, if asked for and part of the text.
+    /// The token's log-probabilities, if requested and if the token is part of the text.
     pub logprob: Option<LoggedToken>,
     pub finish_reason: Option<&'static str>,
 }
 
 impl Delta {
-    /// Nothing to tell yet, while a character or a stop string is incomplete.
+    /// Whether the delta adds nothing, because a character or a stop string is still incomplete.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty() && self.logprob.is_none() && self.finish_reason.is_none()
     }
@@ -74,7 +74,7 @@ pub struct Choice {
     pub finish_reason: &'static str,
 }
 
-/// A token with its log-probability, spelled out.
+/// A token as text and bytes, with its log-probability.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct LoggedToken {
     pub token: String,
@@ -91,7 +91,7 @@ pub struct Alternative {
 }
 
 impl Generation {
-    /// Hands the prompts to the engine; refusals come before any of the answer.
+    /// Submits the prompts to the engine. Any refusal comes before the answer begins.
     pub fn start(state: &AppState, request: GenerationRequest) -> Result<Self, Problem> {
         let (sender, events) = unbounded_channel();
         let choices = request.prompts.len() * request.n;
@@ -106,7 +106,7 @@ impl Generation {
                 priority: Priority::Interactive,
                 sink: Box::new(move |event| sender.send((offset, event)).is_ok()),
             });
-            // Sampling was checked before: what the engine finds wrong now is the prompt.
+            // Sampling was checked before, so an error of the engine is about the prompt.
             started.map_err(|error| match Problem::from(error) {
                 problem if problem.status == StatusCode::BAD_REQUEST => {
                     problem.field(request.field)
@@ -132,7 +132,7 @@ impl Generation {
         })
     }
 
-    /// Samples of all prompts.
+    /// Number of choices: the samples of all prompts.
     pub fn choices(&self) -> usize {
         self.choices
     }
@@ -149,7 +149,7 @@ impl Generation {
         Some(self.delta(offset, event))
     }
 
-    /// All choices, in order.
+    /// Waits for all choices, in order.
     pub async fn collect(&mut self) -> Result<Vec<Choice>, Problem> {
         let mut choices: Vec<Choice> = Vec::new();
         choices.resize_with(self.choices, Choice::default);
@@ -171,7 +171,7 @@ impl Generation {
                 token,
                 logprob,
             } => {
-                // The token that ends the answer is no part of it.
+                // The token that ends the answer is not part of the answer.
                 let end = !self.ignore_eos && self.engine.files().eos.contains(&token);
                 Ok(Delta {
                     choice: offset + index,
@@ -187,7 +187,7 @@ impl Generation {
                 completion_tokens,
             } => {
                 self.unfinished -= 1;
-                // A prompt is computed once, however many samples it has.
+                // A prompt is computed only once for all its samples.
                 if index + 1 == self.samples_per_prompt {
                     self.usage.prompt_tokens += prompt_tokens;
                 }
@@ -232,7 +232,7 @@ impl Generation {
     }
 }
 
-/// Names the bytes that wrote the answer: the adapter's digest, or the base's.
+/// The digest of the weights that wrote the answer: the adapter's or the base's.
 fn fingerprint(state: &AppState, resolved: &Resolved) -> String {
     let (kind, digest) = match &resolved.adapter {
         Some(loaded) => ("lora", &loaded.digest),

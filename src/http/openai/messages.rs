@@ -1,4 +1,4 @@
-//! The messages of a chat: read as clients write them, turned into what the chat template renders.
+//! The messages of a chat: read as clients write them, converted for the chat template.
 
 use super::fields::unsupported;
 use crate::http::common::error::Problem;
@@ -29,7 +29,7 @@ impl ChatMessage {
     }
 }
 
-/// All of a chat's messages, or the first refusal.
+/// Converts all messages. Fails with the first refusal.
 pub fn messages(given: Vec<ChatMessage>) -> Result<Vec<Message>, Problem> {
     if given.is_empty() {
         let detail = "messages is empty; send at least one message.";

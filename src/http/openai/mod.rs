@@ -1,4 +1,4 @@
-//! OpenAI's routes, and vLLM's two for adapters: their names, shapes, status codes and error envelope.
+//! OpenAI's routes, and vLLM's two routes for adapters, with their names, shapes, status codes and error envelope.
 
 pub mod chat;
 pub mod completions;

@@ -1,4 +1,4 @@
-//! `GET /v1/models`: the base and every live adapter, as OpenAI lists models.
+//! OpenAI's `GET /v1/models`: the base and every live adapter.
 
 use crate::http::common::error::Problem;
 use crate::http::common::state::AppState;
@@ -25,7 +25,7 @@ pub struct Model {
     owned_by: &'static str,
     /// The base model's id
     root: String,
-    /// What the adapter corrects; null for the base
+    /// The base model's id for an adapter; null for the base
     parent: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! The envelope that OpenAI puts around the choices of every answer, and the two ways to send an answer: whole, or as
-//! server-sent events, one JSON object each and `[DONE]` at the end.
+//! OpenAI's envelope around the choices of an answer. An answer is sent whole, or as server-sent events with one JSON
+//! object each and `[DONE]` at the end.
 
 use super::fields::{StreamOptions, Usage};
 use super::generation::{Choice, Delta, Generation, Metadata};
@@ -17,7 +17,7 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-/// How a route names its answers and shapes their choices.
+/// A route's names for its answers, and the shape of its choices.
 pub trait Shape: Send + Unpin + 'static {
     /// One choice of a whole answer.
     type Choice: Serialize + ToSchema;
@@ -25,7 +25,7 @@ pub trait Shape: Send + Unpin + 'static {
     const SCHEMA: &'static str;
     /// What the OpenAPI document says about the list of choices.
     const CHOICES: Option<&'static str>;
-    /// Stands before the answer's id.
+    /// Prefix of the answer's id.
     const ID_PREFIX: &'static str;
     /// The `object` of a whole answer.
     const OBJECT: &'static str;
@@ -34,16 +34,16 @@ pub trait Shape: Send + Unpin + 'static {
 
     fn choice(&self, index: usize, choice: Choice) -> Self::Choice;
 
-    /// The choice in the first chunk of each choice, if the route sends one before any text.
+    /// The opening chunk of a choice, if the route sends one before any text.
     fn opening(&self, _index: usize) -> Option<Value> {
         None
     }
 
-    /// The choice in a chunk.
+    /// A delta in the shape of a chunk's choice.
     fn delta(&mut self, delta: Delta) -> Value;
 }
 
-/// Whole answers and chunks alike.
+/// The envelope of whole answers and of chunks.
 #[derive(Serialize)]
 struct Envelope<C> {
     id: String,
@@ -52,7 +52,7 @@ struct Envelope<C> {
     model: String,
     system_fingerprint: String,
     choices: Vec<C>,
-    /// Absent from the chunks of a client that did not ask for usage; null in all chunks but the last of one that did.
+    /// In chunks: absent if the client did not ask for usage; otherwise null in all chunks except the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Option<Usage>>,
 }
@@ -76,8 +76,8 @@ impl<C> Envelope<C> {
     }
 }
 
-/// Sends the answer whole, or as it grows if the client asked for a `stream`. An answer that is dropped with its
-/// connection cancels the engine's work.
+/// Sends the answer whole, or chunk by chunk if the client asked for a `stream`. If the connection drops, the engine's
+/// work is cancelled.
 pub async fn send<S: Shape>(
     mut generation: Generation,
     shape: S,
@@ -119,9 +119,9 @@ fn events<S: Shape>(generation: Generation, shape: S, usage: bool) -> Response {
 struct Chunks<S> {
     generation: Generation,
     shape: S,
-    /// The client asked for one more chunk, with the usage and no choice.
+    /// Whether the client asked for one more chunk with the usage and without choices.
     usage: bool,
-    /// That chunk is still to come.
+    /// Whether that chunk is still to come.
     usage_due: bool,
 }
 
@@ -165,14 +165,14 @@ fn frames(
 ) -> impl Stream<Item = Result<Event, Infallible>> + Send {
     let data = chunks.map(|chunk| match chunk {
         Ok(chunk) => chunk.to_string(),
-        // The status is sent already, so the stream itself has to say what happened.
+        // The status is sent already, so the stream itself reports the error.
         Err(problem) => serde_json::to_string(&problem.openai_body()).unwrap_or_default(),
     });
     let done = futures::stream::once(std::future::ready("[DONE]".to_owned()));
     data.chain(done).map(|data| Ok(Event::default().data(data)))
 }
 
-/// A whole answer in the OpenAPI document: [`Envelope`] around the choices of `S`, under the name that `S` gives it.
+/// A whole answer in the OpenAPI document: [`Envelope`] around the choices of `S`, named [`Shape::SCHEMA`].
 pub struct Described<S>(PhantomData<S>);
 
 impl<S: Shape> PartialSchema for Described<S> {

@@ -1,5 +1,5 @@
-//! How tokens are drawn: the fields that chat and plain completions share. They are checked one by one, so that a refusal
-//! names the field.
+//! Sampling fields that chat and plain completions share. Each field is checked separately, so that a refusal names
+//! it.
 
 use crate::http::common::error::Problem;
 use autodidact_engine::SamplingParams;
@@ -13,26 +13,26 @@ const MOST_STOPS: usize = 16;
 
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 pub struct SamplingFields {
-    /// 0 to 2; 0 takes the most likely token. Default 1.
+    /// Sampling temperature, 0 to 2; 0 takes the most likely token. Default 1.
     temperature: Option<f32>,
-    /// Draw from the fewest tokens that together have this probability. Default 1.
+    /// Sample from the fewest tokens that together have this probability. Default 1.
     top_p: Option<f32>,
-    /// Draw from this many most likely tokens only (not OpenAI's).
+    /// Sample only from this many most likely tokens (not a field of OpenAI's).
     top_k: Option<usize>,
-    /// Answers to choose from, 1 to 16. Default 1.
+    /// Number of answers, 1 to 16. Default 1.
     n: Option<usize>,
-    /// Same request, same seed, same idle server: same answer.
+    /// The same request with the same seed on an idle server gives the same answer.
     seed: Option<i64>,
-    /// Up to 16 strings that end the answer; they are not part of it.
+    /// Up to 16 strings that end the answer. The answer does not contain them.
     #[schema(value_type = Option<Vec<String>>)]
     stop: Option<Stop>,
     /// -2 to 2.
     frequency_penalty: Option<f32>,
     /// -2 to 2.
     presence_penalty: Option<f32>,
-    /// Above 0; 1 changes nothing (not OpenAI's).
+    /// Above 0; 1 changes nothing (not a field of OpenAI's).
     repetition_penalty: Option<f32>,
-    /// Go on after the end of the answer, for measurements (not OpenAI's).
+    /// Do not stop at the end-of-sequence token; for measurements (not a field of OpenAI's).
     #[serde(default)]
     ignore_eos: bool,
 }
@@ -45,7 +45,7 @@ enum Stop {
 }
 
 impl SamplingFields {
-    /// Always the most likely token.
+    /// Greedy sampling: always the most likely token.
     pub fn greedy() -> Self {
         SamplingFields {
             temperature: Some(0.0),
@@ -53,7 +53,7 @@ impl SamplingFields {
         }
     }
 
-    /// The number of samples.
+    /// The number of samples (`n`).
     pub fn samples(&self) -> Result<usize, Problem> {
         let n = self.n.unwrap_or(1);
         check((1..=MOST_SAMPLES).contains(&n), "n", n, "from 1 to 16")?;

@@ -1,4 +1,4 @@
-//! `load_lora_adapter` and `unload_lora_adapter`, as vLLM's, for tools that know those.
+//! vLLM's `load_lora_adapter` and `unload_lora_adapter`, for tools that use them.
 
 use crate::http::common::error::Problem;
 use crate::http::common::extract::Json;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 use utoipa::ToSchema;
 
-// vLLM's own clients send more fields than these, so unknown ones are ignored.
+// vLLM's own clients send more fields than these, so unknown fields are ignored.
 #[derive(Deserialize, ToSchema)]
 pub struct LoadRequest {
     lora_name: String,
@@ -26,7 +26,7 @@ pub struct UnloadRequest {
 
 /// Publish an adapter from the server's disk
 #[utoipa::path(post, path = "/v1/load_lora_adapter", tag = "vllm", request_body = LoadRequest,
-    responses((status = 200, description = "A sentence", body = String, content_type = "text/plain")))]
+    responses((status = 200, description = "A confirmation", body = String, content_type = "text/plain")))]
 pub async fn load_lora_adapter(
     State(state): State<AppState>,
     Json(body): Json<Value>,
@@ -44,7 +44,7 @@ pub async fn load_lora_adapter(
 
 /// Take an adapter out of service; its versions stay
 #[utoipa::path(post, path = "/v1/unload_lora_adapter", tag = "vllm", request_body = UnloadRequest,
-    responses((status = 200, description = "A sentence", body = String, content_type = "text/plain")))]
+    responses((status = 200, description = "A confirmation", body = String, content_type = "text/plain")))]
 pub async fn unload_lora_adapter(
     State(state): State<AppState>,
     Json(body): Json<Value>,
@@ -60,7 +60,7 @@ pub async fn unload_lora_adapter(
     ))
 }
 
-/// vLLM's field for what we call the adapter.
+/// Renames the wrong field to vLLM's name for the adapter.
 fn named(problem: Problem) -> Problem {
     match problem.field.as_deref() {
         Some("adapter") => problem.field("lora_name"),
