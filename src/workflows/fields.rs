@@ -1,10 +1,10 @@
-//! Reading JSON into the exact shape of a request, with refusals that name the field.
+//! Reading JSON into the exact shape of a request. A refusal names the wrong field.
 
 use super::refusal::{Refusal, RefusalKind};
 use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::Value;
 
-/// Reads bytes: malformed if they are not JSON, invalid if the JSON has another shape.
+/// Parses bytes. The refusal is `Malformed` if they are not JSON, `Invalid` if the JSON has another shape.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     let mut parser = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut parser)
@@ -15,7 +15,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     Ok(value)
 }
 
-/// Reads a value that is parsed already.
+/// Reads a parsed value.
 pub fn from_value<'de, T: serde::Deserialize<'de>>(
     value: impl Deserializer<'de, Error = serde_json::Error>,
 ) -> Result<T, Refusal> {
@@ -26,7 +26,7 @@ pub fn from_value<'de, T: serde::Deserialize<'de>>(
 /// Reads the value of `field`.
 pub fn at<T: DeserializeOwned>(field: &str, value: Value) -> Result<T, Refusal> {
     from_value::<T>(value).map_err(|refusal| {
-        // The sentence begins with the inner field, if there is one: `method: …` within `training` is
+        // The sentence begins with the inner field, if there is one: `method: …` within `training` becomes
         // `training.method: …`.
         let (inner, separator) = match &refusal.field {
             Some(inner) => (format!("{field}.{inner}"), "."),
@@ -39,14 +39,14 @@ pub fn at<T: DeserializeOwned>(field: &str, value: Value) -> Result<T, Refusal> 
 
 /// Reads the object of `field`.
 pub fn object<T: DeserializeOwned>(field: &str, value: Value) -> Result<T, Refusal> {
-    // Serde would take a list for the fields in their order, and null for none.
+    // Serde would accept a list as the fields in order, and null as no fields.
     if !value.is_object() {
         return Err(Refusal::invalid(field, format!("{field} is an object.")));
     }
     at(field, value)
 }
 
-/// Refuses a text of nothing but white space.
+/// Refuses a text of only white space.
 pub fn filled(field: &str, text: &str) -> Result<(), Refusal> {
     match text.trim().is_empty() {
         true => Err(Refusal::invalid(field, format!("{field} is empty."))),
@@ -64,8 +64,8 @@ fn unreadable(path: String, error: &serde_json::Error) -> Refusal {
     }
 }
 
-/// The refusal of a value whose shape is wrong at `path`. Serde names an unknown or missing field in its message and
-/// not in the path, so the name is taken from the message.
+/// The refusal of a value with a wrong shape at `path`. Serde names an unknown or missing field in its message and not
+/// in the path, so the name is taken from the message.
 pub fn wrong_shape(path: String, message: &str) -> Refusal {
     let path = if path == "." { String::new() } else { path };
     let named = |prefix: &str| {

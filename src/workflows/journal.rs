@@ -1,5 +1,5 @@
-//! Learning's journal over a job: steps, progress and events go to the job's context. Learning only hears
-//! that it is to stop; the reason is kept here for the job's own answer.
+//! The journal port of learning for a job: steps, progress and events go to the job's context. Learning only sees that
+//! it must stop; the journal keeps the reason for the job's own answer.
 
 use crate::jobs::{JobContext, JobFailure};
 use crate::learn::ports::journal::{Interrupted, Journal};
@@ -8,11 +8,11 @@ use std::sync::{Mutex, PoisonError};
 
 pub(crate) struct JobJournal<'a> {
     pub(crate) cx: &'a JobContext,
-    /// Stands before the key of every step.
+    /// Prefix of every step's key.
     key_prefix: String,
-    /// The part of the job that is told of: the nth (from 0) of how many.
+    /// The current part of the job: its index (from 0) and the number of parts.
     place: Option<(usize, usize)>,
-    /// Added to the data of every event.
+    /// Fields added to every event.
     event_data: Map<String, Value>,
     failure: Mutex<Option<JobFailure>>,
 }
@@ -28,13 +28,13 @@ impl<'a> JobJournal<'a> {
         }
     }
 
-    /// Steps are remembered under keys that begin so: a job that starts over from another version does not
-    /// take the steps of its first start.
+    /// Sets the prefix of step keys. With it, a job that starts over from another version does not reuse steps of its
+    /// first start.
     pub(crate) fn with_key_prefix(self, key_prefix: String) -> Self {
         JobJournal { key_prefix, ..self }
     }
 
-    /// Progress is that of the nth part (from 0) of `count` equal ones.
+    /// Scales progress to the `nth` part (from 0) of `count` equal parts.
     pub(crate) fn with_place(self, (nth, count): (usize, usize)) -> Self {
         JobJournal {
             place: Some((nth, count)),
@@ -42,19 +42,19 @@ impl<'a> JobJournal<'a> {
         }
     }
 
-    /// Every event has this field.
+    /// Adds a field to every event.
     pub(crate) fn with_event_data(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.event_data.insert(field.to_owned(), value.into());
         self
     }
 
-    /// Keeps the reason, and gives learning its sign.
+    /// Keeps the reason, and returns the signal for learning.
     pub(crate) fn interrupt(&self, failure: impl Into<JobFailure>) -> Interrupted {
         *self.kept() = Some(failure.into());
         Interrupted::Stopped
     }
 
-    /// What the job answers once learning has come back interrupted: the reason kept, or learning's own.
+    /// The job's failure after learning was interrupted: the kept reason, or else learning's own.
     pub(crate) fn failure(&self, interrupted: Interrupted) -> JobFailure {
         match (self.kept().take(), interrupted) {
             (Some(failure), _) => failure,

@@ -1,4 +1,4 @@
-//! What is too long for the model's context window can be neither read nor trained on.
+//! Refusals of inputs that are too long for the model's context window.
 
 use super::refusal::Refusal;
 use super::services::Services;
@@ -9,13 +9,13 @@ use crate::pool::LocalModel;
 use crate::store::NewDocument;
 use autodidact_engine::Priority;
 
-/// Tokens of the window that a document leaves to the prompts around it and to their answers.
+/// Tokens of the window reserved for the prompt around a document and for the answer.
 const ROOM_FOR_PROMPTS: usize = 512;
-/// A question is asked and answered within that room.
+/// Most tokens of a question with its answer, within [`ROOM_FOR_PROMPTS`].
 const LONGEST_QUESTION: usize = 256;
 
-/// Refuses the first document that does not fit the window with the prompts around it, or one of whose questions is
-/// too long. `at` is where the documents stand in the request.
+/// Refuses the first document that does not fit the window with its prompts, or that has too long a question. `at`:
+/// the field of the documents within the request.
 pub fn check_documents(
     services: &Services,
     documents: &[NewDocument],
@@ -50,8 +50,8 @@ pub fn check_documents(
     Ok(())
 }
 
-/// Refuses a task one of whose prompts does not fit the window with its answer. `at` is where the task stands in the
-/// request. Without a given configuration there is one more prompt: the model writes the configuration.
+/// Refuses a task with a prompt that does not fit the window together with its answer. `at`: the field of the task
+/// within the request. Without a given configuration there is one more prompt, for the model to write it.
 pub fn check_task(
     services: &Services,
     task: &Task,
@@ -82,7 +82,7 @@ fn longest_prompt(
         let prompt = model.prompt_tokens(&task.plain_question(n))?;
         longest = longest.max(prompt.len() + task.longest_answer());
     }
-    // The longest training sequence, and what the configurations are written from.
+    // The longest training sequence, and the prompt that asks for configurations.
     let examples = task.demonstrations();
     let examples = examples.into_iter().map(|t| (t.user, t.assistant));
     let trained = Prompt {

@@ -1,4 +1,4 @@
-//! What a job of each kind is. HTTP, MCP and the command line call the same workflow.
+//! The workflows: one for each kind of job. HTTP, MCP and the command line call the same ones.
 //!
 //! ```text
 //! ingest   documents become versions of an alias
@@ -6,8 +6,8 @@
 //! train    a policy practises writing self-edits
 //! ```
 //!
-//! Each has the request as clients write it (`request`), what is checked before its job is stored (`admit`), and the
-//! job itself (`run`). A [`Refusal`](refusal::Refusal) says why a request is not taken.
+//! Each has the request body (`request`), the checks before the job is stored (`admit`), and the job itself (`run`). A
+//! [`Refusal`](refusal::Refusal) is the reason why a request was not admitted.
 
 pub mod adapt;
 pub mod fields;

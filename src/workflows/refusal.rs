@@ -1,4 +1,4 @@
-//! Why a request is refused, for whoever asked: HTTP, an agent, the command line.
+//! The refusal of a request, for HTTP, agents and the command line.
 
 use crate::learn::options::error::OptionError;
 use crate::{adapters, jobs, store};
@@ -10,25 +10,25 @@ pub struct Refusal {
     pub kind: RefusalKind,
     /// Stable: programs may compare it.
     pub code: &'static str,
-    /// A sentence for the reader; for [`RefusalKind::Internal`] the reason, which belongs in the log.
+    /// A sentence for the reader. For [`RefusalKind::Internal`] it is the reason, which belongs in the log.
     pub detail: String,
-    /// The field to blame, such as `documents[0].text`.
+    /// The wrong field, such as `documents[0].text`.
     pub field: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalKind {
-    /// The request cannot be read, or what it names cannot be used.
+    /// The request cannot be read, or it names something unusable.
     Malformed,
-    /// A field holds what it must not hold.
+    /// A field has a wrong value.
     Invalid,
     /// More tokens than the context window has.
     TooLong,
-    /// What the request names does not exist.
+    /// The request names something that does not exist.
     NotFound,
     /// The present state of the server forbids it.
     Conflict,
-    /// A queue is full; it is worth asking again after this time.
+    /// A queue is full; the client may retry after this time.
     Full { retry_after_seconds: u64 },
     /// The server is not able to work.
     Unavailable,
@@ -59,7 +59,7 @@ impl Refusal {
         Refusal::new(RefusalKind::Invalid, "invalid_field", detail).field(field)
     }
 
-    /// Invalid, because the field is not there.
+    /// An invalid request: the field is missing.
     pub fn missing(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Refusal::new(RefusalKind::Invalid, "missing_field", detail).field(field)
     }

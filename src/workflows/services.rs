@@ -1,4 +1,4 @@
-//! What the workflows need of the server to admit a request.
+//! The parts of the server that the workflows need to admit a request.
 
 use super::refusal::Refusal;
 use crate::adapters::Registry;
@@ -10,22 +10,22 @@ use autodidact_engine::Engine;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The rooms below, and the settings of this server. Cloning shares them.
+/// The rooms below, and the settings of this server. Clones share them.
 #[derive(Clone)]
 pub struct Services {
     pub store: Store,
     pub jobs: Jobs,
     pub registry: Arc<Registry>,
-    /// Its tokenizer and its window say what is too long.
+    /// The engine. Its tokenizer and its window decide which inputs are too long.
     pub engine: Engine,
     pub config: Arc<Config>,
-    /// The learning settings under a request's.
+    /// The learning settings that a request may override.
     pub learning: SettingsStack,
 }
 
 impl Services {
-    /// Submits a job on a thread that may block, and waits for the job's end if `patience` is given. The job may still
-    /// run when the time is over.
+    /// Submits a job on a thread that may block. Then waits for the job's end for at most `patience`, if given; the
+    /// job may still run afterwards.
     pub async fn submit_and_wait<E>(
         &self,
         submit: impl FnOnce(&Services) -> Result<Job, E> + Send + 'static,

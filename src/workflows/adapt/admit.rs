@@ -1,4 +1,4 @@
-//! Admitting a task to be learned: everything is checked before anything is stored.
+//! Admission of a task: all checks come before the job is stored.
 
 use super::request::Adapt;
 use super::run::AdaptInput;
@@ -35,7 +35,7 @@ pub fn submit(
     Ok(jobs.submit(JobKind::Adapt, &alias, &input, &[], key)?)
 }
 
-/// The adapter to start from: the named one, or the kept one where that may be continued and is live.
+/// The adapter to start from: the named one, else the adapter under the kept name if it may be continued and is live.
 fn starting_adapter(services: &Services, adapt: &Adapt) -> Result<Option<AliasName>, Refusal> {
     match (&adapt.adapter, &adapt.keep) {
         (None, Some(kept)) if adapt.continue_kept && is_live(services, kept)? => {
@@ -45,7 +45,7 @@ fn starting_adapter(services: &Services, adapt: &Adapt) -> Result<Option<AliasNa
     }
 }
 
-/// The adapter to start from has to be live, and not the base.
+/// Refuses a starting adapter that is the base or not live.
 fn check_adapter(services: &Services, adapter: &AliasName) -> Result<(), Refusal> {
     services.registry.check_name(adapter)?;
     match services.registry.resolve(adapter.as_str()) {
@@ -58,7 +58,7 @@ fn check_adapter(services: &Services, adapter: &AliasName) -> Result<(), Refusal
     }
 }
 
-/// A live alias is kept under only if it is trained further: else its live version would lose what it holds.
+/// Refuses to keep the adapter under a live alias that is not trained further: the alias would lose its knowledge.
 fn check_keep(
     services: &Services,
     alias: &AliasName,

@@ -1,13 +1,13 @@
-//! Deleting throw-away adapters whose time is over.
+//! Deleting expired throw-away adapters.
 
 use crate::adapters::{Registry, delete_expired};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long after its time an adapter may still answer.
+/// Time between two rounds. An adapter may answer for this long after its expiry.
 const ROUND: Duration = Duration::from_secs(20);
 
-/// Now and every twenty seconds, for ever.
+/// Deletes expired adapters now and then every twenty seconds. Never returns.
 pub async fn expire_adapters(registry: Arc<Registry>) {
     let mut rounds = tokio::time::interval(ROUND);
     loop {

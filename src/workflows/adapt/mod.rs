@@ -1,4 +1,4 @@
-//! Adapt: one task is learned from its examples.
+//! Adapt: a model learns one task from its examples.
 
 pub mod admit;
 pub mod expiry;

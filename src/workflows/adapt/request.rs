@@ -1,4 +1,4 @@
-//! A request to learn one task from examples, as clients write it. What is checked here needs nothing of the server.
+//! The request body of `/adapt`, with the checks that need no state of the server.
 
 use super::task::TaskBody;
 use crate::adapters::AliasName;
@@ -10,54 +10,54 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// Seconds an adapter lives that nobody asked to keep.
+/// Default lifetime of a throw-away adapter, in seconds.
 const DEFAULT_TTL: u64 = 60 * 60;
 const LONGEST_TTL: u64 = 30 * 24 * 60 * 60;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdaptRequest {
-    /// The adapter that chooses the configurations and is trained further; the base without
+    /// The adapter that chooses the configurations and is trained further. Default: the base
     pub adapter: Option<String>,
     pub task: TaskBody,
-    /// The configuration to train with; without one the model writes several and the best is taken
+    /// The configuration for training. Default: the model writes several, and the best one is used
     #[schema(value_type = Option<SelfEdit>)]
     pub self_edit: Option<Value>,
     pub budget: Option<Budget>,
     pub keep: Option<Keep>,
-    /// Makes the whole repeatable on a machine of the same speed
+    /// Makes the result repeatable on a machine of the same speed
     pub seed: Option<u64>,
 }
 
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
-    /// What the whole may take once it runs, 1 to 3600; default 60
+    /// Time limit of the running job in seconds, 1 to 3600; default 60
     pub seconds: Option<f32>,
-    /// Configurations compared at most, 1 to 16; default 3. Fewer where the seconds do not suffice
+    /// Most configurations to compare, 1 to 16; default 3. Fewer are compared if the seconds do not suffice
     pub candidates: Option<usize>,
 }
 
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Keep {
-    /// Keep it under this name: a new one, or that of `adapter`, which then has a next version
+    /// Keep the adapter under this name: a new name, or the name of `adapter`, which then gets a next version
     pub alias: Option<String>,
-    /// Or delete it after this time (`90s`, `30m`, `12h`, `7d`; at most 30 days; default 1h)
+    /// Without `alias`: delete the adapter after this time (`90s`, `30m`, `12h`, `7d`; at most 30 days; default 1h)
     pub ttl: Option<String>,
 }
 
-/// A request whose every field is right by itself.
+/// A request with valid fields.
 pub struct Adapt {
     pub task: Task,
     pub adapter: Option<AliasName>,
     pub self_edit: Option<SelfEdit>,
     pub options: AdaptOptions,
-    /// Where the adapter is kept, if it is.
+    /// The name to keep the adapter under, if any.
     pub keep: Option<AliasName>,
-    /// An alias to keep that is live already is trained further, although `adapter` does not name it.
+    /// Whether a live `keep` alias is trained further even if `adapter` does not name it.
     pub continue_kept: bool,
-    /// How long the adapter lives, if it is not kept.
+    /// Lifetime of the adapter in seconds, unless it is kept.
     pub ttl_seconds: Option<u64>,
 }
 
@@ -101,12 +101,12 @@ fn options(budget: Budget, seed: Option<u64>) -> Result<AdaptOptions, Refusal> {
     Ok(options)
 }
 
-/// `at` is where the options stand in the request.
+/// The refusal of a value out of range. `at`: the field of the options within the request.
 fn out_of_range(at: &str, error: &OutOfRange) -> Refusal {
     Refusal::invalid(format!("{at}.{}", error.field), format!("{at}.{error}."))
 }
 
-/// `90s`, `30m`, `12h`, `7d`.
+/// Parses `90s`, `30m`, `12h` or `7d` to seconds.
 fn seconds_of(text: &str) -> Result<u64, Refusal> {
     let wrong = || {
         let detail =
@@ -150,7 +150,7 @@ mod tests {
             "test":[]}}"#,
     ];
 
-    /// What is put into a mutated body: what JSON is made of, and numbers at the edges.
+    /// Insertions for mutated bodies: pieces of JSON, and numbers at the edges.
     const SPLINTERS: [&str; 24] = [
         "[",
         "]",
@@ -231,7 +231,7 @@ mod tests {
             }
             assert!(adapt.task.longest_answer() >= 1);
         }
-        // Both sides of the border were met often.
+        // The mutations met both valid and invalid bodies often.
         assert!(
             read_well > 1_000 && refused > 20_000,
             "{read_well} read, {refused} refused"

@@ -1,6 +1,6 @@
-//! The adapt job: one task learned from its examples, its tests answered, the adapter published.
+//! The adapt job: it learns one task from its examples, answers the test inputs, and publishes the adapter.
 //!
-//! Its alias is where the adapter goes: a throw-away name, or one the client wants it kept under.
+//! The job's alias is the name of the adapter: a throw-away name, or the client's name for an adapter to keep.
 
 use crate::adapters::lineage::AdaptLineage;
 use crate::adapters::{self, AliasName, Lineage, Registry, THROW_AWAY};
@@ -20,28 +20,28 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AdaptInput {
     pub task: Task,
-    /// Writes the configurations and is trained further; the base if there is none.
+    /// The adapter that writes the configurations and is trained further; `None`: the base.
     pub adapter: Option<AliasName>,
     pub self_edit: Option<SelfEdit>,
     pub options: AdaptOptions,
-    /// How long a throw-away adapter lives after it is published.
+    /// Lifetime of a throw-away adapter in seconds, from its publishing.
     pub ttl_seconds: Option<u64>,
 }
 
-/// What a succeeded adapt job came to.
+/// The result of a succeeded adapt job.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct AdaptResult {
-    /// The `model` to go on asking
+    /// The `model` for further requests
     pub adapter: String,
     pub version: u64,
-    /// When it is deleted; null if it is kept
+    /// Time at which the adapter is deleted; null if it is kept
     pub expires_at: Option<String>,
     #[serde(flatten)]
     pub report: AdaptReport,
 }
 
 impl AdaptInput {
-    /// A name for an adapter that nobody asked to keep.
+    /// A new name for a throw-away adapter.
     pub fn throw_away_name() -> AliasName {
         let name = store::new_id(THROW_AWAY.trim_end_matches('-')).replace('_', "-");
         AliasName::parse(&name).expect("hexadecimal digits after a short word")
@@ -55,7 +55,7 @@ pub struct AdaptHandler {
 }
 
 impl AdaptHandler {
-    /// `window`: tokens of the context window.
+    /// `window`: length of the context window in tokens.
     pub fn new(model: Arc<dyn Model>, registry: Arc<Registry>, window: usize) -> Self {
         AdaptHandler {
             model,
@@ -74,13 +74,13 @@ impl Handler for AdaptHandler {
         if let Some(done) = self.published(cx, &alias)? {
             return Ok(done);
         }
-        // The alias may be moved while its next version is trained; then it starts over from what is
+        // The alias may be moved while its next version is trained. The job then starts over from the version that is
         // live now.
         loop {
             let from = input.adapter.as_ref().map(|a| self.live(a)).transpose()?;
             let number = from.as_ref().map(|(number, _)| *number);
             let adapter = from.as_ref().map(|(_, adapter)| adapter);
-            // A step belongs to the version that the adaptation starts from.
+            // Steps belong to the version that the adaptation starts from.
             let prefix = format!("from {}:", number.unwrap_or(0));
             let journal = JobJournal::new(cx).with_key_prefix(prefix);
             let start = Adaptation {
@@ -112,11 +112,11 @@ impl Handler for AdaptHandler {
     }
 }
 
-/// The step that keeps the report until the version that it belongs to is published.
+/// The step that keeps the report until its version is published.
 const REPORT: &str = "report";
 
 impl AdaptHandler {
-    /// The result, if an earlier life of this job died after it had published.
+    /// The result of an earlier run of this job that died after publishing.
     fn published(&self, cx: &JobContext, alias: &AliasName) -> Result<Option<Value>, JobFailure> {
         let Some(report) = cx.recall(REPORT)? else {
             return Ok(None);
@@ -151,13 +151,13 @@ fn result(version: &Version, report: AdaptReport) -> Result<Value, JobFailure> {
         expires_at: Lineage::of(version)?.expires_at().map(str::to_owned),
         report,
     };
-    // By way of text, which writes a rate of 0.001 as that and not as what 32 bits make of it.
+    // Go through text, which writes a rate of 0.001 with the digits of the f32 and not of the f64.
     let text = serde_json::to_string(&result);
     let value = text.and_then(|text| serde_json::from_str(&text));
     value.map_err(|e| JobFailure::new("report", e.to_string()))
 }
 
-/// What made the version: kept with it for ever.
+/// The lineage of the new version.
 fn lineage(
     cx: &JobContext,
     input: &AdaptInput,

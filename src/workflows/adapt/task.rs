@@ -1,4 +1,4 @@
-//! A task as clients write it: in ARC's own JSON, or one of texts.
+//! Tasks in a request: ARC's JSON of grids, or the same form with texts.
 
 use crate::learn::fewshot::practice::Solved;
 use crate::learn::fewshot::{FewShot, Grid, Pair, Task};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// Every demonstration is in every prompt.
+/// Most demonstrations. Every prompt contains all of them.
 const MOST_DEMONSTRATIONS: usize = 32;
 const MOST_TESTS: usize = 16;
 
@@ -20,7 +20,7 @@ pub struct TaskBody {
     /// The demonstrations, 1 to 32
     #[schema(value_type = Vec<Demonstration>)]
     pub train: Vec<Value>,
-    /// What is asked, at most 16; with none there is only the adapter
+    /// The test inputs, at most 16. Without any the result is only the adapter
     #[schema(value_type = Vec<TestInput>)]
     pub test: Vec<Value>,
 }
@@ -34,7 +34,7 @@ pub enum TaskKind {
     Text,
 }
 
-/// For the description alone: an input with its output.
+/// Only for the API's description: an input with its output.
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "only its shape is shown")]
 struct Demonstration {
@@ -46,7 +46,7 @@ struct Demonstration {
     output: Value,
 }
 
-/// For the description alone: an input. ARC's files have an `output` beside it, which is not read.
+/// Only for the API's description: an input. ARC's files also have an `output`, which is not read.
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "only its shape is shown")]
 struct TestInput {
@@ -56,7 +56,7 @@ struct TestInput {
 }
 
 impl TaskBody {
-    /// `at` is where the task stands in the request.
+    /// Checks the task. `at`: the field of the task within the request.
     pub fn check(self, at: &str) -> Result<Task, Refusal> {
         let (train, test) = (self.train.len(), self.test.len());
         let at_train = format!("{at}.train");
@@ -79,7 +79,7 @@ impl TaskBody {
     }
 }
 
-/// The task in the field `at`, whose test inputs come with their answers: practice.
+/// The solved task in the field `at`, for practice: its test inputs come with their answers.
 pub fn solved(at: &str, name: String, value: Value) -> Result<Solved, Refusal> {
     let beside = at.trim_end_matches(".task");
     filled(&format!("{beside}.title"), &name)?;
@@ -142,7 +142,7 @@ struct PairBody<T> {
 #[serde(deny_unknown_fields)]
 struct InputBody<T> {
     input: T,
-    /// Nobody looks at it.
+    /// Accepted and ignored.
     #[serde(default, rename = "output")]
     _output: IgnoredAny,
 }

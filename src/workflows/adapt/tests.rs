@@ -1,5 +1,5 @@
-//! An adapt job from configurations to a published adapter, its lives and its end, with a model that learns
-//! by script: what it is trained on at a high rate it answers right afterwards.
+//! Tests of the adapt job from configurations to the published adapter, with restarts. The scripted model answers
+//! right after training at a high rate.
 
 use super::run::{AdaptHandler, AdaptInput, AdaptResult};
 use crate::adapters::{AliasName, Registry, delete_expired};
@@ -24,8 +24,8 @@ fn configuration(rate: f32) -> String {
     serde_json::to_string(&edit).unwrap()
 }
 
-/// Writes a configuration of too low a rate first and a good one next; repeats grids once it has learned.
-/// The training call that `dies_at` names breaks off.
+/// A model that first writes a configuration with too low a rate and then a good one. It repeats grids after it has
+/// learned. The training call with the number `dies_at` fails.
 fn learner(dies_at: Arc<Mutex<Option<usize>>>) -> ScriptedModel {
     ScriptedModel::default()
         .generating(|prompt, adapter, sampling| {
@@ -42,7 +42,7 @@ fn learner(dies_at: Arc<Mutex<Option<usize>>>) -> ScriptedModel {
             if *dies_at.lock().unwrap() == Some(nth) {
                 return Err(Error::Stopped.into());
             }
-            // The mark of an adapter that has learned is its alpha.
+            // An adapter that has learned is marked by its alpha.
             let alpha = match training.update.learning_rate == GOOD_RATE {
                 true => 1.0,
                 false => 2.0,
@@ -63,7 +63,7 @@ struct Place {
     registry: Arc<Registry>,
     model: Arc<ScriptedModel>,
     dies_at: Arc<Mutex<Option<usize>>>,
-    /// Training calls that a test has looked at.
+    /// Number of training calls that a test has checked.
     seen: Cell<usize>,
     handler: AdaptHandler,
 }
@@ -108,7 +108,7 @@ fn input() -> AdaptInput {
         self_edit: None,
         options: AdaptOptions {
             rank: 2,
-            // Enough for everything, however busy the machine is.
+            // Enough time even on a busy machine.
             seconds: 3600.0,
             ..AdaptOptions::default()
         },
@@ -125,7 +125,7 @@ impl Place {
             .unwrap();
     }
 
-    /// One life of the next job in the queue.
+    /// Runs the next job in the queue once.
     fn run(&self) -> (Job, Result<AdaptResult, JobFailure>) {
         let job = self.jobs.store().jobs().lease_next("test").unwrap();
         let job = job.expect("a job waits");
@@ -142,7 +142,7 @@ impl Place {
         self.jobs.store().jobs().finish(&job.id, &outcome).unwrap();
     }
 
-    /// How many adapters each training call since the last look trained.
+    /// Number of adapters in each training call since the last check.
     fn trainings(&self) -> Vec<usize> {
         let calls = self.model.training_calls();
         let new = calls[self.seen.replace(calls.len())..].iter();
@@ -167,7 +167,7 @@ fn the_configuration_that_answers_what_it_has_not_seen_is_taken() {
         .iter()
         .map(|t| t.score.unwrap().right)
         .collect();
-    // There was time to hold out every demonstration once.
+    // Every demonstration was held out once.
     assert_eq!(right, [0, 3]);
     assert_eq!(report.in_context.unwrap().right, 0);
     assert!(!report.tried[0].chosen && report.tried[1].chosen);
@@ -175,7 +175,7 @@ fn the_configuration_that_answers_what_it_has_not_seen_is_taken() {
     let prediction = &report.predictions[0];
     assert_eq!(prediction.attempts[0].output, json!(grid(7)));
     assert_eq!(prediction.attempts[0].votes, prediction.views);
-    // Two for the pace, two configurations on three demonstrations, the adapter.
+    // Two calls measure the pace, one trains two configurations on three demonstrations, one trains the adapter.
     assert_eq!(place.trainings(), [1, 1, 6, 1]);
 
     assert_eq!((result.adapter.as_str(), result.version), ("adapt-1", 1));
@@ -206,7 +206,7 @@ fn a_killed_job_tries_no_candidate_twice_and_publishes_once() {
     let events = place.jobs.store().events().since(&job.id, 0, 100).unwrap();
     assert_eq!(events.iter().filter(|e| e.kind == "candidate").count(), 2);
 
-    // It dies again, after it has published.
+    // The job dies again, after publishing.
     place.jobs.store().jobs().requeue_orphans().unwrap();
     let (_, again) = place.run();
     let again = again.unwrap();
@@ -239,7 +239,7 @@ fn a_given_configuration_is_trained_as_it_is() {
     );
     place.done(&job);
 
-    // Adapted further, it has a next version and keeps its shape.
+    // A further adaptation gives a next version of the same shape.
     let further = AdaptInput {
         adapter: Some(AliasName::parse("kept").unwrap()),
         options: AdaptOptions {

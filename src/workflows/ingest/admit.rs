@@ -1,4 +1,4 @@
-//! Admitting documents to be learned: everything is checked before anything is stored.
+//! Admission of documents: all checks come before the job is stored.
 
 use super::request::Ingest;
 use super::run::made_by;
@@ -41,8 +41,8 @@ fn check_count(services: &Services, ingest: &Ingest) -> Result<(), Refusal> {
     Err(Refusal::invalid("documents", detail))
 }
 
-/// The options must go together, laid over those of the server and of the alias. A teacher, a judge or a policy that
-/// they ask for must exist.
+/// Checks the options together with the options of the server and of the alias. A named teacher, judge or policy must
+/// exist.
 fn check_options(services: &Services, ingest: &Ingest) -> Result<(), Refusal> {
     let config = &services.config;
     let live = services.store.aliases().get(ingest.alias.as_str())?;

@@ -1,4 +1,4 @@
-//! What the ingest job tells of one document, and the journal of the document's update.
+//! The events of the ingest job about one document, and the journal of the document's update.
 
 use crate::jobs::JobContext;
 use crate::learn::inner::report::Report;
@@ -8,8 +8,8 @@ use crate::store::{Document, DocumentState, Record, Scores};
 use crate::workflows::journal::JobJournal;
 use serde_json::json;
 
-/// The journal of one document's update. `place`: the nth (from 0) of how many documents; `live`: the
-/// version that the update starts from, to which its steps belong.
+/// The journal of one document's update. `place`: index (from 0) and number of documents. `live`: the version that the
+/// update starts from; the steps belong to it.
 pub(crate) fn journal<'a>(
     cx: &'a JobContext,
     document: &Document,
@@ -23,13 +23,13 @@ pub(crate) fn journal<'a>(
         .with_event_data("document_id", document.id.as_str())
 }
 
-pub(crate) fn tell_state(journal: &JobJournal, document: &Document, state: DocumentState) {
+pub(crate) fn emit_state(journal: &JobJournal, document: &Document, state: DocumentState) {
     let data = json!({"title": document.title, "state": state});
     journal.event("document", data);
 }
 
-/// Tells the gate's decision, and the document's state after it.
-pub(crate) fn tell_decision(journal: &JobJournal, document: &Document, report: &Report) {
+/// Emits the gate's decision, then the document's new state.
+pub(crate) fn emit_decision(journal: &JobJournal, document: &Document, report: &Report) {
     if let Some(d) = &report.decision {
         let data = json!({"accepted": d.accepted, "reason": d.reason, "version": d.version});
         journal.event("decision", data);
@@ -37,11 +37,11 @@ pub(crate) fn tell_decision(journal: &JobJournal, document: &Document, report: &
             true => DocumentState::Learned,
             false => DocumentState::Refused,
         };
-        tell_state(journal, document, state);
+        emit_state(journal, document, state);
     }
 }
 
-/// Saves the report with its document, so that it can be read while the update runs.
+/// Stores the report with its document, so that clients can read it while the update runs.
 pub(crate) fn save_report(cx: &JobContext, document: &Document, report: &Report) {
     let documents = cx.store().documents();
     let set = |stored| documents.set_report(&document.id, &stored, scores_of(report));
@@ -50,7 +50,7 @@ pub(crate) fn save_report(cx: &JobContext, document: &Document, report: &Report)
     }
 }
 
-/// For lists.
+/// The report's scores, for lists.
 pub(crate) fn scores_of(report: &Report) -> Scores {
     Scores {
         before: report.score_before,
@@ -58,7 +58,7 @@ pub(crate) fn scores_of(report: &Report) -> Scores {
     }
 }
 
-/// Nothing more can be learned by this job, whichever document comes next.
+/// Whether the error ends the job, because no further document can be learned.
 pub(crate) fn is_over(error: &ModelError) -> bool {
     use autodidact_engine::Error as E;
     matches!(

@@ -1,4 +1,4 @@
-//! A wish to stop is heard in the middle of a generation, however long the model takes.
+//! A request to stop interrupts a generation, however long the model takes.
 
 use super::run::IngestHandler;
 use crate::adapters::{AliasName, Registry};
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 /// Long enough that only a broken test waits for it.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Says when a forward pass begins, and is held in it until the other end of `gate` is dropped.
+/// An executor that reports the begin of a forward pass, and blocks there until the other end of `gate` is dropped.
 struct Held {
     inner: Reference,
     arrived: Sender<()>,
@@ -68,11 +68,11 @@ impl Executor for Held {
     }
 }
 
-/// An ingest job whose study notes are being written, by a model that does not get on.
+/// An ingest job in the middle of its study notes, with a blocked model.
 struct Place {
     jobs: Jobs,
     job: String,
-    /// Holds the model while it lives. Dropped before the runner, which a broken test would wait for.
+    /// Blocks the model. Dropped before the runner, because a broken test would otherwise wait for the runner.
     _hold: Sender<()>,
     runner: Runner,
     _directory: TempDir,

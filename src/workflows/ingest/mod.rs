@@ -1,4 +1,4 @@
-//! Ingest: documents are learned one after another, each a version of the alias.
+//! Ingest: an alias learns documents one after another, and each becomes a version.
 
 pub mod admit;
 mod events;

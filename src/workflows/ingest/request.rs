@@ -1,4 +1,4 @@
-//! A request to learn documents, as clients write it. What is checked here needs nothing of the server.
+//! The request body of `/ingest`, with the checks that need no state of the server.
 
 use crate::adapters::AliasName;
 use crate::learn::options::gate::GateOptions;
@@ -13,15 +13,15 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-/// Titles go into every prompt and training sequence of their document.
+/// Most characters of a title. Every prompt and training sequence of the document contains it.
 const LONGEST_TITLE: usize = 300;
-/// Each is asked several times for every training of every later document.
+/// Most questions of a document. Each is asked several times for every training of every later document.
 const MOST_QUESTIONS: usize = 100;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IngestRequest {
-    /// The adapter to teach; made if there is none
+    /// The adapter to teach; a new one is made if it does not exist
     adapter: String,
     documents: Vec<DocumentInput>,
     #[schema(value_type = Option<SelfEditOptions>)]
@@ -30,7 +30,7 @@ pub struct IngestRequest {
     training: Option<Value>,
     #[schema(value_type = Option<GateOptions>)]
     gate: Option<Value>,
-    /// Makes the whole update repeatable
+    /// Makes the update repeatable
     seed: Option<u64>,
 }
 
@@ -39,20 +39,20 @@ pub struct IngestRequest {
 pub struct DocumentInput {
     title: String,
     text: String,
-    /// Questions with their answers, to prove that it was learned; the model writes its own without
+    /// Questions with their answers, to check the learning. Without any the model writes its own
     #[serde(default)]
     questions: Vec<Question>,
-    /// Yours; kept and shown
+    /// Your own data, stored with the document and shown again
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     metadata: Option<Map<String, Value>>,
 }
 
-/// A request whose every field is right by itself.
+/// A request with valid fields.
 pub struct Ingest {
     pub alias: AliasName,
     pub documents: Vec<NewDocument>,
-    /// `self_edit`, `training`, `gate`, `seed`: those that were given, as they were given.
+    /// The given options among `self_edit`, `training`, `gate` and `seed`, as written.
     pub options: Map<String, Value>,
 }
 
@@ -82,7 +82,7 @@ impl IngestRequest {
 }
 
 impl Ingest {
-    /// Documents under the server's own settings.
+    /// A request with the server's own settings.
     pub fn plain(alias: AliasName, documents: Vec<NewDocument>) -> Self {
         Ingest {
             alias,
@@ -107,7 +107,7 @@ impl DocumentInput {
         self
     }
 
-    /// `at` stands before the names of the document's fields: `documents[0].`, or nothing.
+    /// Checks the document. `at`: the prefix of its field names in refusals, such as `documents[0].`.
     pub fn check(self, at: &str) -> Result<NewDocument, Refusal> {
         filled(&format!("{at}title"), &self.title)?;
         filled(&format!("{at}text"), &self.text)?;
@@ -135,7 +135,7 @@ impl DocumentInput {
 /// Refuses unknown names, wrong types and values out of range.
 fn check_options(options: &Map<String, Value>) -> Result<(), Refusal> {
     for (name, value) in options {
-        // Serde would take a list for the fields in their order.
+        // Serde would accept a list as the fields in order.
         if value.is_array() {
             return Err(Refusal::invalid(name, format!("{name} is an object.")));
         }

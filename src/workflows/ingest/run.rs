@@ -1,9 +1,9 @@
-//! The ingest job: its documents are learned one after another, each a version of the alias.
+//! The ingest job: it learns its documents one after another, and each becomes a version of the alias.
 //!
-//! A document that the model fails on is marked failed, with its reason, and the next one is learned;
-//! the job fails only if no document came to a decision.
+//! If the model fails on a document, the document is marked failed with the reason, and the job goes on with the next
+//! one. The job fails only if no document came to a decision.
 
-use super::events::{self, is_over, save_report, tell_decision, tell_state};
+use super::events::{self, emit_decision, emit_state, is_over, save_report};
 use super::scores;
 use crate::adapters::lineage::{IngestLineage, LearnedDocument};
 use crate::adapters::records::{report, training_texts};
@@ -45,7 +45,7 @@ impl IngestHandler {
         }
     }
 
-    /// With a teacher and a judge; fails if a layer asks for one that is not there.
+    /// Adds a teacher and a judge. Fails if a settings layer names one that does not exist.
     pub fn with_helpers(mut self, helpers: Helpers) -> Result<Self, OptionError> {
         let options = self.learning.tuned();
         options.check_helpers(helpers.teacher.is_some(), helpers.judge.is_some())?;
@@ -79,14 +79,14 @@ impl Handler for IngestHandler {
                 DocumentState::Queued | DocumentState::Learning => {
                     self.learn_one(cx, &alias, &input, document, place)?;
                 }
-                // What an earlier life of this job finished is not done again, but it may have died
-                // before it told so.
+                // An earlier run of this job finished the document, but the process may have died before the
+                // events were stored.
                 DocumentState::Learned | DocumentState::Refused => {
                     self.conclude_again(cx, &alias, document, place)?;
                 }
                 DocumentState::Failed => {
                     let journal = &events::journal(cx, document, place, None);
-                    self.tell_failed(journal, document)?;
+                    self.emit_failed(journal, document)?;
                 }
                 DocumentState::Cancelled => {}
             }
@@ -118,15 +118,15 @@ impl IngestHandler {
             .documents()
             .set_state(&document.id, DocumentState::Learning, None)?;
 
-        // The alias may be moved while its document is being learned (a rollback, an upload). The
-        // update would then continue a version that is no longer live, so it starts over.
+        // The alias may be moved during the update (a rollback, an upload). The update would then continue a
+        // version that is no longer live, so it starts over.
         loop {
             let live = self.live(alias)?;
             let number = live.as_ref().map(|live| live.number);
             let routes = live.as_ref().and_then(|live| live.routes.as_ref());
             let options = &self.options(input, made_by(store, alias, number)?)?;
             let journal = &events::journal(cx, document, place, number);
-            tell_state(journal, document, DocumentState::Learning);
+            emit_state(journal, document, DocumentState::Learning);
             let policy = match self.policy(options.self_edit.policy.as_deref()) {
                 Ok(policy) => policy,
                 Err(reason) => return self.fail(journal, document, &reason),
@@ -188,7 +188,7 @@ impl IngestHandler {
         }
     }
 
-    /// Writes down and tells how it ended. The end itself is durable already.
+    /// Stores the report and emits the outcome. The outcome itself is durable already.
     fn conclude(
         &self,
         journal: &JobJournal,
@@ -217,12 +217,12 @@ impl IngestHandler {
             }
             None => documents.set_verdict(&document.id, GateVerdict::Refused)?,
         }
-        tell_decision(journal, document, &report);
-        cx.remember(&told(document), &Value::Bool(true))?;
+        emit_decision(journal, document, &report);
+        cx.remember(&emitted_key(document), &Value::Bool(true))?;
         Ok(())
     }
 
-    /// The model cannot learn this document; that says nothing about the others.
+    /// Marks the document failed. Other documents may still be learned.
     fn fail(
         &self,
         journal: &JobJournal,
@@ -241,12 +241,12 @@ impl IngestHandler {
         });
         documents.set_report(id, &report.encode()?, events::scores_of(&report))?;
         documents.set_state(id, DocumentState::Failed, None)?;
-        self.tell_failed(journal, document)
+        self.emit_failed(journal, document)
     }
 
-    /// Once, though the job may have died between the failure and the telling.
-    fn tell_failed(&self, journal: &JobJournal, document: &Document) -> Result<(), JobFailure> {
-        let key = told(document);
+    /// Emits the failure once, even if the process died between the failure and the event.
+    fn emit_failed(&self, journal: &JobJournal, document: &Document) -> Result<(), JobFailure> {
+        let key = emitted_key(document);
         if journal.cx.recall(&key)?.is_some() {
             return Ok(());
         }
@@ -269,7 +269,7 @@ impl IngestHandler {
         document: &Document,
         place: (usize, usize),
     ) -> Result<(), JobFailure> {
-        if cx.recall(&told(document))?.is_some() {
+        if cx.recall(&emitted_key(document))?.is_some() {
             return Ok(());
         }
         let report = report(document)?.unwrap_or_default();
@@ -293,7 +293,7 @@ impl IngestHandler {
         }
     }
 
-    /// The adapter that writes, and the version it is; the base is none.
+    /// The policy that writes self-edits: its name with version, and its adapter. `None`: the base.
     fn policy(&self, named: Option<&str>) -> Result<Option<(String, Adapter)>, String> {
         let Some(named) = named else {
             return Ok(None);
@@ -307,7 +307,7 @@ impl IngestHandler {
         }))
     }
 
-    /// Probes are stored before the version that answers them, so that no live version lacks them.
+    /// Stores the probes. This happens before the version is published, so that no live version lacks its probes.
     fn keep_probes(
         &self,
         store: &store::Store,
@@ -331,15 +331,15 @@ impl IngestHandler {
     }
 }
 
-/// What a new version follows.
+/// The live version that an update starts from.
 struct LiveVersion {
     number: u64,
     adapter: Adapter,
     routes: Option<Routes>,
 }
 
-/// The strategy that the alias goes on by from this version: the one it was learned by, and for one that was uploaded
-/// or adapted replay.
+/// The strategy for the next update after this version: the strategy of its ingest, or replay for an uploaded or
+/// adapted version.
 pub fn made_by(
     store: &store::Store,
     alias: &AliasName,
@@ -357,7 +357,7 @@ pub fn made_by(
     }))
 }
 
-/// Fails with the first document's reason if the model failed and nothing came to a decision.
+/// Fails with the first failed document's reason if no document came to a decision.
 fn all_failed(documents: &[Document]) -> Result<(), JobFailure> {
     let decided = [DocumentState::Learned, DocumentState::Refused];
     let failed = documents.iter().find(|d| d.state == DocumentState::Failed);
@@ -371,12 +371,12 @@ fn all_failed(documents: &[Document]) -> Result<(), JobFailure> {
     }
 }
 
-/// The step of having told how a document ended.
-fn told(document: &Document) -> String {
+/// The key of the step that records that a document's outcome was emitted.
+fn emitted_key(document: &Document) -> String {
     format!("{}:told", document.id)
 }
 
-/// What the live version has learned, as replay and retention need it.
+/// The learned documents of the live version, for replay and retention.
 struct Learned {
     /// The documents' ids.
     ids: Vec<String>,
@@ -432,7 +432,7 @@ impl Learned {
         })
     }
 
-    /// The routes once `document` is learned too.
+    /// The routes after `document` is learned too.
     fn with(mut self, document: &Document, continued: Option<u64>) -> Routes {
         self.ids.push(document.id.clone());
         Routes {
@@ -442,7 +442,7 @@ impl Learned {
     }
 }
 
-/// What made the version: kept with it for ever.
+/// The lineage of the new version.
 fn lineage(
     document: &Document,
     report: &Report,

@@ -1,5 +1,5 @@
-//! What an accepted update has measured becomes cells of the forgetting matrix: the answers after it belong
-//! to the new version, those before it to the version it follows (0: the base).
+//! Storing an accepted update's measurements as cells of the forgetting matrix. The answers after the update belong to
+//! the new version, the answers before it to the previous version (0: the base).
 
 use crate::adapters::AliasName;
 use crate::jobs::JobFailure;

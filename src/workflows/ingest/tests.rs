@@ -1,4 +1,4 @@
-//! What becomes of a job when the model fails on some of its documents.
+//! Tests of an ingest job when the model fails on some documents.
 
 use super::run::IngestHandler;
 use crate::adapters::{AliasName, Lineage, Registry};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// Learns everything but texts about these two.
+/// A model that fails on texts about these two subjects.
 fn picky() -> ScriptedModel {
     ScriptedModel::default()
         .answering(|_, adapter| match adapter {
@@ -89,7 +89,7 @@ impl Place {
             .unwrap();
     }
 
-    /// One life of the next job in the queue.
+    /// Runs the next job in the queue once.
     fn run(&self) -> (Job, Result<Value, JobFailure>) {
         self.run_with(json!({}))
     }
@@ -105,7 +105,7 @@ impl Place {
         self.jobs.store().documents().for_job(&job.id).unwrap()
     }
 
-    /// What was told of failed documents.
+    /// The events about failed documents.
     fn failures(&self, job: &Job) -> Vec<Value> {
         let events = self.jobs.store().events().since(&job.id, 0, 1000).unwrap();
         let of_documents = events.into_iter().filter(|e| e.kind == "document");
@@ -142,7 +142,7 @@ fn a_document_the_model_fails_on_does_not_take_the_others_with_it() {
         "reason": TORN});
     assert_eq!(place.failures(&job), [told]);
 
-    // A second life of the job neither tries nor tells it again.
+    // A second run of the job neither tries the document nor emits its failure again.
     place.jobs.store().jobs().requeue_orphans().unwrap();
     let (job, again) = place.run();
     assert_eq!(again.unwrap(), result);
@@ -195,7 +195,7 @@ fn a_policy_writes_the_notes_and_is_named() {
         assert!(result.is_ok(), "{result:?}");
         assert_eq!((&edit["text"], &edit["policy"]), (&json!(text), &by));
     }
-    // It may have been deleted since the request was checked.
+    // The policy may have been deleted since the request was checked.
     let failure = notes("writer@2").1.unwrap_err();
     assert!(
         format!("{failure:?}").contains("self_edit.policy"),

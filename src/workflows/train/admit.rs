@@ -1,4 +1,4 @@
-//! Admitting a practice: everything is checked before anything is stored.
+//! Admission of a training job: all checks come before the job is stored.
 
 use super::contexts;
 use super::request::TrainRequest;
@@ -13,8 +13,8 @@ use crate::workflows::refusal::Refusal;
 use crate::workflows::services::Services;
 use serde_json::{Map, Value};
 
-/// Stores the contexts as a blob, then the job that names the blob with the idempotency key. Blocks for the disk and
-/// the tokenizer.
+/// Stores the contexts as a blob, then the job that names the blob, together with the idempotency key. Blocks for the
+/// disk and the tokenizer.
 pub fn submit(
     services: &Services,
     request: TrainRequest,
@@ -41,7 +41,7 @@ pub fn submit(
     input.context_count = contexts.count;
     input.contexts_digest = contexts.digest;
     check_options(services, &input)?;
-    // The job names the blob before anybody may sweep it.
+    // The guard keeps the blob from a sweep until the job names it.
     let blobs = services.store.blobs().guard();
     input.contexts = blobs.put(&contexts.blob)?;
     let input = serde_json::to_value(&input).map_err(Refusal::internal)?;
@@ -58,11 +58,11 @@ fn check_policy(services: &Services, name: &str) -> Result<AliasName, Refusal> {
     Ok(alias)
 }
 
-/// Refuses unknown names and wrong types, then values out of range and options that do not go together.
+/// Refuses unknown names and wrong types, then values out of range and contradictory options.
 fn check_options(services: &Services, input: &TrainInput) -> Result<(), Refusal> {
     for options in [&input.outer, &input.knowledge] {
         for name in ["policy_training", "self_edit", "training"] {
-            // Serde would take a list for the fields in their order.
+            // Serde would accept a list as the fields in order.
             if options.get(name).is_some_and(|v| !v.is_object()) {
                 return Err(Refusal::invalid(name, format!("{name} is an object.")));
             }

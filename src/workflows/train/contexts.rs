@@ -1,4 +1,4 @@
-//! What is practised on: contexts of the request or of a configured data set, checked one by one.
+//! The contexts of a training job: from the request or from a configured data set, checked one by one.
 
 use super::request::{ContextInput, TaskInput, TrainRequest};
 use super::run::TrainContext;
@@ -22,7 +22,7 @@ pub struct Contexts {
     /// JSON: a list of [`TrainContext`], or of solved tasks.
     pub blob: Vec<u8>,
     pub count: usize,
-    /// Names the contexts' texts.
+    /// Digest of the contexts' texts.
     pub digest: String,
 }
 
@@ -73,7 +73,7 @@ fn passages(services: &Services, request: TrainRequest) -> Result<Contexts, Refu
     })
 }
 
-/// The answers to a task's test inputs are what candidates are rewarded by.
+/// Solved tasks with demonstrations. The answers to their test inputs decide the reward.
 fn tasks(services: &Services, request: TrainRequest) -> Result<Contexts, Refusal> {
     let (at, inputs) = match (request.contexts, request.dataset) {
         (contexts, None) => ("contexts", sent(services, contexts)?),
@@ -114,7 +114,7 @@ fn sent(services: &Services, contexts: Option<Vec<Value>>) -> Result<Vec<Value>,
     }
 }
 
-/// A list of tasks as the request would bring them.
+/// Reads a file with a list of tasks in the form of the request.
 fn task_file(services: &Services, name: &str) -> Result<Vec<Value>, Refusal> {
     let tasks = datasets::read_list(&path_of(services, name)?).map_err(unreadable)?;
     match tasks.is_empty() {

@@ -1,5 +1,5 @@
-//! Where a training job keeps its policies: between rounds as blobs of the job, after each round as a version
-//! of its alias.
+//! The policies of a training job. Within a round a policy is kept as blobs of the job; after the round it is a
+//! version of the job's alias.
 
 use super::run::TrainInput;
 use crate::adapters::lineage::{HeldOutRecord, RewardRecord, TrainLineage};
@@ -23,13 +23,13 @@ pub(super) struct JobPolicies<'a> {
     pub alias: &'a AliasName,
     pub registry: &'a Registry,
     pub input: &'a TrainInput,
-    /// Of the contexts.
+    /// Keys of the contexts.
     pub keys: Vec<String>,
 }
 
 impl JobPolicies<'_> {
-    /// The version that is practised from: a later life goes on from where the first began, wherever the alias is by
-    /// then.
+    /// The version that the first run of this job started from. A resumed job uses the same one, even if the alias has
+    /// moved.
     pub fn started(&self) -> Result<Option<u64>, Interrupted> {
         step(&self.journal, "start", || {
             let live = self.journal.cx.store().aliases().get(self.alias.as_str());
@@ -38,7 +38,7 @@ impl JobPolicies<'_> {
         })
     }
 
-    /// Keys of all contexts that a version's policy practised on, in whatever job.
+    /// Keys of all contexts that a version's policy practised on, in any job.
     pub fn practised_before(&self, version: Option<u64>) -> adapters::Result<HashSet<String>> {
         let aliases = self.journal.cx.store().aliases();
         let version = match version {
@@ -51,7 +51,7 @@ impl JobPolicies<'_> {
         })
     }
 
-    /// The version that an earlier life made of this round and died before it could remember.
+    /// The version of this round, if an earlier run published it and died before it stored the step.
     fn published(&self, live: Option<u64>, round: usize) -> adapters::Result<Option<u64>> {
         let Some(live) = live else { return Ok(None) };
         let aliases = self.journal.cx.store().aliases();
@@ -100,8 +100,8 @@ impl JobPolicies<'_> {
     }
 }
 
-/// A policy between its training and its publishing: the blobs of its files, which stay while this
-/// unfinished job names them.
+/// A trained policy before its publishing: the digests of its file blobs. The blobs stay while this unfinished job
+/// names them.
 #[derive(Serialize, Deserialize)]
 struct StoredPolicy {
     config_blob: String,
@@ -137,8 +137,8 @@ impl PolicyStore for JobPolicies<'_> {
         Ok(Some((Adapter(Arc::new(lora)), kept.about)))
     }
 
-    /// Over whatever is live: versions are never lost, and a round is an hour of work. Who moved the
-    /// alias meanwhile moves it back in one call.
+    /// Publishes over any live version, because a round is an hour of work. No version is lost: a client that moved
+    /// the alias meanwhile can roll back in one call.
     fn publish(
         &self,
         policy: &Adapter,

@@ -1,4 +1,4 @@
-//! A request to practise, as clients write it.
+//! The request body of `/train`.
 
 use crate::learn::grading::grader::Grader;
 use crate::learn::options::training::InnerOptions;
@@ -15,63 +15,63 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub struct TrainRequest {
     pub domain: TrainDomain,
-    /// The adapter that is to write self-edits; made if there is none, continued if there is
+    /// The adapter to train as a policy. An existing one is continued, otherwise a new one is made
     pub policy: String,
-    /// What to practise on; this or `dataset`
+    /// The contexts to practise on; give this or `dataset`
     #[schema(value_type = Option<Vec<ContextInput>>)]
     pub contexts: Option<Vec<Value>>,
     /// A file named under `[datasets]` in the configuration
     pub dataset: Option<String>,
-    /// What is not given below is as this says
+    /// The defaults of the options below
     #[serde(default)]
     pub preset: Preset,
     pub rounds: Option<usize>,
-    /// Contexts practised on in a round
+    /// Number of contexts in a round
     pub contexts_per_round: Option<usize>,
-    /// The time to be done in, about: contexts are left out where the machine is too slow for all. 0: no limit. The
-    /// default preset has an hour, unless `contexts_per_round` is given
+    /// Approximate time limit in minutes: a slow machine leaves contexts out. 0: no limit. The default preset has an
+    /// hour, unless `contexts_per_round` is given
     pub minutes: Option<u32>,
-    /// Self-edits written for a context
+    /// Number of self-edits written for a context
     pub candidates: Option<usize>,
-    /// Trainings of each candidate, from different seeds
+    /// Number of trainings of each candidate, from different seeds
     pub repeats: Option<usize>,
     pub keep: Option<Keep>,
     pub reward: Option<Reward>,
-    /// What a candidate's gain is counted from: what the base answers, or what is answered after learning the context
-    /// without any self-edit (not with `halving`, the reward `rubric` or few-shot tasks)
+    /// The baseline of a candidate's gain: the base's answers, or the answers after learning the context without any
+    /// self-edit (not with `halving`, the reward `rubric` or few-shot tasks)
     pub baseline: Option<Baseline>,
-    /// Train first a part of the epochs, and only the better half of a context's candidates further
+    /// Train all candidates for a part of the epochs, then only the better half of each context's candidates further
     pub halving: Option<bool>,
-    /// Contexts set aside to score the policy on; at most a quarter unless given
+    /// Number of contexts set aside to score the policy on. Default: at most a quarter
     pub held_out: Option<usize>,
-    /// Candidates trained together in one batch
+    /// Number of candidates trained together in one batch
     pub pack: Option<usize>,
     #[schema(value_type = Option<InnerOptions>)]
     pub policy_training: Option<Value>,
-    /// How the policy writes
+    /// Settings of the policy's self-edits
     #[schema(value_type = Option<WritingOptions>)]
     pub self_edit: Option<Value>,
-    /// One candidate's training
+    /// Settings of a candidate's training
     #[schema(value_type = Option<InnerOptions>)]
     pub training: Option<Value>,
-    /// What candidates are rewarded by: the contexts' questions, or the model's own
+    /// The questions that decide the reward: the contexts' own, or questions that the model writes
     pub questions: Option<QuestionSource>,
-    /// Questions that the model writes for a context
+    /// Number of questions that the model writes for a context
     pub probes: Option<usize>,
     pub grader: Option<Grader>,
-    /// How tasks with demonstrations are practised
+    /// Settings for tasks with demonstrations
     #[schema(value_type = Option<FewShotOptions>)]
     pub fewshot: Option<Value>,
-    /// Everything drawn is drawn from it
+    /// Seed of all random draws
     pub seed: Option<u64>,
 }
 
-/// A task with demonstrations, whose answers are known.
+/// A task with demonstrations and known answers.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TaskInput {
     pub title: String,
-    /// As `/adapt` takes it, with an `output` beside each test input
+    /// A task in the form of `/adapt`, with an `output` beside each test input
     #[schema(value_type = Object)]
     pub task: Value,
 }
@@ -80,7 +80,7 @@ pub struct TaskInput {
 #[serde(deny_unknown_fields)]
 pub struct ContextInput {
     pub title: String,
-    /// The passage; `context` means the same
+    /// The passage. The name `context` is accepted too
     #[serde(alias = "context")]
     pub text: String,
     /// Without any the model writes its own
@@ -89,7 +89,7 @@ pub struct ContextInput {
 }
 
 impl TrainRequest {
-    /// What is practised on is in the request or in a file.
+    /// Refuses a request with both `contexts` and `dataset`.
     pub fn check_source(&self) -> Result<(), Refusal> {
         if self.contexts.is_some() && self.dataset.is_some() {
             let detail = "Send contexts or name a dataset, not both.";
@@ -98,7 +98,7 @@ impl TrainRequest {
         Ok(())
     }
 
-    /// Options of another domain would do nothing.
+    /// Refuses options of the other domain, because they would do nothing.
     pub fn check_domain(&self) -> Result<(), Refusal> {
         let (field, theirs) = match self.domain {
             TrainDomain::Knowledge => {
@@ -116,7 +116,7 @@ impl TrainRequest {
         }
     }
 
-    /// The options of the loop that were given.
+    /// The given options of the outer loop.
     pub fn outer(&self) -> Map<String, Value> {
         filled([
             ("rounds", json!(self.rounds)),
@@ -135,7 +135,7 @@ impl TrainRequest {
         ])
     }
 
-    /// The options of the domain `knowledge` that were given.
+    /// The given options of the domain `knowledge`.
     pub fn knowledge(&self) -> Map<String, Value> {
         filled([
             ("self_edit", json!(self.self_edit)),

@@ -1,5 +1,5 @@
-//! The training job: a policy practises writing self-edits (`learn::outer`), and each round's policy is a
-//! version of the job's alias.
+//! The training job: a policy practises writing self-edits (`learn/outer`), and each round's policy becomes a version
+//! of the job's alias.
 
 use super::policies::JobPolicies;
 use crate::adapters::{AliasName, Registry};
@@ -24,27 +24,27 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// What the job is stored with. The contexts are a blob, so that the row stays small.
+/// The stored input of the job. The contexts are a blob, so that the row stays small.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainInput {
     pub domain: TrainDomain,
     pub preset: Preset,
-    /// Of [`OuterOptions`]: those that were given.
+    /// The given fields of [`OuterOptions`].
     pub outer: Map<String, Value>,
-    /// Of [`KnowledgeOptions`]: those that were given.
+    /// The given fields of [`KnowledgeOptions`].
     pub knowledge: Map<String, Value>,
-    /// Of [`FewShotOptions`]: those that were given.
+    /// The given fields of [`FewShotOptions`].
     pub fewshot: Map<String, Value>,
-    /// The blob: a list of [`TrainContext`], or of [`Solved`] tasks.
+    /// Digest of the blob with a JSON list of [`TrainContext`], or of [`Solved`] tasks.
     pub contexts: String,
     pub context_count: usize,
-    /// Names the contexts' texts (`learn::knowledge::datasets::digest`).
+    /// Digest of the contexts' texts (`learn::knowledge::datasets::digest`).
     pub contexts_digest: String,
     pub dataset: Option<String>,
 }
 
-/// What is practised on.
+/// A passage with its questions, to practise on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainContext {
     pub title: String,
@@ -60,11 +60,11 @@ pub struct Settings {
     pub fewshot: FewShotOptions,
 }
 
-/// Held-out contexts, where the request says nothing: at most one in so many.
+/// Default of held-out contexts: at most one in this number.
 const HELD_OUT_SHARE: usize = 4;
 
 impl Settings {
-    /// What was given over the preset over what the model is tuned to, checked.
+    /// Merges the given options over the preset over the model's tuned options, and checks the result.
     pub fn of(input: &TrainInput, tuned: &IngestOptions) -> Result<Self, OptionError> {
         let knowledge = input.knowledge.clone().into();
         let outer = Self::outer(input);
@@ -103,8 +103,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The loop's options: what was given over the domain's own over the preset, to be read as
-    /// [`OuterOptions`].
+    /// The loop's options as JSON of [`OuterOptions`]: the given options over the domain's own over the preset.
     pub fn outer(input: &TrainInput) -> Value {
         let mut over = match input.domain {
             TrainDomain::Knowledge => Map::new(),
@@ -124,7 +123,7 @@ pub struct TrainHandler {
 }
 
 impl TrainHandler {
-    /// `model` writes and is fine-tuned; candidates are measured on it and on the `others`.
+    /// `model` writes self-edits and is fine-tuned. It and the `others` measure candidates.
     pub fn new(
         model: Arc<dyn Model>,
         others: Vec<Arc<dyn Model>>,
@@ -245,7 +244,7 @@ fn cases(contexts: Vec<TrainContext>) -> Vec<KnowledgeContext> {
     contexts.into_iter().map(case).collect()
 }
 
-/// What tells contexts apart over jobs, whatever is asked about them: the start of a digest.
+/// Keys of contexts, the same in all jobs and independent of the questions: the start of a digest.
 fn keys(contexts: Vec<Value>) -> Vec<String> {
     let key = |mut context: Value| {
         if let Some(fields) = context.as_object_mut() {
@@ -257,7 +256,7 @@ fn keys(contexts: Vec<Value>) -> Vec<String> {
     contexts.into_iter().map(key).collect()
 }
 
-/// Where a run begins: the policy, and which of the contexts it has practised on already.
+/// The start of a run: the policy, and the contexts that it has practised on already.
 struct Started {
     policy: Option<Adapter>,
     practised: Vec<usize>,
