@@ -1,5 +1,4 @@
-//! A small blocking client of our own server, and a server process to go with it: for commands that
-//! measure through the front door.
+//! A small blocking HTTP client and a server process, for commands that measure our own server over HTTP.
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -18,7 +17,7 @@ pub struct Client {
 
 impl Client {
     pub fn new(url: impl Into<String>) -> Self {
-        // The server is on this machine: a proxy for the world outside has no part in it.
+        // The server is on this machine, so no proxy is used.
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
@@ -29,7 +28,7 @@ impl Client {
         }
     }
 
-    /// The id of the model every request shares.
+    /// The id of the base model.
     pub fn base_model(&self) -> Result<String, String> {
         let models = self.get("/v1/models")?;
         let list = models["data"].as_array().cloned().unwrap_or_default();
@@ -50,7 +49,7 @@ impl Client {
             .ok_or_else(|| format!("no answer in {answer}"))
     }
 
-    /// Posts one document and waits for its job: was it learned, and why (not)?
+    /// Posts one document and waits for its job. Returns whether it was learned, and the reason.
     pub fn ingest(&self, body: &Value) -> Result<(bool, String), String> {
         let mut answer = self.post("/ingest?wait=60s", body)?;
         let job = answer["job"]["id"].as_str().unwrap_or_default().to_owned();
@@ -89,7 +88,7 @@ impl Client {
         Self::json(path, self.send(path, kind, body))
     }
 
-    /// Posts, and tells every event of the answer as it comes. An answer that breaks off is an error.
+    /// Posts a request and passes on every event of the answer. An answer without its end is an error.
     pub fn stream(
         &self,
         path: &str,
@@ -138,14 +137,14 @@ impl Client {
     }
 }
 
-/// A server of our own executable; killed when dropped.
+/// A server process of our own executable, killed on drop.
 pub struct ServerProcess {
     child: Child,
     pub client: Client,
 }
 
-/// What a server of ours keeps of `AUTODIDACT_…`: where the models are and how the machine is used. A
-/// key, a limit or a learning setting would change what is measured.
+/// The `AUTODIDACT_…` variables that the server process keeps: the places of models and the use of the machine. A key,
+/// a limit or a learning setting would change the measurement.
 const KEPT: [&str; 4] = [
     "AUTODIDACT_MODELS",
     "AUTODIDACT_MODELS_FILE",
@@ -153,7 +152,7 @@ const KEPT: [&str; 4] = [
     "AUTODIDACT_LOG",
 ];
 
-/// A first start may fetch the model.
+/// Time limit of the start, which may have to fetch the model.
 const START_LIMIT: Duration = Duration::from_secs(600);
 
 impl ServerProcess {
@@ -163,7 +162,7 @@ impl ServerProcess {
         let address = listener.local_addr().map_err(|e| e.to_string())?;
         drop(listener);
         let program = std::env::current_exe().map_err(|e| e.to_string())?;
-        // An empty configuration, so that the user's own does not count either.
+        // An empty configuration file, so that the user's own is not read.
         let config = data.join("measured.toml");
         std::fs::create_dir_all(data)
             .and_then(|()| std::fs::write(&config, ""))

@@ -1,6 +1,7 @@
-//! `autodidact configuration`: every setting as a page of Markdown, as `docs/configuration.md` pins it.
+//! `autodidact configuration`: all settings as a page of Markdown. `docs/configuration.md` is its output; a test
+//! compares the two.
 //!
-//! The page is made of two sources that tests hold to the code: the commented `config/autodidact.toml`, and the
+//! The page has two sources, which tests compare with the code: the commented `config/autodidact.toml`, and the
 //! schemas of the API's description.
 
 use autodidact::http;
@@ -28,7 +29,7 @@ The same names stand in three places: under `[learning]` in the file, in the cat
 the catalogue over the defaults shown here. The catalogue sets several for the models that were tuned.
 ";
 
-/// Learning settings, as the file and a request name them, with the schema that describes them.
+/// The groups of learning settings, as in the file and in requests, each with its schema.
 const GROUPS: [(&str, &str); 3] = [
     ("self_edit", "SelfEditOptions"),
     ("training", "TrainingOptions"),
@@ -79,7 +80,7 @@ fn page(api: &Value) -> String {
         for (key, field) in properties(&schemas[schema]) {
             let default = match &field["default"] {
                 Value::Null => "none".to_owned(),
-                // Written by way of 32 bits, so that 0.001 has no tail of digits.
+                // Convert to f32 first, so that 0.001 has no tail of digits.
                 Value::Number(n) if n.is_f64() => {
                     format!("`{}`", n.as_f64().unwrap_or_default() as f32)
                 }
@@ -103,12 +104,12 @@ struct Section<'a> {
 struct Key<'a> {
     name: &'a str,
     default: String,
-    /// Its environment variable and flag.
+    /// The setting's environment variable and flag.
     outside: String,
     meaning: String,
 }
 
-/// The keys of the file with the comments above them. A key that is commented out has no default.
+/// The keys of the file, with the comments above them. A commented-out key has no default.
 fn sections(file: &str) -> Vec<Section<'_>> {
     let mut sections = vec![Section {
         name: "",
@@ -121,7 +122,7 @@ fn sections(file: &str) -> Vec<Section<'_>> {
                 name,
                 keys: Vec::new(),
             });
-            // What stands above a section is about its keys.
+            // A comment above a section describes its keys.
         } else if let Some((name, value)) = assignment(line) {
             let commented = line.starts_with('#');
             let (meaning, outside) = split(&comment);
@@ -146,7 +147,7 @@ fn sections(file: &str) -> Vec<Section<'_>> {
     sections
 }
 
-/// `key = value`, also where it is commented out.
+/// Parses `key = value`, also if it is commented out.
 fn assignment(line: &str) -> Option<(&str, &str)> {
     let line = line.strip_prefix("# ").unwrap_or(line);
     let (name, value) = line.split_once(" = ")?;
@@ -154,7 +155,7 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     is_name.then_some((name, value))
 }
 
-/// The words of a comment, and the names of environment variable and flag at their end.
+/// Splits a comment into its text, and the names of environment variable and flag at its end.
 fn split(comment: &[&str]) -> (String, String) {
     let all = comment.join(" ");
     let words: Vec<&str> = all.split_whitespace().collect();
@@ -172,7 +173,7 @@ fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
     schema["properties"].as_object().into_iter().flatten()
 }
 
-/// What the values of an enumeration mean.
+/// The values of an enumeration with their meaning.
 fn choices(field: &Value, schemas: &Value) -> Vec<String> {
     let named = field["$ref"].as_str().and_then(|r| r.rsplit('/').next());
     let schema = named.map_or(&Value::Null, |name| &schemas[name]);
@@ -191,7 +192,7 @@ fn choices(field: &Value, schemas: &Value) -> Vec<String> {
     values.iter().filter_map(choice).collect()
 }
 
-/// One line, with no bar that would end the cell.
+/// The text as one line with escaped bars, because a bar would end the cell.
 fn cell(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ").replace('|', "\\|")

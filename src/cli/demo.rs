@@ -1,8 +1,8 @@
-//! `autodidact demo`: twenty invented documents, learned through the front door.
+//! `autodidact demo`: learns twenty invented documents over HTTP.
 //!
-//! Starts a server of its own on a fresh data directory, asks every question, posts every document to an
-//! alias of its own *without its questions*, asks again, kills the server, starts it on the same data,
-//! and asks once more.
+//! The demo starts a server on a fresh data directory and asks every question. It posts every document *without its
+//! questions* to a separate alias and asks again. Then it kills the server, starts it on the same data, and asks once
+//! more.
 
 use crate::cli::client::{Client, ServerProcess};
 use autodidact::learn::grading::grader::Grader;
@@ -22,13 +22,13 @@ pub struct Demo {
     /// Catalogue name or path of the model.
     #[arg(long, env = "AUTODIDACT_MODEL", default_value = autodidact::config::DEFAULT_MODEL)]
     model: String,
-    /// Defaults were tuned on the first half; the second is for reporting.
+    /// Which documents to learn. The default settings were tuned on the first half; report figures of the second half.
     #[arg(long, value_enum, default_value_t = Half::All)]
     half: Half,
     /// At most this many documents.
     #[arg(long)]
     limit: Option<usize>,
-    /// Where the server keeps its data; a temporary directory, removed at the end, if not given.
+    /// Data directory of the server. Default: a temporary directory, removed at the end.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Print the figures and every answer as JSON.
@@ -51,7 +51,7 @@ pub struct Document {
     pub questions: Vec<Question>,
 }
 
-/// The invented documents that the binary carries.
+/// The invented documents within the binary.
 pub fn documents() -> Result<Vec<Document>, String> {
     serde_json::from_str(DOCUMENTS).map_err(|e| format!("demo/documents.json cannot be read: {e}"))
 }
@@ -151,7 +151,7 @@ fn measure(model: &str, documents: &[Document], data: &std::path::Path) -> Resul
         );
         accepted.push(learned);
     }
-    // A refused document has no adapter: its questions are the base's to answer.
+    // A refused document has no adapter, so the base answers its questions.
     let who = |i: usize| match accepted[i] {
         true => documents[i].slug.clone(),
         false => base.clone(),
@@ -193,7 +193,7 @@ fn measure(model: &str, documents: &[Document], data: &std::path::Path) -> Resul
     })
 }
 
-/// Asks everything, a few documents at a time: the server batches what runs together.
+/// Asks all questions, a few documents at a time, so that the server can batch them.
 fn ask_all(
     client: &Client,
     documents: &[Document],

@@ -1,7 +1,7 @@
-//! `autodidact grade`: how often the graders agree with an expert.
+//! `autodidact grade`: the agreement of the graders with an expert.
 //!
-//! The graders over words are deterministic; a judge may be any text model. Verdicts are taken as
-//! independent, so the intervals resample single answers.
+//! The graders over words are deterministic. A judge may be any text model. The verdicts count as independent, so the
+//! confidence intervals resample single answers.
 
 use super::settings::{Settings, env};
 use super::text_models::TextModels;
@@ -19,13 +19,13 @@ use std::time::Instant;
 
 #[derive(Debug, Args)]
 pub struct Grade {
-    /// A line a verdict: {"question", "gold", "answer", "correct"}; only a judge needs the question.
+    /// File with one verdict a line: {"question", "gold", "answer", "correct"}. Only a judge needs the question.
     #[arg(long, value_name = "FILE")]
     verdicts: PathBuf,
-    /// Ask a model too: a name of the catalogue, URL#MODEL or mistralrs:FILE; without a value the configured judge.
+    /// Also grade with a model: a catalogue name, URL#MODEL or mistralrs:FILE. Without a value: the configured judge.
     #[arg(long, value_name = "MODEL", num_args = 0..=1)]
     judge: Option<Option<TextModelConfig>>,
-    /// Only this many verdicts, spread evenly over the file.
+    /// Grade only this many verdicts, spread evenly over the file.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     #[command(flatten)]
@@ -44,17 +44,17 @@ struct Verdict {
     correct: bool,
 }
 
-/// A grader beside the expert.
+/// One grader compared with the expert.
 #[derive(Debug, Serialize)]
 struct Row {
     grader: Grader,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
-    /// Share of the verdicts it agrees with.
+    /// Share of the verdicts that the grader agrees with, 0 to 1.
     agreement: Estimate,
-    /// It says right, the expert wrong.
+    /// Answers that the grader accepts and the expert rejects.
     too_kind: usize,
-    /// It says wrong, the expert right.
+    /// Answers that the grader rejects and the expert accepts.
     too_strict: usize,
     /// Answers of the judge that were neither yes nor no.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ struct Row {
     seconds: f32,
 }
 
-/// Verdicts asked of a judge in one call: enough to fill a batch, few enough to see it move.
+/// Verdicts in one call of a judge: enough to fill a batch, few enough to show progress.
 const AT_ONCE: usize = 32;
 
 impl Grade {

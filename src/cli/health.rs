@@ -1,4 +1,4 @@
-//! `autodidact health`: one request to `/readyz`, for container health checks where there is no curl.
+//! `autodidact health`: one request to `/readyz`, for health checks of containers without curl.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -10,7 +10,7 @@ use super::settings::Settings;
 
 #[derive(Debug, Args)]
 pub struct Health {
-    /// The server's address, such as http://127.0.0.1:8080 [default: the configured one, on this machine]
+    /// Address of the server, such as http://127.0.0.1:8080 [default: the configured port on this machine]
     #[arg(long)]
     url: Option<String>,
     #[command(flatten)]

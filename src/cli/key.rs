@@ -1,4 +1,4 @@
-//! `autodidact key`: a new bearer key, shown once, and the hash the server keeps instead of it.
+//! `autodidact key`: makes a bearer key and prints it once, with the hash that the server stores.
 
 use clap::Args;
 use sha2::{Digest, Sha256};

@@ -1,5 +1,5 @@
-//! The command line: a command a file, each a struct of arguments with a `run` that ends in one sentence
-//! if it fails. No command means `serve`.
+//! The command line. Each command has its own file with a struct of arguments and a function `run`, which returns one
+//! sentence if it fails. The default command is `serve`.
 
 mod bench;
 mod client;
@@ -36,23 +36,23 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the model (the default)
+    /// Start the server (the default)
     Serve(serve::Serve),
     /// List, fetch and verify models
     Model(model::ModelCommand),
     /// Print the API's description (OpenAPI 3.1)
     Openapi(openapi::Openapi),
-    /// Print every setting as a page of Markdown
+    /// Print all settings as a page of Markdown
     Configuration(configuration::Configuration),
     /// Make a bearer key and the hash to put into the configuration
     Key(key::Key),
-    /// Ask a running server whether it is ready (exit status 0 if so)
+    /// Check that a running server is ready (exit status 0 if it is)
     Health(health::Health),
-    /// Learn twenty invented documents and show what came of it
+    /// Learn twenty invented documents and show the answers before and after
     Demo(demo::Demo),
     /// Compare the graders with an expert's verdicts
     Grade(grade::Grade),
-    /// Ask a model the general questions that every update is measured by
+    /// Ask a model the general questions that every update is checked with
     Probes(probes::Probes),
     /// Measure speed, latency and memory on this machine
     Bench(bench::Bench),

@@ -1,4 +1,4 @@
-//! `autodidact model`: what the catalogue knows, bringing a model here, proving the ones that are here.
+//! `autodidact model`: lists the catalogue, fetches models, and verifies the models that are here.
 
 use std::path::PathBuf;
 
@@ -16,36 +16,36 @@ pub struct ModelCommand {
     action: Action,
     #[command(flatten)]
     settings: Settings,
-    /// Where fetched models are kept [env: AUTODIDACT_MODELS] [default: ~/.cache/autodidact/models]
+    /// Directory of fetched models [env: AUTODIDACT_MODELS] [default: ~/.cache/autodidact/models]
     #[arg(long, value_name = "DIR", global = true)]
     models_dir: Option<PathBuf>,
-    /// A catalogue that adds to the built-in one [env: AUTODIDACT_MODELS_FILE]
+    /// Catalogue file whose models are added to the built-in ones [env: AUTODIDACT_MODELS_FILE]
     #[arg(long, value_name = "FILE", global = true)]
     models_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Show every model of the catalogue and whether it is here
+    /// List the models of the catalogue, and whether each is here
     List {
         /// Print as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Bring a model here, unless a proven copy is here already
+    /// Fetch a model, unless a verified copy is here already
     Fetch {
-        /// Its name in the catalogue
+        /// Name of the model in the catalogue
         name: String,
     },
-    /// Compare models that are here with the pinned or recorded digests
+    /// Hash the models that are here and compare them with the pinned or recorded digests
     Verify {
-        /// One model; without it, every model that is here
+        /// Name of one model [default: every model that is here]
         name: Option<String>,
         /// Print as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Write a tiny model of random weights, for tests: it starts in milliseconds and knows nothing
+    /// Write a tiny model of random weights, for tests: it loads in milliseconds and knows nothing
     #[command(hide = true)]
     Tiny { dir: PathBuf },
 }
@@ -147,7 +147,7 @@ fn verify(models: &Models, only: Option<&str>, json: bool) -> Result<(), String>
     let mut states = serde_json::Map::new();
     for name in names {
         let state = models.verify(name).map_err(|error| error.to_string())?;
-        let told = match &state {
+        let verdict = match &state {
             State::Good => "good".to_owned(),
             State::Absent => format!("not here; run `autodidact model fetch {name}`"),
             State::Unrecorded => "here, but it has no recorded digest to compare with".to_owned(),
@@ -159,7 +159,7 @@ fn verify(models: &Models, only: Option<&str>, json: bool) -> Result<(), String>
         if json {
             states.insert(name.to_owned(), json!(state));
         } else {
-            println!("{name}: {told}");
+            println!("{name}: {verdict}");
         }
     }
     if json {

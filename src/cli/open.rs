@@ -1,4 +1,4 @@
-//! Opening the configured model for commands that compute without a server.
+//! Opening the configured model for commands without a server.
 
 use super::serve;
 use super::settings::{Settings, env};
@@ -12,7 +12,7 @@ use autodidact_engine::{Executor, ModelFiles};
 use clap::Args;
 use std::sync::Arc;
 
-/// Which model, run how.
+/// The model and how to run it.
 #[derive(Debug, Clone, Args)]
 pub struct ModelArgs {
     #[command(flatten)]
@@ -24,13 +24,13 @@ pub struct ModelArgs {
 pub struct Opened {
     pub id: String,
     pub model: LocalModel,
-    /// The learning settings its catalogue entry and the configuration bring.
+    /// The learning settings of the catalogue entry and of the configuration.
     pub learning: SettingsStack,
-    /// Opens a teacher or a judge beside it.
+    /// Opens a teacher or a judge beside the model.
     pub text_models: TextModels,
 }
 
-/// The model with what computes it, and nothing in between.
+/// The model with its executor, without a scheduler.
 pub struct OpenedExecutor {
     pub id: String,
     pub files: Arc<ModelFiles>,
@@ -38,7 +38,7 @@ pub struct OpenedExecutor {
     pub config: Config,
 }
 
-/// The model behind its scheduler.
+/// The model with its engine, which has a scheduler.
 pub struct OpenedEngine {
     pub id: String,
     pub engine: Engine,

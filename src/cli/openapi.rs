@@ -1,4 +1,4 @@
-//! `autodidact openapi`: the API's description, as `openapi/openapi.json` pins it.
+//! `autodidact openapi`: prints the API's description. `openapi/openapi.json` is its output; a test compares the two.
 
 use autodidact::http;
 use clap::Args;

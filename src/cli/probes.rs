@@ -1,5 +1,5 @@
-//! `autodidact probes check`: which of the general questions a model answers right before it has learned
-//! anything. What an update is measured by should be known to the base.
+//! `autodidact probes check`: the general questions that the base answers right. Only questions that the base can
+//! answer are useful to check updates with.
 
 use super::open::{ModelArgs, Opened};
 use autodidact::learn::inner::general;
@@ -17,13 +17,13 @@ pub struct Probes {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Ask them all, greedily
+    /// Ask all general questions with greedy decoding, and show which answers are right
     Check(Check),
 }
 
 #[derive(Debug, Args)]
 struct Check {
-    /// JSON list of {question, answer} to ask instead of the built-in ones
+    /// JSON list of {question, answer} to ask instead of the built-in questions
     #[arg(long)]
     questions: Option<PathBuf>,
     #[command(flatten)]
@@ -62,9 +62,9 @@ impl Check {
                 serde_json::json!({"question": q.question, "answer": q.answer,
                     "got": a.answer, "correct": a.correct, "logprob": a.logprob})
             });
-            let told = serde_json::json!({"model": id, "asked": questions.len(), "right": right,
+            let json = serde_json::json!({"model": id, "asked": questions.len(), "right": right,
                 "probes": rows.collect::<Vec<_>>()});
-            println!("{told:#}");
+            println!("{json:#}");
             return Ok(());
         }
         for (q, a) in questions.iter().zip(&answers).filter(|(_, a)| !a.correct) {

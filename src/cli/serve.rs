@@ -1,4 +1,4 @@
-//! `autodidact serve`: the model, the store, the workers and the HTTP server, put together.
+//! `autodidact serve`: starts the model, the store, the workers and the HTTP server.
 
 use super::settings::{Settings, env};
 use super::text_models::TextModels;
@@ -51,15 +51,15 @@ impl Serve {
         let runtime = tokio::runtime::Runtime::new()
             .map_err(|e| format!("cannot start the server's threads: {e}"))?;
         let served = runtime.block_on(serve(config, clock));
-        // A download that is under way does not hold up the end.
+        // A running download does not delay the shutdown.
         runtime.shutdown_background();
         served
     }
 }
 
 async fn serve(config: Config, clock: Instant) -> Result<(), String> {
-    // First what can fail at once: the address, then the data directory; the model takes seconds, or the
-    // minutes of a download.
+    // The address and the data directory come first, because they can fail at once. The model takes seconds, or
+    // minutes with a download.
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
@@ -74,7 +74,7 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
     let opening = tokio::task::spawn_blocking(move || rooms(config, store, models));
     let (state, runner) = tokio::select! {
         opened = opening => opened.map_err(|e| e.to_string())??,
-        // Stopped before it was ready; what it did until now is left as a kill leaves it.
+        // Stopped before the server was ready. Unfinished work is left as after a kill.
         served = &mut serving => return ended(served),
     };
     tokio::spawn(prune_daily(state.jobs.clone(), state.config.jobs.keep_days));
@@ -86,7 +86,7 @@ async fn serve(config: Config, clock: Instant) -> Result<(), String> {
     );
 
     let served = serving.await;
-    // Running jobs stop at their next check and go on at the next start.
+    // Running jobs stop at their next check and are resumed at the next start.
     tokio::task::spawn_blocking(move || runner.shutdown())
         .await
         .map_err(|e| e.to_string())?;
@@ -98,7 +98,7 @@ fn ended(served: Result<io::Result<()>, JoinError>) -> Result<(), String> {
     served.map_err(|e| format!("the server stopped: {e}"))
 }
 
-/// The rooms behind HTTP, with the workers at work. Blocks while the model is fetched and loaded.
+/// Builds the state behind HTTP and starts the workers. Blocks while the model is fetched and loaded.
 fn rooms(config: Config, store: Store, models: Models) -> Result<(AppState, Runner), String> {
     let engine = open(&config, &models)?;
     let jobs = Jobs::new(store.clone(), config.limits.queue);
@@ -132,14 +132,14 @@ fn rooms(config: Config, store: Store, models: Models) -> Result<(AppState, Runn
     Ok((state, runner))
 }
 
-/// The learning settings under a request's, or a command's own: what the model is tuned to, then the configuration.
+/// The learning settings that a request or a command may override: the model's tuned settings, then the configuration.
 pub fn learning(config: &Config, models: &Models) -> Result<SettingsStack, String> {
     let tuned = Value::Object(models.learning(&config.model));
     let configured = Value::Object(config.learning.clone());
     SettingsStack::new(vec![tuned, configured]).map_err(|e| e.to_string())
 }
 
-/// Who practises in the background: the devices of the pool, or else the engine that serves.
+/// The handler for training jobs. It uses the devices of the pool, or else the serving engine.
 fn practice(
     config: &Config,
     models: &Models,
@@ -159,7 +159,7 @@ fn practice(
     config.pool.devices.iter().map(open).collect()
 }
 
-/// The configured model, fetched if it is not here yet.
+/// Opens the configured model. It is fetched if it is not here yet.
 pub fn open(config: &Config, models: &Models) -> Result<Engine, String> {
     let path = locate(config, models)?;
     let options = EngineOptions {
@@ -171,19 +171,19 @@ pub fn open(config: &Config, models: &Models) -> Result<Engine, String> {
     open_engine(&path, config.executor, config.threads, options).map_err(|e| e.to_string())
 }
 
-/// Where the configured model is, with this process's threads set as configured.
+/// Path of the configured model. Also sets the number of threads of this process.
 pub fn locate(config: &Config, models: &Models) -> Result<PathBuf, String> {
     let path = models.ensure(&config.model).map_err(|e| e.to_string())?;
     if let Some(threads) = config.threads {
-        // The executor has a pool of its own; sampling, the optimizer and reading weights use
-        // rayon's global one, which takes every core unless told. If it exists already, it stays.
+        // The executor has its own thread pool. Sampling, the optimizer and reading weights use rayon's global pool,
+        // which takes every core by default. An existing global pool stays.
         let global = rayon::ThreadPoolBuilder::new().num_threads(threads);
         let _ = global.build_global();
     }
     Ok(path)
 }
 
-/// Ready when the process is asked to stop; from this call on it no longer dies of that.
+/// A future that is ready on a stop signal. From this call on the signal no longer kills the process.
 fn stop_signal() -> impl Future<Output = ()> {
     let on = |kind| signal(kind).expect("the system takes signal handlers");
     let (mut interrupt, mut terminate) = (on(SignalKind::interrupt()), on(SignalKind::terminate()));

@@ -1,14 +1,15 @@
-//! How commands come by the configuration: the file that `--config` names, and the environment.
+//! The configuration of a command: the file named by `--config`, and the environment.
 
 use std::path::PathBuf;
 
 use autodidact::config::{Config, Overrides};
 use clap::Args;
 
-/// Which configuration file.
+/// The configuration file of a command.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// Configuration file [env: AUTODIDACT_CONFIG] [default: ./autodidact.toml, or the one in ~/.config/autodidact]
+    /// Configuration file [env: AUTODIDACT_CONFIG] [default: ./autodidact.toml, else
+    /// ~/.config/autodidact/autodidact.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -19,7 +20,7 @@ impl Settings {
     }
 }
 
-/// An environment variable, if it is set and readable.
+/// The value of an environment variable, if it is set and valid UTF-8.
 pub fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

@@ -1,4 +1,4 @@
-//! Opening a teacher or a judge, wherever it computes.
+//! Opening a teacher or a judge: in this process, behind a URL, or by mistralrs.
 
 use super::serve;
 use super::settings::env;
@@ -10,7 +10,7 @@ use autodidact_engine::scheduler::{Engine, Priority};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Where models come from, and the one that is open already.
+/// The catalogue, and the model that is open already.
 pub struct TextModels {
     config: Config,
     models: Models,
@@ -18,7 +18,7 @@ pub struct TextModels {
 }
 
 impl TextModels {
-    /// `served` is the engine of the configured model, if it runs.
+    /// `served`: the engine of the configured model, if it runs.
     pub fn new(config: Config, models: Models, served: Option<Engine>) -> Self {
         TextModels {
             config,
@@ -27,7 +27,7 @@ impl TextModels {
         }
     }
 
-    /// The configured teacher and judge; one that is both is opened once.
+    /// Opens the configured teacher and judge. A model that is both is opened once.
     pub fn helpers(&self) -> Result<Helpers, String> {
         let Config { teacher, judge, .. } = &self.config;
         let open = |section: &str, which: &Option<TextModelConfig>| {
@@ -57,7 +57,7 @@ impl TextModels {
         }
     }
 
-    /// The engine that serves, if it is of the same model; else another one beside it.
+    /// The serving engine if it has the same model, else a new engine beside it.
     fn native(&self, model: &str) -> Result<Arc<dyn TextModel>, String> {
         let engine = match &self.served {
             Some(engine) if model == self.config.model => engine.clone(),

@@ -1,10 +1,10 @@
-//! `bench edits`: how many self-edits can be tried in a minute.
+//! `bench edits`: the number of self-edits evaluated in a minute.
 //!
-//! One evaluation is what the outer loop does with a sampled self-edit: train a fresh adapter on it,
-//! then ask the document's questions with no passage in sight (greedy, up to 48 tokens). The
-//! training is the paper's (rank 32, α 64, learning rate 1e-3, 10 epochs, batch 1) on as much text as
-//! the paper's average self-edit: 8 sequences of about 46 tokens. The text is a demo document's own
-//! (`demo/documents.json`, Quillmere), cut by words, so that every machine trains on the same.
+//! One evaluation does the work of the outer loop for a sampled self-edit. It trains a fresh adapter on the
+//! self-edit, then asks the document's questions closed book (greedy, up to 48 tokens). The training is the paper's
+//! (SEAL: rank 32, α 64, learning rate 1e-3, 10 epochs, batch 1) on as much text as the paper's average self-edit: 8
+//! sequences of about 46 tokens. The text comes from a demo document (`demo/documents.json`, Quillmere), cut by
+//! words, so that every machine trains on the same text.
 
 use super::Common;
 use super::machine::Machine;
@@ -24,7 +24,7 @@ use std::time::Instant;
 pub struct EditsBench {
     #[command(flatten)]
     common: Common,
-    /// Candidates trained together, comma-separated: a figure for each
+    /// Numbers of candidates trained together, comma-separated; each gives one figure
     #[arg(
         long,
         value_name = "N,…",
@@ -35,7 +35,7 @@ pub struct EditsBench {
 }
 
 const SEQUENCES: usize = 8;
-/// About 46 tokens of English.
+/// Words of one sequence, about 46 tokens of English.
 const WORDS: usize = 34;
 const ANSWER_TOKENS: usize = 48;
 const SLUG: &str = "town-of-quillmere";
@@ -81,7 +81,7 @@ fn measure(
         test(model, adapters, &questions)?;
         let whole = start.elapsed().as_secs_f64();
         tokens = trained[0].tokens;
-        // The first round warms up.
+        // The first round is the warm-up.
         if repeat > 0 {
             per_minute.push(60.0 * together as f64 / whole);
             training.push(trained_in);
@@ -102,7 +102,7 @@ fn measure(
     )
 }
 
-/// All candidates are asked at the same time, so that the engine can batch them.
+/// Asks all candidates at the same time, so that the engine can batch them.
 fn test<'a>(
     model: &dyn Model,
     adapters: impl Iterator<Item = &'a Adapter>,

@@ -1,8 +1,8 @@
-//! `bench engine`: the executor alone, with no scheduler, sampling or HTTP around it.
+//! `bench engine`: the executor alone, without scheduler, sampling or HTTP.
 //!
-//! Training is whole optimizer steps through the trainer (forward, backward, AdamW), a step one packed
-//! batch. Decoding is the forward pass of one token for every stream, after prompts of 64. What is
-//! compared (base only, one adapter, eight) takes turns, so that a busy moment of the machine hits all.
+//! Training runs whole optimizer steps (forward, backward, AdamW) with one packed batch a step. Decoding runs the
+//! forward pass of one token for every stream, after prompts of 64 tokens. The compared cases (base only, one adapter,
+//! eight adapters) take turns, so that a busy moment of the machine affects all of them.
 
 use super::machine::Machine;
 use super::report::{Figure, median, print, progress};
@@ -28,15 +28,15 @@ const PREFILL: usize = 512;
 const STREAMS: [usize; 4] = [1, 4, 16, 32];
 
 struct Shape {
-    told: &'static str,
+    description: &'static str,
     lengths: Vec<usize>,
     rank: usize,
     adapters: usize,
 }
 
 fn training_shapes() -> Vec<Shape> {
-    let even = |told, rank, adapters| Shape {
-        told,
+    let even = |description, rank, adapters| Shape {
+        description,
         lengths: vec![128; 8],
         rank,
         adapters,
@@ -46,7 +46,7 @@ fn training_shapes() -> Vec<Shape> {
         even("8 × 128 tokens, r 16, 8 adapters", 16, 8),
         even("8 × 128 tokens, r 32, 1 adapter", 32, 1),
         Shape {
-            told: "1 × 512 and 11 × 46 tokens, r 16, 1 adapter",
+            description: "1 × 512 and 11 × 46 tokens, r 16, 1 adapter",
             lengths: [vec![512], vec![46; 11]].concat(),
             rank: 16,
             adapters: 1,
@@ -85,7 +85,7 @@ impl Run {
     fn all(&mut self) -> Result<Vec<Figure>> {
         let mut figures = Vec::new();
         for shape in training_shapes() {
-            progress(&format!("training, {}", shape.told));
+            progress(&format!("training, {}", shape.description));
             figures.push(self.train(&shape)?);
         }
         progress("prefill");
@@ -115,7 +115,7 @@ impl Run {
             step(executor, &mut candidates, total).map(drop)
         })?;
         let work = flops::training(&self.model, total, total);
-        Ok(self.figure("train", shape.told, total, work, &seconds))
+        Ok(self.figure("train", shape.description, total, work, &seconds))
     }
 
     fn prefill(&mut self) -> Result<Figure> {
@@ -133,7 +133,7 @@ impl Run {
         Ok(self.figure("prefill", "512 tokens, base", PREFILL, work, &seconds))
     }
 
-    /// `seconds` for `tokens` each, which take `work` operations.
+    /// A figure from the `seconds` of each repeat, for `tokens` tokens and `work` floating-point operations.
     fn figure(
         &self,
         name: &'static str,
@@ -150,7 +150,7 @@ impl Run {
         figure.with("share_of_peak", share)
     }
 
-    /// Base only, one adapter and, where there are as many streams, eight.
+    /// Decodes with the base only, with one adapter and, if there are enough streams, with eight adapters.
     fn decode(&mut self, streams: usize) -> Result<Vec<Figure>> {
         let counts = [0, 1, 8].into_iter().filter(|a| *a <= streams);
         let setups = counts
@@ -160,7 +160,7 @@ impl Run {
         for round in 0..=self.repeats {
             for (setup, speeds) in setups.iter().zip(&mut speeds) {
                 let speed = (DECODED * streams) as f64 / self.decode_once(setup)?;
-                // The first round warms up.
+                // The first round is the warm-up.
                 if round > 0 {
                     speeds.push(speed);
                 }
@@ -169,11 +169,11 @@ impl Run {
         for stream in setups.iter().flatten() {
             self.executor.kv_free(stream.prompt);
         }
-        let told = ["base", "1 adapter r 16", "8 adapters r 16"];
-        let figures = speeds.iter().zip(told).enumerate();
+        let description = ["base", "1 adapter r 16", "8 adapters r 16"];
+        let figures = speeds.iter().zip(description).enumerate();
         Ok(figures
-            .map(|(i, (mine, told))| {
-                let figure = Figure::new("decode", format!("{streams} streams, {told}"))
+            .map(|(i, (mine, description))| {
+                let figure = Figure::new("decode", format!("{streams} streams, {description}"))
                     .measured("tokens_per_second", mine);
                 if i == 0 {
                     return figure;
@@ -184,7 +184,7 @@ impl Run {
             .collect())
     }
 
-    /// Streams whose prompts are computed; stream i is under adapter i % adapters.
+    /// Streams with computed prompts. Stream i uses adapter i % adapters.
     fn prompted(&mut self, streams: usize, adapters: usize) -> Result<Vec<Stream>> {
         let adapter = |i| Arc::new(adapter(&self.model, RANK, i as u64));
         let loras: Vec<Arc<Lora>> = (0..adapters).map(adapter).collect();
@@ -203,7 +203,7 @@ impl Run {
         Ok(streams)
     }
 
-    /// Seconds for `DECODED` tokens of every stream, each from its prompt on.
+    /// Seconds for `DECODED` tokens of every stream, starting at its prompt.
     fn decode_once(&mut self, streams: &[Stream]) -> Result<f64> {
         let fork = |s: &Stream| self.executor.kv_fork(s.prompt, PROMPT);
         let slots: Vec<KvSlot> = streams.iter().map(fork).collect();
@@ -224,12 +224,12 @@ impl Run {
 }
 
 struct Stream {
-    /// Holds its prompt.
+    /// KV slot with the stream's prompt.
     prompt: KvSlot,
     stack: Vec<Arc<Lora>>,
 }
 
-/// Seconds of each repeat, after one that warms up.
+/// Seconds of each repeat, after one warm-up.
 fn timed(repeats: usize, mut run: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
     run()?;
     (0..repeats)

@@ -1,22 +1,23 @@
-//! How much arithmetic a batch cannot do without: the frozen products, two operations a multiply-add.
+//! The least number of floating-point operations of a batch: the products with frozen weights. A multiply-add counts
+//! as two operations.
 //!
 //! With P weights in the decoder's linear layers and H in the head (hidden × vocabulary):
 //!
 //! | | operations |
 //! | --- | --- |
-//! | forward | 2·P a token, 2·H a row whose logits are wanted |
-//! | backward | the same again: gradients of inputs; frozen weights have none |
+//! | forward | 2·P a token, 2·H a row with logits |
+//! | backward | the same again for the gradients of inputs; frozen weights have no gradients |
 //!
-//! No credit for attention, for LoRA, or for anything computed twice: what they cost lowers the share.
+//! Attention, LoRA and repeated computations do not count. Their cost lowers the share of the peak.
 
 use autodidact_engine::{ModelConfig, Projection};
 
-/// Operations of one forward and backward pass.
+/// Operations of one forward and backward pass over `tokens` tokens, with logits for `supervised` of them.
 pub fn training(model: &ModelConfig, tokens: usize, supervised: usize) -> f64 {
     2.0 * forward(model, tokens, supervised)
 }
 
-/// Operations of a forward pass that makes the logits of `wanted` rows.
+/// Operations of a forward pass with logits for `wanted` rows.
 pub fn forward(model: &ModelConfig, tokens: usize, wanted: usize) -> f64 {
     let head = model.hidden_size * model.vocab_size;
     2.0 * (tokens as f64 * linear_weights(model) as f64 + wanted as f64 * head as f64)

@@ -1,7 +1,7 @@
-//! `bench interference`: what training costs somebody who watches a stream.
+//! `bench interference`: the effect of training on the gaps between a stream's tokens.
 //!
-//! One stream of the engine, timed token by token at the engine's sink, first alone, then while an
-//! adapter trains in the same engine (8 × 128 tokens, r 16, at a document's priority).
+//! The benchmark times one stream token by token at the engine's sink: first alone, then while an adapter trains in
+//! the same engine (8 × 128 tokens, rank 16, at a document's priority).
 
 use super::machine::Machine;
 use super::report::{Figure, percentile, print, progress};
@@ -28,7 +28,7 @@ pub struct InterferenceBench {
 
 const PROMPT: usize = 64;
 
-/// One stream's gaps, and how fast training went beside it.
+/// The gaps of one stream, and the speed of training beside it.
 struct Watched {
     gaps_ms: Vec<f64>,
     trained_per_second: f64,
@@ -46,7 +46,7 @@ impl InterferenceBench {
         for repeat in 0..=repeats {
             progress(&format!("streams, {repeat} of {repeats}"));
             let alone = watch(&engine, self.tokens, repeat).map_err(|e| e.to_string())?;
-            // The first stream warms up.
+            // The first stream is the warm-up.
             if repeat > 0 {
                 let beside = beside_training(&engine, || watch(&engine, self.tokens, repeat));
                 idle.push(alone);
@@ -113,13 +113,13 @@ fn watch(engine: &Engine, tokens_wanted: usize, seed: usize) -> Result<Watched> 
     })
 }
 
-/// Runs `work` while an adapter trains: from its first optimizer step on, until `work` is done.
+/// Runs `work` while an adapter trains. `work` starts after the first optimizer step; training stops when it is done.
 fn beside_training<T>(engine: &Engine, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let done = Arc::new(AtomicBool::new(false));
     let (stepped, first_step) = channel();
     let told = done.clone();
     let progress = Box::new(move |_: &[_]| {
-        // Nobody listens after the first.
+        // Only the first step has a receiver.
         let _ = stepped.send(());
         !told.load(Ordering::Relaxed)
     });
@@ -128,14 +128,14 @@ fn beside_training<T>(engine: &Engine, work: impl FnOnce() -> Result<T>) -> Resu
         let training = scope.spawn(|| engine.train(vec![endless], Priority::Ingest, progress));
         let result = match first_step.recv() {
             Ok(()) => work(),
-            // The training failed before its first step, and says below why.
+            // The training failed before its first step. Its own error follows below.
             Err(_) => Err(Error::Stopped),
         };
         done.store(true, Ordering::Relaxed);
         match training.join() {
             Ok(Err(Error::Cancelled)) => result,
             Ok(Err(error)) => Err(error),
-            // It cannot have come to its end.
+            // The training has too many steps to reach its end.
             Ok(Ok(_)) | Err(_) => Err(Error::Stopped),
         }
     })

@@ -1,4 +1,4 @@
-//! What was measured on: processor, threads, number format, and how fast it can multiply at all.
+//! The machine of a measurement: processor, threads, number format, and peak speed of multiplication.
 
 use super::report::Figure;
 use autodidact::config::{Config, ExecutorKind};
@@ -8,25 +8,27 @@ use std::time::Duration;
 pub struct Machine {
     pub model: String,
     pub threads: usize,
-    /// Of the frozen weights: `bf16`, `int8` or `f32`. With bf16 the products are bf16's; with the other
-    /// two they are f32's.
+    /// Number format of the frozen weights: `bf16`, `int8` or `f32`. Products are bf16 for bf16 weights, and f32 for
+    /// the other two.
     pub precision: &'static str,
     pub features: Vec<&'static str>,
     peaks: Vec<Peak>,
 }
 
-/// How long one look at the peak takes, and how many there are.
-const LOOK: Duration = Duration::from_millis(200);
-const LOOKS: usize = 3;
+/// Time of one measurement of the peak, and the number of measurements.
+const SAMPLE: Duration = Duration::from_millis(200);
+const SAMPLES: usize = 3;
 
 impl Machine {
-    /// Takes about a second.
+    /// Measures this machine. Takes about a second.
     pub fn measure(model: &str, config: &Config) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = config.threads.unwrap_or_else(cores);
-        let peaks: Vec<Peak> = (0..LOOKS).map(|_| measure_peak(threads, LOOK)).collect();
+        let peaks: Vec<Peak> = (0..SAMPLES)
+            .map(|_| measure_peak(threads, SAMPLE))
+            .collect();
         let native_bf16 = peaks.iter().any(|p| p.bf16.is_some());
-        // As the executor chooses by itself.
+        // The same choice as the executor's.
         let precision = match config.executor {
             ExecutorKind::Reference => "f32",
             ExecutorKind::Auto | ExecutorKind::Cpu if native_bf16 => "bf16",
@@ -41,23 +43,24 @@ impl Machine {
         }
     }
 
-    /// Part of the peak, in the number format that is multiplied in, that this many operations a second
-    /// are.
+    /// Share of the peak in the number format of the products, 0 to 1.
     pub fn share_of_peak(&self, operations_per_second: f64) -> f64 {
         let multiplied = match self.precision {
             "bf16" => "bf16",
             _ => "f32",
         };
-        operations_per_second / best(&self.looks(multiplied))
+        operations_per_second / best(&self.samples(multiplied))
     }
 
-    /// The peak in each number format that the processor multiplies natively.
+    /// Peak speed in each number format that the processor multiplies natively.
     pub fn figures(&self) -> Vec<Figure> {
-        let formats = ["f32", "bf16"].map(|format| (format, self.looks(format)));
-        let measured = formats.into_iter().filter(|(_, looks)| !looks.is_empty());
+        let formats = ["f32", "bf16"].map(|format| (format, self.samples(format)));
+        let measured = formats
+            .into_iter()
+            .filter(|(_, samples)| !samples.is_empty());
         measured
-            .map(|(format, looks)| {
-                let giga: Vec<f64> = looks.iter().map(|x| x / 1e9).collect();
+            .map(|(format, samples)| {
+                let giga: Vec<f64> = samples.iter().map(|x| x / 1e9).collect();
                 Figure::new("peak", format!("{format}, {} threads", self.threads))
                     .measured("gflops", &giga)
                     .with("threads", self.threads)
@@ -68,11 +71,11 @@ impl Machine {
     }
 
     pub fn head(&self) -> String {
-        let peaks = ["f32", "bf16"].map(|format| (format, self.looks(format)));
+        let peaks = ["f32", "bf16"].map(|format| (format, self.samples(format)));
         let told = peaks
             .iter()
-            .filter(|(_, looks)| !looks.is_empty())
-            .map(|(format, looks)| format!("{format} {:.0} GFLOP/s", best(looks) / 1e9));
+            .filter(|(_, samples)| !samples.is_empty())
+            .map(|(format, samples)| format!("{format} {:.0} GFLOP/s", best(samples) / 1e9));
         format!(
             "{}, {} threads, {} weights; {}; peak {}",
             self.model,
@@ -83,7 +86,7 @@ impl Machine {
         )
     }
 
-    fn looks(&self, format: &str) -> Vec<f64> {
+    fn samples(&self, format: &str) -> Vec<f64> {
         let of = |p: &Peak| match format {
             "f32" => Some(p.f32),
             _ => p.bf16,
@@ -92,12 +95,12 @@ impl Machine {
     }
 }
 
-/// The peak is the most that was seen: less is somebody else's business in between.
-fn best(looks: &[f64]) -> f64 {
-    looks.iter().copied().fold(f64::MIN_POSITIVE, f64::max)
+/// The peak is the highest measurement. Lower ones come from other work on the machine.
+fn best(samples: &[f64]) -> f64 {
+    samples.iter().copied().fold(f64::MIN_POSITIVE, f64::max)
 }
 
-/// The vector instructions that kernels are chosen by.
+/// The vector instructions that decide the choice of kernels.
 fn features() -> Vec<&'static str> {
     #[cfg(target_arch = "x86_64")]
     {

@@ -1,13 +1,13 @@
-//! `bench memory`: how much this process keeps resident, and whether that grows.
+//! `bench memory`: the resident memory of this process, and its growth.
 //!
-//! A mixed run: sixteen streams, half of them under adapters, each with a new prompt as soon as it
-//! ends; and round after round, eight fresh adapters in training (one step of 128 tokens each), whose results
-//! the streams use next. The resident set is read every ten milliseconds.
+//! The run is mixed. Sixteen streams, half of them with adapters, start again with a new prompt as soon as they end.
+//! Meanwhile eight fresh adapters train in every round (one step of 128 tokens each), and the streams use them next.
+//! The resident set is read every ten milliseconds.
 //!
-//! The prefix cache fills in the first minutes, gradients and moments are resident from the first step that
-//! writes them, and a heap finds its places in the first rounds: a growth that means something needs some of them
-//! before (`--warm-up 4`) and several in the time that is measured (`--seconds 600`, and `rounds` in the table). It is
-//! the last fifth's mean over that of the fifth around the middle. The tokens are of both.
+//! Growth is the mean of the last fifth of the run over the mean of the fifth around the middle. In the first minutes
+//! memory grows anyway: the prefix cache fills, gradients and moments become resident, and the heap settles. So a
+//! meaningful growth needs some rounds before the measurement (`--warm-up 4`) and several rounds within it
+//! (`--seconds 600`, and `rounds` in the table). The figures for tokens include the warm-up.
 
 use super::Common;
 use super::machine::Machine;
@@ -27,11 +27,11 @@ use std::time::{Duration, Instant};
 pub struct MemoryBench {
     #[command(flatten)]
     common: Common,
-    /// How long each mixed run is measured: its growth (the last fifth over the fifth around the middle) means
-    /// something if several rounds of training fit in
+    /// Seconds of each measured run. Growth (last fifth over the fifth around the middle) is meaningful if several
+    /// rounds of training fit in
     #[arg(long, value_name = "N", default_value = "60")]
     seconds: NonZeroU64,
-    /// Rounds of training before that
+    /// Rounds of training before the measurement
     #[arg(long, value_name = "ROUNDS", default_value = "0")]
     warm_up: usize,
 }
@@ -41,17 +41,17 @@ const CANDIDATES: usize = 8;
 const PROMPT: usize = 64;
 const ANSWER: usize = 64;
 const TICK: Duration = Duration::from_millis(10);
-/// Tokens of a round's one optimizer step: few, so that many rounds follow each other on a small machine.
+/// Tokens of a round's only optimizer step. The number is small, so that a small machine runs many rounds.
 const TRAINED: usize = 128;
 
 const TENTHS: usize = 10;
 
-/// Mebibytes resident.
+/// Resident memory in MiB.
 struct Resident {
     peak: f64,
-    /// The mean over every tenth of the run: training comes and goes, a single reading tells its phase.
+    /// Mean over every tenth of the run. A single reading would depend on the phase of training.
     tenths: [f64; TENTHS],
-    /// Trainings that ended in it.
+    /// Rounds of training that ended within the run.
     rounds: f64,
 }
 
@@ -78,7 +78,7 @@ impl MemoryBench {
             median(&all)
         };
         let means: Vec<f64> = (1..=TENTHS).map(at).collect();
-        // Up to the middle the prefix cache fills.
+        // The prefix cache fills up to the middle.
         let growth = 100.0 * ((at(9) + at(10)) / (at(5) + at(6)) - 1.0);
         let shape = format!(
             "{CANDIDATES} adapters in training, {STREAMS} streams, {} s",
@@ -146,8 +146,8 @@ fn mixed(
     })
 }
 
-/// Reads the resident set until `length` has passed, or somebody stops earlier because he failed: its peak, and
-/// the mean of every tenth.
+/// Reads the resident set until `length` has passed, or until `stop` is set after a failure. Returns the peak and the
+/// mean of every tenth, in MiB.
 fn watch(length: Duration, stop: &AtomicBool) -> std::result::Result<(f64, [f64; TENTHS]), String> {
     let start = Instant::now();
     let mut peak = 0.0_f64;
@@ -163,7 +163,7 @@ fn watch(length: Duration, stop: &AtomicBool) -> std::result::Result<(f64, [f64;
     }
     let mut before = peak;
     let tenths = tenths.map(|(sum, readings)| {
-        // Where the machine let nobody read, it is as it was (before the first reading: as its peak).
+        // A tenth without readings repeats the previous value, or the peak if there is none.
         if readings > 0 {
             before = sum / f64::from(readings);
         }
@@ -172,18 +172,18 @@ fn watch(length: Duration, stop: &AtomicBool) -> std::result::Result<(f64, [f64;
     Ok((peak, tenths))
 }
 
-/// What the threads share.
+/// State that the threads share.
 struct Work<'a> {
     engine: &'a Engine,
     stop: Arc<AtomicBool>,
-    /// Numbers the prompts, so that no two are alike.
+    /// Number of the next prompt, so that no two prompts are equal.
     requests: AtomicUsize,
     rounds: AtomicUsize,
     adapters: Mutex<Vec<Arc<Lora>>>,
 }
 
 impl Work<'_> {
-    /// Every other stream is under an adapter.
+    /// Runs one stream. Every other stream uses an adapter.
     fn stream(&self, nth: usize) -> Result<()> {
         self.until_stopped(|| {
             let request = CompleteRequest {
@@ -214,7 +214,7 @@ impl Work<'_> {
             let stop = self.stop.clone();
             let progress = Box::new(move |_: &[_]| !stop.load(Ordering::Relaxed));
             match self.engine.train(requests, Priority::Ingest, progress) {
-                // The run is over.
+                // The run has ended.
                 Err(Error::Cancelled) => Ok(()),
                 Err(error) => Err(error),
                 Ok(trained) => {
@@ -234,7 +234,7 @@ impl Work<'_> {
         }
     }
 
-    /// Whoever fails stops all.
+    /// Repeats `turn` until the run stops. A failure stops all threads.
     fn until_stopped(&self, mut turn: impl FnMut() -> Result<()>) -> Result<()> {
         while !self.stop.load(Ordering::Relaxed) {
             turn().inspect_err(|_| self.stop.store(true, Ordering::Relaxed))?;

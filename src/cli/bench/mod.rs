@@ -1,8 +1,7 @@
-//! `autodidact bench`: how fast, how smooth and how large this is, on this machine. A benchmark a file.
+//! `autodidact bench`: speed, latency and memory on this machine. Each benchmark has its own file.
 //!
-//! Each one warms up, repeats, and tells the median with the least and the most of its repeats, below
-//! the machine that it ran on. Nothing here judges: the goals are in the documentation, and a busy
-//! machine measures its own business.
+//! Each benchmark warms up, repeats, and prints the median, the minimum and the maximum of its repeats, below a
+//! description of the machine. The goals are in the documentation; nothing here compares with them.
 
 mod edits;
 mod engine;
@@ -26,24 +25,24 @@ pub struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Training, prefill and decoding, tokens a second
+    /// Measure training, prefill and decoding, in tokens a second
     Engine(engine::EngineBench),
-    /// Self-edits tried a minute: train an adapter on each, ask its questions closed book
+    /// Measure self-edits evaluated a minute: train an adapter on each, then ask its questions closed book
     Edits(edits::EditsBench),
-    /// From publishing a version to the first answer that names it, while clients stream
+    /// Measure the milliseconds from publishing a version to the first answer that names it, while clients stream
     Swap(swap::SwapBench),
-    /// The gaps between a stream's tokens, idle and while training runs beside it
+    /// Measure the milliseconds between a stream's tokens, on an idle engine and during training
     Interference(interference::InterferenceBench),
-    /// Resident memory of a mixed run: training 8 adapters and serving 16 streams
+    /// Measure the resident memory (MiB) of a mixed run: training 8 adapters and serving 16 streams
     Memory(memory::MemoryBench),
 }
 
-/// What every benchmark takes.
+/// Arguments of every benchmark.
 #[derive(Debug, Args)]
 struct Common {
     #[command(flatten)]
     model: ModelArgs,
-    /// How often to measure [default: 5; edits, memory: 1]
+    /// Number of repeats [default: 5; edits, memory: 1]
     #[arg(long, value_name = "N")]
     repeats: Option<NonZeroUsize>,
     /// Print the figures as a JSON list

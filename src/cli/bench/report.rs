@@ -1,9 +1,9 @@
-//! Figures: a median with its least and its most, as a JSON list or a table.
+//! Figures: median, minimum and maximum, as a JSON list or a table.
 
 use super::machine::Machine;
 use serde_json::{Map, Value, json};
 
-/// One row.
+/// One row of the table.
 pub struct Figure {
     name: &'static str,
     shape: String,
@@ -27,7 +27,7 @@ impl Figure {
         }
     }
 
-    /// The figure itself; `unit` is its field's name.
+    /// Adds median, minimum and maximum of the repeats. `unit` is the name of the field.
     pub fn measured(mut self, unit: &'static str, repeats: &[f64]) -> Self {
         self.unit = unit;
         self.median = median(repeats);
@@ -77,7 +77,7 @@ impl Figure {
     }
 }
 
-/// Prints the machine's own figures and these.
+/// Prints the machine's figures, then these.
 pub fn print(machine: &Machine, figures: &[Figure], as_json: bool) -> Result<(), String> {
     if as_json {
         let peaks = machine.figures();
@@ -96,7 +96,7 @@ pub fn print(machine: &Machine, figures: &[Figure], as_json: bool) -> Result<(),
     Ok(())
 }
 
-/// Tells on the terminal how far a run is.
+/// Shows progress on the terminal.
 pub fn progress(what: &str) {
     eprintln!("measuring {what}");
 }
@@ -105,7 +105,7 @@ pub fn median(values: &[f64]) -> f64 {
     percentile(values, 0.5)
 }
 
-/// The value that this part of `values` does not exceed, interpolated; NaN of none.
+/// The quantile `part` (0 to 1) of `values`, interpolated; NaN if there are none.
 pub fn percentile(values: &[f64], part: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -117,7 +117,7 @@ pub fn percentile(values: &[f64], part: f64) -> f64 {
     sorted[low] + (sorted[high] - sorted[low]) * (place - low as f64)
 }
 
-/// Three or four significant digits.
+/// Formats with three or four significant digits.
 fn short(x: f64) -> String {
     match x.abs() {
         _ if x.fract() == 0.0 => format!("{x:.0}"),

@@ -1,11 +1,11 @@
-//! `bench swap`: how soon a published version is seen, and whether moving an alias ever breaks an answer.
+//! `bench swap`: the time until a published version answers, and a check that a move of the alias never breaks an
+//! answer.
 //!
-//! A server in this process, on a loopback port and a fresh data directory. A few clients stream answers
-//! from one alias without a pause, while versions are published by upload and by rollback, in turn.
-//! After each publish has returned, a request is sent at once: the time until an answer names the new
-//! version is what is measured. Afterwards, with nobody else there, every version is asked by its
-//! number; each answer given under load must be, letter for letter, what the version that it named says
-//! alone.
+//! The server runs in this process, on a loopback port with a fresh data directory. A few clients stream answers from
+//! one alias without a pause. Meanwhile versions are published by upload and by rollback, in turn. After each publish
+//! the benchmark sends requests at once and measures the time until an answer names the new version. At the end,
+//! without load, it asks every version by number. Each answer under load must equal, letter for letter, the answer of
+//! its version without load.
 
 use super::machine::Machine;
 use super::report::{Figure, percentile, print, progress};
@@ -39,7 +39,7 @@ use tokio::runtime::Runtime;
 pub struct SwapBench {
     #[command(flatten)]
     common: Common,
-    /// Clients that stream all the time
+    /// Number of clients that stream all the time
     #[arg(long, value_name = "N", default_value = "4")]
     clients: NonZeroUsize,
 }
@@ -49,7 +49,7 @@ const RANK: usize = 8;
 /// Uploads, and as many rollbacks, in one repeat.
 const UPLOADS: usize = 4;
 const ANSWER_TOKENS: usize = 24;
-/// A new version that nobody sees within so many requests will not be seen.
+/// Most requests to wait for a new version. After them the benchmark fails.
 const PATIENCE: usize = 1000;
 
 impl SwapBench {
@@ -71,7 +71,7 @@ impl SwapBench {
 }
 
 fn measure(publisher: &Publisher, clients: usize, uploads: usize) -> Result<Figure, String> {
-    // Two versions to begin with: a rollback needs somewhere to go.
+    // Begin with two versions, because a rollback needs an earlier one.
     publisher.upload(0)?;
     publisher.upload(1)?;
     let stop = AtomicBool::new(false);
@@ -123,14 +123,14 @@ fn measure(publisher: &Publisher, clients: usize, uploads: usize) -> Result<Figu
         ))
 }
 
-/// One move of the alias, seen from outside.
+/// One move of the alias, as a client sees it.
 struct Swap {
-    /// How long the call took.
+    /// Time of the call.
     publish: Duration,
-    /// From its return to an answer's first word that names the new version, and to its first token.
+    /// Time from the call's return to the first chunk that names the new version, and to that answer's first token.
     visible: Duration,
     first_token: Duration,
-    /// What was asked to see it; all but the last still named an older version.
+    /// The answers until then. All but the last still named an older version.
     answers: Vec<Answer>,
 }
 
@@ -141,7 +141,7 @@ struct Publisher<'a> {
 }
 
 impl Publisher<'_> {
-    /// Uploads a version nobody has seen, or goes back by one.
+    /// Uploads a new version, or rolls back by one.
     fn swap(&self, nth: usize) -> Result<Swap, String> {
         let uploaded = 2 + nth.div_ceil(2);
         let archive = nth.is_multiple_of(2).then(|| self.archive(uploaded));
@@ -181,7 +181,7 @@ impl Publisher<'_> {
         self.client.post_bytes(&path, "application/x-tar", &archive)
     }
 
-    /// A random adapter as PEFT would save it.
+    /// A random adapter in PEFT files.
     fn archive(&self, seed: usize) -> Result<Vec<u8>, String> {
         let files = peft::to_files(&adapter(&self.model, RANK, seed as u64), &self.base);
         let mut archive = tar::Builder::new(Vec::new());
@@ -198,7 +198,7 @@ impl Publisher<'_> {
         archive.into_inner().map_err(|e| e.to_string())
     }
 
-    /// What each version says when nobody else asks, by its fingerprint.
+    /// The answer of each version without load, by fingerprint.
     fn alone(&self, versions: usize) -> Result<HashMap<String, String>, String> {
         let answer = |n| ask(self.client, &format!("{ALIAS}@{n}"));
         let answers = (1..=versions).map(answer);
@@ -208,7 +208,7 @@ impl Publisher<'_> {
     }
 }
 
-/// As answers name the version with this digest.
+/// The fingerprint that answers show for this published version.
 fn fingerprint(published: &Value) -> Result<String, String> {
     let digest = published["digest"]
         .as_str()
@@ -219,7 +219,7 @@ fn fingerprint(published: &Value) -> Result<String, String> {
         .ok_or_else(|| format!("publishing answered without a digest: {published}"))
 }
 
-/// What one client saw.
+/// The observations of one client.
 #[derive(Default)]
 struct Load {
     answers: Vec<Answer>,
@@ -233,14 +233,14 @@ fn stream_until(client: &Client, stop: &AtomicBool, started: &Sender<()>) -> Loa
             Ok(answer) => load.answers.push(answer),
             Err(failure) => load.failures.push(failure),
         }
-        // After the first nobody counts.
+        // Only the first answer has a receiver.
         let _ = started.send(());
     }
     load
 }
 
 struct Answer {
-    /// Of every chunk; more than one, joined, if they differ.
+    /// Fingerprint of the chunks. If they differ, all fingerprints joined.
     fingerprint: String,
     text: String,
     named: Instant,
@@ -283,7 +283,7 @@ impl Server {
     fn start(id: &str, engine: Engine, config: Config, data: &Path) -> Result<Self, String> {
         let mut config = Config {
             data: data.to_owned(),
-            // Neither keys nor a small limit are what is measured.
+            // Keys and small limits would change the measurement.
             auth: Auth::default(),
             ..config
         };
@@ -312,7 +312,7 @@ impl Server {
     }
 }
 
-/// Removed at the end.
+/// A temporary directory, removed at the end.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -324,7 +324,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // A directory that stays behind is no reason to lose the figures.
+        // A directory that cannot be removed must not lose the figures.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
