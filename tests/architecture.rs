@@ -1,4 +1,4 @@
-//! The rooms of `src/` use each other along the arrows of ARCHITECTURE.md alone.
+//! The rooms of `src/` use each other only as the arrows of ARCHITECTURE.md allow.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -127,7 +127,7 @@ fn table() -> Arrows {
     arrows
 }
 
-/// What the text of a module uses that its room may not: the path as written, and the room it leads to.
+/// The forbidden uses in a module's text: each path as written, with the room it leads to.
 fn forbidden(arrows: &Arrows, module: &[String], text: &str) -> Vec<(String, String)> {
     let own = room_of(arrows, module);
     let mut found = Vec::new();
@@ -143,7 +143,7 @@ fn forbidden(arrows: &Arrows, module: &[String], text: &str) -> Vec<(String, Str
     found
 }
 
-/// The longest row that a module's path begins with; the first name where there is none.
+/// The longest row that is a prefix of a module's path; the first name of the path if there is none.
 fn room_of(arrows: &Arrows, module: &[String]) -> String {
     let mut lengths = (1..=module.len()).rev();
     let known = lengths.find_map(|n| {
@@ -194,7 +194,7 @@ fn paths(text: &str) -> Vec<Vec<String>> {
     paths
 }
 
-/// Reads one path from the start of `text`, after `prefix`; returns what stands behind the path.
+/// Reads one path from the start of `text`, after `prefix`. Returns the rest of the text.
 fn branch<'a>(text: &'a str, prefix: &mut Vec<String>, paths: &mut Vec<Vec<String>>) -> &'a str {
     let depth = prefix.len();
     let mut rest = text.trim_start();
@@ -230,7 +230,7 @@ fn branch<'a>(text: &'a str, prefix: &mut Vec<String>, paths: &mut Vec<Vec<Strin
     rest
 }
 
-/// Tests may use what they like: they are cut off with everything behind them.
+/// Cuts off tests and everything after them, because tests may use any room.
 fn without_tests_and_comments(text: &str) -> String {
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let is_code = |line: &&str| !line.trim_start().starts_with("//");

@@ -1,5 +1,5 @@
-//! `autodidact bench` on the tiny random model: every benchmark runs and says what it promises. How
-//! fast anything was is nobody's business here.
+//! `autodidact bench` on the tiny random model: every benchmark runs and prints its promised figures. The tests do not
+//! look at speed.
 
 use autodidact_engine::{Family, tiny};
 use serde_json::Value;
@@ -21,7 +21,7 @@ fn bench(what: &str, more: &[&str]) -> Vec<Value> {
     list
 }
 
-/// On one thread, with no configuration but this.
+/// Runs a benchmark on one thread, without any other configuration.
 fn run(what: &str, more: &[&str]) -> Output {
     let place = tempfile::tempdir().unwrap();
     let model = place.path().join("tiny");
@@ -100,7 +100,7 @@ fn swap_loses_and_mixes_no_answer() {
     let swap = named(&list, "swap")[0];
     assert_eq!(number(swap, "failed"), 0.0, "{swap}");
     assert_eq!(number(swap, "mixed"), 0.0, "{swap}");
-    // Two clients answered before the first of eight moves, and each move was seen by an answer.
+    // Two clients had answers before the first of eight moves, and each move has an answer from the new version.
     assert!(number(swap, "answers") >= 10.0);
     assert!(number(swap, "p95_ms") >= number(swap, "p50_ms"));
     assert!(number(swap, "first_token_p50_ms") >= number(swap, "p50_ms"));

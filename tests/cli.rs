@@ -1,4 +1,4 @@
-//! The small commands, as a shell runs them.
+//! The small commands, run as a shell runs them.
 
 use std::process::{Command, Output};
 
@@ -103,8 +103,8 @@ fn graders_and_a_judge_are_compared_with_an_expert() {
     );
     assert_eq!(rows[0]["agreement"]["mean"], 0.75);
     assert_eq!(rows[1]["agreement"]["mean"], 0.5);
-    // The tiny model says noise, which is neither yes nor no; the expert's noes are agreed with. It is not
-    // asked about the exact answer.
+    // The tiny model's verdicts are noise and count as no, so it agrees with the expert's noes. An exact answer needs
+    // no judge.
     assert_eq!(
         (&rows[4]["model"], &rows[4]["unclear"]),
         (&json!("tiny"), &json!(3))

@@ -1,5 +1,4 @@
-//! The configuration as a person writes it: the shipped file, the order of precedence, and what each
-//! mistake is told.
+//! The configuration: the shipped file, the order of precedence, and the error message of each mistake.
 
 use std::{
     collections::HashMap,

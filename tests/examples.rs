@@ -1,5 +1,5 @@
-//! The programs in `examples/`, each run as its reader runs it: a process of its own, against the real program. The
-//! model is tiny and random, so what it answers is noise; the server's settings decide what the gate says.
+//! The programs in `examples/`, each run as a separate process against the real server. The model is tiny and random,
+//! so its answers are noise, and the server's settings decide the gate's verdict.
 
 use crate::server::{Place, Server};
 use autodidact::store::digest;
@@ -23,7 +23,7 @@ const PROGRAMS: [(&str, &[&str]); 5] = [
 
 const KEY: &str = "sk-test";
 
-/// Trains a little, and publishes whatever comes of it.
+/// Settings that train a little and publish any result.
 const ACCEPTS: &str = r#"
     [learning.self_edit]
     kind = "none"
@@ -37,7 +37,7 @@ const ACCEPTS: &str = r#"
     mode = "off"
 "#;
 
-/// Trains a little, and asks for more than noise can give.
+/// Settings that train a little and require a gain that noise cannot reach.
 const REFUSES: &str = r#"
     [learning.training]
     rank = 4
@@ -47,7 +47,7 @@ const REFUSES: &str = r#"
     attempts = 1
 "#;
 
-/// With the settings, and a key that clients have to send.
+/// A server with the settings, and a key that clients must send.
 fn keyed(place: &Place, settings: &str) -> Server {
     let hash = digest(KEY.as_bytes());
     place.serve_with(&format!("[auth]\nkeys = [\"{hash}\"]\n{settings}"))

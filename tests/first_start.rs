@@ -1,4 +1,4 @@
-//! A first start fetches the model: what the server answers meanwhile, and that it can be stopped then.
+//! The first start, which fetches the model: the server's answers meanwhile, and a stop before it is ready.
 
 use crate::support::hub::Hub;
 use autodidact_engine::{Family, tiny};

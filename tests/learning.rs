@@ -1,5 +1,5 @@
-//! Learning through the front door, on the tiny random model: documents in, versions out, and every
-//! step of it shown. What it says is noise, but it can be taught, and everything around it is real.
+//! Learning over HTTP with the tiny random model: documents become versions, and every step is visible. The model's
+//! answers are noise, but it can be trained, and everything around it is real.
 
 use crate::server::{Place, document, lighthouse, story, ungated};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ fn nth_document(n: usize) -> Value {
     document(&title, &text, &[(&question, "Ada Finch")])
 }
 
-/// What an answer calls the version that it came from.
+/// The fingerprint of a version, as answers show it.
 fn fingerprint(version: &Value) -> String {
     let digest = version["digest"].as_str().unwrap();
     format!("lora-{}", &digest["sha256:".len()..][..12])
@@ -99,7 +99,7 @@ fn a_document_becomes_a_live_adapter_and_shows_how() {
             assert!(probe[when]["logprob"].as_f64().unwrap() < 0.0, "{probe}");
             assert!(probe[when]["answer"].is_string(), "{probe}");
         }
-        // Its passage holds the answer, so that is likelier now, whatever the model says.
+        // The trained passage contains the gold answer, so the answer is likelier now, whatever the model says.
         assert!(
             probe["after"]["logprob"].as_f64() > probe["before"]["logprob"].as_f64(),
             "{probe}"
@@ -232,8 +232,8 @@ fn later_documents_continue_the_live_version_and_replay_its_documents() {
     assert_eq!(of(&versions, "parent"), [Value::Null, json!(1), json!(2)]);
     assert_eq!(of(&versions, "live"), [false, false, true]);
 
-    // Back to the first: what was learned after it is no longer known, so it is neither replayed nor
-    // asked for when the alias goes on from there.
+    // Roll back to the first version. The alias no longer knows the later documents, so an update from here neither
+    // replays them nor asks about them.
     let first = server.chat("buoys@1", "Who moored buoy 1?");
     server.post("/adapters/buoys/rollback", &json!({"version": 1}));
     let now = server.chat("buoys", "Who moored buoy 1?");
@@ -247,7 +247,7 @@ fn later_documents_continue_the_live_version_and_replay_its_documents() {
     let report = &documents[0]["report"];
     assert_eq!(report["replayed_sequences"], own);
     assert_eq!(report["retention"]["probes"], 1);
-    // It continues an adapter of rank 4, and says so.
+    // The update continues an adapter of rank 4, and its report says so.
     assert_eq!(report["attempts"][0]["update"]["rank"], 4);
     let versions = server.versions("buoys");
     assert_eq!(versions[3]["lineage"]["update"]["rank"], 4);
@@ -263,7 +263,7 @@ fn an_orthogonal_alias_grows_by_the_ranks_of_each_document() {
     let mut body = ungated("grown", &[nth_document(1), nth_document(2)], 2);
     body["training"]["strategy"] = json!("orthogonal");
     server.learn(&body);
-    // The next request does not say so, and the alias goes on as it is.
+    // The next request does not name the strategy, and the alias keeps its own.
     let (job, documents) = server.learn(&ungated("grown", &[nth_document(3)], 2));
     assert_eq!(job["result"]["live_version"], 3, "{job}");
     assert_eq!(documents[0]["report"]["continued"], 2);
@@ -315,20 +315,20 @@ fn a_teacher_elsewhere_writes_and_a_judge_grades() {
     assert_eq!(job["state"], "succeeded", "{job}");
     let report = &documents[0]["report"];
     assert_eq!(report["self_edits"][0]["teacher"], "tiny");
-    // What is right by its words needs no judge; this judge says noise, which is no.
+    // An answer that matches in words needs no judge. This judge's verdicts are noise, which counts as no.
     for probe in report["probes"].as_array().unwrap() {
         assert_eq!(probe["after"]["correct"], false, "{probe}");
     }
     let versions = server.versions("harbour");
     assert_eq!(versions[0]["lineage"]["self_edit"]["writer"], "teacher");
 
-    // The same by the model itself.
+    // The same with notes by the model itself.
     body["self_edit"]["writer"] = json!("policy");
     let (_, documents) = server.learn(&body);
     let own = &documents[0]["report"]["self_edits"][0]["teacher"];
     assert_eq!(own, &Value::Null);
 
-    // A teacher that has gone fails the document, with its address.
+    // A teacher that does not answer fails the document, and the reason has its address.
     drop(teacher);
     body["self_edit"]["writer"] = json!("teacher");
     let (job, documents) = server.learn(&body);
@@ -429,21 +429,21 @@ fn a_routed_alias_answers_each_question_by_its_document() {
         by("kb", "What is the capital of France?"),
         by(place.base(), "Hello?")
     );
-    // Version 1 knew of the lighthouse alone.
+    // Version 1 learned only the lighthouse.
     assert_eq!(by("kb@1", "Who built the lighthouse?"), digest(1));
     assert_eq!(
         by("kb@1", "Who is the captain of the ferry?"),
         by(place.base(), "Hello?")
     );
 
-    // It goes on routing though the next request does not say so.
+    // The alias goes on with routes even if the next request does not name the strategy.
     let (job, documents) = server.learn(&ungated("kb", &[nth_document(3)], 2));
     assert_eq!(job["result"]["live_version"], 3, "{job}");
     assert_eq!(documents[0]["report"]["retention"]["probes"], 3);
     assert_eq!(by("kb", "Who built the lighthouse?"), digest(1));
     let third = server.versions("kb")[2]["lineage"].clone();
     assert_eq!(third["routes"]["documents"].as_array().unwrap().len(), 3);
-    // A change of mind: one adapter for everything from here on.
+    // A change of strategy: one adapter for everything from here on.
     let mut body = ungated("kb", &[nth_document(4)], 2);
     body["training"]["strategy"] = json!("replay");
     let (job, _) = server.learn(&body);
@@ -453,7 +453,7 @@ fn a_routed_alias_answers_each_question_by_its_document() {
     let one = by("kb", "Who built the lighthouse?");
     assert_eq!(one, by("kb", "What is the capital of France?"));
     assert_ne!(one, digest(1));
-    // And it goes on as one adapter.
+    // The alias goes on with one adapter.
     let (job, _) = server.learn(&ungated("kb", &[nth_document(5)], 2));
     assert_eq!(job["result"]["live_version"], 5, "{job}");
     assert_eq!(server.versions("kb")[4]["lineage"]["routes"], Value::Null);

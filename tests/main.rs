@@ -1,5 +1,5 @@
-//! Every test through the front door, linked once: a file is a module, and `cargo test --test main resume::`
-//! runs one of them.
+//! All tests of the whole program, linked once. Each file is a module: `cargo test --test main resume::` runs one of
+//! them.
 
 mod common;
 mod server;

@@ -1,11 +1,12 @@
-//! A real model run by mistralrs (`make test-mistralrs`): that it loads, answers, and can be stopped.
+//! A real model run by mistralrs (`make test-mistralrs`): it loads, answers, and can be stopped.
 
 use autodidact::learn::ports::model::{ModelError, Prompt, Sampling};
 use autodidact::learn::ports::text_model::TextModel;
 use autodidact::pool::MistralModel;
 use std::path::{Path, PathBuf};
 
-/// The default model: SmolLM2's file of four bits is answered otherwise by mistralrs than by this program's engine.
+/// The default model. SmolLM2's file of four bits would not do: mistralrs and this program's engine answer it
+/// differently.
 fn qwen2() -> PathBuf {
     let models = std::env::var_os("AUTODIDACT_MODELS").map(PathBuf::from);
     let home = PathBuf::from(std::env::var_os("HOME").unwrap());

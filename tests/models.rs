@@ -1,12 +1,11 @@
-//! Models from every kind of source, through the command a person types, with a hub and a pip that live
-//! in the test.
+//! Models from every kind of source, through the command line, with a hub and a pip within the test.
 
 use std::{fs, path::Path};
 
 use crate::support::{hub::Hub, workshop::Workshop};
 use sha2::{Digest, Sha256};
 
-/// Not all alike, and longer than any buffer.
+/// Bytes that differ and are longer than any buffer.
 fn weights() -> Vec<u8> {
     (0..600_000u32).flat_map(u32::to_le_bytes).collect()
 }

@@ -1,6 +1,5 @@
-//! A training of a policy that is killed at any moment goes on: no finished candidate is lost or made
-//! again, and every number comes out as if nothing had happened. On the tiny random model, with the
-//! real program.
+//! A training of a policy is killed at any moment and resumed. No finished candidate is lost or made again, and every
+//! number comes out as without the kill. The tests run the real program with the tiny random model.
 
 use crate::server::{Client, Event, Place};
 use rand::{RngExt, SeedableRng};
@@ -31,7 +30,7 @@ fn submit(server: &Client) -> String {
     answer["job"]["id"].as_str().unwrap().to_owned()
 }
 
-/// All numbers of a result that are no times.
+/// All numbers of a result, except times.
 fn numbers(job: &Value) -> Value {
     fn strip(value: &mut Value) {
         match value {
@@ -49,7 +48,7 @@ fn numbers(job: &Value) -> Value {
     report
 }
 
-/// Everything was done, told once, and published once.
+/// Everything was done once, emitted once, and published once.
 fn assert_done_once(server: &Client, id: &str, heard: &[Event]) -> Value {
     let job = server.finished(id);
     assert_eq!(job["state"], "succeeded", "{job}");
@@ -79,7 +78,7 @@ fn assert_done_once(server: &Client, id: &str, heard: &[Event]) -> Value {
     job
 }
 
-/// What has practised writes the notes of an ingest that asks for it.
+/// A trained policy writes the notes of an ingest that names it.
 fn assert_writes_notes(server: &Client) {
     let (_, documents) = server.learn(&json!({"adapter": "notes", "gate": {"mode": "off"},
         "self_edit": {"kind": "implications", "policy": "writer"},
@@ -100,7 +99,7 @@ fn a_training_killed_at_any_moment_repeats_no_finished_candidate() {
         assert_writes_notes(&server);
         (numbers(&done), moments)
     };
-    // Whoever computes, and after whichever life: the numbers stay the same.
+    // The numbers stay the same with any pool and after any kill.
     let pools = ["", "[pool]\ndevices = [\"cpu\", \"cpu\"]"];
     let mut rng = ChaCha8Rng::seed_from_u64(17);
     for nth in 0..5 {
@@ -132,7 +131,7 @@ fn a_training_killed_between_publishing_and_remembering_publishes_once() {
     let id = submit(&server);
     let expected = numbers(&server.finished(&id));
     server.kill();
-    // The moment is too short to be hit, so what came after it is taken back.
+    // The moment is too short for a kill, so the test deletes the later rows instead.
     let database = rusqlite::Connection::open(place.database()).unwrap();
     database
         .execute_batch(

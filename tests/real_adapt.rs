@@ -1,4 +1,4 @@
-//! How the real models see a grid: a cell is a token.
+//! Grids in the tokenizers of the real models: each cell is one token.
 
 use autodidact_engine::ModelFiles;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! The default model learns two documents into one adapter, one after the other, never shown the
-//! questions it is asked afterwards, and the second does not cost it the first.
+//! The default model learns two documents into one adapter, one after the other, without seeing the test questions. It
+//! still answers about the first document after the second.
 
 use crate::server::{Place, Server, demo};
 use serde_json::{Value, json};
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 const FIRST: usize = 11;
 const SECOND: usize = 12;
 
-/// Of both documents' nine questions, how many the base may guess.
+/// Most of both documents' nine questions that the base may guess right.
 const GUESSED: usize = 1;
-/// How many of a document's own four or five have to be right after its update.
+/// Least number of a document's four or five questions that must be right after its update.
 const LEARNED: usize = 2;
-/// How many of the first document's that were right may be wrong after the second.
+/// Most right answers about the first document that may become wrong after the second.
 const FORGOTTEN: usize = 1;
 
 /// Letters and digits in lower case, words with single spaces.
@@ -22,7 +22,7 @@ fn plain(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Which of the document's questions the model answers right, asked as a user asks.
+/// Asks the document's questions as a user does. Returns for each whether the answer is right.
 fn right(server: &Server, model: &str, document: &Value) -> Vec<bool> {
     let questions = document["questions"].as_array().unwrap().iter();
     let right = questions.map(|q| {
@@ -87,7 +87,7 @@ fn the_default_model_learns_two_documents_and_keeps_the_first() {
     );
     let learned = right(&server, "notes", &second);
     assert!(count(&learned) >= LEARNED, "of the second: {learned:?}");
-    // The base is what it was.
+    // The base is unchanged.
     let untouched = count(&right(&server, place.base(), &second));
     assert!(
         untouched <= GUESSED,

@@ -1,4 +1,4 @@
-//! A small real model learns a document through the front door.
+//! A small real model learns a document over HTTP.
 
 use crate::server::{Place, demo};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ fn smollm2_learns_a_document_through_the_front_door() {
     let place = Place::with_model("smollm2-135m-instruct", "SmolLM2-135M-Instruct.Q4_1.gguf");
     let server = place.serve();
     let document = demo(1);
-    // Whether this model proves itself is another matter: here it is about the way.
+    // This test is about the path and not about the quality of this model, so the gate is off.
     let body = json!({
         "adapter": "notes",
         "documents": [document],
@@ -26,8 +26,8 @@ fn smollm2_learns_a_document_through_the_front_door() {
         probes.len(),
         document["questions"].as_array().unwrap().len()
     );
-    // It is too small to tell which sentence answers what, but it now speaks from the document. (The
-    // likelihood of the short gold answers says nothing of a model that answers in sentences.)
+    // The model is too small to choose the right sentence, but its answers now come from the document. (The likelihood
+    // of the short gold answers means nothing for a model that answers in sentences.)
     let text = document["text"].as_str().unwrap();
     let from_the_document = |when: &str| {
         let answers = probes.iter().map(|p| p[when]["answer"].as_str().unwrap());

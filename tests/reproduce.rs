@@ -1,5 +1,5 @@
-//! The tables of `autodidact reproduce`, on the tiny random model: every row is there, an interrupted
-//! command goes on, and what cannot be measured is refused in a sentence.
+//! The tables of `autodidact reproduce` with the tiny random model: every row is there, an interrupted command goes
+//! on, and an impossible measurement is refused in one sentence.
 
 use autodidact_engine::{Family, tiny};
 use serde_json::{Value, json};
@@ -135,7 +135,7 @@ fn the_knowledge_table_has_a_row_for_every_round_and_goes_on_where_it_was() {
         assert!(svg.starts_with("<svg") && !svg.contains("NaN"), "{svg}");
     }
 
-    // As if it had been killed while it wrote: the last whole rows are kept, the cut one is made again.
+    // As after a kill during a write: complete rows are kept, and the cut row is made again.
     let steps = study.path("out/steps.jsonl");
     let text = std::fs::read_to_string(&steps).unwrap();
     let (kept, cut) = text.trim_end().rsplit_once('\n').unwrap();
@@ -148,7 +148,7 @@ fn the_knowledge_table_has_a_row_for_every_round_and_goes_on_where_it_was() {
             row.as_object_mut().unwrap().remove("seconds_per_passage");
         }
     }
-    // Times too: they are those of the measurement, not of the reading.
+    // The times are equal too: they are the times of the measurement and not of the second reading.
     assert_eq!(first, again);
 
     let mut other = PRACTICE;
@@ -161,13 +161,13 @@ fn the_knowledge_table_has_a_row_for_every_round_and_goes_on_where_it_was() {
     );
 }
 
-/// A second practice does not change what the first one taught, and its rows are of both.
+/// A second practice does not change the first one, and the rows are means of both.
 #[test]
 fn every_seed_can_have_a_practice_of_its_own() {
     let study = Study::new();
     let rows = |practices: &str| {
         let mut more = PRACTICE.to_vec();
-        // So much that what a policy learned shows in what it writes.
+        // Enough training that the policy's learning shows in its self-edits.
         let outer = PRACTICE[9].replace(r#""epochs": 1"#, r#""epochs": 4, "learning_rate": 0.1"#);
         more[9] = &outer;
         more.truncate(more.len() - 2);
@@ -235,7 +235,7 @@ fn more_passages_arms_seeds_and_a_teacher_add_to_what_was_measured() {
             (&same["answers"], &same["logprob"])
         );
     }
-    // Another teacher's notes are another row, of the passages that they are of.
+    // Another teacher's notes are another row, for the passages that they belong to.
     let mut other = completions(1);
     other["completions"] = json!(["A lighthouse was built by Orr Hallam."]);
     study.write("teacher.json", &json!([other, completions(2)]));

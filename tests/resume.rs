@@ -1,12 +1,12 @@
-//! Work that was acknowledged is done, once, whatever happens to the process: killed, asked to stop,
-//! cancelled, paused. On the tiny random model, with the real program.
+//! Acknowledged work is done exactly once, even if the process is killed or stopped, or the job is cancelled or
+//! paused. The tests run the real program with the tiny random model.
 
 use crate::server::{Client, Event, Place, lighthouse, ungated};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-/// Epochs that last long enough to be caught in the act.
+/// Epochs of a training that lasts long enough to be interrupted.
 const LONG: usize = 100;
 
 /// Epochs of a training that is over soon.
@@ -18,7 +18,7 @@ fn rewritten(epochs: usize) -> Value {
     body
 }
 
-/// One document, learned once, into one version, by a job that ended well.
+/// The job succeeded, and its document was learned once into one version.
 fn assert_learned_once(server: &Client, job: &str, document: &str) {
     let job = server.job(job);
     assert_eq!(job["state"], "succeeded", "{job}");
@@ -50,7 +50,7 @@ fn assert_learned_once(server: &Client, job: &str, document: &str) {
     server.chat("harbour", "Who built the lighthouse of Vell?");
 }
 
-/// The whole story of a job, numbered without a gap, and the same as what was heard before.
+/// Checks that the events of a job have no gap and begin with the events `heard` before. Returns all of them.
 fn assert_continues(server: &Client, job: &str, heard: &[Event]) -> Vec<Event> {
     let all: Vec<Event> = server.events(job, 0).collect();
     let ids: Vec<u64> = all.iter().map(|e| e.id).collect();
@@ -67,7 +67,7 @@ fn a_job_killed_in_training_finishes_and_repeats_no_finished_step() {
     let mut heard = server.events(&job, 0).until_kind("train");
     server.kill();
 
-    // Under another seed a note written anew would be another note.
+    // With another seed, a note written again would be different.
     let server = place.serve_with("[learning]\nseed = 2");
     let last = heard.last().unwrap().id;
     heard.extend(server.events(&job, last));
@@ -96,7 +96,7 @@ fn a_job_killed_as_soon_as_it_is_acknowledged_is_done() {
 #[test]
 fn a_job_killed_at_any_moment_is_done_once() {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
-    // What a life of it tells, undisturbed: the moments at which it can be killed.
+    // The events of an undisturbed run are the moments for the kills.
     let moments = {
         let place = Place::tiny();
         let server = place.serve();
@@ -108,8 +108,8 @@ fn a_job_killed_at_any_moment_is_done_once() {
         let mut server = place.serve();
         let (job, documents) = server.ingest(&rewritten(SHORT));
         let mut heard = Vec::new();
-        // Twice in its life, each time after an event chosen by chance; the last ones are those of
-        // publishing, where a crash could do most harm, so they are chosen more often.
+        // Kill twice, each time after a randomly chosen event. The last events are about publishing, where a crash
+        // could do most harm, so they are chosen more often.
         for _ in 0..2 {
             let (low, high) = match rng.random_bool(0.5) {
                 true => (1, moments),
@@ -139,7 +139,7 @@ fn a_job_killed_between_publishing_and_telling_tells_and_learns_nothing_twice() 
     let (job, documents) = server.ingest(&rewritten(1));
     server.finished(&job);
     server.kill();
-    // The moment is too short to be hit, so what came after it is taken back.
+    // The moment is too short for a kill, so the test deletes the later rows instead.
     let database = rusqlite::Connection::open(place.database()).unwrap();
     database
         .execute_batch(
@@ -235,7 +235,7 @@ fn a_server_asked_to_stop_ends_well_and_the_next_goes_on() {
         states,
         ["queued", "running", "queued", "running", "succeeded"]
     );
-    // That was no crash.
+    // A shutdown does not count as a crash.
     assert_eq!(server.job(&job)["attempt"], 1);
     assert_learned_once(&server, &job, &documents[0]);
 }
@@ -294,7 +294,7 @@ fn an_adaptation_killed_at_any_moment_tries_no_candidate_twice() {
         let result = &told["result"];
         let scored = result["tried"].as_array().unwrap().iter();
         let scored = scored.filter(|t| !t["score"].is_null()).count();
-        // Told after it is remembered, so a kill in between leaves it untold.
+        // The event comes after the step, so a kill in between leaves the step without its event.
         assert!((1..=scored).contains(&count), "{moment}: {result}");
         assert_eq!(result["version"], 1);
         assert_eq!(server.versions("turns").len(), 1);

@@ -1,5 +1,4 @@
-//! A model behind a URL, asked over real connections of this machine: a server that is busy, slow, wrong
-//! or picky about keys.
+//! A model behind a URL, over real connections of this machine. The server is busy, slow, wrong or strict about keys.
 
 use autodidact::config::UrlModel;
 use autodidact::learn::ports::model::{ModelError, Prompt, Sampling};
@@ -27,7 +26,7 @@ enum Answer {
     Silence,
 }
 
-/// Answers each request as `script` says, which is told how many came before.
+/// Answers each request by `script`, which gets the number of earlier requests.
 fn server(script: impl Fn(usize, &Seen) -> Answer + Send + 'static) -> (String, Receiver<Seen>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
@@ -38,12 +37,13 @@ fn server(script: impl Fn(usize, &Seen) -> Answer + Send + 'static) -> (String, 
             let mut stream = stream.unwrap();
             let request = read(&stream);
             let answer = script(nth, &request);
-            // Before it is answered, so that whoever has the answer finds it; nobody need look.
+            // Send the request before its answer, so that a test with the answer finds it. The test may have dropped
+            // the receiver.
             let _ = sender.send(request);
             match answer {
                 Answer::Silence => kept.push(stream),
                 Answer::Say(status, header, body) => {
-                    // A client that does not wait for it is its own test's business.
+                    // A test may let its client disconnect early.
                     let _ = write!(
                         stream,
                         "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n{header}\r\n{body}",
@@ -106,7 +106,7 @@ fn ask(model: &OpenAiModel) -> Result<Vec<Vec<String>>, ModelError> {
     model.complete(&prompts, &Sampling::greedy(8), &|| false)
 }
 
-/// The sentence it fails with.
+/// The model's error message.
 fn failure(model: &OpenAiModel) -> String {
     ask(model).unwrap_err().to_string()
 }
@@ -258,7 +258,7 @@ fn a_silent_server_is_given_up_on() {
 fn a_wish_to_stop_is_heard_while_a_server_is_silent() {
     let (url, seen) = server(|_, _| Answer::Silence);
     let model = open(settings(&url));
-    // Once the request is there; the server would keep it for ever.
+    // Stop once the request has arrived; the server would hold it for ever.
     let seen = Mutex::new(seen);
     let stop = || seen.lock().unwrap().try_recv().is_ok();
     let prompts = [Prompt::user("Who?")];

@@ -22,7 +22,7 @@ fn a_data_directory_of_an_earlier_build_goes_on() {
         let answer = server.chat(model, question);
         answer["system_fingerprint"].as_str().unwrap().to_owned()
     };
-    // Answers: each question by the adapter that answered it in that build.
+    // Each question is answered by the same adapter as in that build.
     let base = by(place.base(), "Hello?");
     assert_eq!(
         by("routed", "Who built the lighthouse?"),
@@ -38,7 +38,7 @@ fn a_data_directory_of_an_earlier_build_goes_on() {
     assert_eq!(documents["items"][0]["state"], "refused");
     assert_eq!(documents["items"][1]["score_after"], 0.0);
 
-    // Learns: the third document goes on by each alias's strategy, with what was learned before.
+    // The third document continues each alias with its strategy and its earlier documents.
     let mill = document(
         "The mill of Orn",
         "The mill of Orn grinds barley for Tam Reed.",
@@ -74,7 +74,7 @@ fn a_data_directory_of_an_earlier_build_goes_on() {
     }
 }
 
-/// A renamed field must not read as an empty one: nothing would be replayed or routed, and nobody would know.
+/// A renamed field must not read as an empty field: replay and routes would stop without notice.
 #[test]
 fn a_record_that_cannot_be_read_is_an_error_that_names_it() {
     let place = place();
@@ -115,7 +115,7 @@ fn a_record_that_cannot_be_read_is_an_error_that_names_it() {
         "{logged}"
     );
     assert!(logged.contains("strategy"), "{logged}");
-    // An update says so too, and moves nothing.
+    // An update fails with the same error and moves nothing.
     let job = server.post(
         "/ingest?wait=60s",
         &ungated("routed", &[json!({"title": "A", "text": "B."})], 1),

@@ -1,4 +1,4 @@
-//! A whole server in this process: the tiny random model, a temporary data directory, a free port.
+//! A whole server in this process, with the tiny random model, a temporary data directory and a free port.
 
 use autodidact::adapters::Registry;
 use autodidact::config::Config;
@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 /// The base model's id in tests.
 pub const BASE: &str = "tiny";
 
-/// How long a condition is waited for before the test fails.
+/// Time to wait for a condition before the test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Server {
@@ -55,7 +55,7 @@ impl Gate {
         *self.open.lock().unwrap() = false;
     }
 
-    /// Waits for the gate, or for what `check` says.
+    /// Waits until the gate opens, or until `check` asks to stop.
     fn pass(&self, cx: &JobContext) -> Result<(), JobFailure> {
         let mut open = self.open.lock().unwrap();
         loop {
@@ -69,7 +69,7 @@ impl Gate {
     }
 }
 
-/// Stands in for learning: every document is learned at once, without a model.
+/// A handler in place of learning: it marks every document learned at once, without a model.
 struct Scripted(Arc<Gate>);
 
 impl Handler for Scripted {
@@ -94,7 +94,7 @@ impl Server {
         Server::with(|_| {}).await
     }
 
-    /// With these learning settings in its configuration.
+    /// A server with these learning settings in its configuration.
     pub async fn learning(settings: Value) -> Server {
         let settings = settings.as_object().unwrap().clone();
         Server::with(|config| config.learning = settings).await

@@ -1,4 +1,4 @@
-//! Who may ask: keys, and without them names and origins of this machine only.
+//! Access control: with keys, a request needs one; without keys, only names and origins of this machine are allowed.
 
 use crate::common::{Server, json_of};
 use autodidact::store::digest;

@@ -1,4 +1,4 @@
-//! Adapting from examples, with the tiny model: what it answers is noise, and all around it is not.
+//! Adapting from examples with the tiny model. Its answers are noise; the tests check everything else.
 
 use crate::common::{Server, json_of, merge};
 use serde_json::{Value, json};
@@ -81,7 +81,7 @@ async fn a_grid_task_is_answered_and_its_adapter_is_asked_on() {
         (&json!("adapt"), &job["id"])
     );
     assert_eq!(lineage["expires_at"], result["expires_at"]);
-    // What the answer shows once is in the job.
+    // The job holds the same result as the answer.
     let (_, job) = json_of(server.get(&location)).await;
     assert_eq!(&job["result"], result);
 }
@@ -110,7 +110,7 @@ async fn the_model_writes_configurations_that_parse_though_it_writes_noise() {
         (&json!("tools"), &Value::Null)
     );
 
-    // Kept, it is trained further by its name alone; anything else would push it out.
+    // A kept adapter may be trained further under its own name. Any other adapter under this name would replace it.
     let taken = body(
         text_task(),
         json!({"keep": {"alias": "tools"}, "self_edit": edit()}),

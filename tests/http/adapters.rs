@@ -1,4 +1,4 @@
-//! Adapters: up, in use, back, down and away.
+//! Adapters: upload, use, rollback, download and deletion.
 
 use crate::common::{BASE, Server, adapter, archive, json_of, tar_of};
 use autodidact::adapters::{AliasName, Registry};
@@ -121,7 +121,7 @@ async fn what_was_uploaded_is_downloaded_byte_for_byte() {
             ("adapter_model.safetensors".to_owned(), files.safetensors),
         ]
     );
-    // And what comes down goes up again, as the same adapter.
+    // A download can be uploaded again and is the same adapter.
     let again = server.post_archive("/adapters?name=copy", bytes.to_vec());
     let (_, copy) = json_of(again).await;
     let (_, original) = json_of(server.get("/adapters/kb")).await;
@@ -255,7 +255,7 @@ async fn an_answer_never_mixes_two_versions() {
     streamed["stream"] = json!(true);
     let mut stream = server.chat("kb", streamed).await.bytes_stream();
     let mut bytes = stream.next().await.unwrap().unwrap().to_vec();
-    // While it runs its name moves on, and then everything under the name is deleted.
+    // During the answer the alias moves on, and then it is deleted with all its versions.
     server.upload("kb", 2).await;
     let deleted = server.delete("/adapters/kb").send().await.unwrap();
     assert_eq!(deleted.status(), 204);
@@ -279,7 +279,7 @@ async fn an_answer_never_mixes_two_versions() {
 async fn an_adapter_of_another_base_is_refused_with_a_reason() {
     let server = Server::start().await;
     let (state, config) = (&server.state, server.state.engine.files().config.clone());
-    // What another model of the same shape left in this data directory.
+    // The data directory has an adapter for another model of the same shape.
     let left = Registry::new(state.store.clone(), config, BASE, "sha256:0123456789abcdef");
     let files = adapter(1);
     let alias = AliasName::parse("kb").unwrap();

@@ -1,4 +1,4 @@
-//! Bad input: one clear sentence, the field's name, the right envelope, nothing half-done.
+//! Bad input: the answer is one clear sentence with the field's name in the right envelope, and nothing is half-done.
 
 use crate::common::{BASE, Server, json_of};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Chats, asked with a client library written against OpenAI.
+//! Chats, through a client library for OpenAI.
 
 use crate::common::{BASE, Server};
 use async_openai::Client;
@@ -60,7 +60,7 @@ async fn a_client_library_gets_an_answer() {
             assert_eq!(token.top_logprobs.len(), 2);
             assert!(token.top_logprobs[0].logprob >= token.top_logprobs[1].logprob);
         }
-        // Control tokens are drawn like others, but are no text.
+        // Control tokens are sampled like others, but are not part of the text.
         let said = logprobs.iter().filter(|t| !t.token.starts_with("<|"));
         let bytes: Vec<u8> = said.flat_map(|t| t.bytes.clone().unwrap()).collect();
         let text = choice.message.content.as_ref().unwrap();

@@ -1,4 +1,4 @@
-//! A client that goes away takes its work with it.
+//! A client that disconnects cancels its work.
 
 use crate::common::{BASE, Server, eventually};
 use futures::StreamExt;
@@ -45,6 +45,6 @@ async fn stops_early(server: &Server) {
         stats().completion_tokens < TOKENS * SAMPLES,
         "nothing was cancelled"
     );
-    // And the place is free for others.
+    // Its place in the engine is free for others.
     assert!(!server.says(BASE).await.is_empty());
 }

@@ -1,4 +1,4 @@
-//! Ingesting, with a handler that learns at once: what goes in, what comes out, and only once.
+//! Ingesting, with a handler that learns at once: bodies, answers, and idempotency.
 
 use crate::common::{BASE, Server, json_of};
 use autodidact::config::{TextModelConfig, UrlModel};
@@ -201,7 +201,7 @@ async fn a_judge_and_a_teacher_may_be_asked_for_where_they_are() {
     );
 }
 
-/// What the server says to its own front door is what it says to any client.
+/// A server of this program may use another one as its text model, through the same API as any client.
 #[tokio::test]
 async fn another_server_of_this_program_can_be_the_text_model() {
     let server = Server::start().await;

@@ -121,7 +121,7 @@ async fn events_are_numbered_and_end_with_the_job() {
         (kind.as_str(), &data["state"]),
         ("state", &json!("succeeded"))
     );
-    // Whoever was cut off after an event gets exactly the rest.
+    // A client that was cut off after an event gets exactly the rest.
     for cut in [0, 1, events.len() - 1, events.len()] {
         let last = cut.checked_sub(1).map_or(0, |i| events[i].0);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What does not fit: the window, the engine's queue.
+//! Requests beyond the limits of the window and of the engine's queue.
 
 use crate::common::{BASE, Server, json_of};
 use serde_json::{Value, json};
@@ -43,14 +43,14 @@ async fn a_full_engine_says_when_to_come_back() {
     assert_eq!(body["error"]["type"], "rate_limit_error");
 }
 
-/// The prompts around a document and their answers have to fit the window with it.
+/// A document must fit the window together with its prompts and their answers.
 #[tokio::test]
 async fn a_document_leaves_room_in_the_window_for_its_questions() {
     let server = Server::start().await;
     let tokenizer = &server.state.engine.files().tokenizer;
     let count = |text: &str| tokenizer.encode(text).unwrap().len();
     let most = 2048 - 512;
-    // As long as may be, and one token longer.
+    // The longest allowed text, and one token more.
     let text_of = |tokens: usize| {
         let mut text = String::new();
         while count("A") + count(&text) < tokens {

@@ -1,4 +1,4 @@
-//! MCP: with the official Python client, and what no client sends.
+//! MCP: calls by the official Python client, and bad calls that no client sends.
 
 use super::python;
 use crate::common::{BASE, Server, json_of};
@@ -12,7 +12,7 @@ async fn the_official_client_finds_and_uses_every_tool() {
     python::run("tests/mcp_client.py", &[&url, BASE]).await;
 }
 
-/// The plumbing alone: what the tiny model answers is noise.
+/// Checks only the plumbing, because the tiny model's answers are noise.
 #[tokio::test]
 async fn the_example_of_a_corrected_agent_runs() {
     let server = Server::start().await;

@@ -1,4 +1,4 @@
-//! Through the front door: a real server on a loopback port, with the tiny random model.
+//! Tests over HTTP: a real server on a loopback port, with the tiny random model.
 
 mod access;
 mod adapt;

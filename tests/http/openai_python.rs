@@ -1,4 +1,4 @@
-//! The official Python client, in its own process.
+//! OpenAI's official Python client, in its own process.
 
 use super::python;
 use crate::common::{BASE, Server};

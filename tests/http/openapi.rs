@@ -1,4 +1,4 @@
-//! The interface's description is pinned: a change of the interface is a change of this file.
+//! The API's description equals the committed `openapi/openapi.json`, so a change of the API changes that file too.
 
 use crate::common::{Server, json_of};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! The face: console, documentation, probes, metrics. Nothing comes from another server.
+//! The pages: console, documentation, probes, metrics. None of them loads anything from another server.
 
 use crate::common::{BASE, Server};
 

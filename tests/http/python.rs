@@ -1,5 +1,5 @@
-//! The interpreter that runs clients written in Python: `AUTODIDACT_PYTHON`, or that of `.venv`, where
-//! `make test` installs their packages.
+//! The Python interpreter for clients: `AUTODIDACT_PYTHON`, or the one in `.venv`, where `make test` installs the
+//! clients' packages.
 
 use std::path::PathBuf;
 use tokio::process::Command;

@@ -1,4 +1,4 @@
-//! The forgetting matrix over HTTP, and the budgets that an ingest may bring.
+//! The forgetting matrix over HTTP, and the budgets that a request may set.
 
 use crate::common::{Server, json_of};
 use autodidact::adapters::{AliasName, Lineage};

@@ -1,4 +1,4 @@
-//! The bytes of a stream: what client libraries rely on without saying so.
+//! The bytes of a stream, as client libraries expect them.
 
 use crate::common::{BASE, Server};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Training a policy, on the tiny random model: what goes in, what comes out, and what is refused.
+//! Training a policy on the tiny random model: requests, results and refusals.
 
 use crate::common::{Server, json_of, merge};
 use serde_json::{Value, json};
@@ -99,7 +99,7 @@ async fn a_policy_practises_and_each_round_is_a_version() {
     assert_eq!(job["result"]["started_from"], 2);
     assert_eq!(job["result"]["versions"], json!([3]));
 
-    // Whatever is drawn, the policy is scored on what it has never practised on, though other questions are asked.
+    // The policy is scored on contexts that it has never practised on, even if their questions changed.
     let held_out = &result["report"]["held_out_contexts"];
     for seed in 4..7 {
         let mut more = with(json!({"rounds": 1, "seed": seed}));
@@ -178,7 +178,7 @@ async fn other_words_are_tried_by_turns_and_each_candidate_says_which() {
         let asked = asked[candidate["candidate"].as_u64().unwrap() as usize];
         let edit = &candidate["edit"];
         assert_eq!(edit["asked_as"].as_str().unwrap_or_default(), asked);
-        // Whosever words asked for it, it is a list of the kind that is practised.
+        // The self-edit is a list of the practised kind, whoever wrote the instruction.
         assert_eq!(edit["kind"], "implications");
         assert_eq!(edit["seed"], candidate["seed"]);
     }

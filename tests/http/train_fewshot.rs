@@ -1,4 +1,4 @@
-//! Training a policy on few-shot tasks, on the tiny random model.
+//! Training a policy on few-shot tasks with the tiny random model.
 
 use super::train::{contexts, events, finished, with};
 use crate::common::{Server, json_of, merge};
@@ -36,7 +36,7 @@ async fn a_policy_practises_configurations_on_tasks() {
         let rate = candidate["edit"]["training"]["learning_rate"].as_f64();
         assert!(rate.is_some_and(|rate| rate > 0.0), "{candidate}");
     }
-    // What gained was learned from, and the version says of what.
+    // The policy learned from candidates with a gain, and the version names their contexts.
     let gained = candidates.iter().any(|c| c["reward"].as_f64() > Some(0.0));
     let (status, versions) = json_of(server.get("/adapters/writer/versions")).await;
     match gained {

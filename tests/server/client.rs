@@ -1,12 +1,12 @@
-//! A blocking client of our own routes. A request that is answered with anything but success fails the
-//! test, unless it is sent by `try_`.
+//! A blocking client of our own routes. Any answer other than success fails the test, except in methods with the
+//! prefix `try_`.
 
 use super::Events;
 use serde_json::{Value, json};
 use std::time::Duration;
 use ureq::Agent;
 
-/// How long any answer may take before the test fails.
+/// Time limit of any answer.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
 pub struct Client {
@@ -63,7 +63,7 @@ impl Client {
         assert!(status.is_success(), "{path}: {status}");
     }
 
-    /// Hands in an ingest: the job's id and its documents'.
+    /// Posts an ingest. Returns the ids of the job and of its documents.
     pub fn ingest(&self, body: &Value) -> (String, Vec<String>) {
         ids_of(self.try_post("/ingest", body))
     }
@@ -72,7 +72,7 @@ impl Client {
         ids_of(self.send("/ingest", body, Some(key)))
     }
 
-    /// Hands in an ingest and waits for its end: the job and its documents.
+    /// Posts an ingest and waits for its end. Returns the job and its documents.
     pub fn learn(&self, body: &Value) -> (Value, Vec<Value>) {
         let (job, documents) = self.ingest(body);
         let job = self.finished(&job);
@@ -111,7 +111,7 @@ impl Client {
         items
     }
 
-    /// The answer to a chat of one question, with all that comes with it.
+    /// Asks one question. Returns the status and the whole body.
     pub fn try_chat(&self, model: &str, question: &str) -> (u16, Value) {
         let messages = json!([{"role": "user", "content": question}]);
         let body =
@@ -123,7 +123,7 @@ impl Client {
         success(model, self.try_chat(model, question))
     }
 
-    /// What it says to one question.
+    /// The text of the answer to one question.
     pub fn says(&self, model: &str, question: &str) -> String {
         let answer = self.chat(model, question);
         let text = answer["choices"][0]["message"]["content"].as_str();

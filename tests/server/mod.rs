@@ -1,5 +1,5 @@
-//! The real program, started as a user starts it, and a client for it. Nothing here sleeps: a test waits
-//! by reading the job's event stream, or by `?wait=`.
+//! The real program, started as a user starts it, and a client for it. Nothing here sleeps: a test waits by reading
+//! the job's event stream, or with `?wait=`.
 
 mod client;
 mod events;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use tempfile::TempDir;
 
-/// A data directory with the model that serves it; servers on it come and go.
+/// A data directory with its model, for several servers one after another.
 pub struct Place {
     dir: TempDir,
     model: String,
@@ -37,7 +37,7 @@ impl Place {
         }
     }
 
-    /// With a model of the catalogue, which has to be on this machine.
+    /// With a model of the catalogue, which must be on this machine.
     pub fn with_model(name: &str, file: &str) -> Place {
         let models = std::env::var_os("AUTODIDACT_MODELS").map(PathBuf::from);
         let home = PathBuf::from(std::env::var_os("HOME").unwrap());
@@ -84,7 +84,7 @@ impl Place {
         }
     }
 
-    /// What it says when it does not start with this configuration.
+    /// The error message of a server that refuses to start with this configuration.
     pub fn refusal(&self, config: &str) -> String {
         let status = self.command(config).status().unwrap();
         assert!(!status.success());
@@ -123,7 +123,7 @@ impl Place {
         copy(from, &self.data());
     }
 
-    /// To be opened while no server runs.
+    /// Path of the database, to be opened while no server runs.
     pub fn database(&self) -> PathBuf {
         let entries = std::fs::read_dir(self.data()).unwrap();
         let mut files = entries.map(|e| e.unwrap().path());
@@ -183,7 +183,7 @@ impl Server {
         self.child.wait().unwrap();
     }
 
-    /// What an operator's `kill` sends, and how the process ended.
+    /// Sends SIGTERM, and returns the exit status.
     pub fn terminate(mut self) -> ExitStatus {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status().unwrap();
@@ -219,7 +219,7 @@ pub fn document(title: &str, text: &str, questions: &[(&str, &str)]) -> Value {
     json!({"title": title, "text": text, "questions": questions})
 }
 
-/// An ingest that learns the passages alone and publishes whatever comes of it.
+/// An ingest that trains on the passages only and publishes any result.
 pub fn ungated(adapter: &str, documents: &[Value], epochs: usize) -> Value {
     json!({
         "adapter": adapter,

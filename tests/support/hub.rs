@@ -1,4 +1,4 @@
-//! A Hugging Face hub of one thread: it serves what it was given, and misbehaves on request.
+//! A Hugging Face hub on one thread. It serves given files, and misbehaves on request.
 
 use std::{
     collections::HashMap,
@@ -39,7 +39,7 @@ impl Hub {
         let state = hub.state.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                // A client that goes away early is its own test's business.
+                // A test may let its client disconnect early.
                 let _ = answer(&stream.unwrap(), &state);
             }
         });
@@ -50,7 +50,7 @@ impl Hub {
         self.state().files.insert(path.to_owned(), bytes);
     }
 
-    /// The next answer promises everything and stops after this many bytes.
+    /// Lets the next answer announce its full length and stop after this many bytes.
     pub fn break_off_after(&self, bytes: usize) {
         self.state().break_off_after = Some(bytes);
     }
@@ -63,7 +63,7 @@ impl Hub {
         self.state().token = Some(format!("Bearer {token}"));
     }
 
-    /// Nothing is answered until what this returns is dropped.
+    /// Holds all answers until the returned guard is dropped.
     pub fn hold(&self) -> impl Sized + '_ {
         self.state()
     }

