@@ -56,7 +56,7 @@ pub struct Cost {
 pub struct Shared {
     /// The study notes of each document and seed, with the seconds of writing them.
     notes: Mutex<HashMap<String, (Value, f32)>>,
-    /// The base's answers, by the digest of the questions.
+    /// The base's answers, by the grader and the questions.
     base: Mutex<HashMap<String, BaseAnswers>>,
 }
 

@@ -3,17 +3,16 @@
 //!
 //! ```text
 //! adapt       the loop, within a budget: configurations → pace → candidates → final → predictions
-//! ├ self_edit what the model writes: which augmentations, which training
-//! ├ task      a task as turns of a conversation: what is trained on, what is asked
+//! ├ self_edit the configuration that the model writes: augmentations and training
+//! ├ task      a task as a conversation: its training sequences and its questions
 //! │ ├ grid, serialise, augment     ARC's grids: checked, as text, transformed and back
 //! │ └ text    input → output strings
-//! ├ plan      what of all that fits the time
+//! ├ plan      the part of the work that fits the time
 //! ├ predict   the same question asked in several ways, and the vote
-//! └ practice  tasks whose answers are known: what a configuration is worth
+//! └ practice  tasks with known answers, which give a configuration its reward
 //! ```
 //!
-//! But for practice, the answer to a test input is nowhere here: candidates are compared on the
-//! demonstrations alone.
+//! Only practice knows the answers to test inputs. An adaptation compares its candidates on the demonstrations alone.
 
 pub mod adapt;
 pub mod augment;

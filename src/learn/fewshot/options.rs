@@ -4,18 +4,18 @@ use super::self_edit::{OutOfRange, within};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The knobs, with their defaults. They are merged as those of an ingest are.
+/// The options, with their defaults. Settings are merged as for an ingest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdaptOptions {
-    /// What the whole may take. 1 to 3600.
+    /// Time budget of the whole adaptation, in seconds. 1 to 3600.
     pub seconds: f32,
-    /// Configurations compared at most. 1 to 16.
+    /// The most configurations to compare. 1 to 16.
     pub candidates: usize,
     /// Rank of the LoRA, unless an adapter is continued. 1 to 256.
     pub rank: usize,
     pub alpha: f32,
-    /// The first configuration is the likeliest; the others are drawn at this temperature.
+    /// Sampling temperature of all configurations but the first, which is greedy.
     pub temperature: f32,
     pub seed: u64,
 }

@@ -107,7 +107,7 @@ fn half_of_a_change_may_be_within_the_budget() {
 
 #[test]
 fn general_knowledge_is_measured_against_the_base() {
-    // It knows everything but what is general, which the base (no adapter) does know.
+    // The adapters know everything except general knowledge, which only the base knows.
     let script = Script {
         base_is_general: true,
         ..Script::knowing(&OLD, &[&ALL, &ALL])

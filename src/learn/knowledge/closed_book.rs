@@ -198,7 +198,7 @@ mod tests {
                 .unwrap()
                 .is_empty()
         );
-        // Expected accuracy is of what is said, so no likelihood is asked.
+        // Expected accuracy needs only generated answers, so no likelihood is computed.
         assert_eq!(unsure.calls(), ["generate"]);
     }
 

@@ -1,5 +1,5 @@
-//! Learning passages (SEAL §3.1, "knowledge incorporation"): what is written about a passage, what is
-//! trained on, and what is asked.
+//! Learning passages (SEAL §3.2, "knowledge incorporation"): the self-edits written about a passage, the training
+//! sequences made of them, and the questions asked.
 
 pub mod author;
 #[cfg(test)]
@@ -23,7 +23,7 @@ pub struct Passage {
 }
 
 impl Passage {
-    /// A document as somebody posted it: the lines of its paragraphs are joined.
+    /// A passage from a posted document, with the lines of each paragraph joined.
     pub fn posted(title: &str, text: &str) -> Self {
         Passage {
             title: title.to_owned(),

@@ -1,8 +1,8 @@
-//! The self-edit: study notes that the model writes about a passage, and how they are cut into
-//! training sequences (SEAL appendix B.1).
+//! The self-edit: study notes that the model writes about a passage, and their division into training sequences (SEAL
+//! appendix B.1).
 //!
-//! Small models repeat themselves and drift, so against the paper: self-qa starts from phrases of the
-//! passage ([`pairs`]), and what is said twice is kept once.
+//! Two differences from the paper, because small models repeat themselves and drift: self-qa starts from phrases of the
+//! passage ([`pairs`]), and repeated statements are kept once.
 
 use super::author::Author;
 use super::pairs;
@@ -108,8 +108,8 @@ pub fn from_text(kind: SelfEditKind, text: String, seed: u64) -> SelfEdit {
     }
 }
 
-/// How a list of statements begins. Not with the space behind it: a word's first token has the space in it, and after a space
-/// alone there is hardly anything but a digit.
+/// The beginning of a list of statements. It has no space at the end: the first token of a word includes the space, and
+/// after a lone space a model writes hardly anything but a digit.
 const NUMBERED: &str = "1.";
 
 /// The prompt that asks for a self-edit that is written whole (all kinds but self-qa).

@@ -1,4 +1,4 @@
-//! The gate: what an update must gain, and what it may lose.
+//! The options of the gate: the gain that an update must reach, and the loss that it may cause.
 
 use crate::learn::grading::grader::Grader;
 use serde::{Deserialize, Serialize};
@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateMode {
-    /// Publish only what is proven by probes.
+    /// Publish an update only if probes prove it.
     Probes,
-    /// Publish whatever was trained.
+    /// Publish every update.
     Off,
 }
 
@@ -21,14 +21,14 @@ pub struct GateOptions {
     pub min_gain: f32,
     /// Share of the probes of earlier documents that one update may lose (0 to 1).
     pub retention_budget: f32,
-    /// Share of the general probes that may be lost against the base, by all updates together (0 to 1). The
-    /// default loses any number: they are asked and shown, but decide nothing until a budget is given.
+    /// Share of the general probes that all updates together may lose against the base (0 to 1). With the default,
+    /// general probes are asked and shown, but never refuse an update.
     pub general_budget: f32,
-    /// General probes asked around an update, of the hundred there are; 0 asks none. 0 to 100.
+    /// Number of general probes asked around an update. 0 to 100.
     pub general_probes: usize,
     /// Trainings tried before the update is refused. 1 to 5.
     pub attempts: usize,
-    /// Probes the model writes where the document brings no questions.
+    /// Number of probes that the model writes if the document brings no questions.
     pub probes: usize,
     pub grader: Grader,
 }

@@ -3,11 +3,12 @@
 //! ```text
 //! precedence   request over configuration over the model's own over the built-in defaults
 //! update       all options of an ingest
-//! ├ self_edit  how self-edits are written, and by whom
+//! ├ self_edit  the writing of self-edits, and the writer
 //! ├ training   one LoRA training
-//! ├ strategy   what keeps earlier documents, and what is trained on
-//! └ gate       what an update must gain, and what it may lose
-//! merge, error partial settings laid over one another, values that cannot be
+//! ├ strategy   the protection of earlier documents, and the inner loop's method
+//! └ gate       the gain that an update must reach, and the loss that it may cause
+//! merge        partial settings that override one another
+//! error        values outside their range
 //! ```
 
 pub mod error;

@@ -1,4 +1,4 @@
-//! How a document is learned: what keeps earlier documents, and what is trained on.
+//! Two choices of the inner loop: the strategy protects earlier documents, the method decides the training targets.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -6,17 +6,17 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
-    /// Nothing: one adapter is trained on and on (the paper's continual run).
+    /// No protection: one adapter is trained further with every document (the paper's continual run).
     Sequential,
     /// One adapter; training sequences of earlier documents are mixed in (`training.replay`).
     Replay,
-    /// One adapter, held near the model it was: a share of every target (`training.stay`) is what that says
-    /// to the same input.
+    /// One adapter, held near the previous model: a share of every target (`training.stay`) is the previous model's
+    /// prediction for the same input.
     Kl,
-    /// One adapter that grows: each document has new ranks, trained orthogonal to the earlier ones, which stay
-    /// as they are until there are 128; then the earlier ones are compressed to make room.
+    /// One adapter that grows: each document gets new ranks, trained orthogonally to the earlier ranks. The earlier
+    /// ranks stay unchanged until there are 128; then they are compressed to make room.
     Orthogonal,
-    /// An adapter of its own for each document, chosen for each request by its question.
+    /// Each document has an adapter of its own; a router chooses the adapter for each request by its question.
     #[default]
     Route,
 }
@@ -46,15 +46,15 @@ impl Strategy {
     }
 }
 
-/// What is trained on: the inner loop.
+/// The training targets of the inner loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// The study notes and the passage, as text.
     #[default]
     Text,
-    /// The model's own answers without the document, towards what it says to them with the document in
-    /// sight (context distillation). Its questions are those of the study notes; `replay` does not apply.
+    /// Context distillation: the model without the document learns the predictions that it makes with the document in
+    /// the prompt. The questions come from the study notes; `replay` does not apply.
     Distill,
 }
 

@@ -9,30 +9,30 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainingOptions {
-    /// Rank of the LoRA. 1 to 256. An alias keeps the rank of its first version, but under `orthogonal` (1 to 64), where
-    /// every document adds so many.
+    /// Rank of the LoRA. 1 to 256. An alias keeps the rank of its first version. Under `orthogonal` (1 to 64) every
+    /// document adds this many ranks.
     pub rank: usize,
     pub alpha: f32,
     pub learning_rate: f32,
     /// Passes over the training sequences. 1 to 100.
     pub epochs: usize,
-    /// Training sequences an optimizer step.
+    /// Training sequences per optimizer step.
     pub batch_size: usize,
-    /// Trains so many of the upper layers alone; all of them if null, or if there are no more. What the frozen ones below make of a
-    /// sequence is computed once for all epochs.
+    /// Number of upper layers to train; null trains all layers. The frozen layers below compute each sequence once for
+    /// all epochs.
     pub upper_layers: Option<usize>,
-    /// What is trained on.
+    /// The training targets.
     pub method: Method,
-    /// What keeps earlier documents. An alias that has a version goes on by the strategy that made it, unless the request
-    /// says otherwise.
+    /// The protection of earlier documents. An alias with a version keeps the strategy that made the version, unless
+    /// the request names another.
     pub strategy: Strategy,
-    /// Earlier training sequences replayed for every new one, so that earlier documents stay.
+    /// Number of earlier training sequences replayed per new one, which protects earlier documents.
     pub replay: f32,
-    /// With the strategy `kl`, the share of each target that the model as it was decides. 0 to 0.95.
+    /// Under `kl`, the share of each target that the previous model decides. 0 to 0.95.
     pub stay: f32,
 }
 
-/// One LoRA training by itself, without replay. A request says what is to differ from the preset.
+/// One LoRA training by itself, without replay. Fields that a request leaves out come from the preset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InnerOptions {

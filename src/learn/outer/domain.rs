@@ -18,18 +18,18 @@ use serde::de::DeserializeOwned;
 /// Which queries are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Queries {
-    /// Those that candidates are rewarded by.
+    /// The queries that candidates are rewarded by.
     Reward,
-    /// Those that results are reported on: gold where there is gold.
+    /// The queries that results are reported on: the gold queries, if there are any.
     Report,
 }
 
 /// One kind of task. Every method is a function of its arguments and seeds, so that every number can be
 /// computed again.
 pub trait Domain: Sync {
-    /// The context C: what is learned from.
+    /// The context C, which self-edits are written from.
     type Context: Serialize + DeserializeOwned + Clone + Send + Sync;
-    /// The self-edit SE: what the policy writes from the context.
+    /// The self-edit SE, which the policy writes from the context.
     type Edit: Serialize + DeserializeOwned + Clone + Send + Sync;
 
     /// The context's name in events and reports.

@@ -24,12 +24,12 @@ impl Meter {
         }
     }
 
-    /// The run's work turns out to be this much.
+    /// Corrects the run's total work, in trials.
     pub fn expect(&self, total: f32) {
         self.state().total = total.max(1.0);
     }
 
-    /// What the run is at now, told before every message.
+    /// Sets the current stage, which precedes every message.
     pub fn stage(&self, stage: String) {
         self.state().stage = stage;
     }
@@ -38,12 +38,12 @@ impl Meter {
         self.state().done += units;
     }
 
-    /// Trials that an earlier life made: done, but no measure of this one's pace, so nothing is told.
+    /// Counts trials that an earlier process made. They do not count for this process's pace, and no message is sent.
     pub fn skip(&self, trials: f32) {
         self.done(trials);
     }
 
-    /// `underway`: units of work that is not done yet.
+    /// Sends a message with the progress. `underway`: work in progress, in trials, that is not counted as done yet.
     pub fn tell(&self, journal: &dyn Journal, stage: &str, underway: f32, message: &str) {
         let (fraction, message) = {
             let state = self.state();

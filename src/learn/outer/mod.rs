@@ -3,18 +3,21 @@
 //! ```text
 //! for each round:
 //!     E   for contexts drawn by seed: the policy writes k self-edits each;
-//!         on each an adapter is trained and asked; what it gained is the reward
+//!         an adapter is trained on each and asked; its gain is the reward
 //!     M   the policy is fine-tuned on (prompt → self-edit) for those that are kept
 //!     the policy is scored on contexts set aside, and published with the score
 //! ```
 //!
-//! Against the paper's code: candidates are trained on the base, where they are served from, not on the
-//! policy; the policy stays an adapter and is not merged; several candidates share a batch; a context
-//! whose best reward is not positive teaches nothing; and each context's candidates train from the same
-//! seeds.
+//! Differences from the paper's code:
 //!
-//! Everything finished is a step of the journal, so a killed run goes on and repeats no candidate; every
-//! draw has a [seed](seeds) of its own.
+//! - Candidates are trained on the base, which serves them later, not on the policy.
+//! - The policy stays an adapter and is not merged.
+//! - Several candidates share a batch.
+//! - A context whose best reward is not positive teaches nothing.
+//! - All candidates of a context train from the same seeds.
+//!
+//! Every finished part is a step of the journal, so a resumed run repeats no candidate. Every draw has a [seed](seeds)
+//! of its own.
 
 pub mod domain;
 pub mod domains;
@@ -53,14 +56,14 @@ use std::sync::Arc;
 use trials::HALVED;
 use workers::Held;
 
-/// Where a run keeps its policies.
+/// The storage of a run's policies.
 pub trait PolicyStore: Sync {
     /// Saves the policy of a round under its key, with the figures of its training. Durable on return.
     fn save(&self, key: &str, policy: &Adapter, about: &PolicyUpdate) -> Result<(), Interrupted>;
     /// The policy that was saved under the key, maybe before a crash.
     fn load(&self, key: &str) -> Result<Option<(Adapter, PolicyUpdate)>, Interrupted>;
-    /// Publishes the policy as the next version, and gives the version's number. Called again for the same
-    /// round, it may give the version that it made then. `practised`: the contexts of this run that the policy
+    /// Publishes the policy as the next version and gives the version's number. A second call for the same round may
+    /// give the version of the first call. `practised`: the contexts of this run that the policy
     /// has seen so far.
     fn publish(
         &self,
@@ -72,7 +75,7 @@ pub trait PolicyStore: Sync {
 
 /// The input of a run.
 pub struct OuterLoop<'a, D: Domain> {
-    /// Writes, is fine-tuned, scores, and measures candidates as the first worker.
+    /// The engine that writes self-edits, fine-tunes the policy, scores, and measures candidates as the first worker.
     pub model: &'a dyn Model,
     /// Further engines of the same base, which only measure candidates.
     pub others: &'a [&'a dyn Model],
@@ -89,11 +92,12 @@ pub struct OuterLoop<'a, D: Domain> {
     pub policies: &'a dyn PolicyStore,
 }
 
-/// The trained policy (`None`: nothing was ever kept), and how it came to be.
+/// The result of a run.
 pub struct OuterOutcome {
     pub report: Report,
+    /// The policy at the end; `None`: the base, because no round kept a self-edit.
     pub policy: Option<Adapter>,
-    /// The number each round's policy was published under.
+    /// The version of each round's policy; `None`: the round kept no self-edit.
     pub versions: Vec<Option<u64>>,
 }
 
@@ -158,7 +162,7 @@ struct Prepared<C> {
 
 /// Sequences generated at once while self-edits are written.
 const STREAMS: usize = 16;
-/// What counts as a trial besides trials: a context's writing, a kept self-edit's lesson.
+/// The work of writing a context's self-edits, and of learning its kept ones, in trials.
 const WRITING: f32 = 0.5;
 
 impl<'a, D: Domain> Run<'a, D> {
@@ -173,12 +177,12 @@ impl<'a, D: Domain> Run<'a, D> {
         }
     }
 
-    /// All rounds together practise on this many contexts.
+    /// Sets the expected work from the number of contexts in all rounds together.
     fn expect(&self, practised: usize) {
         self.meter.expect(work(self.input.options, practised));
     }
 
-    /// Which contexts are set aside, and the others in the order in which they are practised on.
+    /// The indices of the held-out contexts, and the other contexts in the order of practice.
     fn draw(&self) -> (Vec<usize>, Vec<usize>) {
         let mut order: Vec<usize> = (0..self.input.contexts.len()).collect();
         let drawn = seed(self.input.options.seed, Draw::Order);
@@ -207,7 +211,7 @@ impl<'a, D: Domain> Run<'a, D> {
         Ok(held_out)
     }
 
-    /// A round's contexts: those from `next` on in the order, from its start again when it ends.
+    /// The contexts of a round, taken from position `next` of the order, which starts again at its end.
     fn next_contexts(
         &self,
         wanted: usize,
@@ -232,7 +236,8 @@ impl<'a, D: Domain> Run<'a, D> {
         Ok(contexts)
     }
 
-    /// Only where it is done, not where it is recalled: the estimate counts from what a life tells first.
+    /// Reports the asking. It is not called for recalled answers, since the time estimate starts at a process's first
+    /// message.
     fn tell_asking(&self, context: &D::Context, what: &str) {
         let message = format!("{what} ({})", self.input.domain.title(context));
         self.meter.tell(self.input.journal, "asking", 0.0, &message);
@@ -250,7 +255,7 @@ impl<'a, D: Domain> Run<'a, D> {
         Ok(Prepared { index, context })
     }
 
-    /// What the base answers.
+    /// The base's answers to the queries.
     fn before(
         &self,
         of: &Prepared<D::Context>,
@@ -266,7 +271,8 @@ impl<'a, D: Domain> Run<'a, D> {
         })
     }
 
-    /// Results are reported on greedy answers, whatever candidates are rewarded by.
+    /// The seed for sampled answers; `None`: greedy answers alone. Results are reported on greedy answers, whatever the
+    /// reward.
     fn samples(&self, queries: Queries, seed: impl FnOnce() -> u64) -> Option<u64> {
         let sampled = queries == Queries::Reward && self.input.options.reward == Reward::Expected;
         sampled.then(seed)
@@ -310,8 +316,8 @@ impl<'a, D: Domain> Run<'a, D> {
         }
     }
 
-    /// Publishes a policy that was taught in the last of the rounds, and tells how that went: as it was in the life
-    /// that finished it.
+    /// Publishes the policy, if the last round fine-tuned it, and sends the round's event. A resumed run recalls both,
+    /// with the round as it was then.
     fn publish(
         &self,
         policy: Option<&Adapter>,
@@ -336,13 +342,13 @@ impl<'a, D: Domain> Run<'a, D> {
     }
 }
 
-/// What the whole run costs, in trials, with this many contexts practised on.
+/// The work of the whole run with this many contexts in all rounds together, in trials.
 fn work(o: &OuterOptions, practised: usize) -> f32 {
     let scored = (o.rounds + 1) * o.held_out;
     practised as f32 * (trials_of_context(o) + 2.0 * WRITING) + scored as f32 * (1.0 + WRITING)
 }
 
-/// What the candidates of a context cost, and what they are measured against, in trials.
+/// The work of a context's candidates and of their baseline, in trials.
 fn trials_of_context(o: &OuterOptions) -> f32 {
     let all = (o.candidates * o.repeats) as f32;
     let bare = match o.baseline {
@@ -356,8 +362,8 @@ fn trials_of_context(o: &OuterOptions) -> f32 {
     }
 }
 
-/// (context, candidate) of those whose reward is positive and that have something to teach: the best of each context,
-/// or all.
+/// (context, candidate) of the self-edits to keep: the best of each context, or all, among those whose reward is
+/// positive, that halving did not drop, and that have something to teach.
 fn keep(
     candidates: &[Candidate],
     rule: Keep,
@@ -370,7 +376,7 @@ fn keep(
             .filter(|c| c.reward > 0.0 && !c.dropped && teaches(c))
             .collect();
         if rule == Keep::Best {
-            // The first of equals.
+            // Among equals the first is kept.
             positive.sort_by(|a, b| b.reward.total_cmp(&a.reward));
             positive.truncate(1);
         }
@@ -379,7 +385,7 @@ fn keep(
     kept
 }
 
-/// Candidates come context by context.
+/// Groups candidates by context; candidates of one context are adjacent.
 fn by_context(candidates: &[Candidate]) -> Vec<Vec<&Candidate>> {
     let of_one = candidates.chunk_by(|a, b| a.context == b.context);
     of_one.map(|c| c.iter().collect()).collect()

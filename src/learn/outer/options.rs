@@ -87,40 +87,41 @@ impl Reward {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OuterOptions {
-    /// 1 to 100.
+    /// Number of rounds. 1 to 100.
     pub rounds: usize,
-    /// Contexts practised on in a round; all, where there are fewer. 1 to 10,000.
+    /// Number of contexts in a round; all contexts, if there are fewer. 1 to 10,000.
     pub contexts_per_round: usize,
-    /// The time the run is to be done in, about: a round leaves out contexts where, by the pace of everything measured
-    /// before it, it would take longer, but for one; the first round has no pace to go by where nothing is held out. How
-    /// many they are then depends on the machine, which no seed says. 0: no limit; up to 10,080.
+    /// Approximate time limit of the run, in minutes. 0 to 10,080; 0: no limit. A round practises on fewer contexts,
+    /// but at least one, if the pace of everything measured before it would exceed the limit. Without held-out contexts
+    /// the first round has no pace to go by. The number of contexts then depends on the machine, not only on the seed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub minutes: u32,
-    /// Self-edits written for a context. 1 to 16.
+    /// Number of self-edits written for a context. 1 to 16.
     pub candidates: usize,
-    /// Trainings of each candidate, from different seeds; its reward is their mean. 1 to 16.
+    /// Number of trainings of each candidate, from different seeds. The reward is their mean. 1 to 16.
     pub repeats: usize,
     pub keep: Keep,
     pub reward: Reward,
-    /// `base`: what the base answers, which has learned nothing (the paper's). `context_alone`: what is answered after
-    /// learning the context without any self-edit, from the same seeds; an edit that is a copy of the whole makes the same
-    /// training, so it gains nothing and is not kept. That is one more training for a context and repeat. Not for
-    /// few-shot tasks, of which nothing is learned without a self-edit, nor with `halving` or the reward `rubric`.
+    /// The answers that gains are counted from. `base`: the base's answers, as in the paper. `context_alone`: the
+    /// answers after learning the context without a self-edit, from the same seeds. A self-edit that copies the whole
+    /// context then gains nothing and is not kept. `context_alone` takes one more training for each context and repeat.
+    /// It is not allowed for few-shot tasks, which learn nothing without a self-edit, nor with `halving` or the reward
+    /// `rubric`.
     #[serde(default, skip_serializing_if = "is_base")]
     pub baseline: Baseline,
-    /// First a part of the epochs for all candidates of a context; only the better half is trained on.
+    /// Successive halving: all candidates of a context train for a part of the epochs; only the better half goes on.
     pub halving: bool,
-    /// Contexts set aside, on which the policy is scored before the first round and after each. 0: none.
+    /// Number of held-out contexts, on which the policy is scored before the first round and after each. 0: none.
     pub held_out: usize,
-    /// Candidates trained together in one batch, which costs memory, never changes a result. 1 to 16.
+    /// Number of candidates trained in one batch. A larger batch costs memory and never changes a result. 1 to 16.
     pub pack: usize,
     /// The policy's fine-tuning after each round.
     pub policy_training: InnerOptions,
-    /// Everything that is drawn is drawn from this.
+    /// The seed of all random choices.
     pub seed: u64,
 }
 
-/// Runs of before there was a limit say nothing of it.
+/// Left out if 0, as in the settings of runs made before this field existed.
 fn is_zero(minutes: &u32) -> bool {
     *minutes == 0
 }

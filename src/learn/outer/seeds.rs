@@ -1,15 +1,15 @@
-//! Seeds: every draw has its own, computed from the run's seed and the place of the draw, so that any
-//! number can be computed again alone and nothing depends on the order of the work.
+//! Seeds of random draws. Every draw has a seed of its own, computed from the run's seed and the place of the draw. Any
+//! figure can therefore be recomputed by itself, and none depends on the order of the work.
 
-/// What is drawn.
+/// The place of a random draw.
 #[derive(Debug, Clone, Copy)]
 pub enum Draw {
     /// The order of the contexts.
     Order,
-    /// Self-edits of a context in a round; the nth candidate's is this + n.
+    /// The self-edits of a context in a round; the nth candidate's seed is this plus n.
     Edits { round: usize, context: usize },
-    /// A repeat's training. All candidates of a context train from the same seeds: what differs between
-    /// them is then the self-edit, not the luck of the start.
+    /// A repeat's training. All candidates of a context train from the same seeds, so that they differ only in their
+    /// self-edits.
     Repeat {
         round: usize,
         context: usize,
@@ -19,15 +19,15 @@ pub enum Draw {
     Policy { round: usize },
     /// The model's own questions about a context.
     Questions { context: usize },
-    /// A held-out context's self-edit and training: the same before and after every round.
+    /// A held-out context's self-edit and training; the seed is the same before and after every round.
     HeldOut { context: usize },
     /// The base's sampled answers to a context's queries.
     Before { context: usize },
-    /// A trial's sampled answers; its seed stands for the run's.
+    /// A trial's sampled answers, drawn from the trial's seed in place of the run's.
     Answers,
 }
 
-/// Below 2^53, so that readers whose numbers are floating point see the same seed.
+/// The seed of a draw. It is below 2^53, so that programs whose numbers are floating point read the same seed.
 pub fn seed(run: u64, draw: Draw) -> u64 {
     let place = match draw {
         Draw::Order => [1, 0, 0, 0],

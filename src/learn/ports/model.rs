@@ -28,12 +28,13 @@ impl fmt::Debug for Adapter {
 )]
 pub struct Prompt {
     pub system: Option<String>,
-    /// Earlier turns that show how it is done: (user, assistant).
+    /// Earlier turns as examples: (user, assistant).
     pub examples: Vec<(String, String)>,
     pub user: String,
-    /// The beginning of the answer, which the model goes on from: ends where a token ends, so before a word not with a space.
+    /// The beginning of the answer, which the model continues. The beginning must end where a token ends, so it has no
+    /// final space before a word.
     pub prefill: String,
-    /// The JSON schema that the answer obeys.
+    /// The JSON schema that constrains the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub schema: Option<serde_json::Value>,
@@ -102,9 +103,9 @@ pub enum TrainingText {
     Text { text: String },
     /// A chat turn; only the answer is learned.
     Chat { user: String, assistant: String },
-    /// A whole prompt and what is to follow it; only that is learned.
+    /// A whole prompt and its completion; only the completion is learned.
     Completion { prompt: Prompt, completion: String },
-    /// Several turns that belong together, as a prompt with examples shows them.
+    /// Several turns of one conversation, as in a prompt with examples.
     Conversation {
         system: Option<String>,
         turns: Vec<Turn>,
@@ -121,14 +122,14 @@ pub struct Turn {
     pub assistant: String,
 }
 
-/// Which tokens of a conversation are learned.
+/// The tokens of a conversation that are learned.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Learn {
     Everything,
-    /// What the assistant says, in every turn.
+    /// The assistant's answers, in every turn.
     Answers,
 }
 
@@ -140,11 +141,11 @@ pub struct Update {
     pub learning_rate: f32,
     pub epochs: usize,
     pub batch_size: usize,
-    /// As [`crate::learn::options::training::TrainingOptions::upper_layers`]; a training that continues has its start's layers.
+    /// See [`crate::learn::options::training::TrainingOptions::upper_layers`]. A training that continues an adapter has
+    /// that adapter's layers.
     #[serde(default)]
     pub upper_layers: Option<usize>,
-    /// The first so many ranks of a training that continues stay as they are, and the others stay orthogonal
-    /// to them.
+    /// The number of first ranks of a continued adapter that stay unchanged; the others stay orthogonal to them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub kept_ranks: usize,
     pub seed: u64,

@@ -163,8 +163,8 @@ impl Domain for FewShotOptions {
         _: Queries,
         samples: Option<u64>,
     ) -> Result<Vec<Answer>, ModelError> {
-        // All candidates are asked in the same views, whatever they were trained on: the plain one in
-        // other orders and colours, and turned and flipped ones where many are wanted.
+        // All candidates are asked in the same views, whatever they were trained on: the plain view in other orders and
+        // colours. If many views are wanted, rotated and flipped views are added.
         let mut edit = SelfEdit::default();
         edit.data_generation.use_basic_augmentations = self.views > PLAIN_VIEWS;
         let (task, setting) = (&context.task, self.setting(0));

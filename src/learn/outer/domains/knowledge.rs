@@ -30,34 +30,34 @@ pub struct KnowledgeContext {
     /// The caller's questions, if there are any.
     #[serde(default)]
     pub gold: Vec<Question>,
-    /// What candidates are rewarded by: the gold questions, or the model's own.
+    /// The questions that candidates are rewarded by: the gold questions, or the model's own.
     #[serde(default)]
     pub probes: Vec<Question>,
 }
 
-/// Where the questions come from that candidates are rewarded by.
+/// The source of the questions that candidates are rewarded by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum QuestionSource {
-    /// The context's own; the model's where it brings none.
+    /// The context's own questions; the model's, if the context brings none.
     Given,
-    /// The model's own, kept by the round trip, whatever the context brings. Results are still
-    /// reported on the context's own where there are any.
+    /// The model's own questions that passed the round trip, whatever the context brings. Results are still reported on
+    /// the context's own questions, if there are any.
     Written,
 }
 
-/// How the policy writes.
+/// The writing of the policy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WritingOptions {
     pub kind: SelfEditKind,
     pub temperature: f32,
     pub top_p: f32,
-    /// Candidates are asked for in the words of `kind` and of these kinds by turns, fewer than there are candidates, and
-    /// the policy learns what is kept as its answer to those of `kind`: so it comes to write what it never would have,
-    /// where that teaches better. What is held out, and an ingest, is asked for in the words of `kind` alone. Any of
-    /// rewrite, implications, implications-long and chain-of-thought, where `kind` is one of them too; empty: none, as in
-    /// the paper.
+    /// Further kinds of self-edit to explore. The candidates of a context are prompted for `kind` and for these kinds
+    /// in turn. The policy then learns the kept self-edits as answers to the prompt for `kind`, so it can adopt a kind
+    /// that teaches better. Held-out contexts and ingests use the prompt for `kind` only. Allowed kinds, also for
+    /// `kind`: rewrite, implications, implications-long, chain-of-thought. There must be fewer than candidates. Empty:
+    /// no exploration, as in the paper.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub explore: Vec<SelfEditKind>,
 }
