@@ -158,7 +158,7 @@ impl Model for ScriptedModel {
     }
 }
 
-/// An empty adapter that is told from others by a number: its alpha.
+/// An empty adapter with a number, its alpha, that distinguishes it from others.
 pub(crate) fn numbered_adapter(number: usize) -> Adapter {
     let config = LoraConfig {
         rank: 1,
@@ -231,7 +231,7 @@ pub(crate) struct MemoryJournal {
     pub(crate) events: Mutex<Vec<(String, Value)>>,
     /// Stops once so many steps are remembered.
     pub(crate) stop_after_steps: Option<usize>,
-    /// Stops once so many optimizer steps were told of.
+    /// Stops after this many events of optimizer steps.
     pub(crate) stop_after_train_events: Option<usize>,
     /// Nothing more can be remembered.
     pub(crate) full: bool,

@@ -40,11 +40,11 @@ impl LocalModel {
                     prompts.push((teacher.clone(), answer.clone()));
                     taught.push(Example::completion(&student, &answer));
                 }
-                let told = self.distributions(&prompts, adapter.as_ref(), stop)?;
-                for (example, told) in taught.iter_mut().zip(told) {
-                    let prompt = example.tokens.len() - told.len();
+                let rows = self.distributions(&prompts, adapter.as_ref(), stop)?;
+                for (example, rows) in taught.iter_mut().zip(rows) {
+                    let prompt = example.tokens.len() - rows.len();
                     example.soft = vec![Vec::new(); prompt];
-                    example.soft.extend(told);
+                    example.soft.extend(rows);
                 }
                 Ok(taught)
             }
@@ -66,11 +66,11 @@ impl LocalModel {
             (e.tokens[..first].to_vec(), e.tokens[first..].to_vec())
         };
         let prompts: Vec<_> = examples.iter().map(split).collect();
-        let told = self.distributions(&prompts, old, stop)?;
-        let mixed = examples.iter().zip(told).map(|(example, told)| {
-            let first = example.tokens.len() - told.len();
+        let rows = self.distributions(&prompts, old, stop)?;
+        let mixed = examples.iter().zip(rows).map(|(example, rows)| {
+            let first = example.tokens.len() - rows.len();
             let mut soft = vec![Vec::new(); first];
-            for (token, old) in example.tokens[first..].iter().zip(told) {
+            for (token, old) in example.tokens[first..].iter().zip(rows) {
                 let mut mixture: Distribution = vec![(*token, 1.0 - share)];
                 for (other, probability) in old {
                     match mixture.iter_mut().find(|(t, _)| *t == other) {
@@ -115,14 +115,14 @@ impl LocalModel {
         let mut all = Vec::with_capacity(prompts.len());
         for prompt in prompts {
             let places = (0..prompt.1.len()).map(|i| ask(upto(prompt, i)));
-            let told = run(places.collect())?.into_iter().map(|mut completions| {
+            let rows = run(places.collect())?.into_iter().map(|mut completions| {
                 let logged = completions.pop().and_then(|mut c| c.logprobs.pop());
                 let top = logged.map(|l| l.top).unwrap_or_default();
                 top.into_iter()
                     .map(|(t, logprob)| (t, logprob.exp()))
                     .collect()
             });
-            all.push(told.collect());
+            all.push(rows.collect());
         }
         Ok(all)
     }
@@ -177,10 +177,10 @@ mod tests {
         let prompt: Vec<u32> = (40..70).collect();
         let answer = vec![71, 72, 73, 74];
         let prompts = [(prompt.clone(), answer.clone()), (prompt.clone(), vec![])];
-        let told = model.distributions(&prompts, None, &|| false).unwrap();
-        assert_eq!((told[0].len(), told[1].len()), (4, 0));
+        let rows = model.distributions(&prompts, None, &|| false).unwrap();
+        assert_eq!((rows[0].len(), rows[1].len()), (4, 0));
         // Greedy decoding from the same position gives the likeliest token.
-        for (i, place) in told[0].iter().enumerate() {
+        for (i, place) in rows[0].iter().enumerate() {
             assert_eq!(place.len(), KEPT);
             let sum: f32 = place.iter().map(|(_, p)| p).sum();
             assert!(sum > 0.0 && sum < 1.0, "of {KEPT} tokens: {sum}");
@@ -233,11 +233,11 @@ mod tests {
         let prompts = [(tokens[..1].to_vec(), tokens[1..].to_vec())];
         // The probability of the likeliest tokens together, as a mean over the positions.
         let sure = |adapter: Option<&Adapter>| {
-            let told = model.distributions(&prompts, adapter, &|| false).unwrap();
-            let sums = told[0]
+            let rows = model.distributions(&prompts, adapter, &|| false).unwrap();
+            let sums = rows[0]
                 .iter()
                 .map(|place| place.iter().map(|(_, p)| p).sum::<f32>());
-            sums.sum::<f32>() / told[0].len() as f32
+            sums.sum::<f32>() / rows[0].len() as f32
         };
         let targets = SoftTargets::PreviousModel {
             adapter: None,

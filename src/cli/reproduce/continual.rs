@@ -110,12 +110,12 @@ impl Continual {
             );
             rows.push(row);
         }
-        let told = json!({"model": id, "documents": self.documents, "sequences": sequences.len(),
+        let report = json!({"model": id, "documents": self.documents, "sequences": sequences.len(),
             "seeds": self.seeds, "set": set, "rows": rows});
-        let told = serde_json::to_string_pretty(&told).map_err(|e| e.to_string())?;
+        let report = serde_json::to_string_pretty(&report).map_err(|e| e.to_string())?;
         let table = markdown(&rows);
         if let Some(out) = &self.out {
-            write(&out.join("continual.json"), &told)?;
+            write(&out.join("continual.json"), &report)?;
             write(&out.join("continual.md"), &table)?;
             for row in &rows {
                 let title = format!("{id}, {}, {}", row.strategy, row.method);
@@ -123,7 +123,7 @@ impl Continual {
                 write(&out.join(name), &heatmap::svg(&title, &row.matrix))?;
             }
         }
-        print!("{}", if self.json { told + "\n" } else { table });
+        print!("{}", if self.json { report + "\n" } else { table });
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 pub struct Terminal {
     /// The time of the last line of progress, if standard error is no terminal.
-    told: Mutex<Option<Instant>>,
+    last_line: Mutex<Option<Instant>>,
 }
 
 /// The interval between two lines of progress in a log.
@@ -23,10 +23,13 @@ impl Observer for Terminal {
             eprint!("\r\x1b[K{line} ");
             return;
         }
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|told| told.elapsed() >= TELL) {
+        let mut last_line = self
+            .last_line
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if last_line.is_none_or(|last_line| last_line.elapsed() >= TELL) {
             eprintln!("{line}");
-            *told = Some(Instant::now());
+            *last_line = Some(Instant::now());
         }
     }
 

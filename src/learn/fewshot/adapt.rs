@@ -131,7 +131,7 @@ impl Run<'_> {
             let model = Interruptible::new(self.unbound, &late);
             let (task, policy) = (self.input.task, self.input.policy);
             let mut edits = Vec::new();
-            let told = self_edit::write(
+            let result = self_edit::write(
                 model,
                 policy,
                 task,
@@ -140,10 +140,10 @@ impl Run<'_> {
                 options.seed,
                 &mut edits,
             );
-            match told {
+            match result {
                 // The time limit stopped the writing, unless the journal says that the job was stopped.
                 Err(ModelError::Stopped) => self.journal.check()?,
-                told => told?,
+                result => result?,
             }
             Ok(edits)
         })?;

@@ -8,7 +8,7 @@ pub struct OptionError {
     pub reason: String,
 }
 
-/// Fails if the value of `field` is outside `low` to `high`, both included. Values are compared and told as f32,
+/// Fails if the value of `field` is outside `low` to `high`, both included. Values are compared and printed as f32,
 /// the type of the options: an f32's 0.1 is more than an f64's.
 pub(crate) fn within(field: &str, value: f64, low: f64, high: f64) -> Result<(), OptionError> {
     let value = value as f32;

@@ -18,8 +18,8 @@ pub struct TrainingOptions {
     pub epochs: usize,
     /// Training sequences per optimizer step.
     pub batch_size: usize,
-    /// Number of upper layers to train; null trains all layers. The frozen layers below compute each sequence once for
-    /// all epochs.
+    /// Number of upper layers to train; null, or more than there are, trains all layers. The frozen layers below compute
+    /// each sequence once for all epochs.
     pub upper_layers: Option<usize>,
     /// The training targets.
     pub method: Method,

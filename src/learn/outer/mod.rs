@@ -132,11 +132,11 @@ pub fn run<D: Domain>(input: &OuterLoop<'_, D>) -> Result<OuterOutcome, Interrup
             policy = Some(taught.clone());
             score = run.score(nth, policy.as_ref(), &held_out)?;
         }
-        let told = taught.is_some();
+        let updated = taught.is_some();
         let update = taught.map(|(_, update)| update);
         let round = run.summary(nth, candidates, kept, update, score.clone());
         report.rounds.push(round);
-        versions.push(run.publish(policy.as_ref().filter(|_| told), &mut report.rounds)?);
+        versions.push(run.publish(policy.as_ref().filter(|_| updated), &mut report.rounds)?);
     }
     Ok(OuterOutcome {
         report,
@@ -332,12 +332,12 @@ impl<'a, D: Domain> Run<'a, D> {
             data["version"] = json!(version);
             data
         };
-        let (told, version) = step_told(self.input.journal, &key, "round", tell, || {
+        let (stored, version) = step_told(self.input.journal, &key, "round", tell, || {
             let publish = |policy| self.input.policies.publish(policy, round, &practised);
             let version = policy.map(publish).transpose()?;
             Ok((round.clone(), version))
         })?;
-        *round = told;
+        *round = stored;
         Ok(version)
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn timeless(report: &Report) -> Value {
     value
 }
 
-/// What the candidate's note is worth, as it was told.
+/// The worth of the candidate's note, as its event says.
 fn worth(told: &[Value], c: &Candidate) -> f32 {
     let told = told.iter().find(|e| {
         e["round"] == c.round && e["context"] == c.context && e["candidate"] == c.candidate
@@ -312,7 +312,7 @@ fn halving_finishes_only_the_better_half() {
     assert!(of(3).all(|t| t.init.is_some()));
     assert!(of(2).all(|t| t.init.is_none()));
     assert_eq!(of(5).count(), 0);
-    // Both parts together are what the candidate was trained and what it is told to have cost.
+    // The candidate's epochs and reported costs are those of both parts together.
     let finished = round.candidates.iter().filter(|c| !c.dropped);
     for c in finished.filter(trainable) {
         assert!(c.repeats.iter().all(|r| r.epochs == 5), "{c:?}");

@@ -103,22 +103,22 @@ impl Caller {
             .and_then(|value| value.to_str().ok()?.trim().parse().ok())
             .map(Duration::from_secs);
         let text = response.body_mut().read_to_string().map_err(lost)?;
-        let told = || format!("it answered {status}: {}", words_of(&text));
+        let refusal = || format!("it answered {status}: {}", words_of(&text));
         match status {
             200 => said(&text).map_err(|reason| Trouble {
                 reason,
                 again: None,
             }),
             408 | 429 | 500..=599 => Err(Trouble {
-                reason: told(),
+                reason: refusal(),
                 again: Some(retry_after),
             }),
             401 | 403 => Err(Trouble {
-                reason: format!("{}; {}", told(), self.about_key()),
+                reason: format!("{}; {}", refusal(), self.about_key()),
                 again: None,
             }),
             _ => Err(Trouble {
-                reason: told(),
+                reason: refusal(),
                 again: None,
             }),
         }
