@@ -15,10 +15,10 @@ use futures::{Stream, StreamExt};
 /// Follow a job
 #[utoipa::path(get, path = "/jobs/{id}/events", tag = "learning",
     params(("id" = String, Path),
-        ("Last-Event-ID" = Option<u64>, Header, description = "Go on after this event")),
+        ("Last-Event-ID" = Option<u64>, Header, description = "Number of the last event seen; the stream goes on after it")),
     responses((status = 200, content_type = "text/event-stream", body = String,
-        description = "Events `state` and `progress`; of an ingest `document`, `self_edit`, `probes`, `score`, \
-            `train` and `decision`; of a practice `candidate`, `held_out` and `round`; each with its number as `id` and JSON as `data`")))]
+        description = "Events `state` and `progress`. An ingest also has `document`, `self_edit`, `probes`, `score`, \
+            `train` and `decision`. A training has `candidate`, `held_out` and `round`. Each event has its number as `id` and JSON as `data`")))]
 pub async fn job_events(
     State(state): State<AppState>,
     Path(id): Path<String>,

@@ -121,7 +121,7 @@ pub async fn get_job(
     Ok(Json(job.into()))
 }
 
-/// Stop a job for good; what it has published stays
+/// Cancel a job; its published versions stay
 #[utoipa::path(post, path = "/jobs/{id}/cancel", tag = "learning", params(("id" = String, Path)),
     responses((status = 200, description = "The job", body = JobBody)))]
 pub async fn cancel_job(
@@ -132,7 +132,7 @@ pub async fn cancel_job(
     Ok(Json(job.into()))
 }
 
-/// Stop a job; what it has finished is kept, a training under way begins again
+/// Pause a job; finished steps are kept, and a running training starts again on resume
 #[utoipa::path(post, path = "/jobs/{id}/pause", tag = "learning", params(("id" = String, Path)),
     responses((status = 200, description = "The job", body = JobBody)))]
 pub async fn pause_job(
@@ -143,7 +143,7 @@ pub async fn pause_job(
     Ok(Json(job.into()))
 }
 
-/// Go on with a paused job
+/// Resume a paused job
 #[utoipa::path(post, path = "/jobs/{id}/resume", tag = "learning", params(("id" = String, Path)),
     responses((status = 200, description = "The job", body = JobBody)))]
 pub async fn resume_job(
