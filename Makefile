@@ -27,6 +27,7 @@ test: lint test-rust test-browser ## Everything; `.ci/run` calls this
 lint: rust-tools
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(PYTHON) bench/paired.py --self-test
 
 # A toolchain of rustup's minimal profile lacks them.
 rust-tools:
