@@ -41,8 +41,7 @@ test-rust: models $(VENV)/clients
 test-browser: build-tests browser
 	tests/browser/run
 
-# The program that the tests run. `cargo build` would make another: with other features of what it is
-# built from, because it leaves out what only tests need.
+# `cargo build` resolves other cargo features than `cargo test`, and would compile the dependencies again.
 build-tests:
 	$(CARGO) test --workspace --no-run
 

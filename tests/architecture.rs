@@ -51,6 +51,31 @@ fn the_table_names_the_rooms_there_are_and_no_circle() {
     }
 }
 
+#[test]
+fn some_crates_are_used_in_one_room_alone() {
+    let rows = rows("crates");
+    assert!(rows.len() >= 4, "the table of crates was not found");
+    let root = Path::new(ROOT).join("src");
+    for file in sources(&root) {
+        let module = module_of(file.strip_prefix(&root).unwrap()).join("/");
+        let text = without_tests_and_comments(&std::fs::read_to_string(&file).unwrap());
+        for (crates, rooms) in &rows {
+            let is_room = |room: &String| module.starts_with(room.as_str());
+            for name in crates.iter().filter(|name| uses_crate(&text, name)) {
+                assert!(rooms.iter().any(is_room), "src/{module} uses {name}");
+            }
+        }
+    }
+    assert!(uses_crate("use axum::Router;", "axum") && !uses_crate("use my_axum::X;", "axum"));
+}
+
+fn uses_crate(text: &str, name: &str) -> bool {
+    let path = format!("{name}::");
+    let uses = text.match_indices(&path);
+    let mut before = uses.map(|(at, _)| text[..at].chars().next_back());
+    before.any(|c| c.is_none_or(|c| !c.is_alphanumeric() && c != '_'))
+}
+
 /// A walk through files that have moved leads nowhere.
 #[test]
 fn every_file_that_the_map_names_is_there() {
@@ -94,33 +119,42 @@ fn a_forbidden_import_is_found_however_it_is_written() {
         found("learn/inner/gate", "fn f() { crate::pool::open() }"),
         ["pool"]
     );
+    assert_eq!(
+        found("learn", "pub mod inner;\npub use inner::report::Report;"),
+        ["learn/inner"]
+    );
     assert!(found("learn/inner/gate", "use crate::learn::ports::model::Model;").is_empty());
     assert!(found("store/jobs", "// crate::http is not for this room").is_empty());
     let test = "fn f() {}\n#[cfg(test)]\nmod tests { use crate::http::AppState; }";
     assert!(found("store/jobs", test).is_empty());
 }
 
-/// The rows between the two marks of ARCHITECTURE.md: `| room | may use |`, names in back quotes.
-fn table() -> Arrows {
+/// The rows between two marks of ARCHITECTURE.md, such as `<!-- arrows -->`: the names in back quotes of the first
+/// cell and of the second.
+fn rows(mark: &str) -> Vec<(BTreeSet<String>, BTreeSet<String>)> {
     let text = std::fs::read_to_string(Path::new(ROOT).join("ARCHITECTURE.md")).unwrap();
-    let (_, rest) = text
-        .split_once("<!-- arrows -->")
-        .expect("the table's start");
-    let (rows, _) = rest
-        .split_once("<!-- /arrows -->")
-        .expect("the table's end");
+    let start = text.split_once(&format!("<!-- {mark} -->"));
+    let (_, rest) = start.expect("the table's start");
+    let end = rest.split_once(&format!("<!-- /{mark} -->"));
+    let (rows, _) = end.expect("the table's end");
     let quoted = |cell: &str| -> BTreeSet<String> {
         let parts = cell.split('`').skip(1).step_by(2);
         parts.map(str::to_owned).collect()
     };
+    let rows = rows.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| row.split('|').collect::<Vec<_>>());
+    cells
+        .map(|cells| (quoted(cells[1]), quoted(cells[2])))
+        .collect()
+}
+
+/// Which room may use which.
+fn table() -> Arrows {
     let mut arrows = Arrows::new();
-    for row in rows.lines().filter(|line| line.starts_with("| `")) {
-        let cells: Vec<&str> = row.split('|').collect();
-        for room in quoted(cells[1]) {
-            assert!(
-                arrows.insert(room, quoted(cells[2])).is_none(),
-                "two rows: {row}"
-            );
+    for (rooms, uses) in rows("arrows") {
+        for room in rooms {
+            let twice = arrows.insert(room, uses.clone());
+            assert!(twice.is_none(), "two rows of one room");
         }
     }
     assert!(arrows.len() > 10, "the table of arrows was not found");
@@ -131,7 +165,8 @@ fn table() -> Arrows {
 fn forbidden(arrows: &Arrows, module: &[String], text: &str) -> Vec<(String, String)> {
     let own = room_of(arrows, module);
     let mut found = Vec::new();
-    for path in paths(&without_tests_and_comments(text)) {
+    let text = without_tests_and_comments(text);
+    for path in paths(&text).into_iter().chain(child_paths(&text)) {
         let Some(target) = absolute(module, &path) else {
             continue;
         };
@@ -167,6 +202,7 @@ fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
         // The program's own modules live in `cli`, and it reaches the library by its name.
         "crate" if module[0] == "main" || module[0] == "cli" => return None,
         "crate" | "autodidact" => Vec::new(),
+        "self" => module.to_vec(),
         _ => module[..module.len() - 1].to_vec(),
     };
     while let Some((name, tail)) = rest.split_first()
@@ -189,6 +225,22 @@ fn paths(text: &str) -> Vec<Vec<String>> {
                 continue;
             }
             branch(&text[at..], &mut Vec::new(), &mut paths);
+        }
+    }
+    paths
+}
+
+/// The same for paths that begin with a module declared in this file, as `self::child::…`.
+fn child_paths(text: &str) -> Vec<Vec<String>> {
+    let declared = text.lines().filter_map(|line| {
+        let (_, name) = line.trim_end_matches(';').rsplit_once("mod ")?;
+        line.ends_with(';').then_some(name)
+    });
+    let mut paths = Vec::new();
+    for child in declared {
+        for (at, start) in text.match_indices(&format!("use {child}::")) {
+            let path = &text[at + start.len() - child.len() - 2..];
+            branch(path, &mut vec!["self".to_owned()], &mut paths);
         }
     }
     paths

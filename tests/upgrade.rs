@@ -55,7 +55,6 @@ fn a_data_directory_of_an_earlier_build_goes_on() {
         assert_eq!(report["replayed_sequences"], replayed, "{alias}");
     }
     let newest = server.versions("routed")[2]["lineage"].clone();
-    assert_eq!(newest["format"], 1);
     assert_eq!(newest["routes"]["documents"].as_array().unwrap().len(), 3);
     assert_eq!(by("routed", ferry), "lora-9853fc0b9cd6");
     let retention = server.get("/adapters/routed/retention");
@@ -99,6 +98,7 @@ fn a_record_that_cannot_be_read_is_an_error_that_names_it() {
         strategy.1,
         "alias = 'single' AND number = 2",
     );
+    damage("versions", "lineage", "{", "", "alias = 'kept'");
     drop(database);
     let server = place.serve();
     let question = json!({"messages": [{"role": "user", "content": "Who built the lighthouse?"}], "max_tokens": 2});
@@ -108,8 +108,14 @@ fn a_record_that_cannot_be_read_is_an_error_that_names_it() {
         server.try_post("/v1/chat/completions", &body).0
     };
     assert_eq!((asked("routed"), asked("single")), (500, 500));
+    // A text that is no JSON stops neither the server nor a deletion.
+    assert_eq!(asked("kept"), 500);
+    assert_eq!(server.versions("kept").len(), 1);
+    server.delete("/adapters/kept");
+    assert_eq!(asked("kept"), 404);
     let logged = place.logged();
     assert!(logged.contains("the report of doc_"), "{logged}");
+    assert!(logged.contains("the lineage of kept@1"), "{logged}");
     assert!(
         logged.contains("the lineage of single@2 cannot be read back"),
         "{logged}"

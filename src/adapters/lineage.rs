@@ -141,7 +141,7 @@ impl Record for Lineage {
 impl Lineage {
     pub fn of(version: &Version) -> Result<Lineage> {
         let owner = format!("{}@{}", version.alias, version.number);
-        Lineage::decode(&owner, version.lineage.clone()).map_err(Error::from)
+        Lineage::decode(&owner, &version.lineage).map_err(Error::from)
     }
 
     /// Whether the version keeps the knowledge of its parent. Only `POST /ingest` learns on top of the live version.

@@ -12,18 +12,23 @@ impl Record for Report {
 
 /// The document's report; `None` before learning has begun.
 pub fn report(document: &Document) -> Result<Option<Report>, store::Error> {
-    let stored = document.report.clone();
+    let stored = document.report.as_ref();
     stored
         .map(|value| Report::decode(&document.id, value))
         .transpose()
 }
 
-/// The training sequences of a learned document.
-pub fn training_texts(document: &Document) -> Result<Vec<TrainingText>> {
-    let report = report(document)?.ok_or_else(|| store::Error::Unreadable {
+/// The report of a document that has been learned or refused: there is one.
+pub fn finished_report(document: &Document) -> Result<Report, store::Error> {
+    report(document)?.ok_or_else(|| store::Error::Unreadable {
         kind: Report::KIND,
         owner: document.id.clone(),
-        reason: "a learned document has none".into(),
-    });
-    Ok(report.map_err(Error::from)?.training_sequences)
+        reason: "there is none, though learning has ended".into(),
+    })
+}
+
+/// The training sequences of a learned document.
+pub fn training_texts(document: &Document) -> Result<Vec<TrainingText>> {
+    let report = finished_report(document).map_err(Error::from)?;
+    Ok(report.training_sequences)
 }

@@ -51,11 +51,11 @@ impl Registry {
 
 impl Routers {
     fn get(&self, alias: &AliasName, store: &Store, routes: &Routes) -> Result<Arc<Router>> {
-        if let Some(found) = find(&mut self.kept(), alias, routes) {
+        if let Some(found) = find(&mut self.cached(), alias, routes) {
             return Ok(found);
         }
         let router = Arc::new(build(store, routes)?);
-        let mut kept = self.kept();
+        let mut kept = self.cached();
         // Another request may have built the router meanwhile.
         if let Some(found) = find(&mut kept, alias, routes) {
             return Ok(found);
@@ -76,7 +76,7 @@ impl Routers {
         Ok(router)
     }
 
-    fn kept(&self) -> MutexGuard<'_, VecDeque<CachedRouter>> {
+    fn cached(&self) -> MutexGuard<'_, VecDeque<CachedRouter>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -35,7 +35,11 @@ impl Routes {
 
     /// The record of these routes for the lineage of a version that is not published yet.
     pub fn record(self) -> RoutesRecord {
-        let versions = self.responders.documents().iter().map(|r| r.version());
+        let versions = self.responders.documents().iter().map(|r| match *r {
+            Responder::New => None,
+            Responder::Version(number) => Some(number),
+            Responder::Base => unreachable!("a learned document is answered by a version"),
+        });
         let documents = self.documents.into_iter().zip(versions);
         RoutesRecord {
             documents: documents

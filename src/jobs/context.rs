@@ -1,7 +1,6 @@
 //! The handler's view of the job that it runs.
 
 use super::Jobs;
-use crate::adapters;
 use crate::store::{self, Job, JobError, Progress, Store};
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,12 +43,6 @@ impl JobFailure {
 impl From<store::Error> for JobFailure {
     fn from(error: store::Error) -> Self {
         JobFailure::new("storage", error.to_string())
-    }
-}
-
-impl From<adapters::Error> for JobFailure {
-    fn from(error: adapters::Error) -> Self {
-        JobFailure::new("adapter", error.to_string())
     }
 }
 
@@ -105,7 +98,7 @@ impl JobContext {
     }
 
     /// Stores the result of a finished step together with its event, in one transaction.
-    pub fn remember_and_tell(
+    pub fn remember_with_event(
         &self,
         key: &str,
         value: &Value,

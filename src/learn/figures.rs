@@ -1,5 +1,5 @@
-//! Figures in records. JSON has no NaN: a figure that is none, such as the loss of a training that diverged, is written
-//! as `null`, and reads back as NaN. A record with such a figure stays readable.
+//! Figures in records. JSON has no NaN: a figure that is not a number, such as the log-likelihood of an answer under an
+//! adapter whose weights overflowed, is written as `null`, and reads back as NaN. The record stays readable.
 
 use serde::{Deserialize, Deserializer};
 

@@ -15,7 +15,7 @@
 //! not know `inner`. `stats`, `figures` and `fan_out` import nothing. The paper's
 //! tables are in [`crate::study`].
 //!
-//! Knows no HTTP, no SQL and no tensors.
+//! Learning knows no HTTP and no SQL, and of tensors only that an adapter is one.
 
 pub mod fan_out;
 pub mod fewshot;
@@ -29,9 +29,3 @@ pub mod ports;
 #[cfg(test)]
 pub(crate) mod scripted;
 pub mod stats;
-
-pub use inner::report::Report;
-pub use options::update::IngestOptions;
-pub use ports::journal::{Interrupted, Journal};
-pub use ports::model::{Adapter, Model, ModelError};
-pub use ports::text_model::{Helpers, TextModel};

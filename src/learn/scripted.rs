@@ -75,7 +75,7 @@ impl ScriptedModel {
         }
     }
 
-    /// What becomes of each training; the number is that of the call, from 1.
+    /// The adapter that each training returns. The closure gets the number of the call, from 1.
     pub(crate) fn training(
         self,
         train: impl Fn(&Training, usize) -> Result<Trained, ModelError> + Send + Sync + 'static,
@@ -239,7 +239,7 @@ pub(crate) struct MemoryJournal {
 
 impl MemoryJournal {
     /// The events of a kind.
-    pub(crate) fn told(&self, kind: &str) -> Vec<Value> {
+    pub(crate) fn events_of(&self, kind: &str) -> Vec<Value> {
         let events = self.events.lock().unwrap();
         let of_kind = events.iter().filter(|(k, _)| k == kind);
         of_kind.map(|(_, data)| data.clone()).collect()
@@ -276,7 +276,7 @@ impl Journal for MemoryJournal {
     fn check(&self) -> Result<(), Interrupted> {
         let reached = |limit: Option<usize>, count: usize| limit.is_some_and(|n| count >= n);
         match reached(self.stop_after_steps, self.remembered())
-            || reached(self.stop_after_train_events, self.told("train").len())
+            || reached(self.stop_after_train_events, self.events_of("train").len())
         {
             true => Err(Interrupted::Stopped),
             false => Ok(()),

@@ -4,7 +4,7 @@
 //! transaction that inserts the new version.
 
 use super::error::{Error, Result};
-use super::sql::{Figures, Json, page_limit};
+use super::sql::{Figures, RecordText, page_limit};
 use super::{JobState, Page, Store, now};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
@@ -370,7 +370,7 @@ fn version(row: &Row) -> rusqlite::Result<Version> {
         weights_blob: row.get("weights_blob")?,
         bytes: row.get::<_, i64>("bytes")? as u64,
         parent: row.get::<_, Option<i64>>("parent")?.map(|n| n as u64),
-        lineage: row.get::<_, Json<_>>("lineage")?.0,
+        lineage: row.get::<_, RecordText>("lineage")?.0,
         created_at: row.get("created_at")?,
     })
 }

@@ -1,7 +1,7 @@
 //! Documents that clients asked an alias to learn, with the outcome of each.
 
 use super::error::Result;
-use super::sql::{Figures, Json, decimal, page_limit, text_enum};
+use super::sql::{Figures, Json, RecordText, decimal, page_limit, text_enum};
 use super::{Page, Store, events, new_id, now};
 use crate::question::Question;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -283,7 +283,9 @@ fn document(row: &Row) -> rusqlite::Result<Document> {
         state: row.get("state")?,
         job_id: row.get("job_id")?,
         version: row.get::<_, Option<i64>>("version")?.map(|v| v as u64),
-        report: row.get::<_, Option<Json<_>>>("report")?.map(|json| json.0),
+        report: row
+            .get::<_, Option<RecordText>>("report")?
+            .map(|text| text.0),
         created_at: row.get("created_at")?,
         updated_at: row.get("updated_at")?,
     })

@@ -41,7 +41,7 @@ pub use idempotency::IdempotencyKey;
 pub use jobs::{Job, JobError, JobFilter, JobKind, JobState, Jobs, NewJob, Progress, Submission};
 pub use probes::{DocumentScore, GeneralScore, NewProbe, Probe, ProbeOrigin, ProbeScore, Probes};
 pub use queue::{Outcome, Transition};
-pub use record::Record;
+pub use record::{Record, without_format};
 pub use tasks::Tasks;
 
 use chrono::{DateTime, SecondsFormat, Utc};

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// The key of the format number, beside the record's own fields.
 const FORMAT_KEY: &str = "format";
-/// The format of records without a number. The first builds wrote no number.
+/// The format of records without a number: the build of commit d0c0210 wrote none.
 const FIRST_FORMAT: u64 = 1;
 
 /// A type that is stored as a JSON object.
@@ -37,15 +37,15 @@ pub trait Record: Serialize + DeserializeOwned {
 
     /// Decodes the result of [`encode`](Record::encode). `owner` names the record's owner in errors, such as a
     /// document's id.
-    fn decode(owner: &str, mut value: Value) -> Result<Self> {
+    fn decode(owner: &str, value: &Value) -> Result<Self> {
         let unreadable = |reason: String| Error::Unreadable {
             kind: Self::KIND,
             owner: owner.into(),
             reason,
         };
-        let fields = value.as_object_mut();
+        let fields = value.as_object();
         let fields = fields.ok_or_else(|| unreadable("it is no JSON object".into()))?;
-        let format = match fields.remove(FORMAT_KEY) {
+        let format = match fields.get(FORMAT_KEY) {
             None => FIRST_FORMAT,
             Some(number) => (number.as_u64())
                 .ok_or_else(|| unreadable(format!("{FORMAT_KEY} is {number}, not a number")))?,
@@ -56,8 +56,16 @@ pub trait Record: Serialize + DeserializeOwned {
                 "it has format {format}, and this build reads formats up to {newest}"
             )));
         }
-        serde_json::from_value(value).map_err(|e| unreadable(e.to_string()))
+        Self::deserialize(value).map_err(|e| unreadable(e.to_string()))
     }
+}
+
+/// The record as clients see it: without the number of its format, which is the store's own.
+pub fn without_format(mut value: Value) -> Value {
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove(FORMAT_KEY);
+    }
+    value
 }
 
 #[cfg(test)]
@@ -83,14 +91,14 @@ mod tests {
         };
         let stored = note.encode().unwrap();
         assert_eq!(stored, json!({"format": 2, "sequences": ["a"]}));
-        assert_eq!(Note::decode("doc_1", stored).unwrap(), note);
+        assert_eq!(Note::decode("doc_1", &stored).unwrap(), note);
         let before_formats = json!({"sequences": ["a"]});
-        assert_eq!(Note::decode("doc_1", before_formats).unwrap(), note);
+        assert_eq!(Note::decode("doc_1", &before_formats).unwrap(), note);
     }
 
     #[test]
     fn a_record_that_cannot_be_read_is_named() {
-        let told = |value| Note::decode("doc_1", value).unwrap_err().to_string();
+        let told = |value| Note::decode("doc_1", &value).unwrap_err().to_string();
         let renamed = told(json!({"lines": ["a"]}));
         assert!(
             renamed.starts_with("the note of doc_1 cannot be read back"),

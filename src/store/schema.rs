@@ -166,11 +166,13 @@ END;
 /// Columns for the fields of records that queries need, so that no query looks inside a record.
 const RECORDS: &str = "
 ALTER TABLE versions ADD COLUMN continues_parent INTEGER NOT NULL DEFAULT 0;
-UPDATE versions SET continues_parent = 1 WHERE lineage ->> 'source' = 'ingest';
+UPDATE versions SET continues_parent = 1
+    WHERE CASE WHEN json_valid(lineage) THEN lineage ->> 'source' = 'ingest' END;
 
 ALTER TABLE documents ADD COLUMN score_before REAL;
 ALTER TABLE documents ADD COLUMN score_after REAL;
-UPDATE documents SET score_before = report ->> 'score_before', score_after = report ->> 'score_after';
+UPDATE documents SET score_before = report ->> 'score_before', score_after = report ->> 'score_after'
+    WHERE CASE WHEN json_valid(report) THEN json_type(report) = 'object' END;
 ";
 
 /// Opens a connection with durable commits: a commit is on the disk when it returns.

@@ -3,6 +3,7 @@
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 use std::io::{self, Write};
 
@@ -43,6 +44,18 @@ impl Formatter for ShortFloats {
             true => self.write_f32(writer, short),
             false => CompactFormatter.write_f64(writer, value),
         }
+    }
+}
+
+/// A column that holds a record (see [`super::Record`]). Text that is no JSON becomes a JSON string: reading it as a
+/// record then names the record, and the rest of its row stays usable.
+pub(super) struct RecordText(pub Value);
+
+impl FromSql for RecordText {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let text = value.as_str()?;
+        let parsed = serde_json::from_str(text);
+        Ok(RecordText(parsed.unwrap_or_else(|_| text.into())))
     }
 }
 
@@ -124,7 +137,7 @@ pub(super) use text_enum;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn written(value: &impl ToSql) -> String {
         match value.to_sql().unwrap() {

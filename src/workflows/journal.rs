@@ -1,10 +1,17 @@
 //! The journal port of learning for a job: steps, progress and events go to the job's context. Learning only sees that
 //! it must stop; the journal keeps the reason for the job's own answer.
 
+use crate::adapters;
 use crate::jobs::{JobContext, JobFailure};
 use crate::learn::ports::journal::{Interrupted, Journal};
 use serde_json::{Map, Value};
 use std::sync::{Mutex, PoisonError};
+
+impl From<adapters::Error> for JobFailure {
+    fn from(error: adapters::Error) -> Self {
+        JobFailure::new("adapter", error.to_string())
+    }
+}
 
 pub(crate) struct JobJournal<'a> {
     pub(crate) cx: &'a JobContext,
@@ -50,20 +57,20 @@ impl<'a> JobJournal<'a> {
 
     /// Keeps the reason, and returns the signal for learning.
     pub(crate) fn interrupt(&self, failure: impl Into<JobFailure>) -> Interrupted {
-        *self.kept() = Some(failure.into());
+        *self.failure_slot() = Some(failure.into());
         Interrupted::Stopped
     }
 
     /// The job's failure after learning was interrupted: the kept reason, or else learning's own.
     pub(crate) fn failure(&self, interrupted: Interrupted) -> JobFailure {
-        match (self.kept().take(), interrupted) {
+        match (self.failure_slot().take(), interrupted) {
             (Some(failure), _) => failure,
             (None, Interrupted::Model(error)) => JobFailure::new("model", error.to_string()),
             (None, other) => JobFailure::new("learning", other.to_string()),
         }
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Option<JobFailure>> {
+    fn failure_slot(&self) -> std::sync::MutexGuard<'_, Option<JobFailure>> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -90,7 +97,7 @@ impl Journal for JobJournal<'_> {
         kept.map_err(|e| self.interrupt(e))
     }
 
-    fn remember_and_tell(
+    fn remember_with_event(
         &self,
         key: &str,
         value: &Value,
@@ -100,7 +107,7 @@ impl Journal for JobJournal<'_> {
         let data = self.data(data);
         let told = self
             .cx
-            .remember_and_tell(&self.key(key), value, kind, &data);
+            .remember_with_event(&self.key(key), value, kind, &data);
         told.map_err(|e| self.interrupt(e))
     }
 

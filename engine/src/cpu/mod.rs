@@ -25,7 +25,7 @@
 //! kernels     the inner loops, and all `unsafe`
 //! ```
 //!
-//! Each file imports only from those below it (tested by `layering`).
+//! The files import each other one way, in no circle (tested by `layering`).
 
 mod backward;
 mod decoder;

@@ -88,7 +88,8 @@ impl ServerHandler for Tools {
                 "adapt_from_examples" => self.adapt_from_examples(arguments).await,
                 "ask" => self.ask(arguments).await,
                 "list_knowledge" => self.list_knowledge().await,
-                _ => self.rollback(arguments).await,
+                "rollback" => self.rollback(arguments).await,
+                other => Err(Problem::internal(format!("the tool {other} does nothing"))),
             },
         };
         // The model gets the error as a tool result, so that it can correct its call. The framework gets no error.

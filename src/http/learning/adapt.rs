@@ -61,17 +61,20 @@ pub async fn adapt(
     };
     let job = state.submit_and_wait::<Refusal>(submit, patience).await?;
     let (id, ended) = (job.id.clone(), has_ended(&job, patience));
-    Ok(located(&id, ended, AdaptResponse::from(job)))
+    Ok(located(&id, ended, AdaptResponse::try_from(job)?))
 }
 
 /// Moves the job's result into the field `result` of the answer.
-impl From<Job> for AdaptResponse {
-    fn from(mut job: Job) -> Self {
-        let result = job.result.take();
-        AdaptResponse {
+impl TryFrom<Job> for AdaptResponse {
+    type Error = Problem;
+
+    fn try_from(mut job: Job) -> Result<Self, Problem> {
+        let result = job.result.take().map(serde_json::from_value).transpose();
+        let unreadable = |e| Problem::internal(format!("the result of {}: {e}", job.id));
+        Ok(AdaptResponse {
             adapter: job.alias.clone(),
-            result: result.and_then(|value| serde_json::from_value(value).ok()),
+            result: result.map_err(unreadable)?,
             job: job.into(),
-        }
+        })
     }
 }

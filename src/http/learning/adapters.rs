@@ -9,7 +9,7 @@ use crate::adapters::AliasName;
 use crate::http::common::error::Problem;
 use crate::http::common::extract::{Body, Json as JsonBody, Query, media_type, unsupported};
 use crate::http::common::state::AppState;
-use crate::store::{Alias, Page, Version};
+use crate::store::{Alias, Page, Version, without_format};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -265,7 +265,7 @@ impl VersionBody {
             digest: version.digest,
             parent: version.parent,
             live,
-            lineage: version.lineage,
+            lineage: without_format(version.lineage),
             bytes: version.bytes,
             created_at: version.created_at,
         }

@@ -7,7 +7,9 @@ use crate::http::common::extract::Query;
 use crate::http::common::state::AppState;
 use crate::learn::inner::report::Report;
 use crate::question::Question;
-use crate::store::{Document, DocumentFilter, DocumentState, DocumentSummary, Page};
+use crate::store::{
+    Document, DocumentFilter, DocumentState, DocumentSummary, Page, without_format,
+};
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
@@ -124,7 +126,7 @@ impl From<Document> for DocumentBody {
             state: document.state,
             job_id: document.job_id,
             version: document.version,
-            report: document.report,
+            report: document.report.map(without_format),
             created_at: document.created_at,
             updated_at: document.updated_at,
         }

@@ -73,7 +73,7 @@ pub fn judge(evidence: Evidence<'_>, options: &GateOptions) -> Verdict {
                 count(r.after, r.probes),
                 100.0 * (r.before - r.after),
                 100.0 * budget,
-                told(fell)
+                listed(fell)
             ));
         }
     }
@@ -81,11 +81,11 @@ pub fn judge(evidence: Evidence<'_>, options: &GateOptions) -> Verdict {
 }
 
 /// Most fallen probes that a reason spells out; the report has them all.
-const TOLD: usize = 3;
+const MOST_SHOWN: usize = 3;
 
-fn told<'a>(fallen: impl Iterator<Item = &'a Fallen>) -> String {
+fn listed<'a>(fallen: impl Iterator<Item = &'a Fallen>) -> String {
     let all: Vec<&Fallen> = fallen.collect();
-    let shown = all.iter().take(TOLD).map(|f| {
+    let shown = all.iter().take(MOST_SHOWN).map(|f| {
         let title = f
             .title
             .as_ref()
@@ -101,7 +101,7 @@ fn told<'a>(fallen: impl Iterator<Item = &'a Fallen>) -> String {
     let shown: Vec<String> = shown.collect();
     match all.len() {
         0 => String::new(),
-        n if n > TOLD => format!("; fell: {}; and {} more", shown.join("; "), n - TOLD),
+        n if n > MOST_SHOWN => format!("; fell: {}; and {} more", shown.join("; "), n - MOST_SHOWN),
         _ => format!("; fell: {}", shown.join("; ")),
     }
 }

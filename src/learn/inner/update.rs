@@ -195,8 +195,8 @@ impl Run<'_> {
             return Ok(self.decide(None, false, reason.to_owned()));
         }
         let training = &options.training;
-        let init = self.beginning()?;
-        // What continues an adapter keeps its shape.
+        let init = self.initial_adapter()?;
+        // A training that continues an adapter keeps the adapter's shape.
         let shape = init.as_ref().map(|adapter| &adapter.0.config);
         let mut update = Update {
             rank: shape.map_or(training.rank, |s| s.rank),
@@ -250,7 +250,7 @@ impl Run<'_> {
         unreachable!("the last attempt returns")
     }
 
-    /// The version whose adapter is trained further; `None`: a fresh one is.
+    /// The version whose adapter is trained further; `None`: training starts from a fresh adapter.
     fn continues(&self) -> Option<u64> {
         let UpdateInput {
             live,
@@ -268,8 +268,8 @@ impl Run<'_> {
         nearest.and_then(|place| responders.documents()[place].version())
     }
 
-    /// Its adapter.
-    fn beginning(&self) -> Result<Option<Adapter>, Interrupted> {
+    /// The adapter that training starts from; `None`: a fresh adapter.
+    fn initial_adapter(&self) -> Result<Option<Adapter>, Interrupted> {
         let UpdateInput { live, options, .. } = self.input;
         let training = &options.training;
         if training.strategy == Strategy::Route {
@@ -281,7 +281,7 @@ impl Run<'_> {
         }
         Ok(live.map(|live| match training.strategy {
             Strategy::Orthogonal => {
-                // What is drawn must differ from what earlier versions drew, or nothing of it is outside.
+                // Each version draws other directions: the same ones would not be orthogonal to the earlier ranks.
                 let seed = options
                     .seed
                     .wrapping_add(live.version.wrapping_mul(1_000_003));
@@ -355,7 +355,7 @@ impl Run<'_> {
         Ok(trained)
     }
 
-    /// What is in danger: what the trained adapter has learned before.
+    /// The documents that the trained adapter learned before, which it may now forget.
     fn replayable(&self) -> Vec<&Earlier> {
         let UpdateInput {
             earlier,

@@ -234,12 +234,12 @@ fn what_is_learned_without_loss_is_accepted_at_once() {
     assert_eq!(trainings[0].texts.len(), 2 * new);
 
     let whens: Vec<_> = journal
-        .told("score")
+        .events_of("score")
         .iter()
         .map(|s| s["when"].clone())
         .collect();
     assert_eq!(whens, ["before", "after"]);
-    assert_eq!(journal.told("train").len(), STEPS);
+    assert_eq!(journal.events_of("train").len(), STEPS);
     assert_eq!(reports.lock().unwrap().last(), Some(&report));
 }
 
@@ -293,13 +293,13 @@ fn finished_steps_are_recalled_in_the_next_life() {
         Err(Interrupted::Stopped)
     ));
     assert_eq!(
-        journal.told("train").len(),
+        journal.events_of("train").len(),
         2,
         "it stops at the step that was told so"
     );
     let first_life = model.calls();
     assert_eq!(first_life.last(), Some(&"train"));
-    let notes = journal.told("self_edit");
+    let notes = journal.events_of("self_edit");
     assert_eq!(notes.len(), 1);
 
     journal.stop_after_train_events = None;

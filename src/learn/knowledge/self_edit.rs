@@ -24,9 +24,9 @@ pub struct SelfEdit {
     /// The version that an ingest had it written with (`writer@2`); null if it named none.
     #[serde(default)]
     pub policy: Option<String>,
-    /// What was written, whole.
+    /// The whole text as it was written.
     pub text: String,
-    /// Whose words asked for it, where practice tried another kind's (`self_edit.explore`).
+    /// The kind whose prompt asked for the text, where practice tried another kind (`self_edit.explore`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_as: Option<SelfEditKind>,
     /// The statements cut from it (rewrite, implications).

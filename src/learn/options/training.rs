@@ -84,7 +84,7 @@ impl InnerOptions {
 }
 
 impl TrainingOptions {
-    /// What of it is one training by itself.
+    /// The settings of one training, without those of replay and strategy.
     pub fn inner(&self) -> InnerOptions {
         InnerOptions {
             rank: self.rank,

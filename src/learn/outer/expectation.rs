@@ -9,7 +9,7 @@ use super::trials::{FinishedTrial, Part, TrialSpec, halves};
 use super::{Prepared, Run, STREAMS, WRITING, candidate_key, edits_key, scoring};
 use crate::learn::knowledge::closed_book::Answer;
 use crate::learn::outer::domain::{Domain, Queries};
-use crate::learn::ports::journal::{Interrupted, recalled, step, step_told};
+use crate::learn::ports::journal::{Interrupted, recalled, step, step_with_event};
 use crate::learn::ports::model::Adapter;
 use serde_json::json;
 use std::time::Instant;
@@ -272,7 +272,7 @@ impl<D: Domain> Run<'_, D> {
             data["edit"] = json!(context.edits[nth]);
             data
         };
-        step_told(self.input.journal, &key, "candidate", tell, || {
+        step_with_event(self.input.journal, &key, "candidate", tell, || {
             finish(Candidate {
                 round,
                 context: context.index,

@@ -40,7 +40,7 @@ mod workers;
 mod workers_tests;
 
 use super::knowledge::closed_book::Answer;
-use super::ports::journal::{Interrupted, Journal, step, step_told};
+use super::ports::journal::{Interrupted, Journal, step, step_with_event};
 use super::ports::model::{Adapter, Model};
 use super::ports::tasks::TaskQueue;
 use domain::{Domain, Queries};
@@ -332,7 +332,7 @@ impl<'a, D: Domain> Run<'a, D> {
             data["version"] = json!(version);
             data
         };
-        let (stored, version) = step_told(self.input.journal, &key, "round", tell, || {
+        let (stored, version) = step_with_event(self.input.journal, &key, "round", tell, || {
             let publish = |policy| self.input.policies.publish(policy, round, &practised);
             let version = policy.map(publish).transpose()?;
             Ok((round.clone(), version))

@@ -8,7 +8,7 @@ use super::trials::{Part, TrialSpec};
 use super::{Prepared, Run, WRITING};
 use crate::learn::knowledge::closed_book::{Answer, accuracy, mean_expected, mean_logprob};
 use crate::learn::outer::domain::{Domain, Queries};
-use crate::learn::ports::journal::{Interrupted, step, step_told};
+use crate::learn::ports::journal::{Interrupted, step, step_with_event};
 use crate::learn::ports::model::Adapter;
 use crate::learn::stats::estimate;
 use serde_json::json;
@@ -33,7 +33,7 @@ impl<D: Domain> Run<'_, D> {
             data
         };
         let key = format!("held_out:{round}");
-        step_told(self.input.journal, &key, "held_out", tell, || {
+        step_with_event(self.input.journal, &key, "held_out", tell, || {
             self.score_now(round, policy, held_out)
         })
         .map(Some)

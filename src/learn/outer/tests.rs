@@ -98,7 +98,7 @@ fn what_teaches_no_more_than_the_context_alone_is_not_kept() {
     let report = practise(&model, &memory, &contexts(), &options)
         .unwrap()
         .report;
-    let edits = memory.told("candidate");
+    let edits = memory.events_of("candidate");
     for round in &report.rounds {
         // The toy's context alone is worth four; its self-edits are worth less and more.
         for c in &round.candidates {
@@ -138,7 +138,7 @@ fn the_policy_learns_what_gained_and_is_scored_and_published() {
                 .all(|c| !report.held_out_contexts.contains(c))
         );
         // The gain is the note's worth less the two that the base knows.
-        let edits = memory.told("candidate");
+        let edits = memory.events_of("candidate");
         for c in &round.candidates {
             let worth = worth(&edits, c);
             // What cannot be trained gains nothing.
@@ -177,9 +177,9 @@ fn the_policy_learns_what_gained_and_is_scored_and_published() {
     }
     assert!(after.gain.mean > before.gain.mean);
     assert_eq!(memory.published.lock().unwrap()[0].held_out, Some(after));
-    assert_eq!(memory.told("round").len(), 2);
-    assert_eq!(memory.told("held_out").len(), 3);
-    assert_eq!(memory.told("round")[0]["version"], 1);
+    assert_eq!(memory.events_of("round").len(), 2);
+    assert_eq!(memory.events_of("held_out").len(), 3);
+    assert_eq!(memory.events_of("round")[0]["version"], 1);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_run_stopped_anywhere_goes_on_and_repeats_nothing() {
         // `Memory` fails if a step is done twice.
         let outcome = practise(&model, &memory, &contexts(), &options).unwrap();
         assert_eq!(timeless(&outcome.report), timeless(&undisturbed.report));
-        assert_eq!(memory.told("candidate").len(), 24, "after step {stop}");
+        assert_eq!(memory.events_of("candidate").len(), 24, "after step {stop}");
         // A pack that was not written down yet and the first halves whose adapters are lost are
         // trained again, nothing else.
         let again = model.trainings().len() - trained;
@@ -238,7 +238,7 @@ fn every_number_can_be_made_again_from_its_seed() {
     let options = options(|_| {});
     let (model, memory) = (counting(), Memory::default());
     let first = practise(&model, &memory, &contexts(), &options).unwrap();
-    for told in memory.told("candidate") {
+    for told in memory.events_of("candidate") {
         let never = || false;
         let model = Interruptible::new(&model, &never);
         let policy = (told["round"] == 2).then(|| numbered_adapter(0));
@@ -352,7 +352,7 @@ fn a_rubric_trains_nothing_but_the_policy() {
     assert!(candidates(&model).is_empty());
     let round = &outcome.report.rounds[0];
     for c in &round.candidates {
-        let told = memory.told("candidate");
+        let told = memory.events_of("candidate");
         let told = told.iter().find(|e| e["seed"] == c.seed).unwrap();
         let worth = told["edit"]["worth"].as_f64().unwrap() as f32;
         if (1.0..=5.0).contains(&worth) {
@@ -386,7 +386,7 @@ fn a_round_without_gain_teaches_and_publishes_nothing() {
     assert!(memory.published.lock().unwrap().is_empty());
     let report = outcome.report;
     assert_eq!(report.rounds[1].held_out, report.before);
-    assert_eq!(memory.told("round").len(), 2);
+    assert_eq!(memory.events_of("round").len(), 2);
     let kept_none = |note: &&String| note.contains("kept no self-edit");
     assert_eq!(report.notes(&options).iter().filter(kept_none).count(), 2);
 }

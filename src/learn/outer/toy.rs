@@ -164,8 +164,8 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub(super) fn told(&self, kind: &str) -> Vec<Value> {
-        self.journal.told(kind)
+    pub(super) fn events_of(&self, kind: &str) -> Vec<Value> {
+        self.journal.events_of(kind)
     }
 }
 

@@ -18,7 +18,7 @@ fn several_workers_measure_what_one_does() {
         ..start(&model, &tasks, &memory, &contexts, &options)
     });
     assert_eq!(timeless(&outcome.unwrap().report), timeless(&alone.report));
-    assert_eq!(memory.told("candidate").len(), 24);
+    assert_eq!(memory.events_of("candidate").len(), 24);
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub trait Journal: Sync {
     /// Keeps the value of a finished step. Durable on return.
     fn remember(&self, key: &str, value: &Value) -> Result<(), Interrupted>;
     /// Keeps a step together with the event that tells of it. A job's journal keeps both or neither over a crash.
-    fn remember_and_tell(
+    fn remember_with_event(
         &self,
         key: &str,
         value: &Value,
@@ -55,7 +55,7 @@ pub trait Journal: Sync {
 
 /// Runs `work` once, and tells of it once: the event `kind` with the data of `tell`. A step that finished
 /// before is recalled.
-pub fn step_told<T: Serialize + DeserializeOwned>(
+pub fn step_with_event<T: Serialize + DeserializeOwned>(
     journal: &dyn Journal,
     key: &str,
     kind: &str,
@@ -68,7 +68,7 @@ pub fn step_told<T: Serialize + DeserializeOwned>(
     }
     let result = work()?;
     let data = tell(&result);
-    journal.remember_and_tell(key, &written(key, &result)?, kind, data)?;
+    journal.remember_with_event(key, &written(key, &result)?, kind, data)?;
     Ok(result)
 }
 

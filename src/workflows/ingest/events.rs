@@ -46,7 +46,7 @@ pub(crate) fn save_report(cx: &JobContext, document: &Document, report: &Report)
     let documents = cx.store().documents();
     let set = |stored| documents.set_report(&document.id, &stored, scores_of(report));
     if let Err(error) = report.encode().and_then(set) {
-        tracing::warn!(%error, "a report is lost");
+        tracing::warn!(document = %document.id, %error, "a report is lost");
     }
 }
 

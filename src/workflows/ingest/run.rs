@@ -6,7 +6,7 @@
 use super::events::{self, emit_decision, emit_state, is_over, save_report};
 use super::scores;
 use crate::adapters::lineage::{IngestLineage, LearnedDocument};
-use crate::adapters::records::{report, training_texts};
+use crate::adapters::records::{finished_report, report, training_texts};
 use crate::adapters::{self, AliasName, Lineage, Registry, Routes};
 use crate::jobs::{Handler, JobContext, JobFailure};
 use crate::learn::inner::input::{Live, Policy, UpdateInput};
@@ -134,8 +134,7 @@ impl IngestHandler {
             let earlier = Learned::of(store, alias, number, routes)?;
             let load = |number| {
                 let loaded = self.registry.load_number(alias, number);
-                let lost = |e: adapters::Error| JobFailure::new("adapter", e.to_string());
-                let loaded = loaded.map_err(|e| journal.interrupt(lost(e)))?;
+                let loaded = loaded.map_err(|e| journal.interrupt(e))?;
                 Ok(Adapter(loaded.lora.clone()))
             };
             let start = UpdateInput {
@@ -272,7 +271,7 @@ impl IngestHandler {
         if cx.recall(&emitted_key(document))?.is_some() {
             return Ok(());
         }
-        let report = report(document)?.unwrap_or_default();
+        let report = finished_report(document)?;
         let journal = &events::journal(cx, document, place, document.version);
         self.conclude(journal, document, alias, report, document.version)
     }
@@ -373,6 +372,7 @@ fn all_failed(documents: &[Document]) -> Result<(), JobFailure> {
 
 /// The key of the step that records that a document's outcome was emitted.
 fn emitted_key(document: &Document) -> String {
+    // Earlier builds stored the step under this key.
     format!("{}:told", document.id)
 }
 

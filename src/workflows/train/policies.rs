@@ -130,10 +130,7 @@ impl PolicyStore for JobPolicies<'_> {
         let get = |digest: &str| blobs.get(digest).map_err(|e| self.journal.interrupt(e));
         let (config, weights) = (get(&kept.config_blob)?, get(&kept.weights_blob)?);
         let lora = self.registry.read(&config, &weights);
-        let lora = lora.map_err(|e| {
-            self.journal
-                .interrupt(JobFailure::new("adapter", e.to_string()))
-        })?;
+        let lora = lora.map_err(|e| self.journal.interrupt(e))?;
         Ok(Some((Adapter(Arc::new(lora)), kept.about)))
     }
 
