@@ -15,4 +15,5 @@ pub mod pool;
 pub mod question;
 pub mod store;
 pub mod study;
+pub mod text;
 pub mod workflows;

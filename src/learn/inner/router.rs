@@ -2,7 +2,7 @@
 //! questions. The router needs no model, so a choice takes microseconds. A question that shares too few words with
 //! every document gets no document, so that the base still answers general questions.
 
-use crate::learn::grading::grader::words;
+use crate::text::words::words;
 use std::collections::{BTreeSet, HashMap};
 
 /// The parts of a document that the router reads.

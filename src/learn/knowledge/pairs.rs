@@ -7,10 +7,11 @@ use super::author::Author;
 use super::closed_book::{answer_all, ask_open_book};
 use super::phrases::Phrase;
 use super::{Passage, Question};
-use crate::learn::grading::grader::{Grader, words};
+use crate::learn::grading::grader::Grader;
 use crate::learn::options::self_edit::SelfEditOptions;
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::model::{ModelError, Prompt, Sampling};
+use crate::text::words::words;
 use std::collections::HashSet;
 
 /// A question, the phrase that answers it, and the sentence the phrase stands in.

@@ -3,7 +3,7 @@
 
 use super::Passage;
 use super::sentences::sentences;
-use crate::learn::grading::grader::words;
+use crate::text::words::words;
 use std::collections::HashSet;
 
 /// A phrase, and the sentence it stands in.

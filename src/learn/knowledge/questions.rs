@@ -4,10 +4,10 @@
 use super::author::Author;
 use super::phrases::phrases;
 use super::{Passage, Question, pairs};
-use crate::learn::grading::grader::words;
 use crate::learn::options::self_edit::SelfEditOptions;
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::model::{ModelError, TrainingText};
+use crate::text::words::words;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 

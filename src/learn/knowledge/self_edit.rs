@@ -9,9 +9,9 @@ use super::pairs;
 use super::phrases::phrases;
 use super::sentences::sentences;
 use super::{Passage, Question};
-use crate::learn::grading::grader::words;
 use crate::learn::options::self_edit::{SelfEditKind, SelfEditOptions};
 use crate::learn::ports::model::{ModelError, Prompt, Sampling, TrainingText};
+use crate::text::words::words;
 use std::collections::HashSet;
 
 /// One sampled self-edit.

@@ -2,7 +2,7 @@
 //! them, and the passage's questions are asked closed book.
 
 use crate::learn::fan_out;
-use crate::learn::grading::grader::{Grader, words};
+use crate::learn::grading::grader::Grader;
 use crate::learn::knowledge::author::Author;
 use crate::learn::knowledge::closed_book::{Answer, answer_all, closed_book, expected};
 use crate::learn::knowledge::phrases::Phrase;
@@ -18,6 +18,7 @@ use crate::learn::outer::domain::{Domain, Queries};
 use crate::learn::outer::options::{OuterOptions, Preset};
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::model::{Adapter, ModelError, Prompt, Training, TrainingText};
+use crate::text::words::words;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashSet;

@@ -1,0 +1,176 @@
+//! The words of a text, in normal form, for comparing and for looking up.
+
+use super::normal::normal;
+use super::scan::{Hyphens, Kind, Token, scan};
+
+/// The words and numbers of `text` in any language, in normal form: hyphenated words apart, scripts without spaces
+/// cut by dictionary, numbers in one spelling, no punctuation.
+pub fn words(text: &str) -> Vec<String> {
+    let tokens = scan(&normal(text), Hyphens::Split).into_iter();
+    tokens
+        .filter(|t| t.kind != Kind::Sign)
+        .map(|t| t.text)
+        .collect()
+}
+
+/// Words that a person counts: those of scripts with spaces, and about two letters of the others.
+pub fn count(text: &str) -> usize {
+    let unspaced = text
+        .chars()
+        .filter(|c| super::characters::is_unspaced(*c))
+        .count();
+    let spaced = text.split(|c: char| c.is_whitespace() || super::characters::is_unspaced(c));
+    let spaced = spaced.filter(|w| w.chars().any(char::is_alphanumeric));
+    spaced.count() + unspaced.div_ceil(2)
+}
+
+/// A text as tokens, laid out so that a phrase can be found in it.
+pub struct Line {
+    pub tokens: Vec<Token>,
+    flat: String,
+    /// Where tokens begin and end in `flat`.
+    starts: Vec<usize>,
+    ends: Vec<usize>,
+}
+
+/// So many letters of a script without spaces are found within a word too: dictionaries do not know names, and cut
+/// them anywhere.
+const LONG_NAME: usize = 4;
+
+impl Line {
+    pub fn new(text: &str, hyphens: Hyphens) -> Line {
+        let mut tokens = scan(&normal(text), hyphens);
+        tokens.retain(|t| !t.text.is_empty());
+        Line::of(tokens)
+    }
+
+    pub fn of(tokens: Vec<Token>) -> Line {
+        let (mut flat, mut starts, mut ends) = (String::new(), Vec::new(), Vec::new());
+        let mut spaced = false;
+        for token in tokens.iter().filter(|t| t.kind != Kind::Sign) {
+            let glued = token.kind == Kind::Unspaced;
+            if spaced && !glued {
+                flat.push(' ');
+            }
+            spaced = !glued;
+            starts.push(flat.len());
+            flat.push_str(&token.text);
+            ends.push(flat.len());
+        }
+        Line {
+            tokens,
+            flat,
+            starts,
+            ends,
+        }
+    }
+
+    /// Without English articles.
+    pub fn without_articles(mut self) -> Line {
+        self.tokens.retain(|t| !super::squad::is_article(&t.text));
+        Line::of(self.tokens)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.flat.is_empty()
+    }
+
+    /// Words and numbers.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        let words = self.tokens.iter().filter(|t| t.kind != Kind::Sign);
+        words.map(|t| t.text.as_str())
+    }
+
+    pub fn numbers(&self) -> impl Iterator<Item = &str> {
+        self.of_kind(|kind| kind == Kind::Number)
+    }
+
+    fn of_kind(&self, wanted: impl Fn(Kind) -> bool) -> impl Iterator<Item = &str> {
+        self.tokens
+            .iter()
+            .filter(move |t| wanted(t.kind))
+            .map(|t| t.text.as_str())
+    }
+
+    /// Whether `phrase` stands in this text, whole words in order.
+    pub fn contains(&self, phrase: &Line) -> bool {
+        if phrase.is_empty() {
+            return false;
+        }
+        let unspaced = phrase
+            .flat
+            .chars()
+            .filter(|c| super::characters::is_unspaced(*c))
+            .count();
+        let all_unspaced = unspaced == phrase.flat.chars().count();
+        let within = all_unspaced && unspaced >= LONG_NAME;
+        self.flat.match_indices(&phrase.flat).any(|(at, found)| {
+            let end = at + found.len();
+            let whole =
+                self.starts.binary_search(&at).is_ok() && self.ends.binary_search(&end).is_ok();
+            whole || within
+        })
+    }
+
+    /// Numbers with the unit or sign that each bears.
+    pub fn quantities(&self) -> Vec<(&str, Option<&str>)> {
+        let place = |i: usize| self.tokens.get(i);
+        let numbers = self
+            .tokens
+            .iter()
+            .enumerate()
+            .filter(|(_, t)| t.kind == Kind::Number);
+        let unit_of = |i: usize| {
+            let before = i
+                .checked_sub(1)
+                .and_then(place)
+                .filter(|t| t.kind == Kind::Sign && t.text != "%");
+            let after = place(i + 1).filter(|t| {
+                t.kind == Kind::Sign || super::quantity::unit(&t.text).is_some_and(|u| u == t.text)
+            });
+            before.or(after).map(|t| t.text.as_str())
+        };
+        numbers
+            .map(|(i, t)| (t.text.as_str(), unit_of(i)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contains(text: &str, phrase: &str) -> bool {
+        Line::new(text, Hyphens::Split).contains(&Line::new(phrase, Hyphens::Split))
+    }
+
+    #[test]
+    fn a_phrase_is_found_as_whole_words() {
+        assert!(contains("It is the blue whale.", "blue whale"));
+        assert!(!contains("It was in 1914.", "14"));
+        assert!(contains("镇长是谭欣·奥雷尔。", "谭欣·奥雷尔"));
+        assert!(contains("นายกเทศมนตรีคือทัมซิน", "ทัมซิน"));
+        assert!(!contains("東京都に住む", "京都"));
+        assert!(contains("京都に住む", "京都"));
+        assert!(contains("Python语言", "Python 语言"));
+        assert!(!contains("anything", "?!"));
+    }
+
+    #[test]
+    fn a_number_bears_its_unit() {
+        let line = Line::new("It cost $5, 40 km away, 7 % more, in 1914", Hyphens::Split);
+        let found = [
+            ("5", Some("$")),
+            ("40", Some("km")),
+            ("7", Some("%")),
+            ("1914", None),
+        ];
+        assert_eq!(line.quantities(), found);
+    }
+
+    #[test]
+    fn people_count_words() {
+        assert_eq!(count("one two – three"), 3);
+        assert_eq!(count("町長はタムシンです"), 5);
+    }
+}
