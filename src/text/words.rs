@@ -2,6 +2,8 @@
 
 use super::normal::normal;
 use super::scan::{Hyphens, Kind, Token, scan};
+use icu_segmenter::WordSegmenter;
+use icu_segmenter::options::WordBreakInvariantOptions;
 
 /// The words and numbers of `text` in any language, in normal form: hyphenated words apart, scripts without spaces
 /// cut by dictionary, numbers in one spelling, no punctuation.
@@ -11,6 +13,12 @@ pub fn words(text: &str) -> Vec<String> {
         .filter(|t| t.kind != Kind::Sign)
         .map(|t| t.text)
         .collect()
+}
+
+/// Byte offsets between words (UAX #29; by dictionary where the script has no spaces), both ends included.
+pub fn borders(text: &str) -> Vec<usize> {
+    let segmenter = WordSegmenter::new_auto(WordBreakInvariantOptions::default());
+    segmenter.segment_str(text).collect()
 }
 
 /// Words that a person counts: those of scripts with spaces, and about two letters of the others.

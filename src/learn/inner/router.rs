@@ -23,12 +23,12 @@ const TITLE_WEIGHT: f32 = 3.0;
 /// The share of a question's words, weighted by rarity, that the chosen document must contain.
 const MIN_COVERAGE: f32 = 0.34;
 
-/// Words without a topic, which are ignored. [`words`] has already dropped the articles.
-const STOP_WORDS: &str = "about above after all also am and any are as at be because been before being \
+/// Words without a topic, which are ignored.
+const STOP_WORDS: &str = "about above after all also am an and any are as at be because been before being \
     below between both but by can could did do does doing down during each else ever every few for from \
     further get give gives had has have having he her here hers him his how i if in into is it its just \
     know known let may me might more most much must my name named no nor not of off on once one only or \
-    other our out over own please same say says shall she should so some such tell than that their them \
+    other our out over own please same say says shall she should so some such tell than that the their them \
     then there these they this those through to too two under until up upon us use used very was we were \
     what when where which while who whom whose why will with would you your topic question answer \
     directly concisely many long";
