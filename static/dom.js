@@ -16,6 +16,8 @@ function dress(node, props, children) {
     else if (name === "value") node.value = value;
     else node.setAttribute(name, value === true ? "" : value);
   }
+  // What is typed runs as its own first letter does, right to left for Arabic.
+  if (node.matches?.("textarea, input:not([type])")) node.dir = "auto";
   node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
   return node;
 }
