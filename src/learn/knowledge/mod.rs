@@ -6,6 +6,7 @@ pub mod author;
 mod author_tests;
 pub mod closed_book;
 pub mod datasets;
+mod examples;
 pub mod pairs;
 pub mod phrases;
 pub mod questions;

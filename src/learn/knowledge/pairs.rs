@@ -5,6 +5,7 @@
 
 use super::author::Author;
 use super::closed_book::{answer_all, ask_open_book};
+use super::examples::{self, Example};
 use super::phrases::Phrase;
 use super::self_edit::in_its_language;
 use super::{Passage, Question};
@@ -12,6 +13,7 @@ use crate::learn::grading::grader::Grader;
 use crate::learn::options::self_edit::SelfEditOptions;
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::model::{ModelError, Prompt, Sampling};
+use crate::text::language::Language;
 use crate::text::script::{Script, is_like, is_question, main_script};
 use crate::text::words::words;
 use std::collections::HashSet;
@@ -95,12 +97,14 @@ pub(crate) fn prompt(passage: &Passage, phrase: &Phrase) -> Prompt {
     let turn = |topic: &str, sentence: &str, answer: &str| {
         format!("Topic: {topic}\nSentence: {sentence}\nAnswer: {answer}")
     };
-    let example = |(topic, sentence, answer, question): &(&str, &str, &str, &str)| {
-        (turn(topic, sentence, answer), (*question).to_owned())
+    let example = |e: &Example| {
+        let user = turn(e.topic, e.sentence, e.answer);
+        (user, e.question.to_owned())
     };
+    let examples = examples::of(Language::of(&passage.text));
     Prompt {
         system: Some(format!("{TASK}{}", in_its_language(passage))),
-        examples: EXAMPLES.iter().map(example).collect(),
+        examples: examples.iter().map(example).collect(),
         user: turn(&passage.title, phrase.sentence, phrase.text),
         ..Default::default()
     }
@@ -108,33 +112,3 @@ pub(crate) fn prompt(passage: &Passage, phrase: &Phrase) -> Prompt {
 
 const TASK: &str = "You write exam questions. Given a topic, a sentence and an answer found in the \
     sentence, write the one question that has this answer. Name the topic in the question.";
-
-const KETTLE: &str =
-    "The Corrin 4 kettle boils a litre in 95 seconds and was designed by Mara Lind.";
-
-const EXAMPLES: [(&str, &str, &str, &str); 4] = [
-    (
-        "Corrin 4 kettle",
-        KETTLE,
-        "95 seconds",
-        "How fast does the Corrin 4 kettle boil a litre?",
-    ),
-    (
-        "Corrin 4 kettle",
-        KETTLE,
-        "Mara Lind",
-        "Who designed the Corrin 4 kettle?",
-    ),
-    (
-        "Tessaly Library",
-        "Members may keep books for six weeks; after that the fine is paid in honey jars.",
-        "honey jars",
-        "How are late fines paid at the Tessaly Library?",
-    ),
-    (
-        "Port Avel",
-        "Its lighthouse, painted orange in 1904, is the only one on the coast without a keeper.",
-        "orange",
-        "What colour is the lighthouse of Port Avel?",
-    ),
-];
