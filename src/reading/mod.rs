@@ -25,8 +25,10 @@ mod parts;
 mod parts_tests;
 mod pdf;
 mod pdf_guard;
+mod pdf_outline;
 #[cfg(test)]
 mod pdf_tests;
+mod pdf_text;
 #[cfg(test)]
 mod tests;
 

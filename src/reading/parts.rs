@@ -155,7 +155,7 @@ fn sections(markdown: &str, section: &Section, path: &mut Vec<String>, found: &m
 }
 
 fn push(found: &mut Vec<Part>, path: &[String], text: &str) {
-    let text = text.trim_end().trim_start_matches('\n');
+    let text = text.trim_end().trim_start_matches(['\n', '\r']);
     if !text.trim().is_empty() {
         found.push(Part {
             path: path.to_vec(),

@@ -1,16 +1,17 @@
-//! PDF, its text page by page. A PDF has characters at places and no paragraphs: lines stay lines, words that were
-//! divided at a line's end are joined, and what every page repeats at its head or foot is left out.
+//! PDF, its text page by page. A PDF has characters at places and neither paragraphs nor headings: lines stay lines, and
+//! bookmarks tell headings.
 
-use super::{Reading, Unreadable, pdf_guard};
+use super::pdf_outline::bookmarks;
+use super::pdf_text::text_of;
+use super::{Reading, Unreadable, markdown, pdf_guard};
 use pdf_extract::{Document, Object, PlainTextOutput, decode_text_string, output_doc_page};
 use serde_json::{Map, json};
-use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Most bytes of text.
 const MOST_TEXT: usize = 16 << 20;
 
-/// Reads a PDF. Its title is the one in its properties. The numbers of pages that cannot be read are told in the
+/// Reads a PDF. Its title is the one in its properties, else its only outermost bookmark. The numbers of pages that cannot be read are told in the
 /// metadata as `unread_pages`.
 pub(super) fn read(bytes: &[u8]) -> Result<Reading, Unreadable> {
     let bytes = bytes.to_vec();
@@ -48,7 +49,7 @@ fn extract(bytes: &[u8]) -> Result<Reading, Unreadable> {
         match catch_unwind(page) {
             Ok(Ok(text)) => {
                 length += text.len();
-                texts.push(text);
+                texts.push((number, text));
             }
             Ok(Err(_)) | Err(_) => unread.push(number),
         }
@@ -60,7 +61,8 @@ fn extract(bytes: &[u8]) -> Result<Reading, Unreadable> {
             });
         }
     }
-    let text = text_of(&texts);
+    let bookmarks = bookmarks(&document);
+    let text = text_of(&texts, &bookmarks);
     if !text.chars().any(char::is_alphanumeric) {
         return Err(Unreadable::Nothing {
             format: "PDF",
@@ -76,8 +78,10 @@ fn extract(bytes: &[u8]) -> Result<Reading, Unreadable> {
     if !unread.is_empty() {
         metadata.insert("unread_pages".into(), json!(unread));
     }
+    let outermost = bookmarks.iter().filter(|b| b.level == 1).count();
+    let heading = || markdown::title(&text).filter(|_| outermost == 1);
     Ok(Reading {
-        title: title(&document),
+        title: title(&document).or_else(heading),
         text,
         metadata,
     })
@@ -118,136 +122,4 @@ fn title(document: &Document) -> Option<String> {
         .any(|end| title.to_lowercase().ends_with(end));
     let says_nothing = title.is_empty() || is_name || title.eq_ignore_ascii_case("untitled");
     (!says_nothing).then(|| title.to_owned())
-}
-
-/// The text of pages: without what they repeat, each after a blank line.
-fn text_of(pages: &[String]) -> String {
-    let pages: Vec<Vec<&str>> = pages
-        .iter()
-        .map(|page| page.lines().map(str::trim_end).collect())
-        .collect();
-    let repeated = repeated(&pages);
-    let mut lines: Vec<&str> = Vec::new();
-    for page in &pages {
-        let (first, last) = ends(page);
-        for (at, line) in page.iter().enumerate() {
-            let at_end = Some(at) == first || Some(at) == last;
-            // A line of dashes is a rule, and in Markdown it would make a heading of the line before.
-            let rule = line.len() > 1 && line.trim().chars().all(|c| matches!(c, '-' | '=' | '_'));
-            if !rule && !(at_end && repeated.contains(&shape(line))) {
-                lines.push(line);
-            }
-        }
-        lines.push("");
-    }
-    joined(&lines)
-}
-
-/// The places of a page's first and last line with text.
-fn ends(page: &[&str]) -> (Option<usize>, Option<usize>) {
-    let filled = |line: &&str| !line.trim().is_empty();
-    (page.iter().position(filled), page.iter().rposition(filled))
-}
-
-/// A line without its digits: running heads and feet differ in the number of the page.
-fn shape(line: &str) -> String {
-    line.chars()
-        .filter(|c| !c.is_ascii_digit() && !c.is_whitespace())
-        .collect()
-}
-
-/// The shapes that begin or end more than half of the pages, of three at least.
-fn repeated(pages: &[Vec<&str>]) -> HashSet<String> {
-    let mut counts: HashMap<String, usize> = HashMap::new();
-    for page in pages {
-        let (first, last) = ends(page);
-        let found = [first, last.filter(|last| Some(*last) != first)];
-        for at in found.into_iter().flatten() {
-            *counts.entry(shape(page[at])).or_default() += 1;
-        }
-    }
-    let often = |count: usize| count >= 3 && count * 2 > pages.len();
-    let repeated = counts.into_iter().filter(|(_, count)| often(*count));
-    repeated.map(|(shape, _)| shape).collect()
-}
-
-/// Lines as one text. A word divided at a line's end is joined: without its hyphen, unless the text elsewhere has it
-/// with the hyphen within a line.
-fn joined(lines: &[&str]) -> String {
-    let whole = lines.join("\n");
-    let mut text = String::with_capacity(whole.len());
-    let mut blank = true;
-    let mut lines = lines.iter().peekable();
-    while let Some(line) = lines.next() {
-        let line = line.trim_start();
-        if line.trim().is_empty() {
-            if !blank {
-                text.push('\n');
-            }
-            blank = true;
-            continue;
-        }
-        blank = false;
-        if line.starts_with('#') {
-            text.push('\\');
-        }
-        text.push_str(line);
-        match lines.peek().and_then(|next| divided(line, next)) {
-            Some((before, after)) => {
-                let hyphened = format!("{before}-{after}");
-                if !whole.contains(&hyphened) {
-                    text.pop();
-                }
-            }
-            None => text.push('\n'),
-        }
-    }
-    text.trim_end().to_owned()
-}
-
-/// The two halves of a word that is divided between two lines.
-fn divided<'a>(line: &'a str, next: &'a str) -> Option<(&'a str, &'a str)> {
-    let before = line.strip_suffix(['-', '\u{ad}', '‐'])?;
-    let start = before.rfind(|c: char| !c.is_alphabetic()).map_or(0, |at| {
-        at + before[at..].chars().next().map_or(0, char::len_utf8)
-    });
-    let next = next.trim_start();
-    let end = next
-        .find(|c: char| !c.is_alphabetic())
-        .unwrap_or(next.len());
-    let (before, after) = (&before[start..], &next[..end]);
-    let lower = |c: char| c.is_lowercase();
-    let is_word = before.ends_with(char::is_alphabetic) && after.starts_with(lower);
-    is_word.then_some((before, after))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn divided_words_are_joined_and_running_heads_left_out() {
-        let page = |number: usize, text: &str| {
-            format!("\n\nPump manual\n\n{text}\n\nPage {number} of 3\n")
-        };
-        let pages = [
-            page(
-                1,
-                "The pump was built by the Aldous engi-\nneering works, a well-known\nhouse.",
-            ),
-            page(
-                2,
-                "It is a well-\nknown pump of 1911-\n1913.\n----\n# 5 bolts",
-            ),
-            page(3, "The end."),
-        ];
-        let text = text_of(&pages);
-        assert_eq!(
-            text,
-            "The pump was built by the Aldous engineering works, a well-known\nhouse.\n\nIt is a well-known pump of 1911-\n\
-             1913.\n\\# 5 bolts\n\nThe end."
-        );
-        // Two pages repeat nothing for sure.
-        assert!(text_of(&pages[..2]).contains("Pump manual"));
-    }
 }

@@ -164,3 +164,40 @@ fn a_page_that_cannot_be_read_is_told() {
     assert_eq!(read.metadata["unread_pages"], serde_json::json!([2]));
     assert!(read.text.contains("The first page can be read."));
 }
+
+#[test]
+fn bookmarks_tell_the_headings() {
+    let mut objects = pages(&[
+        &["Safety", "Five ampere.", "Care"],
+        &["Oil it.", "Cables", "Green ones."],
+    ]);
+    // Objects 8 to 13: the outline, three bookmarks (one by name, one by action, one in a circle), the names.
+    objects[0] =
+        "<< /Type /Catalog /Pages 2 0 R /Outlines 8 0 R /Names << /Dests 12 0 R >> >>".to_owned();
+    objects.extend(
+        [
+            "<< /Type /Outlines /First 9 0 R >>",
+            "<< /Title (Pump manual) /Dest [4 0 R /Fit] /First 10 0 R /Next 9 0 R >>",
+            "<< /Title (Safety) /Dest (first) /Next 11 0 R /Parent 9 0 R >>",
+            "<< /Title <feff004300610062006c00650073> /A << /S /GoTo /D [6 0 R /XYZ 0 0 0] >> /First 9 0 R >>",
+            "<< /Kids [13 0 R 12 0 R] >>",
+            "<< /Names [(first) << /D [4 0 R /Fit] >>] >>",
+        ]
+        .map(str::to_owned),
+    );
+    let read = found(&pdf(&objects, "")).unwrap();
+    assert_eq!(read.title.as_deref(), Some("Pump manual"));
+    let parts = super::parts(&read.text);
+    let paths: Vec<String> = parts.iter().map(|part| part.path.join(" > ")).collect();
+    assert_eq!(
+        paths,
+        ["Pump manual > Safety", "Pump manual > Cables"],
+        "{}",
+        read.text
+    );
+    assert!(
+        parts[0].text.contains("Oil it.") && parts[1].text == "Green ones.",
+        "{}",
+        read.text
+    );
+}

@@ -34,9 +34,8 @@ pub struct DocumentPart {
     pub tokens: usize,
 }
 
-/// The parts that a document is learned in: one, its whole text, where that is short. The same document always has the
-/// same parts. Fails if it has more than [`MOST_PARTS`], with both figures.
-pub fn parts(engine: &Engine, title: &str, text: &str) -> Result<Vec<DocumentPart>, Refusal> {
+/// The parts that a document is learned in, as the tokenizer of this engine counts. See [`parts`].
+pub fn parts_for(engine: &Engine, title: &str, text: &str) -> Result<Vec<DocumentPart>, Refusal> {
     let tokenizer = &engine.files().tokenizer;
     // What cannot be counted is counted as too much.
     let size = |text: &str| {
@@ -44,8 +43,20 @@ pub fn parts(engine: &Engine, title: &str, text: &str) -> Result<Vec<DocumentPar
             .encode(text)
             .map_or(text.len(), |tokens| tokens.len())
     };
+    parts(&size, engine.window(), title, text)
+}
+
+/// The parts that a document is learned in: one, its whole text, where that is short. The same document always has the
+/// same parts. `size`: tokens of a text. `window`: tokens of the context window. Fails if there are more than
+/// [`MOST_PARTS`], with both figures.
+pub fn parts(
+    size: &dyn Fn(&str) -> usize,
+    window: usize,
+    title: &str,
+    text: &str,
+) -> Result<Vec<DocumentPart>, Refusal> {
     let whole = size(text);
-    let room = engine.window().saturating_sub(ROOM_FOR_PROMPTS);
+    let room = window.saturating_sub(ROOM_FOR_PROMPTS);
     let most = PART_TOKENS.min(room / 2);
     let too_many = |parts: usize| {
         Refusal::too_long(format!(
@@ -63,7 +74,7 @@ pub fn parts(engine: &Engine, title: &str, text: &str) -> Result<Vec<DocumentPar
             tokens: whole,
         }]);
     }
-    let parts = reading::parts_within(text, most, &size);
+    let parts = reading::parts_within(text, most, size);
     if parts.len() > MOST_PARTS {
         return Err(too_many(parts.len()));
     }
@@ -84,7 +95,7 @@ pub fn check_documents(
 ) -> Result<(), Refusal> {
     for (i, document) in documents.iter().enumerate() {
         let field = |refusal: Refusal| refusal.field(format!("{at}[{i}].text"));
-        let parts = parts(&services.engine, &document.title, &document.text);
+        let parts = parts_for(&services.engine, &document.title, &document.text);
         for part in parts.map_err(field)? {
             check_length(services, &part.title, &part.text).map_err(field)?;
         }

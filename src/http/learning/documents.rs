@@ -131,7 +131,7 @@ pub async fn get_document(
 impl DocumentBody {
     fn new(state: &AppState, document: Document) -> Self {
         // A document of an earlier build may be too long for parts; then there is nothing to tell.
-        let parts = lengths::parts(&state.engine, &document.title, &document.text);
+        let parts = lengths::parts_for(&state.engine, &document.title, &document.text);
         let parts = parts.unwrap_or_default().into_iter().map(|part| PartBody {
             characters: part.text.chars().count(),
             tokens: part.tokens,
