@@ -133,6 +133,7 @@ impl Found {
 
     fn add_tar(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         let broken = |error: io::Error| damaged("tar archive", &error.to_string());
+        let bytes = without_label(bytes);
         for entry in tar::Archive::new(bytes).entries().map_err(broken)? {
             let mut entry = entry.map_err(broken)?;
             let kind = entry.header().entry_type();
@@ -194,10 +195,19 @@ impl Found {
     }
 }
 
-/// Entries that are no files: folders, and headers of pax (`git archive` writes one) and GNU tar.
+/// A tar archive without the label of a volume, which GNU tar writes as an entry without a size.
+fn without_label(bytes: &[u8]) -> &[u8] {
+    const BLOCK: usize = 512;
+    const KIND: usize = 156;
+    match bytes.get(KIND) {
+        Some(b'V') => bytes.get(BLOCK..).unwrap_or_default(),
+        _ => bytes,
+    }
+}
+
+/// Entries that are no files: folders, and the headers of pax, of which `git archive` writes one.
 fn is_about_others(kind: EntryType) -> bool {
-    let label = kind.as_byte() == b'V';
-    kind.is_dir() || kind.is_pax_global_extensions() || kind.is_pax_local_extensions() || label
+    kind.is_dir() || kind.is_pax_global_extensions() || kind.is_pax_local_extensions()
 }
 
 /// A plain file, also of the kind that POSIX calls contiguous.

@@ -57,7 +57,7 @@ pub fn read(headers: &HeaderMap, query: &IngestQuery, body: &[u8]) -> Result<Ing
             let alias = alias(query.adapter.as_deref())?;
             let title = query.title.as_deref();
             let document = document(format, charset.as_deref(), body, title)?;
-            Ok(Ingest::plain(alias, vec![document]))
+            Ok(Ingest::plain(alias, vec![document.check("")?]))
         }
     }
 }
@@ -93,6 +93,7 @@ pub fn read_form(query: &IngestQuery, form: &[Field]) -> Result<Ingest, Problem>
     }
     let documents = files.into_iter().enumerate().map(|(nth, file)| {
         let read = uploaded(file, title.as_deref());
+        let read = read.and_then(|document| Ok(document.check("")?));
         read.map_err(|problem| {
             let name = file.base_name().unwrap_or("without name");
             let field = problem.field.as_deref().unwrap_or("body");
@@ -113,7 +114,7 @@ pub fn read_form(query: &IngestQuery, form: &[Field]) -> Result<Ingest, Problem>
 
 /// Reads an uploaded file. Its format is that of its content type, or of its name where the type says nothing. A file
 /// that names no title has its own name as title.
-fn uploaded(file: &Field, title: Option<&str>) -> Result<NewDocument, Problem> {
+fn uploaded(file: &Field, title: Option<&str>) -> Result<DocumentInput, Problem> {
     let name = file.base_name();
     let format = match file.kind.as_deref() {
         None | Some("application/octet-stream" | "") => name.and_then(Format::of_file_name),
@@ -182,14 +183,13 @@ fn document(
     charset: Option<&str>,
     bytes: &[u8],
     title: Option<&str>,
-) -> Result<NewDocument, Problem> {
+) -> Result<DocumentInput, Problem> {
     let read = reading::read(format, charset, bytes).map_err(unreadable)?;
     let title = title.or(read.title.as_deref()).ok_or_else(|| {
         let detail = "The document has no title: add ?title=…, or to Markdown a heading.";
         Refusal::missing("title", detail)
     })?;
-    let document = DocumentInput::new(title, read.text).with_metadata(read.metadata);
-    Ok(document.check("")?)
+    Ok(DocumentInput::new(title, read.text).with_metadata(read.metadata))
 }
 
 fn alias(adapter: Option<&str>) -> Result<AliasName, Refusal> {
