@@ -15,16 +15,14 @@ pub(super) fn text_of(pages: &[(u32, String)], bookmarks: &[Bookmark]) -> String
     for (number, page) in &pages {
         let (mut headings, missed) = headings(page, bookmarks.iter().filter(|b| b.page == *number));
         lines.extend(missed.into_iter().map(Line::Heading));
-        let (first, last) = ends(page);
+        let ends = ends(page);
         for (at, line) in page.iter().enumerate() {
             if let Some(found) = headings.remove(&at) {
                 lines.extend(found.into_iter().map(Line::Heading));
                 continue;
             }
-            let at_end = Some(at) == first || Some(at) == last;
-            // A line of dashes is a rule, and in Markdown it would make a heading of the line before.
-            let rule = line.len() > 1 && line.trim().chars().all(|c| matches!(c, '-' | '=' | '_'));
-            if !rule && !(at_end && repeated.contains(&shape(line))) {
+            let is_repeated = ends.contains(&at) && !repeated.is_disjoint(&shapes(line, *number));
+            if !is_repeated && !is_rule(line) {
                 lines.push(Line::Text(line));
             }
         }
@@ -67,26 +65,50 @@ fn headings<'b>(
     (found, missed)
 }
 
-/// The places of a page's first and last line with text.
-fn ends(page: &[&str]) -> (Option<usize>, Option<usize>) {
-    let filled = |line: &&str| !line.trim().is_empty();
-    (page.iter().position(filled), page.iter().rposition(filled))
+/// The places of a page's first two and last two lines with text.
+fn ends(page: &[&str]) -> HashSet<usize> {
+    let filled = |at: &usize| !page[*at].trim().is_empty();
+    let (first, last) = (0..page.len(), (0..page.len()).rev());
+    let first = first.filter(filled).take(2);
+    first.chain(last.filter(filled).take(2)).collect()
 }
 
-/// A line without its digits: running heads and feet differ in the number of the page.
-fn shape(line: &str) -> String {
-    let is_kept = |c: &char| !c.is_ascii_digit() && !c.is_whitespace();
-    line.chars().filter(is_kept).collect()
+/// A line of dashes, which in Markdown would make a heading of the line before, or of a table of contents, with dots up
+/// to a number.
+fn is_rule(line: &str) -> bool {
+    let is_dashes = line.trim().chars().all(|c| matches!(c, '-' | '=' | '_'));
+    (line.trim().len() > 1 && is_dashes) || line.contains(". . . .") || line.contains(".....")
+}
+
+/// The forms in which a line may be repeated on other pages: as it is, or with one of its numbers told as a distance
+/// from the page's. So a foot with the page's number is the same on every page, and a list of numbered facts is not.
+fn shapes(line: &str, page: u32) -> HashSet<String> {
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut found = HashSet::new();
+    let mut at = 0;
+    while let Some(start) = line[at..].find(|c: char| c.is_ascii_digit()) {
+        let start = at + start;
+        let digits = line[start..].find(|c: char| !c.is_ascii_digit());
+        let end = digits.map_or(line.len(), |digits| start + digits);
+        if let Ok(number) = line[start..end].parse::<i64>() {
+            let distance = number - i64::from(page);
+            found.insert(format!("{}\u{0}{distance}{}", &line[..start], &line[end..]));
+        }
+        at = end;
+    }
+    found.insert(line);
+    found
 }
 
 /// The shapes that begin or end more than half of the pages, of three at least.
 fn repeated(pages: &[(u32, Vec<&str>)]) -> HashSet<String> {
     let mut counts: HashMap<String, usize> = HashMap::new();
-    for (_, page) in pages {
-        let (first, last) = ends(page);
-        let found = [first, last.filter(|last| Some(*last) != first)];
-        for at in found.into_iter().flatten() {
-            *counts.entry(shape(page[at])).or_default() += 1;
+    for (number, page) in pages {
+        let lines = ends(page).into_iter().map(|at| page[at]);
+        // What stands twice at the ends of one page is counted once.
+        let found: HashSet<String> = lines.flat_map(|line| shapes(line, *number)).collect();
+        for shape in found {
+            *counts.entry(shape).or_default() += 1;
         }
     }
     let often = |count: usize| count >= 3 && count * 2 > pages.len();
@@ -139,7 +161,28 @@ fn joined(lines: &[Line]) -> String {
             None => text.push('\n'),
         }
     }
-    text.trim_end().to_owned()
+    without_ligatures(text.trim_end())
+}
+
+/// A text with letters for the ligatures that fonts have.
+fn without_ligatures(text: &str) -> String {
+    let letters = |c: char| match c {
+        'ﬀ' => "ff",
+        'ﬁ' => "fi",
+        'ﬂ' => "fl",
+        'ﬃ' => "ffi",
+        'ﬄ' => "ffl",
+        'ﬅ' | 'ﬆ' => "st",
+        _ => "",
+    };
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match letters(c) {
+            "" => plain.push(c),
+            letters => plain.push_str(letters),
+        }
+    }
+    plain
 }
 
 /// Puts one blank line at the end of a text.
@@ -171,7 +214,7 @@ mod tests {
     fn page(number: u32, text: &str) -> (u32, String) {
         (
             number,
-            format!("\n\nPump manual\n\n{text}\n\nPage {number} of 3\n"),
+            format!("\n\nPump manual\nVell\n\n{text}\n\nPage {number} of 3\n"),
         )
     }
 
@@ -194,6 +237,17 @@ mod tests {
             "The pump was built by the Aldous engineering works, a well-known\nhouse.\n\nIt is a well-known pump of 1911-\n\
              1913.\n\\# 5 bolts\n\nThe end."
         );
+        let facts = |page: u32| {
+            let fact = |n: u32| format!("Valve {} opens at {n} bar.", page * 7 + n);
+            (1..=5).map(fact).collect::<Vec<_>>().join("\n")
+        };
+        let listed: Vec<(u32, String)> = (1..=4).map(|n| (n, facts(n))).collect();
+        assert_eq!(text_of(&listed, &[]).matches("Valve").count(), 20);
+        let contents = [(
+            1,
+            "The ﬁrst ofﬁce\n1 Safety . . . . . . . 3\nRest.......4".to_owned(),
+        )];
+        assert_eq!(text_of(&contents, &[]), "The first office");
         // Two pages repeat nothing for sure.
         assert!(text_of(&pages[..2], &[]).contains("Pump manual"));
     }
