@@ -2,7 +2,7 @@
 
 use super::error::Problem;
 use super::form;
-use crate::reading::{self, Unreadable};
+use crate::reading::Unreadable;
 use crate::store::{IdempotencyKey, digest};
 use crate::workflows::fields;
 use axum::body::Bytes;
@@ -43,7 +43,6 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         json_only(request.headers())?;
         let Body(bytes) = Body::from_request(request, state).await?;
-        let bytes = reading::without_mark(&bytes).map_err(unreadable)?;
         Ok(Json(fields::parse(&bytes)?))
     }
 }

@@ -150,8 +150,7 @@ fn json(query: &IngestQuery, body: &[u8]) -> Result<Ingest, Problem> {
         let detail = format!("With a JSON body {field} belongs into the body, not into the query.");
         return Err(Refusal::invalid(*field, detail).into());
     }
-    let body = reading::without_mark(body).map_err(unreadable)?;
-    Ok(fields::parse::<IngestRequest>(&body)?.check()?)
+    Ok(fields::parse::<IngestRequest>(body)?.check()?)
 }
 
 /// Reads one JSON document from each line and skips blank lines. Files that were joined have marks between them.
