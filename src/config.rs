@@ -62,7 +62,7 @@ pub struct Config {
     pub pool: Pool,
     /// Learning settings that override the model's own, as written; `learn` parses them.
     pub learning: Map<String, Value>,
-    /// Files of contexts that `/train` may name. A file is a list of {title, context, questions}, or SQuAD v1.1.
+    /// Files of contexts that `/train` may name. A file is a list of {title, context, questions}, or SQuAD.
     pub datasets: BTreeMap<String, PathBuf>,
     /// The model that writes self-edits when a request asks for a teacher.
     #[serde(

@@ -13,6 +13,7 @@ pub mod learn;
 pub mod models;
 pub mod pool;
 pub mod question;
+pub mod reading;
 pub mod store;
 pub mod study;
 pub mod text;

@@ -16,9 +16,6 @@ use tower_http::trace::TraceLayer;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
-/// Largest upload of an adapter in bytes. Adapters of real models exceed `body_bytes`.
-const ADAPTER_BYTES: usize = 512 << 20;
-
 /// Every route of the interface, with its description.
 pub(super) fn api() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -45,7 +42,7 @@ pub(super) fn api() -> OpenApiRouter<AppState> {
         // Adapters
         .routes(
             routes!(adapters::list_adapters, adapters::upload_adapter)
-                .layer(DefaultBodyLimit::max(ADAPTER_BYTES)),
+                .layer(DefaultBodyLimit::max(adapters::LARGEST_ADAPTER)),
         )
         .routes(routes!(adapters::get_adapter, adapters::delete_adapter))
         .routes(routes!(adapters::list_versions))

@@ -1,12 +1,17 @@
 //! Reading JSON into the exact shape of a request. A refusal names the wrong field.
 
 use super::refusal::{Refusal, RefusalKind};
+use crate::reading;
 use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::Value;
 
-/// Parses bytes. The refusal is `Malformed` if they are not JSON, `Invalid` if the JSON has another shape.
+/// Parses bytes, before which there may be a byte order mark. The refusal is `Malformed` if they are not JSON,
+/// `Invalid` if the JSON has another shape.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
-    let mut parser = serde_json::Deserializer::from_slice(bytes);
+    let bytes = reading::without_mark(bytes).map_err(|error| {
+        Refusal::malformed("not_utf8", format!("The body cannot be read: {error}."))
+    })?;
+    let mut parser = serde_json::Deserializer::from_slice(&bytes);
     let value = serde_path_to_error::deserialize(&mut parser)
         .map_err(|error| unreadable(error.path().to_string(), error.inner()))?;
     parser

@@ -1,4 +1,5 @@
-//! Refusals of inputs that are too long for the model's context window.
+//! How long inputs may be: the parts of long documents, and refusals of what is too long for the model's context
+//! window.
 
 use super::refusal::Refusal;
 use super::services::Services;
@@ -6,45 +7,142 @@ use crate::learn::fewshot::self_edit::{self, EDIT_TOKENS};
 use crate::learn::fewshot::{SelfEdit, Task};
 use crate::learn::ports::model::Prompt;
 use crate::pool::LocalModel;
+use crate::reading;
 use crate::store::NewDocument;
-use autodidact_engine::Priority;
+use autodidact_engine::{Engine, Priority};
 
 /// Tokens of the window reserved for the prompt around a document and for the answer.
 const ROOM_FOR_PROMPTS: usize = 512;
 /// Most tokens of a question with its answer, within [`ROOM_FOR_PROMPTS`].
 const LONGEST_QUESTION: usize = 256;
 
-/// Refuses the first document that does not fit the window with its prompts, or that has too long a question. `at`:
-/// the field of the documents within the request.
+/// Most tokens of a part's text. A longer document is learned in parts: notes about a page or two are better than notes
+/// about a book, and a training step holds whole sequences in memory.
+pub const PART_TOKENS: usize = 1024;
+/// Most parts of a document, some four hundred pages.
+pub const MOST_PARTS: usize = 256;
+/// Most characters of a part's title.
+pub const PART_TITLE: usize = 300;
+
+/// A part of a document, as it is learned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentPart {
+    /// The document's title, with the titles of the headings above the part.
+    pub title: String,
+    pub text: String,
+    /// Tokens of the text.
+    pub tokens: usize,
+}
+
+/// The parts that a document is learned in, as the tokenizer of this engine counts. See [`parts`].
+pub fn parts_for(engine: &Engine, title: &str, text: &str) -> Result<Vec<DocumentPart>, Refusal> {
+    let tokenizer = &engine.files().tokenizer;
+    // What cannot be counted is counted as too much.
+    let size = |text: &str| {
+        tokenizer
+            .encode(text)
+            .map_or(text.len(), |tokens| tokens.len())
+    };
+    parts(&size, engine.window(), title, text)
+}
+
+/// The parts that a document is learned in: one, its whole text, where that is short. The same document always has the
+/// same parts. `size`: tokens of a text. `window`: tokens of the context window. Fails if there are more than
+/// [`MOST_PARTS`], with both figures.
+pub fn parts(
+    size: &dyn Fn(&str) -> usize,
+    window: usize,
+    title: &str,
+    text: &str,
+) -> Result<Vec<DocumentPart>, Refusal> {
+    let whole = size(text);
+    let room = window.saturating_sub(ROOM_FOR_PROMPTS);
+    let most = PART_TOKENS.min(room / 2);
+    let too_many = |parts: usize| {
+        Refusal::too_long(format!(
+            "The text has {whole} tokens and would be learned in {parts} parts of at most {most}, more than the \
+             {MOST_PARTS} parts that a document may have; send several documents."
+        ))
+    };
+    if whole > MOST_PARTS * most {
+        return Err(too_many(whole.div_ceil(most.max(1))));
+    }
+    if whole <= most {
+        return Ok(vec![DocumentPart {
+            title: title.to_owned(),
+            text: text.to_owned(),
+            tokens: whole,
+        }]);
+    }
+    let parts = reading::parts_within(text, most, size);
+    if parts.len() > MOST_PARTS {
+        return Err(too_many(parts.len()));
+    }
+    let part = |part: reading::Part| DocumentPart {
+        title: part.title(title, PART_TITLE),
+        tokens: size(&part.text),
+        text: part.text,
+    };
+    Ok(parts.into_iter().map(part).collect())
+}
+
+/// Refuses the first document with a part that does not fit the window with its prompts, with too many parts, or with
+/// too long a question. `at`: the field of the documents within the request.
 pub fn check_documents(
     services: &Services,
     documents: &[NewDocument],
     at: &str,
 ) -> Result<(), Refusal> {
+    for (i, document) in documents.iter().enumerate() {
+        let field = |refusal: Refusal| refusal.field(format!("{at}[{i}].text"));
+        let parts = parts_for(&services.engine, &document.title, &document.text);
+        for part in parts.map_err(field)? {
+            check_length(services, &part.title, &part.text).map_err(field)?;
+        }
+        check_questions(services, document, &format!("{at}[{i}]"))?;
+    }
+    Ok(())
+}
+
+/// Refuses the first context of practice that does not fit the window with its prompts, or that has too long a
+/// question: a context is learned as a whole.
+pub fn check_contexts(
+    services: &Services,
+    contexts: &[NewDocument],
+    at: &str,
+) -> Result<(), Refusal> {
+    for (i, context) in contexts.iter().enumerate() {
+        check_length(services, &context.title, &context.text)
+            .map_err(|refusal| refusal.field(format!("{at}[{i}].text")))?;
+        check_questions(services, context, &format!("{at}[{i}]"))?;
+    }
+    Ok(())
+}
+
+fn check_length(services: &Services, title: &str, text: &str) -> Result<(), Refusal> {
     let window = services.engine.window();
     let tokenizer = &services.engine.files().tokenizer;
     let most = window.saturating_sub(ROOM_FOR_PROMPTS);
-    for (i, document) in documents.iter().enumerate() {
-        let title = tokenizer.encode(&document.title)?.len();
-        let tokens = title + tokenizer.encode(&document.text)?.len();
-        if tokens > most {
+    let tokens = tokenizer.encode(title)?.len() + tokenizer.encode(text)?.len();
+    match tokens > most {
+        true => Err(Refusal::too_long(format!(
+            "Title and text have {tokens} tokens, more than the {most} that leave room for questions in the context \
+             window of {window} tokens; split the document."
+        ))),
+        false => Ok(()),
+    }
+}
+
+fn check_questions(services: &Services, document: &NewDocument, at: &str) -> Result<(), Refusal> {
+    let tokenizer = &services.engine.files().tokenizer;
+    for (j, given) in document.questions.iter().enumerate() {
+        let question = tokenizer.encode(&given.question)?.len();
+        let tokens = question + tokenizer.encode(&given.answer)?.len();
+        if tokens > LONGEST_QUESTION {
             let detail = format!(
-                "Title and text have {tokens} tokens, more than the {most} that leave room for \
-                 questions in the context window of {window} tokens; split the document."
+                "A question and its answer have at most {LONGEST_QUESTION} tokens together; these have {tokens}."
             );
-            return Err(Refusal::too_long(detail).field(format!("{at}[{i}].text")));
-        }
-        for (j, given) in document.questions.iter().enumerate() {
-            let question = tokenizer.encode(&given.question)?.len();
-            let tokens = question + tokenizer.encode(&given.answer)?.len();
-            if tokens > LONGEST_QUESTION {
-                let detail = format!(
-                    "A question and its answer have at most {LONGEST_QUESTION} tokens together; \
-                     these have {tokens}."
-                );
-                let field = format!("{at}[{i}].questions[{j}]");
-                return Err(Refusal::invalid(field, detail));
-            }
+            return Err(Refusal::invalid(format!("{at}.questions[{j}]"), detail));
         }
     }
     Ok(())

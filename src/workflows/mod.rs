@@ -13,7 +13,7 @@ pub mod adapt;
 pub mod fields;
 pub mod ingest;
 pub(crate) mod journal;
-mod lengths;
+pub mod lengths;
 pub mod refusal;
 pub mod services;
 pub mod train;

@@ -3,10 +3,12 @@
 mod access;
 mod adapt;
 mod adapters;
+mod archives;
 mod bad_input;
 mod chat;
 mod completions;
 mod disconnect;
+mod formats;
 mod ingest;
 mod jobs;
 mod limits;

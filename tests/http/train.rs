@@ -216,6 +216,52 @@ async fn a_dataset_is_named_and_read_as_published() {
 }
 
 #[tokio::test]
+async fn rows_of_a_dataset_are_gathered_by_passage() {
+    let directory = tempfile::tempdir().unwrap();
+    let rows: Vec<Value> = contexts(3)
+        .iter()
+        .flat_map(|c| {
+            let row = |id: u64, question: &str, answers: &[&str]| {
+                json!({"id": id.to_string(), "title": "Light_houses", "context": c["text"], "question": question,
+                    "answers": {"text": answers, "answer_start": vec![0; answers.len()]}})
+            };
+            [
+                row(1, "Who built it?", &["Orr Hallam"]),
+                row(2, "Who burned it?", &[]),
+                row(3, "By whom was it built?", &["Orr", "Orr Hallam", "Orr Hallam"]),
+            ]
+        })
+        .collect();
+    let path = directory.path().join("squad_v2.jsonl");
+    let lines: Vec<String> = rows.iter().map(Value::to_string).collect();
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let wrong = directory.path().join("wrong.json");
+    let mut misspelt = rows.clone();
+    misspelt[1]["qestion"] = json!("Who?");
+    std::fs::write(&wrong, json!(misspelt).to_string()).unwrap();
+    let server = Server::with(|config| {
+        config.datasets.insert("squad".into(), path);
+        config.datasets.insert("wrong".into(), wrong);
+    })
+    .await;
+    let of = |name: &str| {
+        let mut body = with(json!({"dataset": name, "rounds": 1}));
+        body.as_object_mut().unwrap().remove("contexts");
+        body
+    };
+    let job = finished(&server, &of("squad")).await;
+    assert_eq!(job["state"], "succeeded", "{job}");
+    assert_eq!(job["result"]["contexts"], 3);
+    let (status, problem) = json_of(server.post("/train").json(&of("wrong"))).await;
+    assert_eq!((status, &problem["field"]), (422, &json!("dataset")));
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("[1]") && detail.contains("`qestion`"),
+        "{detail}"
+    );
+}
+
+#[tokio::test]
 async fn an_ingest_does_not_wait_for_a_training() {
     let server = Server::start().await;
     let body = with(json!({"rounds": 100, "training": {"epochs": 100}}));

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub struct Data {
-    /// JSON list of {title, context (or text), questions: [{question, answer}]}, or SQuAD v1.1.
+    /// JSON list of {title, context (or text), questions: [{question, answer}]}, or SQuAD v1.1 or v2.0, as published or
+    /// in Hugging Face's rows. JSON Lines too.
     #[arg(long)]
     passages: PathBuf,
     /// JSON list of {title, context, completions: [text]}: a stronger model's self-edits.
@@ -198,7 +199,12 @@ pub fn distinct(seeds: &[u64]) -> Result<(), String> {
 }
 
 pub fn read(path: &Path) -> Result<Vec<Entry>, String> {
-    datasets::read(path).map_err(|e| e.to_string())
+    let dataset = datasets::read(path).map_err(|e| e.to_string())?;
+    if dataset.unanswerable > 0 {
+        let (path, count) = (path.display(), dataset.unanswerable);
+        eprintln!("{path}: {count} questions that their passage does not answer are left out");
+    }
+    Ok(dataset.entries)
 }
 
 /// The arms of these names, or without names all default arms. The teacher's arm needs a teacher.

@@ -1,6 +1,8 @@
 //! Reading the parts of a request: body, query, headers. A refusal names the wrong field.
 
 use super::error::Problem;
+use super::form;
+use crate::reading::Unreadable;
 use crate::store::{IdempotencyKey, digest};
 use crate::workflows::fields;
 use axum::body::Bytes;
@@ -61,8 +63,45 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 /// The content type without its parameters, in lower case.
 pub fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    let kind = value.split(';').next().unwrap_or(value);
-    Some(kind.trim().to_ascii_lowercase())
+    Some(kind_of(value))
+}
+
+/// The character set that the content type names.
+pub fn charset(headers: &HeaderMap) -> Option<String> {
+    charset_of(headers.get(header::CONTENT_TYPE)?.to_str().ok()?)
+}
+
+/// A content type without its parameters, in lower case.
+pub fn kind_of(content_type: &str) -> String {
+    let kind = content_type.split(';').next().unwrap_or(content_type);
+    kind.trim().to_ascii_lowercase()
+}
+
+/// The parameter `charset` of a content type.
+pub fn charset_of(content_type: &str) -> Option<String> {
+    let parameters = content_type.split(';').skip(1);
+    let mut pairs = parameters.filter_map(|parameter| parameter.split_once('='));
+    let is_charset = |(name, _): &(&str, &str)| name.trim().eq_ignore_ascii_case("charset");
+    let (_, value) = pairs.find(is_charset)?;
+    Some(value.trim().trim_matches('"').to_owned())
+}
+
+/// The refusal of a body that cannot be read as the text or the document that it is said to be.
+pub fn unreadable(error: Unreadable) -> Problem {
+    let (status, code) = match error {
+        Unreadable::Encoding { .. } => (StatusCode::BAD_REQUEST, "not_utf8"),
+        Unreadable::Charset(_) | Unreadable::Kind { .. } => {
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
+        }
+        Unreadable::FrontMatter { .. } => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "invalid_front_matter")
+        }
+        Unreadable::TooLarge { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "document_too_large"),
+        Unreadable::Damaged { .. } | Unreadable::Encrypted { .. } | Unreadable::Nothing { .. } => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "unreadable_document")
+        }
+    };
+    Problem::new(status, code, format!("The body cannot be read: {error}."))
 }
 
 /// Refuses a body that is not JSON, for routes that take nothing else.
@@ -123,9 +162,13 @@ pub fn idempotency_key(
         let detail = "An Idempotency-Key has 1 to 255 visible ASCII characters.";
         return Err(Problem::invalid("Idempotency-Key", detail));
     }
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .map(|kind| kind.as_bytes());
+    // The same form has another boundary each time that it is sent.
+    let kind = match media_type(headers).as_deref() {
+        Some(form::MEDIA_TYPE) => Some(form::MEDIA_TYPE.as_bytes()),
+        _ => headers
+            .get(header::CONTENT_TYPE)
+            .map(|kind| kind.as_bytes()),
+    };
     let request = json!([kind, about, digest(body)]);
     Ok(Some(IdempotencyKey {
         key: key.to_owned(),

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod console;
 pub mod error;
 pub mod extract;
+pub mod form;
 pub mod health;
 pub mod metrics;
 pub mod state;

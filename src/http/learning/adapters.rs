@@ -8,6 +8,7 @@ use super::jobs::limit;
 use crate::adapters::AliasName;
 use crate::http::common::error::Problem;
 use crate::http::common::extract::{Body, Json as JsonBody, Query, media_type, unsupported};
+use crate::http::common::form;
 use crate::http::common::state::AppState;
 use crate::store::{Alias, Page, Version, without_format};
 use axum::Json;
@@ -17,6 +18,9 @@ use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
+
+/// Largest upload of an adapter in bytes, as it is sent and unpacked. Adapters of real models exceed `body_bytes`.
+pub const LARGEST_ADAPTER: usize = 512 << 20;
 
 #[derive(Serialize, ToSchema)]
 pub struct AdapterBody {
@@ -83,6 +87,15 @@ pub struct UploadQuery {
     expected_version: Option<u64>,
 }
 
+/// A form with the files of an adapter.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it only describes the form")]
+struct UploadForm {
+    /// `adapter_config.json` and `adapter_model.safetensors`, in fields of any name
+    #[schema(format = Binary)]
+    file: Vec<String>,
+}
+
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -116,9 +129,11 @@ pub async fn list_adapters(
 
 /// Publish an adapter made elsewhere
 ///
-/// The body is a tar archive with `adapter_config.json` and `adapter_model.safetensors`, as PEFT saves.
+/// The body is an archive with `adapter_config.json` and `adapter_model.safetensors`, as PEFT saves them: tar, tar with
+/// gzip, or zip. Or it is a form with the two files.
 #[utoipa::path(post, path = "/adapters", tag = "adapters", params(UploadQuery),
-    request_body(content = Vec<u8>, content_type = "application/x-tar"),
+    request_body(content((Vec<u8> = "application/x-tar"), (Vec<u8> = "application/gzip"),
+        (Vec<u8> = "application/zip"), (UploadForm = "multipart/form-data"))),
     responses((status = 201, description = "The new version, live", body = VersionBody)))]
 pub async fn upload_adapter(
     State(state): State<AppState>,
@@ -126,13 +141,17 @@ pub async fn upload_adapter(
     headers: HeaderMap,
     Body(bytes): Body,
 ) -> Result<impl IntoResponse, Problem> {
-    let kind = media_type(&headers);
-    if kind.as_deref() != Some(archive::MEDIA_TYPE) {
-        return Err(unsupported(kind.as_deref(), archive::MEDIA_TYPE));
-    }
+    let form = match media_type(&headers).as_deref() {
+        Some(form::MEDIA_TYPE) => Some(form::fields(&headers, bytes.clone()).await?),
+        Some(kind) if archive::is_archive(kind) => None,
+        kind => return Err(unsupported(kind, archive::EXPECTED)),
+    };
     let alias = AliasName::parse(&query.name).map_err(|e| Problem::from(e).field("name"))?;
     let publish = move |state: &AppState| -> Result<Version, Problem> {
-        let files = archive::unpack(&bytes)?;
+        let files = match &form {
+            Some(form) => archive::of_form(form, LARGEST_ADAPTER as u64)?,
+            None => archive::unpack(&bytes, LARGEST_ADAPTER as u64)?,
+        };
         let expected = query.expected_version;
         let registry = &state.registry;
         Ok(registry.upload(&alias, files.config_json, files.safetensors, expected)?)

@@ -1,10 +1,39 @@
-//! The file format of downloads and uploads: a tar archive of an adapter's two PEFT files.
+//! The file format of downloads and uploads: an archive of an adapter's two PEFT files. Downloads are tar. Uploads are
+//! tar as any program writes it (ustar, pax, GNU, the old format), gzipped or not, zip, or a form with the files.
 
 use crate::http::common::error::Problem;
+use crate::http::common::form::Field;
+use crate::reading::inflate::{Inflate, gunzip, read_bounded};
 use autodidact_engine::lora::peft::{CONFIG_FILE, PeftFiles, WEIGHTS_FILE};
-use std::io::{self, Read};
+use std::io::{self, Cursor};
+use tar::EntryType;
+use zip::ZipArchive;
+use zip::result::ZipError;
 
 pub const MEDIA_TYPE: &str = "application/x-tar";
+
+/// The content types of an archive. Which kind it is its first bytes tell.
+const MEDIA_TYPES: [&str; 11] = [
+    MEDIA_TYPE,
+    "application/tar",
+    "application/x-gtar",
+    "application/x-ustar",
+    "application/gzip",
+    "application/x-gzip",
+    "application/x-tgz",
+    "application/x-compressed-tar",
+    "application/zip",
+    "application/x-zip-compressed",
+    "application/octet-stream",
+];
+
+/// What an upload may be, for the refusal of anything else.
+pub const EXPECTED: &str =
+    "application/x-tar, application/gzip, application/zip or multipart/form-data";
+
+pub fn is_archive(media_type: &str) -> bool {
+    MEDIA_TYPES.contains(&media_type)
+}
 
 /// Packs the two files. The same adapter always gives the same bytes.
 pub fn pack(files: &PeftFiles) -> io::Result<Vec<u8>> {
@@ -21,46 +50,208 @@ pub fn pack(files: &PeftFiles) -> io::Result<Vec<u8>> {
     archive.into_inner()
 }
 
-/// Finds the two files in any folder of the archive and skips all others (a README, a tokenizer). Only plain files are
-/// read, because a link leads out of the archive and a sparse file of a few bytes may claim any size.
-pub fn unpack(bytes: &[u8]) -> Result<PeftFiles, Problem> {
-    let damaged = |error: io::Error| {
-        let detail = format!("The body is not a tar archive that can be read: {error}.");
-        Problem::bad_request("malformed_archive", detail)
-    };
-    let (mut config, mut weights) = (None, None);
-    for entry in tar::Archive::new(bytes).entries().map_err(damaged)? {
-        let entry = entry.map_err(damaged)?;
-        let kind = entry.header().entry_type();
-        if kind.is_dir() {
-            continue;
-        }
-        let path = entry.path().map_err(damaged)?;
-        if !kind.is_file() {
-            let detail = format!(
-                "{} is not a plain file (a link or a sparse file, maybe); send plain files.",
-                path.display()
-            );
-            return Err(invalid(detail));
-        }
-        let slot = match path.file_name().and_then(|name| name.to_str()) {
-            Some(CONFIG_FILE) => &mut config,
-            Some(WEIGHTS_FILE) => &mut weights,
-            _ => continue,
+/// Finds the two files in any folder of an archive and skips all others (a README, a tokenizer). Only plain files are
+/// read, because a link leads out of the archive and a sparse file of a few bytes may claim any size. `most`: bytes of
+/// what is unpacked.
+pub fn unpack(bytes: &[u8], most: u64) -> Result<PeftFiles, Problem> {
+    let mut found = Found::default();
+    found.add_archive(bytes, most)?;
+    found.files("archive")
+}
+
+/// The two files of a form: each in a field of its own, whatever the field's name, or both in an archive.
+pub fn of_form(form: &[Field], most: u64) -> Result<PeftFiles, Problem> {
+    let mut found = Found::default();
+    for field in form {
+        let Some(name) = field.base_name() else {
+            let detail = format!("The form has a text field '{}'; send files.", field.name);
+            return Err(Problem::invalid(field.name.clone(), detail));
         };
-        let mut content = Vec::new();
-        let mut bounded = entry.take(bytes.len() as u64);
-        bounded.read_to_end(&mut content).map_err(damaged)?;
-        if slot.replace(content).is_some() {
-            let detail = "The archive holds more than one adapter; send one.";
-            return Err(invalid(detail.to_owned()));
+        // A client may give a file another name and tell in the field's which one it is.
+        let named = [name, field.name.as_str()];
+        match named.into_iter().find(|name| is_wanted(name)) {
+            Some(name) => found.put(name, field.bytes.to_vec())?,
+            None if is_archive_name(name) => found.add_archive(&field.bytes, most)?,
+            None => {}
         }
     }
-    let missing = |name| invalid(format!("The archive holds no {name}."));
-    Ok(PeftFiles {
-        config_json: config.ok_or_else(|| missing(CONFIG_FILE))?,
-        safetensors: weights.ok_or_else(|| missing(WEIGHTS_FILE))?,
-    })
+    found.files("form")
+}
+
+fn is_wanted(name: &str) -> bool {
+    [CONFIG_FILE, WEIGHTS_FILE].contains(&name)
+}
+
+fn is_archive_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    [".tar", ".tar.gz", ".tgz", ".zip"]
+        .iter()
+        .any(|end| name.ends_with(end))
+}
+
+/// The files found so far.
+#[derive(Default)]
+struct Found {
+    config: Option<Vec<u8>>,
+    weights: Option<Vec<u8>>,
+}
+
+impl Found {
+    fn put(&mut self, name: &str, content: Vec<u8>) -> Result<(), Problem> {
+        let slot = match name {
+            CONFIG_FILE => &mut self.config,
+            _ => &mut self.weights,
+        };
+        match slot.replace(content) {
+            None => Ok(()),
+            Some(_) => Err(invalid("There is more than one adapter; send one.".into())),
+        }
+    }
+
+    fn files(self, place: &str) -> Result<PeftFiles, Problem> {
+        let missing = |name| invalid(format!("The {place} holds no {name}."));
+        Ok(PeftFiles {
+            config_json: self.config.ok_or_else(|| missing(CONFIG_FILE))?,
+            safetensors: self.weights.ok_or_else(|| missing(WEIGHTS_FILE))?,
+        })
+    }
+
+    fn add_archive(&mut self, bytes: &[u8], most: u64) -> Result<(), Problem> {
+        match bytes {
+            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => self.add_zip(bytes, most),
+            [0x1f, 0x8b, ..] => {
+                let tar = gunzip(bytes, most).map_err(|error| inflated("gzip", error))?;
+                self.add_tar(&tar)
+            }
+            [b'B', b'Z', b'h', ..] => Err(other("bzip2")),
+            [0xfd, b'7', b'z', b'X', b'Z', ..] => Err(other("xz")),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(other("zstd")),
+            [b'7', b'z', 0xbc, 0xaf, ..] => Err(other("7z")),
+            _ => self.add_tar(bytes),
+        }
+    }
+
+    fn add_tar(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        let broken = |error: io::Error| damaged("tar archive", &error.to_string());
+        let bytes = without_label(bytes);
+        for entry in tar::Archive::new(bytes).entries().map_err(broken)? {
+            let mut entry = entry.map_err(broken)?;
+            let kind = entry.header().entry_type();
+            if is_about_others(kind) {
+                continue;
+            }
+            let path = entry.path().map_err(broken)?.into_owned();
+            if !is_plain(kind) || is_sparse(&mut entry).map_err(broken)? {
+                return Err(not_plain(&path.display().to_string()));
+            }
+            let name = path.file_name().and_then(|name| name.to_str());
+            let Some(name) = name.filter(|name| is_wanted(name)) else {
+                continue;
+            };
+            let size = entry.size();
+            let content = read_bounded(entry, bytes.len() as u64);
+            let content = content.map_err(|error| inflated("tar", error))?;
+            if content.len() as u64 != size {
+                return Err(damaged("tar archive", &format!("it ends within {name}")));
+            }
+            self.put(name, content)?;
+        }
+        Ok(())
+    }
+
+    fn add_zip(&mut self, bytes: &[u8], most: u64) -> Result<(), Problem> {
+        let broken = |error: ZipError| damaged("zip archive", &error.to_string());
+        let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
+        let mut left = most;
+        for nth in 0..archive.len() {
+            let entry = archive.by_index_raw(nth).map_err(broken)?;
+            let path = String::from_utf8_lossy(entry.name_raw()).into_owned();
+            let (is_directory, is_link) = (entry.is_dir(), entry.is_symlink());
+            let encrypted = entry.encrypted();
+            drop(entry);
+            if is_directory {
+                continue;
+            }
+            if is_link {
+                return Err(not_plain(&path));
+            }
+            let Some(name) = path
+                .rsplit(['/', '\\'])
+                .next()
+                .filter(|name| is_wanted(name))
+            else {
+                continue;
+            };
+            if encrypted {
+                let detail = format!("{path} is encrypted; send it without a password.");
+                return Err(invalid(detail));
+            }
+            let entry = archive.by_index(nth).map_err(broken)?;
+            let content = read_bounded(entry, left).map_err(|error| inflated("zip", error))?;
+            left -= content.len() as u64;
+            self.put(name, content)?;
+        }
+        Ok(())
+    }
+}
+
+/// A tar archive without the label of a volume, which GNU tar writes as an entry without a size.
+fn without_label(bytes: &[u8]) -> &[u8] {
+    const BLOCK: usize = 512;
+    const KIND: usize = 156;
+    match bytes.get(KIND) {
+        Some(b'V') => bytes.get(BLOCK..).unwrap_or_default(),
+        _ => bytes,
+    }
+}
+
+/// Entries that are no files: folders, and the headers of pax, of which `git archive` writes one.
+fn is_about_others(kind: EntryType) -> bool {
+    kind.is_dir() || kind.is_pax_global_extensions() || kind.is_pax_local_extensions()
+}
+
+/// A plain file, also of the kind that POSIX calls contiguous.
+fn is_plain(kind: EntryType) -> bool {
+    kind.is_file() || kind.is_contiguous()
+}
+
+/// Whether pax headers say that the content is a map of a sparse file.
+fn is_sparse<R: io::Read>(entry: &mut tar::Entry<'_, R>) -> io::Result<bool> {
+    let Some(extensions) = entry.pax_extensions()? else {
+        return Ok(false);
+    };
+    for extension in extensions {
+        if extension?.key_bytes().starts_with(b"GNU.sparse.") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn not_plain(path: &str) -> Problem {
+    invalid(format!(
+        "{path} is not a plain file (a link or a sparse file, maybe); send plain files."
+    ))
+}
+
+fn damaged(what: &str, reason: &str) -> Problem {
+    let detail = format!("The body is not a {what} that can be read: {reason}.");
+    Problem::bad_request("malformed_archive", detail)
+}
+
+fn inflated(what: &str, error: Inflate) -> Problem {
+    match error {
+        Inflate::TooLarge(most) => invalid(format!(
+            "The {what} archive unpacks to more than {most} bytes, the largest adapter that is taken."
+        )),
+        Inflate::Damaged(reason) => damaged(&format!("{what} archive"), &reason),
+    }
+}
+
+fn other(compression: &str) -> Problem {
+    let detail =
+        format!("The body is compressed by {compression}; send tar, tar with gzip, or zip.");
+    Problem::bad_request("malformed_archive", detail)
 }
 
 fn invalid(detail: String) -> Problem {
@@ -74,7 +265,7 @@ mod tests {
     use super::*;
 
     /// An archive of half a kilobyte with one entry of this kind that claims a gigabyte.
-    fn crafted(kind: tar::EntryType) -> Vec<u8> {
+    fn crafted(kind: EntryType) -> Vec<u8> {
         const CLAIMED: u64 = 1 << 30;
         let mut header = tar::Header::new_gnu();
         header.set_path(WEIGHTS_FILE).unwrap();
@@ -93,20 +284,43 @@ mod tests {
         archive.into_inner().unwrap()
     }
 
+    fn refused(bytes: &[u8]) -> Problem {
+        unpack(bytes, 1 << 20).err().unwrap()
+    }
+
     #[test]
     fn only_plain_files_are_read() {
         for kind in [
-            tar::EntryType::GNUSparse,
-            tar::EntryType::Symlink,
-            tar::EntryType::Link,
-            tar::EntryType::Fifo,
+            EntryType::GNUSparse,
+            EntryType::Symlink,
+            EntryType::Link,
+            EntryType::Fifo,
         ] {
-            let problem = unpack(&crafted(kind)).err().unwrap();
+            let problem = refused(&crafted(kind));
             assert_eq!(problem.code, "invalid_adapter", "{kind:?}");
             assert!(problem.detail.contains("plain file"), "{}", problem.detail);
         }
         // The same entry as a plain file is read, so the error is about the missing other file.
-        let problem = unpack(&crafted(tar::EntryType::Regular)).err().unwrap();
-        assert!(problem.detail.contains(CONFIG_FILE), "{}", problem.detail);
+        for kind in [EntryType::Regular, EntryType::Continuous] {
+            let problem = refused(&crafted(kind));
+            assert!(problem.detail.contains(CONFIG_FILE), "{}", problem.detail);
+        }
+    }
+
+    #[test]
+    fn an_archive_that_ends_early_or_is_of_another_kind_is_named() {
+        let whole = crafted(EntryType::Regular);
+        let problem = refused(&whole[..700]);
+        assert_eq!(problem.code, "malformed_archive");
+        assert!(problem.detail.contains("ends within"), "{}", problem.detail);
+        for (bytes, name) in [
+            (b"BZh91AY".as_slice(), "bzip2"),
+            (b"\xfd7zXZ\0", "xz"),
+            (b"\x28\xb5\x2f\xfd ", "zstd"),
+            (b"7z\xbc\xaf\x27\x1c", "7z"),
+        ] {
+            let problem = refused(bytes);
+            assert!(problem.detail.contains(name), "{}", problem.detail);
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::question::Question;
 use crate::store::{
     Document, DocumentFilter, DocumentState, DocumentSummary, Page, without_format,
 };
+use crate::workflows::lengths;
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ pub struct DocumentBody {
     adapter: String,
     title: String,
     text: String,
+    /// The parts that a long document is learned in; one for a short document
+    parts: Vec<PartBody>,
     #[schema(value_type = Object)]
     metadata: Value,
     /// The client's questions. The report has the questions that the model wrote
@@ -35,6 +38,16 @@ pub struct DocumentBody {
     report: Option<Value>,
     created_at: String,
     updated_at: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct PartBody {
+    /// The document's title with those of the headings above the part: `Manual > Safety > Fuses`
+    title: String,
+    /// Size of its text in characters
+    characters: usize,
+    /// Size of its text in tokens of the base
+    tokens: usize,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -102,11 +115,12 @@ pub async fn get_document(
     Path(id): Path<String>,
 ) -> Result<Json<DocumentBody>, Problem> {
     let wanted = id.clone();
-    let found = state
-        .blocking(move |s| s.store.documents().get(&wanted))
-        .await?;
-    match found {
-        Some(document) => Ok(Json(document.into())),
+    let find = move |state: &AppState| -> Result<Option<DocumentBody>, Problem> {
+        let found = state.store.documents().get(&wanted)?;
+        Ok(found.map(|document| DocumentBody::new(state, document)))
+    };
+    match state.blocking(find).await? {
+        Some(document) => Ok(Json(document)),
         None => Err(Problem::not_found(
             "document_not_found",
             format!("there is no document `{id}`."),
@@ -114,9 +128,17 @@ pub async fn get_document(
     }
 }
 
-impl From<Document> for DocumentBody {
-    fn from(document: Document) -> Self {
+impl DocumentBody {
+    fn new(state: &AppState, document: Document) -> Self {
+        // A document of an earlier build may be too long for parts; then there is nothing to tell.
+        let parts = lengths::parts_for(&state.engine, &document.title, &document.text);
+        let parts = parts.unwrap_or_default().into_iter().map(|part| PartBody {
+            characters: part.text.chars().count(),
+            tokens: part.tokens,
+            title: part.title,
+        });
         DocumentBody {
+            parts: parts.collect(),
             id: document.id,
             adapter: document.alias,
             title: document.title,

@@ -1,17 +1,19 @@
-//! The body of `/ingest` in any of its content types: JSON, NDJSON, Markdown or plain text.
+//! The body of `/ingest` in any of its content types: JSON, NDJSON, one document of a format that is read, or a form
+//! with files.
 
 use crate::adapters::AliasName;
 use crate::http::common::error::Problem;
-use crate::http::common::extract::{media_type, unsupported};
-use crate::store::NewDocument;
+use crate::http::common::extract::{charset, media_type, unreadable, unsupported};
+use crate::http::common::form::{self, Field};
+use crate::reading::{self, Format};
+use crate::store::{NewDocument, digest};
 use crate::workflows::fields;
 use crate::workflows::ingest::request::{DocumentInput, Ingest, IngestRequest};
 use crate::workflows::refusal::Refusal;
 use axum::http::HeaderMap;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use utoipa::IntoParams;
-
-const MEDIA_TYPES: &str = "application/json, application/x-ndjson, text/plain or text/markdown";
 
 #[derive(Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -19,42 +21,147 @@ const MEDIA_TYPES: &str = "application/json, application/x-ndjson, text/plain or
 pub struct IngestQuery {
     /// The adapter to teach, if the body is not JSON
     pub adapter: Option<String>,
-    /// The document's title. Markdown has its first heading as the default
+    /// The document's title. Without it a document has the title that it names itself: that of front matter or
+    /// properties, else its first heading
     pub title: Option<String>,
     /// Time to wait for the job's end (`500ms`, `30s`, `2m`; ten minutes at most)
     pub wait: Option<String>,
 }
 
+/// What decides the work beside the body of JSON, text or a file. Of a form it is everything, because the same form is
+/// sent in other bytes each time.
+pub fn about(query: &IngestQuery, form: Option<&[Field]>) -> Value {
+    let field = |f: &Field| json!([f.name, f.file_name, f.kind, f.charset, digest(&f.bytes)]);
+    match form {
+        None => json!([query.adapter, query.title]),
+        Some(form) => {
+            let fields: Vec<Value> = form.iter().map(field).collect();
+            json!([query.adapter, query.title, fields])
+        }
+    }
+}
+
 /// Reads the body by its content type. A refusal names the wrong field, and in NDJSON the line.
 pub fn read(headers: &HeaderMap, query: &IngestQuery, body: &[u8]) -> Result<Ingest, Problem> {
     let kind = media_type(headers);
-    let ingest = match kind.as_deref() {
+    let charset = charset(headers);
+    match kind.as_deref() {
         Some("application/json") => json(query, body),
-        Some("application/x-ndjson" | "application/jsonl") => lines(query, body),
-        Some("text/markdown") => markdown(query, body),
-        Some("text/plain") => plain(query, body),
-        other => return Err(unsupported(other, MEDIA_TYPES)),
-    };
-    Ok(ingest?)
+        Some("application/x-ndjson" | "application/jsonl") => {
+            let text = reading::text(body, charset.as_deref()).map_err(unreadable)?;
+            Ok(lines(query, &text)?)
+        }
+        kind => {
+            let format = kind.and_then(Format::of_media_type);
+            let format = format.ok_or_else(|| unsupported(kind, &media_types()))?;
+            let alias = alias(query.adapter.as_deref())?;
+            let title = query.title.as_deref();
+            let document = document(format, charset.as_deref(), body, title)?;
+            Ok(Ingest::plain(alias, vec![document.check("")?]))
+        }
+    }
 }
 
-fn json(query: &IngestQuery, body: &[u8]) -> Result<Ingest, Refusal> {
+/// Reads a form: files in fields of the name `file`, and `adapter` and `title` unless the query has them.
+pub fn read_form(query: &IngestQuery, form: &[Field]) -> Result<Ingest, Problem> {
+    let mut adapter = query.adapter.clone();
+    let mut title = query.title.clone();
+    let mut files = Vec::new();
+    for field in form {
+        let given = match field.name.as_str() {
+            "file" => {
+                files.push(field);
+                continue;
+            }
+            "adapter" => &mut adapter,
+            "title" => &mut title,
+            name => {
+                let detail =
+                    format!("The form has a field '{name}'; send file, adapter and title.");
+                return Err(Refusal::invalid(name, detail).into());
+            }
+        };
+        if given.replace(field.text()?.to_owned()).is_some() {
+            let detail = format!("{} is given twice.", field.name);
+            return Err(Refusal::invalid(&field.name, detail).into());
+        }
+    }
+    let alias = alias(adapter.as_deref())?;
+    if title.is_some() && files.len() > 1 {
+        let detail = "A title belongs to one file; several have titles of their own.";
+        return Err(Refusal::invalid("title", detail).into());
+    }
+    let documents = files.into_iter().enumerate().map(|(nth, file)| {
+        let read = uploaded(file, title.as_deref());
+        let read = read.and_then(|document| Ok(document.check("")?));
+        read.map_err(|problem| {
+            let name = file.base_name().unwrap_or("without name");
+            let field = problem.field.as_deref().unwrap_or("body");
+            Problem {
+                detail: format!("File {} ({name}): {}", nth + 1, problem.detail),
+                field: Some(format!("file[{nth}].{field}")),
+                ..problem
+            }
+        })
+    });
+    let documents = documents.collect::<Result<Vec<_>, Problem>>()?;
+    if documents.is_empty() {
+        let detail = "The form has no file: send at least one in a field of the name file.";
+        return Err(Refusal::missing("file", detail).into());
+    }
+    Ok(Ingest::plain(alias, documents))
+}
+
+/// Reads an uploaded file. Its format is that of its content type, or of its name where the type says nothing. A file
+/// that names no title has its own name as title.
+fn uploaded(file: &Field, title: Option<&str>) -> Result<DocumentInput, Problem> {
+    let name = file.base_name();
+    let format = match file.kind.as_deref() {
+        None | Some("application/octet-stream" | "") => name.and_then(Format::of_file_name),
+        // Clients take Markdown for plain text.
+        Some("text/plain") => name.and_then(Format::of_file_name).or(Some(Format::Plain)),
+        Some(kind) => Format::of_media_type(kind),
+    };
+    let format = format.ok_or_else(|| {
+        let expected = Format::MEDIA_TYPES.join(", ");
+        unsupported(file.kind.as_deref(), &format!("one of {expected}"))
+    })?;
+    let charset = file.charset.as_deref();
+    match document(format, charset, &file.bytes, title) {
+        Err(problem) if problem.code == "missing_field" => {
+            let stem = name.map(|name| name.rsplit_once('.').map_or(name, |(stem, _)| stem));
+            document(format, charset, &file.bytes, stem)
+        }
+        read => read,
+    }
+}
+
+fn media_types() -> String {
+    let documents = Format::MEDIA_TYPES.join(", ");
+    format!(
+        "application/json, application/x-ndjson, {documents} or {}",
+        form::MEDIA_TYPE
+    )
+}
+
+fn json(query: &IngestQuery, body: &[u8]) -> Result<Ingest, Problem> {
     let in_query = [("adapter", &query.adapter), ("title", &query.title)];
     if let Some((field, _)) = in_query.iter().find(|(_, value)| value.is_some()) {
         let detail = format!("With a JSON body {field} belongs into the body, not into the query.");
-        return Err(Refusal::invalid(*field, detail));
+        return Err(Refusal::invalid(*field, detail).into());
     }
-    fields::parse::<IngestRequest>(body)?.check()
+    Ok(fields::parse::<IngestRequest>(body)?.check()?)
 }
 
-/// Reads one JSON document from each line and skips blank lines.
-fn lines(query: &IngestQuery, body: &[u8]) -> Result<Ingest, Refusal> {
-    let alias = alias(query)?;
+/// Reads one JSON document from each line and skips blank lines. Files that were joined have marks between them.
+fn lines(query: &IngestQuery, text: &str) -> Result<Ingest, Refusal> {
+    let alias = alias(query.adapter.as_deref())?;
     if query.title.is_some() {
         let detail = "Each line of NDJSON has a title of its own.";
         return Err(Refusal::invalid("title", detail));
     }
-    let numbered = utf8(body)?.lines().zip(1..);
+    let numbered = text.lines().zip(1..);
+    let numbered = numbered.map(|(line, number)| (line.trim_start_matches('\u{feff}'), number));
     let filled = numbered.filter(|(line, _)| !line.trim().is_empty());
     let documents = filled.map(|(line, number)| {
         let document = fields::parse::<DocumentInput>(line.as_bytes());
@@ -69,78 +176,27 @@ fn lines(query: &IngestQuery, body: &[u8]) -> Result<Ingest, Refusal> {
     Ok(Ingest::plain(alias, documents))
 }
 
-fn markdown(query: &IngestQuery, body: &[u8]) -> Result<Ingest, Refusal> {
-    let text = utf8(body)?;
-    let title = query.title.as_deref().or_else(|| first_heading(text));
-    single(query, title, text)
-}
-
-fn plain(query: &IngestQuery, body: &[u8]) -> Result<Ingest, Refusal> {
-    single(query, query.title.as_deref(), utf8(body)?)
-}
-
-fn single(query: &IngestQuery, title: Option<&str>, text: &str) -> Result<Ingest, Refusal> {
-    let alias = alias(query)?;
-    let title = title.ok_or_else(|| {
+/// Reads one document. `title`: the client's, before the document's own.
+fn document(
+    format: Format,
+    charset: Option<&str>,
+    bytes: &[u8],
+    title: Option<&str>,
+) -> Result<DocumentInput, Problem> {
+    let read = reading::read(format, charset, bytes).map_err(unreadable)?;
+    let title = title.or(read.title.as_deref()).ok_or_else(|| {
         let detail = "The document has no title: add ?title=…, or to Markdown a heading.";
         Refusal::missing("title", detail)
     })?;
-    let document = DocumentInput::new(title, text).check("")?;
-    Ok(Ingest::plain(alias, vec![document]))
+    Ok(DocumentInput::new(title, read.text).with_metadata(read.metadata))
 }
 
-fn alias(query: &IngestQuery) -> Result<AliasName, Refusal> {
-    match &query.adapter {
+fn alias(adapter: Option<&str>) -> Result<AliasName, Refusal> {
+    match adapter {
         Some(name) => Ok(AliasName::parse(name)?),
         None => {
             let detail = "Name the adapter to teach: ?adapter=NAME.";
             Err(Refusal::missing("adapter", detail))
         }
-    }
-}
-
-fn utf8(body: &[u8]) -> Result<&str, Refusal> {
-    std::str::from_utf8(body).map_err(|error| {
-        let place = error.valid_up_to();
-        Refusal::malformed(
-            "not_utf8",
-            format!("The body is not UTF-8 at byte {place}."),
-        )
-    })
-}
-
-/// The first `# heading` of any level outside fenced code.
-fn first_heading(markdown: &str) -> Option<&str> {
-    let mut fenced = false;
-    for line in markdown.lines().map(str::trim) {
-        if line.starts_with("```") || line.starts_with("~~~") {
-            fenced = !fenced;
-        }
-        let hashes = line.len() - line.trim_start_matches('#').len();
-        if !fenced && (1..=6).contains(&hashes) && line[hashes..].starts_with([' ', '\t']) {
-            let title = line[hashes..].trim().trim_end_matches('#').trim_end();
-            if !title.is_empty() {
-                return Some(title);
-            }
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_title_of_markdown_is_its_first_heading() {
-        assert_eq!(
-            first_heading("text\n\n## The *pump* ##\n# B"),
-            Some("The *pump*")
-        );
-        assert_eq!(
-            first_heading("```sh\n# a comment\n```\n# Title"),
-            Some("Title")
-        );
-        assert_eq!(first_heading("#hashtag\n####### seven\n#\n"), None);
     }
 }

@@ -107,6 +107,12 @@ impl DocumentInput {
         self
     }
 
+    /// Adds metadata, such as the front matter of Markdown.
+    pub fn with_metadata(mut self, metadata: Map<String, Value>) -> Self {
+        self.metadata = Some(metadata);
+        self
+    }
+
     /// Checks the document. `at`: the prefix of its field names in refusals, such as `documents[0].`.
     pub fn check(self, at: &str) -> Result<NewDocument, Refusal> {
         filled(&format!("{at}title"), &self.title)?;

@@ -4,14 +4,14 @@ use super::request::{ContextInput, TaskInput, TrainRequest};
 use super::run::TrainContext;
 use crate::config::expand_home;
 use crate::learn::knowledge::Passage;
-use crate::learn::knowledge::datasets::{self, DatasetError};
+use crate::learn::knowledge::datasets::{self, Dataset, DatasetError};
 use crate::learn::outer::options::TrainDomain;
 use crate::question::Question;
 use crate::store::{NewDocument, digest};
 use crate::workflows::adapt::task::solved;
 use crate::workflows::fields::object;
 use crate::workflows::ingest::request::DocumentInput;
-use crate::workflows::lengths::{check_documents, check_task};
+use crate::workflows::lengths::{check_contexts, check_task};
 use crate::workflows::refusal::Refusal;
 use crate::workflows::services::Services;
 use serde_json::Value;
@@ -54,7 +54,7 @@ fn passages(services: &Services, request: TrainRequest) -> Result<Contexts, Refu
         document.check(&format!("{at}[{i}]."))
     });
     let documents: Vec<NewDocument> = documents.collect::<Result<_, _>>()?;
-    check_documents(services, &documents, at)?;
+    check_contexts(services, &documents, at)?;
     let context = |d: NewDocument| TrainContext {
         title: d.title,
         text: d.text,
@@ -124,7 +124,17 @@ fn task_file(services: &Services, name: &str) -> Result<Vec<Value>, Refusal> {
 }
 
 fn passage_file(services: &Services, name: &str) -> Result<Vec<ContextInput>, Refusal> {
-    let entries = datasets::read(&path_of(services, name)?).map_err(unreadable)?;
+    let Dataset {
+        entries,
+        unanswerable,
+    } = datasets::read(&path_of(services, name)?).map_err(unreadable)?;
+    if unanswerable > 0 {
+        tracing::info!(
+            dataset = name,
+            unanswerable,
+            "questions that their passage does not answer are left out"
+        );
+    }
     let context = |e: datasets::Entry| ContextInput {
         title: e.passage.title,
         text: e.passage.text,

@@ -1,0 +1,164 @@
+//! HTML, turned into Markdown. Scripts, styles, navigation and forms are no text, and of links and pictures their words
+//! remain.
+
+use super::encoding;
+use super::{Reading, Unreadable, markdown};
+use htmd::element_handler::Handlers;
+use htmd::{Element, HtmlToMarkdown, Node};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+/// Most elements within each other. A page has dozens; a thousand would only exhaust the stack.
+const DEEPEST: usize = 256;
+
+/// Bytes in which a page must declare its character set.
+const DECLARED_WITHIN: usize = 1024;
+
+/// Elements that are no text.
+const SKIPPED: [&str; 13] = [
+    "script", "style", "noscript", "template", "nav", "svg", "math", "canvas", "iframe", "object",
+    "button", "select", "textarea",
+];
+
+/// The text of a page. Where neither a byte order mark nor `charset` (of the content type) tells the character set, the
+/// page itself may declare it.
+pub(super) fn text(bytes: &[u8], charset: Option<&str>) -> Result<String, Unreadable> {
+    let declared = match charset {
+        Some(_) => None,
+        None => declared(bytes),
+    };
+    // A declaration that can be read as bytes cannot be of UTF-16.
+    let declared = declared.filter(|name| !name.starts_with("utf-16"));
+    encoding::text(bytes, charset.or(declared.as_deref()))
+}
+
+/// The character set of `<meta charset="…">`, or of its older form with `content="text/html; charset=…"`.
+fn declared(bytes: &[u8]) -> Option<String> {
+    let head = &bytes[..bytes.len().min(DECLARED_WITHIN)];
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let (_, meta) = head.split_once("<meta")?;
+    let (_, after) = meta.split_once("charset")?;
+    let after = after.trim_start().strip_prefix('=')?;
+    let after = after.trim_start_matches([' ', '"', '\'']);
+    let end = after
+        .find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.' | ':'))
+        .unwrap_or(after.len());
+    (end > 0).then(|| after[..end].to_owned())
+}
+
+/// Reads a page. The title is that of the page, else its first heading.
+pub(super) fn read(html: &str) -> Result<Reading, Unreadable> {
+    let html = html.to_owned();
+    // The converter calls itself for each element within another.
+    let thread = std::thread::Builder::new()
+        .name("html".into())
+        .stack_size(64 << 20);
+    let convert = thread.spawn(move || convert(&html));
+    let damaged = |reason: String| Unreadable::Damaged {
+        format: "HTML",
+        reason,
+    };
+    let convert = convert.map_err(|error| damaged(error.to_string()))?;
+    let (title, text) = match convert.join() {
+        Ok(converted) => converted?,
+        Err(_) => return Err(damaged("the converter gave up".into())),
+    };
+    if text.trim().is_empty() {
+        return Err(Unreadable::Nothing {
+            format: "HTML",
+            reason: "a page that a script fills has no text of its own",
+        });
+    }
+    Ok(Reading {
+        title: title.or_else(|| markdown::title(&text)),
+        text,
+        ..Reading::default()
+    })
+}
+
+fn convert(html: &str) -> Result<(Option<String>, String), Unreadable> {
+    let title: Arc<Mutex<Option<String>>> = Arc::default();
+    let found = title.clone();
+    let keep_title = move |handlers: &dyn Handlers, element: Element| {
+        let text = handlers.walk_children(element.node).content;
+        if let Ok(mut title) = found.lock() {
+            let text = unescaped(text.trim());
+            title.get_or_insert(text);
+        }
+        None
+    };
+    let words_alone =
+        |handlers: &dyn Handlers, element: Element| Some(handlers.walk_children(element.node));
+    let alternative = |_: &dyn Handlers, element: Element| {
+        let text = element.attrs.iter().find(|a| &*a.name.local == "alt");
+        text.map(|text| text.value.to_string().into())
+    };
+    let converter = HtmlToMarkdown::builder()
+        .skip_tags(SKIPPED.to_vec())
+        .add_handler(vec!["title"], keep_title)
+        .add_handler(vec!["a"], words_alone)
+        .add_handler(vec!["img"], alternative)
+        .scripting_enabled(false)
+        .build();
+    let damaged = |error: std::io::Error| Unreadable::Damaged {
+        format: "HTML",
+        reason: error.to_string(),
+    };
+    let tree = converter.html_to_tree(html).map_err(damaged)?;
+    if is_deeper(&tree, DEEPEST) {
+        return Err(Unreadable::TooLarge {
+            format: "HTML",
+            most: DEEPEST,
+            unit: "elements within each other",
+        });
+    }
+    let text = unescaped(&converter.tree_to_markdown(&tree));
+    let title = title.lock().ok().and_then(|mut title| title.take());
+    Ok((title.filter(|title| !title.is_empty()), text))
+}
+
+/// Whether a tree has more levels than these.
+fn is_deeper(tree: &Rc<Node>, levels: usize) -> bool {
+    let mut open = vec![(tree.clone(), 0)];
+    while let Some((node, level)) = open.pop() {
+        if level > levels {
+            return true;
+        }
+        let below = node.children.borrow();
+        open.extend(below.iter().map(|child| (child.clone(), level + 1)));
+    }
+    false
+}
+
+/// Markdown without the backslashes that a reader does not need: `snake\_case` is read as it is without. At the
+/// beginning of a line and in code they stay.
+fn unescaped(markdown: &str) -> String {
+    let mut text = String::with_capacity(markdown.len());
+    let mut fenced = false;
+    for line in markdown.split_inclusive('\n') {
+        let begun = line.trim_start();
+        let is_fence = begun.starts_with("```") || begun.starts_with("~~~");
+        if fenced || is_fence || line.starts_with("    ") {
+            text.push_str(line);
+            fenced ^= is_fence;
+            continue;
+        }
+        let indent = line.len() - begun.len();
+        let mut chars = line.char_indices().peekable();
+        while let Some((at, c)) = chars.next() {
+            let next = chars.peek().map(|(_, next)| *next);
+            let needed =
+                at == indent && matches!(next, Some('#' | '>' | '-' | '+' | '*' | '=' | '`' | '~'));
+            match next {
+                Some(next)
+                    if c == '\\' && next.is_ascii_punctuation() && !needed && next != '|' =>
+                {
+                    text.push(next);
+                    chars.next();
+                }
+                _ => text.push(c),
+            }
+        }
+    }
+    text
+}
