@@ -17,6 +17,7 @@ mod serving;
 mod tokenizer;
 mod trainer;
 mod upper_layers;
+mod weight_names;
 mod weights;
 
 #[test]

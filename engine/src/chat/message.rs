@@ -10,7 +10,7 @@ pub struct Message {
     pub role: String,
     /// The whole text.
     pub content: String,
-    /// The parts that the content came in, if it did; joined with line ends they are `content`. A template that reads
+    /// The parts that the content came in, if it did; `content` is all of them. A template that reads
     /// parts gets them as `{"type": "text", "text": …}`, every other one gets the whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<String>,
@@ -34,7 +34,7 @@ impl Message {
     pub fn in_parts(role: impl Into<String>, parts: Vec<String>) -> Self {
         Message {
             parts: parts.clone(),
-            ..Message::new(role, parts.join("\n"))
+            ..Message::new(role, parts.concat())
         }
     }
 
