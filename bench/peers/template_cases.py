@@ -454,6 +454,13 @@ AWKWARD = {
     "namespace refuses underscores": "{% set ns = namespace(_a=1) %}{{ ns._a }}",
     "generator functions": "{{ range(3) | list }}{{ range(1, 10, 3) | list }}{{ range(3) }}{{ range(5, 0, -2) | list }}{{ dict(a=1, b='x') }}{% set j = joiner(', ') %}{{ j() }}a{{ j() }}b{% set c = cycler('x', 'y') %}{{ c.next() }}{{ c.next() }}{{ c.current }}{{ c.next() }}",
     "clock": "{{ strftime_now('%d %b %Y') }}|{{ strftime_now('%-d %A %e %j %p %I %-I %-m %-H %H:%M:%S %y %a %B %h %u %w %U %W %V %G %C %D %F %T %R %r %c %x %X %n%t%%') }}|{{ strftime_now('%f %s')[:6] }}|{{ strftime_now('%-j %-y %-M %-S %_d %^a %#b %03d %k %l %P') }}|[{{ strftime_now('%z%Z') }}]|{{ strftime_now('é %Y年%m月%d日') }}|{{ strftime_now('%Q %') }}",
+    "clock in a macro": "{% macro today(format='%d.%m.%Y') %}{{ strftime_now(format) }}{{ v | tojson | length }}{% endmacro %}{{ today() }}{% set x %}{{ today('%H') }}{% endset %}{{ x }}",
+    "call with generation": "{% macro turn(role) %}<{{ role }}>{{ caller() }}{% endmacro %}{% for m in messages %}{% call turn(m.role) %}{% generation %}{{ m.content | trim }}{% endgeneration %}{% endcall %}{% endfor %}",
+    "system first, merged": "{% set system = messages | selectattr('role', 'equalto', 'system') | map(attribute='content') | join('\\n') %}{% set rest = messages | rejectattr('role', 'eq', 'system') | list %}{{ system }}|{{ rest | length }}|{{ rest[0].content }}|{{ (rest | last).content | trim | length }}|{{ rest | map(attribute='role') | join('>') }}",
+    "counted by namespace": "{% set ns = namespace(count=0, last='') %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.count = ns.count + 1 %}{% set ns.last = m.content | trim %}{% endif %}{% endfor %}{{ ns.count }} of {{ messages | length }}: {{ ns.last }}{{ ' (even)' if ns.count is even }}",
+    "schema walked": "{% macro walk(schema, depth=0) %}{% for key, value in schema.items() %}{{ '  ' * depth }}{{ key }}{% if value is mapping %}:\n{{ walk(value, depth + 1) }}{% elif value is iterable and value is not string %}: [{{ value | join(', ') }}]\n{% else %}: {{ value }}\n{% endif %}{% endfor %}{% endmacro %}{{ walk(tools[0].function.parameters) }}",
+    "arguments as text or object": "{% for args in [{'a': 1, 'b': [true, none]}, '{\"a\": 1}'] %}{% if args is string %}{{ args }}{% else %}{{ args | tojson }}{% endif %}{% for k, v in (args.items() if args is mapping else []) %}<{{ k }}>{{ v if v is string else v | tojson(ensure_ascii=False) }}</{{ k }}>{% endfor %}{% endfor %}",
+    "blank control": "{%- if true -%}\n\n  x\n\n{%- endif %}\n  {%- if true %}\n  y\n  {%- endif -%}\n\n  z\n{% if false %}{% else +%}\n w{% endif %}\n",
     "date on several lines": "{% set today = strftime_now('%B %-d, %Y') %}{{ 'Today is ' ~ today }}",
     "special tokens": "{{ bos_token }}{{ eos_token }}{{ pad_token is defined }}{{ unk_token is defined }}{{ pad_token }}",
     "content of roles": "{% for role, group in messages | groupby('role') %}{{ role }}={{ group | length }} {% endfor %}",
@@ -829,6 +836,111 @@ messages | selectattr('content') | list | length
 [{'x': 2}, {'x': 1}] | sort(attribute='x')
 'a.b'.split('.')[-1]
 v.text.strip().split(' ')[0].rstrip(',')
+v.words[0] ~ v.words[-1] | lower
+(v.words | join ~ 'x') | upper
+v.list[0] ~ '/' ~ (v.list | length)
+{'x': v.f, 'y': [v.big, v.n]} ~ ''
+(v.f, v.t) | string
+[v.f] | join('') ~ v.one
+v.d.items() | map('first') | join(',')
+v.d.items() | selectattr(1, 'number') | list
+v.d | map('upper') | list
+(v.d.keys() | list)[0]
+(v.d.values() | list)[-1][0]
+'z' in v.d.keys()
+v.d.keys() | length
+v.d.items() | first
+dict(v.d.items()) == v.d
+dict(v.d, z=2).z
+v.list | sum / 2
+(v.list | sort)[-1]
+v.list | sort | first ~ v.list | max
+v.words | sort(reverse=true) | join
+v.text | replace('\n', '\\n') | trim
+v.text | trim | length
+v.text.split()[0][:3]
+v.text.strip().lower().replace(',', '').split(' ') | join('_')
+'a\n\nb'.split('\n')
+'a=1;b=2'.split(';') | map('upper') | list
+'%s: %s' % (v.t, v.n)
+'%s' % [1, 'a']
+'%s' % ((1, 2),)
+'%d%%' % 50
+'%5.1f|%+d|%-4d|%04d|%e' % (1.25, 3, 4, 5, 12345.0)
+'%c%o%X' % ('a', 8, 255)
+'%s' % v.d
+'{:>6}|{:<6}|{:^6}|{:*^7}'.format('a', 'b', 'c', 'd')
+'{:.3}|{:6.2f}|{:+d}|{:08.3f}|{:b}|{:o}|{:X}'.format('abcdef', 1.5, 3, 1.5, 5, 8, 255)
+'{:,.2f}|{:_}|{:g}|{:.1%}'.format(12345.678, 1234567, 0.00001, 0.123)
+'{}{}'.format(*['a', 'b'])
+'{0[0]}{0[1]}'.format(['x', 'y'])
+'{!s:>5}|{!r:<6}|'.format('a', 'b')
+'{:{}}|'.format('a', 4)
+'{}'.format([1, 'a', none, 1e-05])
+-7 // 2
+7 % -3
+-7.5 % 2
+2 ** 3 ** 2
+1 / 3
+10 / 4 * 2
+0.1 + 0.2
+1e15 + 0.3
+123456789.0 * 10
+1e16 - 1
+5 // 0.3
+3.0 == 3
+'3' == 3
+1 < 2 == true
+not 1 == 2
+1 if v.n is none else 2
+v.missing.x is defined
+v.missing or 'or'
+(v.missing or v.n or 'or') | upper
+v.s[0] == "i"
+'abc'[3:] == ''
+'abc'[:-5]
+v.list[-1:]
+v.list[1:1]
+v.list[-5:5]
+[1, 2, 3, 4, 5][4:0:-2]
+'abcdef'[::-2]
+(1, 2, 3)[:2]
+[[1, 2], [3]] | map('length') | list
+[[1, 2], [3]] | sum(start=[])
+['a', none, 'b'] | select | join
+[1, 2, 3] | map('string') | join('+')
+['a', 'b'] | map('replace', 'a', 'x') | list
+['b', 'a'] | map('upper') | sort | join
+['  a', 'b  '] | map('trim') | list
+[{'a': 1}, {'b': 2}] | map(attribute='a', default=0) | list
+[{'a': 1}, {'b': 2}] | selectattr('a', 'defined') | list
+[{'a': 1}, {'a': none}] | rejectattr('a', 'none') | list
+[{'a': 'x'}] | selectattr('a', 'in', ['x', 'y']) | list
+[3, 1] | tojson | string | length
+{} | length
+[] | sum
+[] | join(',')
+[] | max is defined
+'' | first is defined
+'abc' | first
+'abc' | last
+'abc' | reverse
+'abc' | sort
+'cab' | unique | join
+'a,b' | replace(',', ' ') | title
+'Ünï cödé'.title()
+'ÀÉ'.lower()
+'ŉ'.upper()
+'ſ'.upper()
+'İ'.lower() | length
+'i̇'.isalpha()
+'x'.isalpha() and not '1'.isalpha()
+'Straße' | upper
+'o\'clock' | title
+"x" "y" ~ "z"
+'tab\there' | tojson
+'\u00e9' == 'é'
+'a\\b' | length
 'Tool: %s' % 'x'
 'x' * 3 ~ 1e-05
 """.strip().split("\n")

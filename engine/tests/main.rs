@@ -7,6 +7,7 @@ mod scripted;
 mod cpu;
 mod curve;
 mod gradients;
+mod interruption;
 mod logits;
 mod packing;
 mod peft;

@@ -32,7 +32,11 @@ fn tensors(dir: &Path, family: Family) -> Vec<Stored> {
     };
     let mut all: Vec<Stored> = names.into_iter().map(read).collect();
     let (_, shape, data) = all.iter().find(|(name, ..)| name == EMBEDDING).unwrap();
-    let head = (HEAD.to_owned(), shape.clone(), data.iter().map(|v| 1.0 - v).collect());
+    let head = (
+        HEAD.to_owned(),
+        shape.clone(),
+        data.iter().map(|v| 1.0 - v).collect(),
+    );
     all.push(head);
     all
 }
@@ -40,7 +44,10 @@ fn tensors(dir: &Path, family: Family) -> Vec<Stored> {
 fn write(dir: &Path, tensors: &[Stored], dtype: Dtype) {
     let bytes = |data: &[f32]| -> Vec<u8> {
         match dtype {
-            Dtype::F64 => data.iter().flat_map(|v| f64::from(*v).to_le_bytes()).collect(),
+            Dtype::F64 => data
+                .iter()
+                .flat_map(|v| f64::from(*v).to_le_bytes())
+                .collect(),
             Dtype::F8_E4M3 => vec![0; data.len()],
             _ => data.iter().flat_map(|v| v.to_le_bytes()).collect(),
         }
@@ -48,9 +55,9 @@ fn write(dir: &Path, tensors: &[Stored], dtype: Dtype) {
     let stored: Vec<_> = (tensors.iter())
         .map(|(name, shape, data)| (name, shape.clone(), bytes(data)))
         .collect();
-    let views = stored.iter().map(|(name, shape, bytes)| {
-        (name, TensorView::new(dtype, shape.clone(), bytes).unwrap())
-    });
+    let views = stored
+        .iter()
+        .map(|(name, shape, bytes)| (name, TensorView::new(dtype, shape.clone(), bytes).unwrap()));
     let file = safetensors::serialize(views, None).unwrap();
     std::fs::write(dir.join("model.safetensors"), file).unwrap();
 }
@@ -69,7 +76,10 @@ fn outcome(case: &Value) -> Value {
     let table = |all: &[Stored], name: &str| all.iter().find(|t| t.0 == name).unwrap().2.clone();
     let (embedding, head) = (table(&all, EMBEDDING), table(&all, HEAD));
     match case["head"].as_str() {
-        Some("same") => all.iter_mut().filter(|t| t.0 == HEAD).for_each(|t| t.2 = embedding.clone()),
+        Some("same") => all
+            .iter_mut()
+            .filter(|t| t.0 == HEAD)
+            .for_each(|t| t.2 = embedding.clone()),
         Some("none") => all.retain(|t| t.0 != HEAD),
         _ => {}
     }
@@ -87,7 +97,11 @@ fn outcome(case: &Value) -> Value {
     for name in case["extra"].as_array().into_iter().flatten() {
         all.push((name.as_str().unwrap().to_owned(), vec![4], vec![1.0; 4]));
     }
-    let dtype = if case["dtype"] == "F64" { Dtype::F64 } else { Dtype::F32 };
+    let dtype = if case["dtype"] == "F64" {
+        Dtype::F64
+    } else {
+        Dtype::F32
+    };
     write(dir.path(), &all, dtype);
     configure(dir.path(), |config| {
         config.remove("tie_word_embeddings");
@@ -119,7 +133,13 @@ fn tables_are_tied_as_transformers_ties_them() {
     let cases = recorded["cases"].as_array().unwrap();
     assert!(cases.len() >= 60);
     for case in cases {
-        assert_eq!(outcome(case), case["outcome"], "{} ({})", case["name"], case["family"]);
+        assert_eq!(
+            outcome(case),
+            case["outcome"],
+            "{} ({})",
+            case["name"],
+            case["family"]
+        );
     }
 }
 
@@ -134,11 +154,27 @@ fn opened(change: impl FnOnce(&mut Map<String, Value>)) -> Result<ModelFiles, St
 fn settings_that_change_the_computation_are_refused_by_name() {
     let cases = [
         ("tie_word_embeddings", json!("yes"), "tie_word_embeddings"),
-        ("layer_types", json!(["full_attention", "sliding_attention"]), "sliding_attention"),
+        (
+            "layer_types",
+            json!(["full_attention", "sliding_attention"]),
+            "sliding_attention",
+        ),
         ("partial_rotary_factor", json!(0.5), "partial_rotary_factor"),
-        ("rope_parameters", json!({"rope_type": "linear", "factor": 2.0}), "\"linear\""),
-        ("rope_scaling", json!({"type": "dynamic", "factor": 2.0}), "\"dynamic\""),
-        ("rope_scaling", json!({"rope_type": "longrope"}), "\"longrope\""),
+        (
+            "rope_parameters",
+            json!({"rope_type": "linear", "factor": 2.0}),
+            "\"linear\"",
+        ),
+        (
+            "rope_scaling",
+            json!({"type": "dynamic", "factor": 2.0}),
+            "\"dynamic\"",
+        ),
+        (
+            "rope_scaling",
+            json!({"rope_type": "longrope"}),
+            "\"longrope\"",
+        ),
         (
             "rope_parameters",
             json!({"rope_type": "default", "partial_rotary_factor": 0.25}),
@@ -158,9 +194,15 @@ fn settings_of_both_versions_of_the_configuration_are_read() {
     let plain = opened(|_| ()).unwrap();
     let same = opened(|config| {
         let theta = config.remove("rope_theta").unwrap();
-        config.insert("rope_parameters".into(), json!({"rope_type": "default", "rope_theta": theta}));
+        config.insert(
+            "rope_parameters".into(),
+            json!({"rope_type": "default", "rope_theta": theta}),
+        );
         config.insert("rope_scaling".into(), Value::Null);
-        config.insert("layer_types".into(), json!(["full_attention", "full_attention"]));
+        config.insert(
+            "layer_types".into(),
+            json!(["full_attention", "full_attention"]),
+        );
         config.insert("hidden_act".into(), json!("swish"));
     });
     assert_eq!(same.unwrap().config, plain.config);
@@ -180,5 +222,8 @@ fn eight_bit_floats_are_refused_by_name_and_type() {
     let all = tensors(dir.path(), Family::Llama);
     write(dir.path(), &all, Dtype::F8_E4M3);
     let error = ModelFiles::open(dir.path()).err().unwrap().to_string();
-    assert!(error.contains(EMBEDDING) && error.contains("F8_E4M3"), "{error}");
+    assert!(
+        error.contains(EMBEDDING) && error.contains("F8_E4M3"),
+        "{error}"
+    );
 }

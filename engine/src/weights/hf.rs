@@ -121,4 +121,3 @@ pub(super) fn read_json(dir: &Path, name: &str) -> Result<Option<Value>> {
         Err(e) => Err(Error::io(path, e)),
     }
 }
-

@@ -107,13 +107,22 @@ impl Config<'_> {
             )));
         }
         let layer_types = json["layer_types"].as_array().into_iter().flatten();
-        if let Some(other) = layer_types.into_iter().find(|kind| *kind != "full_attention") {
+        if let Some(other) = layer_types
+            .into_iter()
+            .find(|kind| *kind != "full_attention")
+        {
             return Err(self.wrong(format!(
                 "layer_types holds {other}, which is not supported; \"full_attention\" is"
             )));
         }
-        let rotated = [&json["partial_rotary_factor"], &self.rope()["partial_rotary_factor"]];
-        if let Some(part) = rotated.into_iter().find(|v| !v.is_null() && v.as_f64() != Some(1.0)) {
+        let rotated = [
+            &json["partial_rotary_factor"],
+            &self.rope()["partial_rotary_factor"],
+        ];
+        if let Some(part) = rotated
+            .into_iter()
+            .find(|v| !v.is_null() && v.as_f64() != Some(1.0))
+        {
             return Err(self.wrong(format!(
                 "partial_rotary_factor = {part} is not supported; 1 is"
             )));

@@ -132,7 +132,10 @@ impl Shards {
         let wanted = tensors_of(config);
         for (name, _) in &wanted {
             if let Some((_, _, info)) = self.tensors.get(name)
-                && !matches!(info.dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16)
+                && !matches!(
+                    info.dtype,
+                    Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16
+                )
             {
                 return Err(Error::model(
                     &self.dir,
@@ -152,7 +155,11 @@ impl Shards {
         unknown.sort();
         if !unknown.is_empty() {
             let (count, first) = (unknown.len(), &unknown[..unknown.len().min(5)]);
-            tracing::warn!(count, ?first, "the weights hold tensors that this model does not use");
+            tracing::warn!(
+                count,
+                ?first,
+                "the weights hold tensors that this model does not use"
+            );
         }
         Ok(())
     }
