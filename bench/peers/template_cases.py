@@ -458,7 +458,7 @@ AWKWARD = {
     "call with generation": "{% macro turn(role) %}<{{ role }}>{{ caller() }}{% endmacro %}{% for m in messages %}{% call turn(m.role) %}{% generation %}{{ m.content | trim }}{% endgeneration %}{% endcall %}{% endfor %}",
     "system first, merged": "{% set system = messages | selectattr('role', 'equalto', 'system') | map(attribute='content') | join('\\n') %}{% set rest = messages | rejectattr('role', 'eq', 'system') | list %}{{ system }}|{{ rest | length }}|{{ rest[0].content }}|{{ (rest | last).content | trim | length }}|{{ rest | map(attribute='role') | join('>') }}",
     "counted by namespace": "{% set ns = namespace(count=0, last='') %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.count = ns.count + 1 %}{% set ns.last = m.content | trim %}{% endif %}{% endfor %}{{ ns.count }} of {{ messages | length }}: {{ ns.last }}{{ ' (even)' if ns.count is even }}",
-    "schema walked": "{% macro walk(schema, depth=0) %}{% for key, value in schema.items() %}{{ '  ' * depth }}{{ key }}{% if value is mapping %}:\n{{ walk(value, depth + 1) }}{% elif value is iterable and value is not string %}: [{{ value | join(', ') }}]\n{% else %}: {{ value }}\n{% endif %}{% endfor %}{% endmacro %}{{ walk(tools[0].function.parameters) }}",
+    "schema of tools walked": "{% macro walk(schema, depth=0) %}{% for key, value in schema.items() %}{{ '  ' * depth }}{{ key }}{% if value is mapping %}:\n{{ walk(value, depth + 1) }}{% elif value is iterable and value is not string %}: [{{ value | join(', ') }}]\n{% else %}: {{ value }}\n{% endif %}{% endfor %}{% endmacro %}{{ walk(tools[0].function.parameters) }}",
     "arguments as text or object": "{% for args in [{'a': 1, 'b': [true, none]}, '{\"a\": 1}'] %}{% if args is string %}{{ args }}{% else %}{{ args | tojson }}{% endif %}{% for k, v in (args.items() if args is mapping else []) %}<{{ k }}>{{ v if v is string else v | tojson(ensure_ascii=False) }}</{{ k }}>{% endfor %}{% endfor %}",
     "blank control": "{%- if true -%}\n\n  x\n\n{%- endif %}\n  {%- if true %}\n  y\n  {%- endif -%}\n\n  z\n{% if false %}{% else +%}\n w{% endif %}\n",
     "date on several lines": "{% set today = strftime_now('%B %-d, %Y') %}{{ 'Today is ' ~ today }}",
@@ -856,11 +856,11 @@ v.list | sum / 2
 (v.list | sort)[-1]
 v.list | sort | first ~ v.list | max
 v.words | sort(reverse=true) | join
-v.text | replace('\n', '\\n') | trim
+v.text | replace('\\n', '\\\\n') | trim
 v.text | trim | length
 v.text.split()[0][:3]
 v.text.strip().lower().replace(',', '').split(' ') | join('_')
-'a\n\nb'.split('\n')
+'a\\n\\nb'.split('\\n')
 'a=1;b=2'.split(';') | map('upper') | list
 '%s: %s' % (v.t, v.n)
 '%s' % [1, 'a']
@@ -936,11 +936,11 @@ v.list[-5:5]
 'i̇'.isalpha()
 'x'.isalpha() and not '1'.isalpha()
 'Straße' | upper
-'o\'clock' | title
+'o\\'clock' | title
 "x" "y" ~ "z"
-'tab\there' | tojson
-'\u00e9' == 'é'
-'a\\b' | length
+'tab\\there' | tojson
+'\\u00e9' == 'é'
+'a\\\\b' | length
 'Tool: %s' % 'x'
 'x' * 3 ~ 1e-05
 """.strip().split("\n")

@@ -67,9 +67,13 @@ fn a_training_that_had_enough_is_what_its_finished_steps_made() {
         parts += usize::from(steps.load(Ordering::SeqCst) == 2);
         parts > 4
     });
-    let hooks: (_, autodidact_engine::scheduler::Enough) = (progress, inside_a_step);
     let inside = engine
-        .train_until(vec![request(4)], Priority::Ingest, hooks, &NEVER)
+        .train_until(
+            vec![request(4)],
+            Priority::Ingest,
+            (progress, inside_a_step),
+            &NEVER,
+        )
         .unwrap();
     assert_eq!(inside[0].losses, between[0].losses);
     assert_eq!(inside[0].lora, between[0].lora);
