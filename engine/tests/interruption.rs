@@ -88,7 +88,7 @@ fn a_training_that_had_enough_is_what_its_finished_steps_made() {
             &NEVER,
         )
         .unwrap();
-    assert_eq!(nothing[0].losses, []);
+    assert!(nothing[0].losses.is_empty());
     let pairs = nothing[0].lora.layers.iter().flatten().flatten();
     assert!(pairs.flat_map(|pair| &pair.b).all(|b| *b == 0.0));
 }

@@ -52,15 +52,11 @@ pub fn adapt(
     input: &Adaptation<'_>,
     journal: &dyn Journal,
 ) -> Result<AdaptOutcome, Interrupted> {
-    let budget = Budget::new(input.options.seconds);
-    let end = budget.end();
-    let stop = || Instant::now() >= end || journal.check().is_err();
     let mut run = Run {
-        model: Interruptible::new(model, &stop),
-        unbound: model,
+        model,
         input,
         journal,
-        budget,
+        budget: Budget::new(input.options.seconds),
         seconds: BTreeMap::new(),
     };
     let (edits, origin) = run.configurations()?;
@@ -98,11 +94,11 @@ pub fn adapt(
 /// The share of the time budget for writing configurations. Configurations not written by then are not tried.
 const WRITING: f32 = 0.2;
 
+/// The share of the planned time of the final training and the predictions that comparing must leave.
+const LEFT: f32 = 0.7;
+
 struct Run<'a> {
-    /// Stops at the end of the budget, too.
-    model: Interruptible<'a>,
-    /// The same model without a stop, for calls that have a time limit of their own.
-    unbound: &'a dyn Model,
+    model: &'a dyn Model,
     input: &'a Adaptation<'a>,
     journal: &'a dyn Journal,
     budget: Budget,
@@ -136,7 +132,7 @@ impl Run<'_> {
             written = true;
             let limit = Duration::from_secs_f32(options.seconds * WRITING);
             let late = || clock.elapsed() > limit || self.journal.check().is_err();
-            let model = Interruptible::new(self.unbound, &late);
+            let model = Interruptible::new(self.model, &late);
             let (task, policy) = (self.input.task, self.input.policy);
             let mut edits = Vec::new();
             let result = self_edit::write(
@@ -247,13 +243,17 @@ impl Run<'_> {
             return Ok((None, Vec::new()));
         }
         let clock = Instant::now();
+        // Most of the time of the final training and of the answers is left to them.
+        let (end, journal) = (self.budget.before_end(plan.seconds * LEFT), self.journal);
+        let late = || Instant::now() >= end || journal.check().is_err();
+        let model = Interruptible::new(self.model, &late);
         let candidates = 0..plan.candidates.len();
         let in_context: Result<Score, Interrupted> = step(self.journal, "in_context", || {
             self.journal
                 .progress("candidates", 0.15, "asking before training");
             let asked =
                 (0..plan.folds).map(|held| (self.input.init, self.held(&edits[0], held, 0)));
-            self.score(&asked.collect::<Vec<_>>())
+            self.score(model, &asked.collect::<Vec<_>>())
         });
         let Some(in_context) = self.in_time("candidates", in_context)? else {
             return Ok((None, Vec::new()));
@@ -274,8 +274,6 @@ impl Run<'_> {
                 let texts = self.texts(edit, Some(fold.held), share.sequences);
                 (texts, self.update(edit, share.epochs))
             });
-            // The time of the final training and of the answers is left to them.
-            let end = self.budget.before_end(plan.seconds);
             let trained = self.train_all(trainings.collect(), [0.15, 0.5], end)?;
             if Instant::now() >= end {
                 // What was trained on unlike parts of its texts cannot be compared.
@@ -290,7 +288,7 @@ impl Run<'_> {
                 if asked.is_empty() {
                     continue;
                 }
-                let score = step(self.journal, &key(n), || self.score(&asked));
+                let score = step(self.journal, &key(n), || self.score(model, &asked));
                 let Some(score) = self.in_time("candidates", score)? else {
                     break;
                 };
@@ -333,7 +331,11 @@ impl Run<'_> {
     }
 
     /// Asks each adapter its held-out demonstration and scores the answers.
-    fn score(&self, asked: &[(Option<&Adapter>, Fold)]) -> Result<Score, Interrupted> {
+    fn score(
+        &self,
+        model: Interruptible<'_>,
+        asked: &[(Option<&Adapter>, Fold)],
+    ) -> Result<Score, Interrupted> {
         let task = self.input.task;
         let demonstrations = task.demonstrations();
         let mut score = Score {
@@ -347,11 +349,11 @@ impl Run<'_> {
                 fold.question.prompt.clone(),
                 demonstrations[fold.held].assistant.clone(),
             );
-            let said = predict(self.model, *adapter, &[question], task.longest_answer())?;
+            let said = predict(model, *adapter, &[question], task.longest_answer())?;
             let said = said[0].attempts.first();
             let gold = task.gold(fold.held);
             score.right += usize::from(said.is_some_and(|a| task.same(&a.output, &gold)));
-            let likelihood = self.model.likelihood(&[item], *adapter)?;
+            let likelihood = model.likelihood(&[item], *adapter)?;
             score.logprob += likelihood.iter().sum::<f32>() / asked.len() as f32;
         }
         Ok(score)
@@ -402,7 +404,7 @@ impl Run<'_> {
         self.journal.progress("predictions", 0.87, "answering");
         let (end, journal) = (self.budget.answering_end(), self.journal);
         let late = || Instant::now() >= end || journal.check().is_err();
-        let model = Interruptible::new(self.unbound, &late);
+        let model = Interruptible::new(self.model, &late);
         let predictions = step(journal, "predictions", || {
             let questions = self.questions(edit, plan.views);
             let longest = self.input.task.longest_answer();
@@ -478,7 +480,7 @@ impl Run<'_> {
             stop: &|| journal.check().is_err(),
             deadline: Some(end),
         };
-        let trained = (self.unbound).train_within(trainings.collect(), &mut on_step, &limits);
+        let trained = (self.model).train_within(trainings.collect(), &mut on_step, &limits);
         // Says why it was stopped.
         if matches!(trained, Err(ModelError::Stopped)) {
             journal.check()?;
