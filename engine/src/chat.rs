@@ -8,60 +8,91 @@
 //!
 //! An assistant message may contain markup such as `<think>`, which templates look for. In that role only control
 //! tokens are broken.
+//!
+//! The text is that of transformers 5.24's `apply_chat_template`, byte for byte: `engine/tests/fixtures/templates.json`
+//! has what it makes of some six hundred templates, and `recorded_tests.rs` compares.
 
+mod arguments;
+mod clock;
 mod environment;
+mod filters;
+mod formatting;
+mod guard;
+mod json;
+mod message;
+mod methods;
+mod python;
+#[cfg(test)]
+mod recorded_tests;
+mod source;
+mod strings;
+mod values;
+
+pub use message::Message;
 
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
+use clock::Instant;
 use minijinja::Environment;
 use minijinja::value::Serde;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-
-/// One message of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// `system`, `user`, `assistant` …
-    pub role: String,
-    pub content: String,
-}
-
-impl Message {
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Message {
-            role: role.into(),
-            content: content.into(),
-        }
-    }
-}
 
 /// A compiled chat template.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
     source: String,
-    bos: String,
-    eos: String,
+    /// `bos_token`, `eos_token` … and their spellings.
+    special: Map<String, Value>,
+    /// Whether it reads a content of several parts.
+    reads_parts: bool,
 }
 
 const NAME: &str = "chat_template";
 
+/// What a template is given besides the messages.
+#[derive(Clone, Copy)]
+struct Wish<'a> {
+    add_generation_prompt: bool,
+    /// The field of the last message that the answer goes on with.
+    continued: Option<&'a str>,
+    extra: &'a Map<String, Value>,
+    /// The sentinel, which no filter may escape.
+    kept: Option<char>,
+    now: Instant,
+}
+
 impl ChatTemplate {
-    /// Compiles the Jinja source. `bos` and `eos` are the spellings that the template may write itself.
+    /// Compiles the Jinja source. `bos` and `eos` are the spellings that the template may write itself; an empty one
+    /// stands for none.
     ///
     /// # Errors
     /// [`Error::Template`] if the source is not valid.
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self> {
+        let named = [("bos_token", bos), ("eos_token", eos)].into_iter();
+        let given = named.filter(|(_, spelling)| !spelling.is_empty());
+        let special = given.map(|(name, spelling)| (name.to_owned(), spelling.to_owned()));
+        Self::with_special_tokens(source, special)
+    }
+
+    /// [`ChatTemplate::new`] with any special tokens: their names (`pad_token`) and spellings.
+    pub fn with_special_tokens(
+        source: &str,
+        special: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
         let mut environment = environment::new();
         environment
-            .add_template_owned(NAME, source.to_string())
+            .add_template_owned(NAME, source::rewrite(source))
             .map_err(failed)?;
-        Ok(ChatTemplate {
+        let pairs = special.into_iter().map(|(name, text)| (name, text.into()));
+        let mut template = ChatTemplate {
             environment,
             source: source.into(),
-            bos: bos.into(),
-            eos: eos.into(),
-        })
+            special: pairs.collect(),
+            reads_parts: false,
+        };
+        template.reads_parts = template.shows_parts();
+        Ok(template)
     }
 
     /// The Jinja source.
@@ -80,19 +111,64 @@ impl ChatTemplate {
         add_generation_prompt: bool,
         extra: &Map<String, Value>,
     ) -> Result<Vec<u32>> {
-        let sentinel = self.unused_character(messages, extra);
-        let messages: Vec<Message> = messages
-            .iter()
-            .map(|m| Message {
-                role: m.role.clone(),
-                content: break_spellings(tokenizer, &m.content, sentinel, m.role == "assistant"),
-            })
-            .collect();
-        let extra = extra
-            .iter()
-            .map(|(key, value)| (key.clone(), break_value(tokenizer, value, sentinel)))
-            .collect();
-        let rendered = self.render_text(&messages, add_generation_prompt, &extra)?;
+        let wish = Wish::new(add_generation_prompt, None, extra);
+        self.tokens(tokenizer, messages, wish)
+    }
+
+    /// The conversation as tokens, open at the end of a field of its last message (`content`), which the answer goes on
+    /// with.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render_tokens`]; [`Error::Input`] also if there is nothing to continue.
+    pub fn continue_tokens(
+        &self,
+        tokenizer: &Tokenizer,
+        messages: &[Message],
+        field: &str,
+        extra: &Map<String, Value>,
+    ) -> Result<Vec<u32>> {
+        let wish = Wish::new(false, Some(field), extra);
+        self.tokens(tokenizer, messages, wish)
+    }
+
+    /// The conversation as text, for people to read. Here a spelling inside a message looks like a control token.
+    pub fn render_text(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+        extra: &Map<String, Value>,
+    ) -> Result<String> {
+        let wish = Wish::new(add_generation_prompt, None, extra);
+        self.text(self.maps(messages)?, wish)
+    }
+
+    fn tokens(
+        &self,
+        tokenizer: &Tokenizer,
+        messages: &[Message],
+        wish: Wish<'_>,
+    ) -> Result<Vec<u32>> {
+        let messages = self.maps(messages)?;
+        let in_map = |map: &Map<String, Value>, c: char| {
+            let mut pairs = map.iter();
+            pairs.any(|(key, value)| key.contains(c) || guard::contains(value, c))
+        };
+        let sentinel = guard::unused_character(|c| {
+            self.source.contains(c)
+                || messages.iter().any(|m| in_map(m, c))
+                || in_map(wish.extra, c)
+        });
+        let messages = messages.iter().map(|message| {
+            let keep_markup = message["role"] == "assistant";
+            guard::break_map(tokenizer, message, sentinel, keep_markup)
+        });
+        let extra = guard::break_map(tokenizer, wish.extra, sentinel, false);
+        let wish = Wish {
+            extra: &extra,
+            kept: Some(sentinel),
+            ..wish
+        };
+        let rendered = self.text(messages.collect(), wish)?;
         let mut text = String::with_capacity(rendered.len());
         let mut broken = Vec::new();
         for (i, piece) in rendered.split(sentinel).enumerate() {
@@ -104,13 +180,8 @@ impl ChatTemplate {
         tokenizer.encode_spans(&text, &broken)
     }
 
-    /// The conversation as text, for people to read. Here a spelling inside a message looks like a control token.
-    pub fn render_text(
-        &self,
-        messages: &[Message],
-        add_generation_prompt: bool,
-        extra: &Map<String, Value>,
-    ) -> Result<String> {
+    /// The messages as the template sees them, if their roles are such.
+    fn maps(&self, messages: &[Message]) -> Result<Vec<Map<String, Value>>> {
         for message in messages {
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
             if message.role.is_empty() || !message.role.chars().all(plain) {
@@ -120,34 +191,64 @@ impl ChatTemplate {
                 )));
             }
         }
+        let maps = messages.iter().map(|m| m.to_map(self.reads_parts));
+        Ok(maps.collect())
+    }
+
+    fn text(&self, messages: Vec<Map<String, Value>>, wish: Wish<'_>) -> Result<String> {
+        let unfit = |reason: String| Error::Input(format!("continue_final_message: {reason}"));
+        let normalised = messages.into_iter().map(message::normalised);
+        let mut messages: Vec<Map<String, Value>> = normalised.collect();
+        let continued = wish.continued.map(|field| {
+            let marked = message::mark_end(&mut messages, field, &self.source);
+            marked.map_err(unfit)
+        });
+        let continued = continued.transpose()?;
         let mut context = Map::new();
         // transformers always passes these two, and templates compare them with `none`.
         context.insert("tools".into(), Value::Null);
         context.insert("documents".into(), Value::Null);
-        context.extend(extra.iter().map(|(k, v)| (k.clone(), v.clone())));
+        context.extend(self.special.clone());
+        context.extend(wish.extra.iter().map(|(k, v)| (k.clone(), v.clone())));
         context.insert("messages".into(), json!(messages));
-        context.insert("add_generation_prompt".into(), add_generation_prompt.into());
-        context.insert("bos_token".into(), self.bos.clone().into());
-        context.insert("eos_token".into(), self.eos.clone().into());
+        let prompt = wish.add_generation_prompt;
+        context.insert("add_generation_prompt".into(), prompt.into());
+        context.insert(environment::SECONDS.into(), wish.now.seconds.into());
+        let microseconds = wish.now.microseconds;
+        context.insert(environment::MICROSECONDS.into(), microseconds.into());
+        let kept = wish.kept.map(String::from);
+        context.insert(environment::KEPT.into(), json!(kept));
         let template = self.environment.get_template(NAME).map_err(failed)?;
-        template.render(Serde(context)).map_err(failed)
+        let rendered = template.render(Serde(context)).map_err(failed)?;
+        match continued {
+            Some(text) => message::cut_at_mark(rendered, &text).map_err(unfit),
+            None => Ok(rendered),
+        }
     }
 
-    /// A private-use character that occurs neither in the template nor in anything passed to it.
-    fn unused_character(&self, messages: &[Message], extra: &Map<String, Value>) -> char {
-        let used = |c: char| {
-            messages
-                .iter()
-                .any(|m| m.content.contains(c) || m.role.contains(c))
-                || self.source.contains(c)
-                || extra
-                    .iter()
-                    .any(|(key, value)| key.contains(c) || value_contains(value, c))
-        };
-        let mut private = ('\u{E000}'..='\u{F8FF}').chain('\u{F0000}'..='\u{FFFFD}');
-        private
-            .find(|c| !used(*c))
-            .expect("no input holds all 71,933 private-use characters: windows are far shorter")
+    /// Whether the template writes the texts of parts, and not the list as Python spells it.
+    fn shows_parts(&self) -> bool {
+        const MARK: &str = "the text of a part";
+        let trial = Message::in_parts("user", vec![MARK.into()]).to_map(true);
+        let none = Map::new();
+        let rendered = self.text(vec![trial], Wish::new(false, None, &none));
+        rendered.is_ok_and(|text| text.contains(MARK) && !text.contains("'text':"))
+    }
+}
+
+impl<'a> Wish<'a> {
+    fn new(
+        add_generation_prompt: bool,
+        continued: Option<&'a str>,
+        extra: &'a Map<String, Value>,
+    ) -> Self {
+        Wish {
+            add_generation_prompt,
+            continued,
+            extra,
+            kept: None,
+            now: Instant::now(),
+        }
     }
 }
 
@@ -157,83 +258,4 @@ fn failed(e: minijinja::Error) -> Error {
         Some(cause) => format!("{e}: {cause}"),
         None => e.to_string(),
     })
-}
-
-/// Puts the sentinel after the first character of every added token's spelling, and at an end of the text that
-/// could make a spelling together with the template's neighbouring text.
-fn break_spellings(tokenizer: &Tokenizer, text: &str, sentinel: char, keep_markup: bool) -> String {
-    let dangerous = |special: bool| special || !keep_markup;
-    let mut places = Vec::new();
-    let bytes = text.as_bytes();
-    for (at, first) in text.char_indices() {
-        let rest = &bytes[at..];
-        let mut tokens = tokenizer.added().iter().filter(|t| dangerous(t.special));
-        if tokens.any(|t| rest.starts_with(t.text.as_bytes())) {
-            places.push(at + first.len_utf8());
-        }
-    }
-    // Templates may trim the text, so its ends are those of the trimmed text.
-    let start = text.len() - text.trim_start().len();
-    let end = text.trim_end().len();
-    if start < end {
-        let inner = &text[start..end];
-        for token in tokenizer.added().iter().filter(|t| dangerous(t.special)) {
-            let cuts = || {
-                token
-                    .text
-                    .char_indices()
-                    .map(|(i, _)| token.text.split_at(i))
-                    .skip(1)
-            };
-            if cuts().any(|(head, _)| inner.ends_with(head)) {
-                places.push(end);
-            }
-            if cuts().any(|(_, tail)| inner.starts_with(tail)) {
-                places.push(start);
-            }
-        }
-    }
-    places.sort_unstable();
-    places.dedup();
-    let mut out = String::with_capacity(text.len() + places.len() * sentinel.len_utf8());
-    let mut from = 0;
-    for place in places {
-        out.push_str(&text[from..place]);
-        out.push(sentinel);
-        from = place;
-    }
-    out.push_str(&text[from..]);
-    out
-}
-
-fn break_value(tokenizer: &Tokenizer, value: &Value, sentinel: char) -> Value {
-    match value {
-        Value::String(text) => break_spellings(tokenizer, text, sentinel, false).into(),
-        Value::Array(list) => list
-            .iter()
-            .map(|v| break_value(tokenizer, v, sentinel))
-            .collect(),
-        Value::Object(map) => map
-            .iter()
-            .map(|(k, v)| {
-                (
-                    break_spellings(tokenizer, k, sentinel, false),
-                    break_value(tokenizer, v, sentinel),
-                )
-            })
-            .collect::<Map<_, _>>()
-            .into(),
-        other => other.clone(),
-    }
-}
-
-fn value_contains(value: &Value, c: char) -> bool {
-    match value {
-        Value::String(text) => text.contains(c),
-        Value::Array(list) => list.iter().any(|v| value_contains(v, c)),
-        Value::Object(map) => map
-            .iter()
-            .any(|(k, v)| k.contains(c) || value_contains(v, c)),
-        _ => false,
-    }
 }

@@ -7,6 +7,7 @@ mod scripted;
 mod cpu;
 mod curve;
 mod gradients;
+mod interruption;
 mod logits;
 mod packing;
 mod peft;
@@ -17,6 +18,7 @@ mod serving;
 mod tokenizer;
 mod trainer;
 mod upper_layers;
+mod weight_names;
 mod weights;
 
 #[test]

@@ -238,6 +238,7 @@ fn llama3_scaling_and_shards_are_read() {
         json!({"weight_map": map}).to_string(),
     )
     .unwrap();
+    std::fs::remove_file(dir.path().join("model.safetensors")).unwrap();
     let sharded = ModelFiles::open(dir.path()).unwrap();
     assert_eq!(sharded.config.rope_scaling.as_ref().unwrap().factor, 8.0);
     for name in &names {

@@ -2,14 +2,14 @@
 //! to the scheduler, which serves people's requests first.
 
 use crate::learn::ports::model::{
-    Adapter, Learn, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, SoftTargets, Trained,
-    Training, TrainingText, Turn,
+    Adapter, Learn, Limits, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, SoftTargets,
+    Trained, Training, TrainingText, Turn,
 };
 use autodidact_engine::chat::Message;
 use autodidact_engine::sampler::SamplingParams;
 use autodidact_engine::scheduler::{
-    CompleteRequest, Completion, Engine, FinishReason, Priority, ScoreRequest, TrainRequest,
-    Trained as EngineTrained,
+    CompleteRequest, Completion, Engine, Enough, FinishReason, Priority, Progress, ScoreRequest,
+    TrainRequest, Trained as EngineTrained,
 };
 use autodidact_engine::trainer::{Example, Schedule, TrainConfig};
 use autodidact_engine::{Error, Grammar, Grammars, Lora, LoraConfig, ModelConfig};
@@ -17,6 +17,7 @@ use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 /// A model of this process, as learning sees it. Clones share the engine.
 #[derive(Clone)]
@@ -254,9 +255,28 @@ impl Model for LocalModel {
         trainings: Vec<Training>,
         on_step: &mut OnStep<'_>,
     ) -> Result<Vec<Trained>, ModelError> {
-        let requests = trainings.iter().map(|t| self.train_request(t));
-        let requests: Vec<TrainRequest> = requests.collect::<Result<_, Error>>()?;
-        self.run(requests, on_step)
+        let limits = Limits {
+            stop: &|| false,
+            deadline: None,
+        };
+        self.train_within(trainings, on_step, &limits)
+    }
+
+    fn train_within(
+        &self,
+        trainings: Vec<Training>,
+        on_step: &mut OnStep<'_>,
+        limits: &Limits<'_>,
+    ) -> Result<Vec<Trained>, ModelError> {
+        let mut requests = Vec::with_capacity(trainings.len());
+        for training in &trainings {
+            // Long texts take their time to become tokens.
+            if (limits.stop)() {
+                return Err(ModelError::Stopped);
+            }
+            requests.push(self.train_request(training)?);
+        }
+        self.run(requests, on_step, limits)
     }
 
     fn train_on_soft_targets(
@@ -268,7 +288,9 @@ impl Model for LocalModel {
     ) -> Result<Trained, ModelError> {
         let mut request = self.train_request(&training)?;
         request.examples = self.soft_examples(&request.examples, targets, stop)?.into();
-        let trained = self.run(vec![request], on_step)?.pop();
+        let deadline = None;
+        let trained = self.run(vec![request], on_step, &Limits { stop, deadline })?;
+        let trained = trained.into_iter().next();
         Ok(trained.expect("one adapter for one training"))
     }
 }
@@ -278,8 +300,11 @@ impl LocalModel {
         &self,
         requests: Vec<TrainRequest>,
         on_step: &mut OnStep<'_>,
+        limits: &Limits<'_>,
     ) -> Result<Vec<Trained>, ModelError> {
-        let tokens: Vec<usize> = requests.iter().map(tokens_trained).collect();
+        let sizes: Vec<[usize; 2]> = requests.iter().map(size).collect();
+        let Limits { stop, deadline } = *limits;
+        let enough = Box::new(move || deadline.is_some_and(|end| Instant::now() >= end));
         let stopped = Arc::new(AtomicBool::new(false));
         let (sender, reports) = mpsc::channel();
         let cancel = stopped.clone();
@@ -289,7 +314,11 @@ impl LocalModel {
             !cancel.load(Ordering::Relaxed)
         });
         let result = std::thread::scope(|scope| {
-            let training = scope.spawn(|| self.engine.train(requests, self.priority, progress));
+            let training = scope.spawn(|| {
+                let hooks: (_, Enough) = (progress as Progress, enough);
+                self.engine
+                    .train_until(requests, self.priority, hooks, stop)
+            });
             for step in reports {
                 let loss = step.iter().map(|s| s.loss).sum::<f32>() / step.len().max(1) as f32;
                 let furthest = step.iter().max_by_key(|s| s.total_steps);
@@ -305,14 +334,16 @@ impl LocalModel {
         if stopped.load(Ordering::Relaxed) {
             return Err(ModelError::Stopped);
         }
-        let trained: Vec<EngineTrained> = result.unwrap_or(Err(Error::Stopped))?;
+        let trained = result.unwrap_or(Err(Error::Stopped));
+        let trained: Vec<EngineTrained> = trained.map_err(self::stopped)?;
         Ok(trained
             .into_iter()
-            .zip(tokens)
-            .map(|(t, tokens)| Trained {
+            .zip(sizes)
+            .map(|(t, [tokens, steps])| Trained {
                 adapter: Adapter(Arc::new(t.lora)),
+                // A deadline may have cut the steps.
+                tokens: tokens * t.losses.len() / steps.max(1),
                 losses: t.losses,
-                tokens,
             })
             .collect())
     }
@@ -326,7 +357,9 @@ pub(super) fn stopped(error: Error) -> ModelError {
     }
 }
 
-fn tokens_trained(request: &TrainRequest) -> usize {
-    let once: usize = request.examples.iter().map(|e| e.inputs().len()).sum();
-    once * request.config.epochs
+/// Tokens and steps of the whole training.
+fn size(request: &TrainRequest) -> [usize; 2] {
+    let tokens: usize = request.examples.iter().map(|e| e.inputs().len()).sum();
+    let steps = request.examples.len().div_ceil(request.config.batch_size);
+    [tokens, steps].map(|once| once * request.config.epochs)
 }

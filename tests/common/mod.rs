@@ -101,6 +101,17 @@ impl Server {
     }
 
     pub async fn with(change: impl FnOnce(&mut Config)) -> Server {
+        Server::of(change, |_| {}).await
+    }
+
+    /// A server of the tiny model with a context window of so many tokens.
+    pub async fn with_window(tokens: usize) -> Server {
+        let widen = |config: &mut Value| config["max_position_embeddings"] = tokens.into();
+        Server::of(|_| {}, widen).await
+    }
+
+    /// `model` changes the tiny model's `config.json`.
+    async fn of(change: impl FnOnce(&mut Config), model: impl FnOnce(&mut Value)) -> Server {
         let directory = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -111,9 +122,13 @@ impl Server {
         };
         change(&mut config);
 
-        let model = directory.path().join("model");
-        tiny::write_tiny(&model, Family::Llama, 1).unwrap();
-        let files = Arc::new(ModelFiles::open(&model).unwrap());
+        let path = directory.path().join("model");
+        tiny::write_tiny(&path, Family::Llama, 1).unwrap();
+        let about = path.join("config.json");
+        let mut shape = serde_json::from_slice(&std::fs::read(&about).unwrap()).unwrap();
+        model(&mut shape);
+        std::fs::write(&about, shape.to_string()).unwrap();
+        let files = Arc::new(ModelFiles::open(&path).unwrap());
         let options = CpuOptions {
             threads: 1,
             precision: Precision::F32,

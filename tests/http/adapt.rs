@@ -1,6 +1,6 @@
 //! Adapting from examples with the tiny model. Its answers are noise; the tests check everything else.
 
-use crate::common::{Server, json_of, merge};
+use crate::common::{BASE, Server, eventually, json_of, merge};
 use serde_json::{Value, json};
 
 /// Small and quick; of its training only the plumbing matters.
@@ -308,4 +308,61 @@ async fn what_does_not_fit_the_window_is_refused_with_both_figures() {
         .filter_map(|digits| digits.parse().ok())
         .collect();
     assert!(figures[0] > 7 * 930 && figures[1] == 2048, "{detail}");
+}
+
+/// Two demonstrations of 30 x 30: one training sequence is some 4,700 tokens.
+fn large_task() -> Value {
+    let grid = |n: usize| -> Value {
+        let row = |y: usize| (0..30).map(|x| (x * y + n) % 10).collect::<Vec<_>>();
+        json!((0..30).map(row).collect::<Vec<_>>())
+    };
+    let pair = |n| json!({"input": grid(n), "output": grid(n + 1)});
+    json!({"kind": "grid", "train": [pair(0), pair(2)], "test": [{"input": grid(4)}]})
+}
+
+#[tokio::test]
+async fn a_budget_ends_the_work_inside_a_step() {
+    let server = Server::with_window(8192).await;
+    let body = json!({"task": large_task(), "self_edit": edit(), "budget": {"seconds": 1}});
+    let (status, answer) = json_of(server.post("/adapt?wait=5m").json(&body)).await;
+    assert_eq!(
+        (status, &answer["job"]["state"]),
+        (200, &json!("succeeded")),
+        "{answer}"
+    );
+    let result = &answer["result"];
+    // Whatever was left out is told, and the adapter is what the finished steps made.
+    let cut = result["cut_short"].as_array().unwrap();
+    let planned = &result["tried"][0];
+    let planned = planned["sequences"].as_u64().unwrap() * planned["epochs"].as_u64().unwrap();
+    let done = result["training"]["steps"].as_u64().unwrap();
+    assert_eq!(done < planned, cut.contains(&json!("training")), "{result}");
+    let predictions = result["predictions"].as_array().unwrap();
+    assert_eq!(predictions.len(), 1);
+    let unasked = predictions[0]["views"] == 0;
+    assert_eq!(unasked, cut.contains(&json!("predictions")), "{result}");
+    let chat = server
+        .chat(result["adapter"].as_str().unwrap(), json!({}))
+        .await;
+    assert_eq!(chat.status(), 200);
+}
+
+#[tokio::test]
+async fn a_cancelled_adaptation_drops_the_step_that_it_is_in() {
+    let server = Server::with_window(8192).await;
+    let body = json!({"task": large_task(), "self_edit": edit(), "budget": {"seconds": 3600}});
+    let (status, job) = json_of(server.post("/adapt").json(&body)).await;
+    assert_eq!(status, 202, "{job}");
+    let job = format!("/jobs/{}", job["job"]["id"].as_str().unwrap());
+    let engine = &server.state.engine;
+    eventually("a step is computed", || engine.stats().training > 0).await;
+    let (status, _) = json_of(server.post(&format!("{job}/cancel"))).await;
+    assert_eq!(status, 200);
+    let (_, ended) = json_of(server.get(&format!("{job}?wait=5m"))).await;
+    assert_eq!(ended["state"], "cancelled", "{ended}");
+    // The engine is free for others, and no adapter was published.
+    assert_eq!(server.chat(BASE, json!({})).await.status(), 200);
+    eventually("the training is gone", || engine.stats().training == 0).await;
+    let (_, adapters) = json_of(server.get("/adapters")).await;
+    assert_eq!(adapters["items"], json!([]));
 }

@@ -188,3 +188,53 @@ async fn models_are_the_base_and_the_live_adapters() {
     );
     assert!(client.models().retrieve("none").await.is_err());
 }
+
+#[tokio::test]
+async fn turns_without_content_and_empty_lists_of_calls_ask_for_nothing() {
+    let server = Server::start().await;
+    let prompt_tokens = async |assistant: Value| {
+        let messages = json!([{"role": "user", "content": "Hello"}, assistant,
+            {"role": "user", "content": "Bye"}]);
+        let answer = server.chat(BASE, json!({"messages": messages})).await;
+        assert_eq!(answer.status(), 200);
+        let answer: Value = answer.json().await.unwrap();
+        answer["usage"]["prompt_tokens"].clone()
+    };
+    let said = prompt_tokens(json!({"role": "assistant", "content": "Hi"})).await;
+    for same in [
+        json!({"role": "assistant", "content": "Hi", "tool_calls": []}),
+        json!({"tool_calls": null, "content": "Hi", "role": "assistant", "refusal": null}),
+        json!({"role": "assistant", "content": [{"type": "text", "text": "Hi"}], "audio": null}),
+    ] {
+        assert_eq!(prompt_tokens(same).await, said);
+    }
+    let empty = prompt_tokens(json!({"role": "assistant", "content": ""})).await;
+    for same in [
+        json!({"role": "assistant", "content": null}),
+        json!({"role": "assistant"}),
+        json!({"role": "assistant", "content": []}),
+        json!({"role": "assistant", "content": null, "tool_calls": [], "function_call": null}),
+    ] {
+        assert_eq!(prompt_tokens(same).await, empty);
+    }
+    for (message, field) in [
+        (
+            json!({"role": "user", "content": null}),
+            "messages[1].content",
+        ),
+        (
+            json!({"role": "assistant", "content": 4}),
+            "messages[1].content",
+        ),
+        (
+            json!({"role": "assistant", "tool_calls": [{}]}),
+            "messages[1].tool_calls",
+        ),
+    ] {
+        let messages = json!([{"role": "user", "content": "Hello"}, message]);
+        let answer = server.chat(BASE, json!({"messages": messages})).await;
+        assert_eq!(answer.status(), 400);
+        let answer: Value = answer.json().await.unwrap();
+        assert_eq!(answer["error"]["param"], field, "{answer}");
+    }
+}

@@ -1,7 +1,7 @@
 //! The handle: checks requests on the caller's thread, and passes them to the engine's.
 
 use super::scoring::Scoring;
-use super::training::Training;
+use super::training::{Enough, Training};
 use super::worker::{Command, Shared, Worker};
 use super::{
     CompleteRequest, Completion, EngineOptions, EngineStats, FinishReason, GenerateEvent,
@@ -226,6 +226,21 @@ impl Engine {
         priority: Priority,
         progress: Progress,
     ) -> Result<Vec<Trained>> {
+        self.train_until(requests, priority, (progress, Box::new(|| false)), &|| {
+            false
+        })
+    }
+
+    /// [`Engine::train`] that can end inside a step. Once `enough` says so, the result is what the finished steps made
+    /// (fewer losses than planned tell of them, maybe none). Soon after `stop` returns `true` the call ends with
+    /// [`Error::Cancelled`]. Either way the step under way is thrown away.
+    pub fn train_until(
+        &self,
+        requests: Vec<TrainRequest>,
+        priority: Priority,
+        (progress, enough): (Progress, Enough),
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Vec<Trained>> {
         let candidates = self.candidate_thread.install(|| {
             let candidates = requests.into_iter().map(|r| {
                 let init = r.init.as_deref();
@@ -234,9 +249,12 @@ impl Engine {
             candidates.collect::<Result<Vec<_>>>()
         })?;
         let (reply, result) = sync_channel(1);
-        let training = Training::new(candidates, priority, progress, reply);
+        // Dropped at the end of this call; the engine then drops the work.
+        let caller = Arc::new(());
+        let hooks = (progress, enough);
+        let training = Training::new(candidates, priority, hooks, Arc::downgrade(&caller), reply);
         self.send(Command::Train(training))?;
-        result.recv().map_err(|_| Error::Stopped)?
+        receive(&result, stop, &mut Instant::now())?
     }
 
     fn send(&self, command: Command) -> Result<()> {

@@ -20,6 +20,7 @@ mod worker;
 
 pub use engine::Engine;
 pub use text::TextStream;
+pub use training::Enough;
 
 use crate::lora::Lora;
 use crate::sampler::{SamplingParams, TokenLogprob};

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::trainer::{Candidate, Step};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Weak;
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
@@ -13,15 +14,25 @@ pub(super) struct Training {
     pub reply: SyncSender<Result<Vec<Trained>>>,
     candidates: Vec<Candidate>,
     progress: Progress,
+    /// Says before every part of a step whether the training is to end with the steps that it has.
+    enough: Enough,
+    ended: bool,
+    /// Gone when the caller has stopped waiting.
+    caller: Weak<()>,
     step: Option<Step>,
     started: Option<Instant>,
 }
+
+/// Asked on the engine's thread before every part of a step. `true` ends the training: the step under way is thrown
+/// away, and the result is what the steps before made.
+pub type Enough = Box<dyn FnMut() -> bool + Send>;
 
 impl Training {
     pub fn new(
         candidates: Vec<Candidate>,
         priority: Priority,
-        progress: Progress,
+        (progress, enough): (Progress, Enough),
+        caller: Weak<()>,
         reply: SyncSender<Result<Vec<Trained>>>,
     ) -> Self {
         Training {
@@ -29,6 +40,9 @@ impl Training {
             reply,
             candidates,
             progress,
+            enough,
+            ended: false,
+            caller,
             step: None,
             started: None,
         }
@@ -38,8 +52,12 @@ impl Training {
         self.candidates.len()
     }
 
+    pub fn has_caller(&self) -> bool {
+        self.caller.strong_count() > 0
+    }
+
     pub fn done(&self) -> bool {
-        self.step.is_none() && self.candidates.iter().all(Candidate::finished)
+        self.ended || (self.step.is_none() && self.candidates.iter().all(Candidate::finished))
     }
 
     /// Whether a micro-batch has begun and not ended. Meanwhile no other training may have a turn.
@@ -48,9 +66,14 @@ impl Training {
     }
 
     /// Runs the next part of a micro-batch; after the step's last part also the update. Returns the micro-batch's
-    /// tokens if this was its last part, else 0.
+    /// tokens if this was its last part, else 0. Nothing of a step that is thrown away reaches a candidate's weights.
     pub fn slice(&mut self, executor: &mut dyn Executor, budget: usize) -> Result<usize> {
         self.started.get_or_insert_with(Instant::now);
+        let enough = AssertUnwindSafe(|| (self.enough)());
+        if catch_unwind(enough).unwrap_or(true) {
+            (self.step, self.ended) = (None, true);
+            return Ok(0);
+        }
         let mut step = match self.step.take() {
             Some(step) => step,
             None => Step::begin(&mut self.candidates),

@@ -385,6 +385,8 @@ impl Worker {
     }
 
     fn train(&mut self) {
+        // A part of a step that nobody waits for is dropped with it: the next step begins anew.
+        self.training.retain(Training::has_caller);
         let begun = self.training.iter().position(Training::under_way);
         let Some(at) = begun.or_else(|| most_urgent(&self.training, |t| t.priority)) else {
             return;

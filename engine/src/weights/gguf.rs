@@ -65,20 +65,11 @@ pub(super) fn open(path: &Path) -> Result<ModelFiles> {
         )
     });
     let vocabulary = vocabulary?;
-    let spelling = |id: Option<u32>| {
-        id.map(|id| vocabulary.tokenizer.token_text(id).into_owned())
-            .unwrap_or_default()
-    };
     let chat_template = match metadata.text("tokenizer.chat_template") {
-        Some(source) => Some(ChatTemplate::new(
-            source,
-            &spelling(
-                metadata
-                    .number("tokenizer.ggml.bos_token_id")
-                    .map(|v| v as u32),
-            ),
-            &spelling(vocabulary.eos.first().copied()),
-        )?),
+        Some(source) => {
+            let special = vocabulary.special_tokens(&metadata);
+            Some(ChatTemplate::with_special_tokens(source, special)?)
+        }
         None => None,
     };
     Ok(ModelFiles {

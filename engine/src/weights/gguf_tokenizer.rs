@@ -11,6 +11,30 @@ pub(super) struct Vocabulary {
     pub bos: Option<u32>,
 }
 
+impl Vocabulary {
+    /// The names under which a chat template may write special tokens, and their spellings.
+    pub fn special_tokens(&self, metadata: &Metadata) -> Vec<(String, String)> {
+        let stored = [
+            ("bos_token", "bos"),
+            ("unk_token", "unknown"),
+            ("sep_token", "seperator"),
+            ("pad_token", "padding"),
+            ("cls_token", "cls"),
+            ("mask_token", "mask"),
+        ];
+        let stored = stored.into_iter().filter_map(|(name, key)| {
+            let id = metadata.number(&format!("tokenizer.ggml.{key}_token_id"))?;
+            Some((name, u32::try_from(id).ok()?))
+        });
+        let end = self.eos.first().map(|id| ("eos_token", *id));
+        let named = stored.chain(end).map(|(name, id)| {
+            let spelling = self.tokenizer.token_text(id).into_owned();
+            (name.to_owned(), spelling)
+        });
+        named.filter(|(_, spelling)| !spelling.is_empty()).collect()
+    }
+}
+
 /// llama.cpp's token types.
 const NORMAL: u64 = 1;
 const CONTROL: u64 = 3;

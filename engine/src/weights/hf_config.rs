@@ -5,14 +5,31 @@ use crate::error::{Error, Result};
 use serde_json::Value;
 use std::path::Path;
 
-pub(super) fn parse(dir: &Path, json: &Value, has_lm_head: bool) -> Result<ModelConfig> {
+/// `tie_word_embeddings`; `None` if the file does not say.
+pub(super) fn ties(dir: &Path, json: &Value) -> Result<Option<bool>> {
+    match &json["tie_word_embeddings"] {
+        Value::Null => Ok(None),
+        Value::Bool(tied) => Ok(Some(*tied)),
+        other => {
+            let reason = format!("tie_word_embeddings must be true or false, it is {other}");
+            Err(Config { dir, json }.wrong(reason))
+        }
+    }
+}
+
+/// The configuration, but for what the weights decide: `tie_word_embeddings` is false yet.
+pub(super) fn parse(dir: &Path, json: &Value) -> Result<ModelConfig> {
     let config = Config { dir, json };
     let family = config.family()?;
     config.refuse_unsupported(family)?;
     let hidden_size = config.need("hidden_size")?;
     let num_heads = config.need("num_attention_heads")?;
     let num_kv_heads = config.number("num_key_value_heads").unwrap_or(num_heads);
-    let head_dim = config.number("head_dim").unwrap_or(hidden_size / num_heads);
+    // transformers' defaults.
+    let head_dim = config.number("head_dim").unwrap_or(match family {
+        Family::Qwen3 => 128,
+        Family::Llama | Family::Qwen2 => hidden_size / num_heads,
+    });
     if num_kv_heads == 0 || head_dim == 0 || head_dim % 2 == 1 || num_heads % num_kv_heads != 0 {
         return Err(config.wrong(format!(
             "{num_heads} heads over {num_kv_heads} key-value heads of {head_dim} make no attention"
@@ -33,9 +50,7 @@ pub(super) fn parse(dir: &Path, json: &Value, has_lm_head: bool) -> Result<Model
             .unwrap_or(10_000.0) as f32,
         rope_scaling: config.rope_scaling()?,
         rms_norm_eps: json["rms_norm_eps"].as_f64().unwrap_or(1e-6) as f32,
-        tie_word_embeddings: json["tie_word_embeddings"]
-            .as_bool()
-            .unwrap_or(!has_lm_head),
+        tie_word_embeddings: false,
         qkv_bias: family == Family::Qwen2,
         qk_norm: family == Family::Qwen3,
         max_position: config.need("max_position_embeddings")?,
@@ -85,9 +100,31 @@ impl Config<'_> {
             ));
         }
         let activation = json["hidden_act"].as_str().unwrap_or("silu");
-        if activation != "silu" {
+        // Two names of one function.
+        if !["silu", "swish"].contains(&activation) {
             return Err(self.wrong(format!(
                 "hidden_act {activation:?} is not supported; \"silu\" is"
+            )));
+        }
+        let layer_types = json["layer_types"].as_array().into_iter().flatten();
+        if let Some(other) = layer_types
+            .into_iter()
+            .find(|kind| *kind != "full_attention")
+        {
+            return Err(self.wrong(format!(
+                "layer_types holds {other}, which is not supported; \"full_attention\" is"
+            )));
+        }
+        let rotated = [
+            &json["partial_rotary_factor"],
+            &self.rope()["partial_rotary_factor"],
+        ];
+        if let Some(part) = rotated
+            .into_iter()
+            .find(|v| !v.is_null() && v.as_f64() != Some(1.0))
+        {
+            return Err(self.wrong(format!(
+                "partial_rotary_factor = {part} is not supported; 1 is"
             )));
         }
         for key in ["attention_bias", "mlp_bias", "use_sliding_window"] {
@@ -100,11 +137,12 @@ impl Config<'_> {
         Ok(())
     }
 
-    /// transformers 5 writes `rope_parameters`, earlier versions `rope_scaling` beside `rope_theta`.
+    /// transformers 5 writes `rope_parameters`, earlier versions `rope_scaling` beside `rope_theta`. Of both
+    /// transformers takes `rope_scaling`.
     fn rope(&self) -> &Value {
-        match &self.json["rope_parameters"] {
-            Value::Null => &self.json["rope_scaling"],
-            new => new,
+        match &self.json["rope_scaling"] {
+            Value::Object(scaling) if !scaling.is_empty() => &self.json["rope_scaling"],
+            _ => &self.json["rope_parameters"],
         }
     }
 

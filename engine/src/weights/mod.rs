@@ -14,6 +14,7 @@ mod gguf;
 mod gguf_tokenizer;
 mod hf;
 mod hf_config;
+mod shards;
 
 pub use blocks::{BLOCK, BlockRow, Blocks, Matrix};
 
@@ -63,7 +64,7 @@ pub struct ModelFiles {
 
 enum Source {
     Gguf(gguf::Gguf),
-    Safetensors(hf::Shards),
+    Safetensors(shards::Shards),
 }
 
 impl ModelFiles {

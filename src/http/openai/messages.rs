@@ -3,20 +3,38 @@
 use super::fields::unsupported;
 use crate::http::common::error::Problem;
 use autodidact_engine::Message;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 pub struct ChatMessage {
     /// `system` (or `developer`), `user` or `assistant`
     role: String,
     /// A string, or a list of `{"type": "text", "text": …}`
-    #[serde(default)]
     content: Value,
-    #[serde(flatten)]
+    /// All fields in the client's order, which the chat template sees; `role` and `content` only hold their places.
     #[schema(ignore)]
-    rest: Map<String, Value>,
+    fields: Map<String, Value>,
+}
+
+impl<'de> Deserialize<'de> for ChatMessage {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut fields = Map::deserialize(from)?;
+        let mut take = |name| fields.get_mut(name).map(Value::take);
+        let role = match take("role") {
+            Some(Value::String(role)) => role,
+            Some(_) => return Err(D::Error::custom("the role of a message is a string")),
+            None => return Err(D::Error::missing_field("role")),
+        };
+        let content = take("content").unwrap_or_default();
+        Ok(ChatMessage {
+            role,
+            content,
+            fields,
+        })
+    }
 }
 
 impl ChatMessage {
@@ -24,7 +42,7 @@ impl ChatMessage {
         ChatMessage {
             role: role.to_owned(),
             content: content.into(),
-            rest: Map::new(),
+            fields: Map::new(),
         }
     }
 }
@@ -52,29 +70,35 @@ fn message(index: usize, given: ChatMessage) -> Result<Message, Problem> {
             return Err(Problem::invalid(at("role"), detail));
         }
     };
+    let mut fields = given.fields;
     for field in ["tool_calls", "function_call", "audio"] {
-        if given.rest.get(field).is_some_and(|value| !value.is_null()) {
+        let value = fields.shift_remove(field).unwrap_or_default();
+        // An empty list of calls asks for nothing, and a template might take it for one that does.
+        if !value.is_null() && value.as_array().is_none_or(|calls| !calls.is_empty()) {
             return Err(unsupported(
                 at(field),
                 "Only text is supported in messages.",
             ));
         }
     }
-    Ok(Message::new(role, content(at("content"), given.content)?))
-}
-
-fn content(field: String, content: Value) -> Result<String, Problem> {
-    match content {
-        Value::String(text) => Ok(text),
+    let mut message = match given.content {
+        Value::String(text) => Message::new(role, text),
         Value::Array(parts) => {
             let numbered = parts.iter().enumerate();
-            numbered.map(|(i, p)| part(&field, i, p)).collect()
+            let texts = numbered.map(|(i, p)| part(&at("content"), i, p).map(str::to_owned));
+            Message::in_parts(role, texts.collect::<Result<_, _>>()?)
         }
-        _ => Err(Problem::invalid(
-            field,
-            "The content of a message is a string or a list of text parts.",
-        )),
-    }
+        // An answer that was nothing but calls, or was cut off at once: an empty turn.
+        Value::Null if role == "assistant" => Message::new(role, ""),
+        _ => {
+            return Err(Problem::invalid(
+                at("content"),
+                "The content of a message is a string or a list of text parts.",
+            ));
+        }
+    };
+    message.fields = fields;
+    Ok(message)
 }
 
 fn part<'p>(field: &str, index: usize, part: &'p Value) -> Result<&'p str, Problem> {

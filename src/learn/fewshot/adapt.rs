@@ -7,15 +7,19 @@
 //! 5. The best configuration is trained on all demonstrations.
 //! 6. The resulting adapter answers the test inputs.
 
+use super::budget::Budget;
 use super::options::AdaptOptions;
 use super::plan::{Pace, Plan, Wish};
-use super::predict::{Question, predict};
+use super::predict::{Prediction, Question, predict};
 use super::report::{AdaptReport, Origin, Score, Training, Tried};
 use super::self_edit::{self, SelfEdit};
+use super::sizes::{bytes, prompt_bytes};
 use super::task::{MOST_SEQUENCES, Task, TaskInput};
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::{Interrupted, Journal, step};
-use crate::learn::ports::model::{self, Adapter, Model, ModelError, Trained, TrainingText, Update};
+use crate::learn::ports::model::{
+    self, Adapter, Limits, Model, ModelError, Trained, TrainingText, Update,
+};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -48,19 +52,17 @@ pub fn adapt(
     input: &Adaptation<'_>,
     journal: &dyn Journal,
 ) -> Result<AdaptOutcome, Interrupted> {
-    let stop = || journal.check().is_err();
     let mut run = Run {
-        model: Interruptible::new(model, &stop),
-        unbound: model,
+        model,
         input,
         journal,
-        begun: Instant::now(),
+        budget: Budget::new(input.options.seconds),
         seconds: BTreeMap::new(),
     };
     let (edits, origin) = run.configurations()?;
     let plan = run.plan(&edits)?;
     let (in_context, scores) = run.compare(&edits, &plan)?;
-    let chosen = best(&scores);
+    let chosen = Score::best(&scores);
     let tried = edits.iter().enumerate().map(|(n, edit)| {
         let share = plan.candidates.get(n);
         Tried {
@@ -83,6 +85,7 @@ pub fn adapt(
             in_context,
             training,
             seconds: run.seconds,
+            cut_short: run.budget.cut,
         },
         adapter: trained.adapter,
     })
@@ -91,13 +94,14 @@ pub fn adapt(
 /// The share of the time budget for writing configurations. Configurations not written by then are not tried.
 const WRITING: f32 = 0.2;
 
+/// The share of the planned time of the final training and the predictions that comparing must leave.
+const LEFT: f32 = 0.7;
+
 struct Run<'a> {
-    model: Interruptible<'a>,
-    /// The same model without the journal's stop, for calls that have a time limit of their own.
-    unbound: &'a dyn Model,
+    model: &'a dyn Model,
     input: &'a Adaptation<'a>,
     journal: &'a dyn Journal,
-    begun: Instant,
+    budget: Budget,
     seconds: BTreeMap<String, f32>,
 }
 
@@ -128,7 +132,7 @@ impl Run<'_> {
             written = true;
             let limit = Duration::from_secs_f32(options.seconds * WRITING);
             let late = || clock.elapsed() > limit || self.journal.check().is_err();
-            let model = Interruptible::new(self.unbound, &late);
+            let model = Interruptible::new(self.model, &late);
             let (task, policy) = (self.input.task, self.input.policy);
             let mut edits = Vec::new();
             let result = self_edit::write(
@@ -194,7 +198,7 @@ impl Run<'_> {
                 tests: asked.len(),
                 prompt: prompts.iter().sum::<usize>() as f32 / prompts.len().max(1) as f32,
                 answer: answers.unwrap_or(0) as f32,
-                seconds: self.input.options.seconds - self.begun.elapsed().as_secs_f32(),
+                seconds: self.budget.left(),
             };
             Ok(wish.plan(pace))
         })?;
@@ -208,11 +212,23 @@ impl Run<'_> {
             ..self.update(&SelfEdit::default(), 1)
         };
         // The first training step of a process also prepares data for all later steps (without AVX512_BF16 the
-        // transposed weights), so it is not timed.
-        self.train_all(vec![(vec![text.clone()], update.clone())], 0.1, 0.11)?;
+        // transposed weights), so it is not timed, unless it takes half of the time that is left.
+        let end = self.budget.before_end(self.budget.left() / 2.0);
+        let first = Instant::now();
+        self.train_all(vec![(vec![text.clone()], update.clone())], [0.1, 0.11], end)?;
         let clock = Instant::now();
-        self.train_all(vec![(vec![text.clone(); TIMED], update)], 0.11, 0.12)?;
-        let one = clock.elapsed().as_secs_f32() / TIMED as f32;
+        if clock >= end {
+            return Ok(Pace((clock - first).as_secs_f32() / bytes(text) as f32));
+        }
+        let timed = vec![(vec![text.clone(); TIMED], update)];
+        let trained = self.train_all(timed, [0.11, 0.12], end)?;
+        let elapsed = clock.elapsed().as_secs_f32();
+        // Of steps that were cut short the finished ones tell the pace.
+        let steps = match Instant::now() >= end {
+            true => trained.iter().map(|t| t.losses.len()).sum::<usize>(),
+            false => TIMED,
+        };
+        let one = elapsed / steps.max(1) as f32;
         Ok(Pace(one / bytes(text) as f32))
     }
 
@@ -227,14 +243,21 @@ impl Run<'_> {
             return Ok((None, Vec::new()));
         }
         let clock = Instant::now();
+        // Most of the time of the final training and of the answers is left to them.
+        let (end, journal) = (self.budget.before_end(plan.seconds * LEFT), self.journal);
+        let late = || Instant::now() >= end || journal.check().is_err();
+        let model = Interruptible::new(self.model, &late);
         let candidates = 0..plan.candidates.len();
-        let in_context: Score = step(self.journal, "in_context", || {
+        let in_context: Result<Score, Interrupted> = step(self.journal, "in_context", || {
             self.journal
                 .progress("candidates", 0.15, "asking before training");
             let asked =
                 (0..plan.folds).map(|held| (self.input.init, self.held(&edits[0], held, 0)));
-            self.score(&asked.collect::<Vec<_>>())
-        })?;
+            self.score(model, &asked.collect::<Vec<_>>())
+        });
+        let Some(in_context) = self.in_time("candidates", in_context)? else {
+            return Ok((None, Vec::new()));
+        };
         let mut scores: Vec<Option<Score>> = Vec::new();
         for n in candidates.clone() {
             let known = self.journal.recall(&key(n))?;
@@ -251,7 +274,12 @@ impl Run<'_> {
                 let texts = self.texts(edit, Some(fold.held), share.sequences);
                 (texts, self.update(edit, share.epochs))
             });
-            let trained = self.train_all(trainings.collect(), 0.15, 0.5)?;
+            let trained = self.train_all(trainings.collect(), [0.15, 0.5], end)?;
+            if Instant::now() >= end {
+                // What was trained on unlike parts of its texts cannot be compared.
+                self.budget.cut.push("candidates".to_owned());
+                return Ok((None, Vec::new()));
+            }
             for n in 0..scores.len() {
                 let of_n = folds.iter().zip(&trained).filter(|(f, _)| f.candidate == n);
                 let asked: Vec<_> = of_n
@@ -260,7 +288,10 @@ impl Run<'_> {
                 if asked.is_empty() {
                     continue;
                 }
-                let score = step(self.journal, &key(n), || self.score(&asked))?;
+                let score = step(self.journal, &key(n), || self.score(model, &asked));
+                let Some(score) = self.in_time("candidates", score)? else {
+                    break;
+                };
                 self.journal.event(
                     "candidate",
                     json!({"candidate": n, "self_edit": edits[n], "score": score}),
@@ -269,7 +300,17 @@ impl Run<'_> {
             }
         }
         self.done("candidates", clock);
-        Ok((Some(in_context), scores.into_iter().flatten().collect()))
+        let scores = scores.into_iter().map_while(|score| score);
+        Ok((Some(in_context), scores.collect()))
+    }
+
+    /// The result of a stage; `None` if the budget ended it.
+    fn in_time<T>(
+        &mut self,
+        stage: &str,
+        result: Result<T, Interrupted>,
+    ) -> Result<Option<T>, Interrupted> {
+        self.budget.kept(stage, self.journal, result)
     }
 
     fn held(&self, edit: &SelfEdit, held: usize, candidate: usize) -> Fold {
@@ -290,7 +331,11 @@ impl Run<'_> {
     }
 
     /// Asks each adapter its held-out demonstration and scores the answers.
-    fn score(&self, asked: &[(Option<&Adapter>, Fold)]) -> Result<Score, Interrupted> {
+    fn score(
+        &self,
+        model: Interruptible<'_>,
+        asked: &[(Option<&Adapter>, Fold)],
+    ) -> Result<Score, Interrupted> {
         let task = self.input.task;
         let demonstrations = task.demonstrations();
         let mut score = Score {
@@ -304,11 +349,11 @@ impl Run<'_> {
                 fold.question.prompt.clone(),
                 demonstrations[fold.held].assistant.clone(),
             );
-            let said = predict(self.model, *adapter, &[question], task.longest_answer())?;
+            let said = predict(model, *adapter, &[question], task.longest_answer())?;
             let said = said[0].attempts.first();
             let gold = task.gold(fold.held);
             score.right += usize::from(said.is_some_and(|a| task.same(&a.output, &gold)));
-            let likelihood = self.model.likelihood(&[item], *adapter)?;
+            let likelihood = model.likelihood(&[item], *adapter)?;
             score.logprob += likelihood.iter().sum::<f32>() / asked.len() as f32;
         }
         Ok(score)
@@ -322,20 +367,26 @@ impl Run<'_> {
         chosen: usize,
     ) -> Result<(Trained, Training), Interrupted> {
         let clock = Instant::now();
-        let left = self.input.options.seconds - self.begun.elapsed().as_secs_f32();
+        let left = self.budget.left();
         let mut texts = self.texts(edit, None, MOST_SEQUENCES);
         let share = plan.last(chosen, texts.len(), edit.training.num_train_epochs, left);
         texts.truncate(share.sequences);
         let sequences = texts.len();
         let update = self.update(edit, share.epochs);
-        let trained = self.train_all(vec![(texts, update)], 0.5, 0.85)?.pop();
+        let end = self.budget.training_end(plan.asking);
+        let trained = self.train_all(vec![(texts, update)], [0.5, 0.85], end)?;
+        let trained = trained.into_iter().next();
         let trained = trained.expect("one adapter for one training");
+        if Instant::now() >= end {
+            self.budget.cut.push("training".to_owned());
+        }
         self.done("training", clock);
         let loss = |loss: Option<&f32>| loss.copied().unwrap_or(0.0);
         let training = Training {
             sequences,
             epochs: share.epochs,
             tokens: trained.tokens,
+            steps: trained.losses.len(),
             first_loss: loss(trained.losses.first()),
             last_loss: loss(trained.losses.last()),
         };
@@ -348,14 +399,20 @@ impl Run<'_> {
         edit: &SelfEdit,
         plan: &Plan,
         adapter: &Adapter,
-    ) -> Result<Vec<super::predict::Prediction>, Interrupted> {
+    ) -> Result<Vec<Prediction>, Interrupted> {
         let clock = Instant::now();
         self.journal.progress("predictions", 0.87, "answering");
-        let predictions = step(self.journal, "predictions", || {
+        let (end, journal) = (self.budget.answering_end(), self.journal);
+        let late = || Instant::now() >= end || journal.check().is_err();
+        let model = Interruptible::new(self.model, &late);
+        let predictions = step(journal, "predictions", || {
             let questions = self.questions(edit, plan.views);
             let longest = self.input.task.longest_answer();
-            Ok(predict(self.model, Some(adapter), &questions, longest)?)
-        })?;
+            Ok(predict(model, Some(adapter), &questions, longest)?)
+        });
+        let predictions = self.in_time("predictions", predictions)?;
+        let predictions =
+            predictions.unwrap_or_else(|| vec![Prediction::none(); self.input.task.test_len()]);
         self.done("predictions", clock);
         Ok(predictions)
     }
@@ -396,12 +453,13 @@ impl Run<'_> {
         }
     }
 
-    /// Trains adapters in one batch. The job's progress goes from `from` to `to`, both 0 to 1.
+    /// Trains adapters in one batch, until `end` at the latest: they are then what the finished steps made. The job's
+    /// progress goes over `span`, inside 0 to 1.
     fn train_all(
         &self,
         trainings: Vec<(Vec<TrainingText>, Update)>,
-        from: f32,
-        to: f32,
+        span: [f32; 2],
+        end: Instant,
     ) -> Result<Vec<Trained>, Interrupted> {
         self.journal.check()?;
         let trainings = trainings
@@ -412,17 +470,21 @@ impl Run<'_> {
                 init: self.input.init.cloned(),
             });
         let journal = self.journal;
-        let mut stop = Ok(());
-        let trained = self
-            .model
-            .train(trainings.collect(), &mut |done, steps, loss| {
-                let fraction = from + (to - from) * done as f32 / steps as f32;
-                let message = format!("step {done} of {steps}, loss {loss:.3}");
-                journal.progress("training", fraction, &message);
-                stop = journal.check();
-                stop.is_ok()
-            });
-        stop?;
+        let mut on_step = |done: usize, steps: usize, loss: f32| {
+            let fraction = span[0] + (span[1] - span[0]) * done as f32 / steps as f32;
+            let message = format!("step {done} of {steps}, loss {loss:.3}");
+            journal.progress("training", fraction, &message);
+            journal.check().is_ok()
+        };
+        let limits = Limits {
+            stop: &|| journal.check().is_err(),
+            deadline: Some(end),
+        };
+        let trained = (self.model).train_within(trainings.collect(), &mut on_step, &limits);
+        // Says why it was stopped.
+        if matches!(trained, Err(ModelError::Stopped)) {
+            journal.check()?;
+        }
         Ok(trained?)
     }
 
@@ -435,37 +497,4 @@ impl Run<'_> {
 /// The key of the step that stores a candidate's score.
 fn key(candidate: usize) -> String {
     format!("candidate {candidate}")
-}
-
-/// The index of the best score: most right answers, then highest log-likelihood, then first.
-fn best(scores: &[Score]) -> usize {
-    let better = |a: &Score, b: &Score| {
-        let more = a.right.cmp(&b.right);
-        more.then(a.logprob.total_cmp(&b.logprob))
-    };
-    let best = (0..scores.len())
-        .rev()
-        .max_by(|a, b| better(&scores[*a], &scores[*b]));
-    best.unwrap_or(0)
-}
-
-/// The length of a training text, with a small constant for the markup of the chat format.
-fn bytes(text: &TrainingText) -> usize {
-    match text {
-        TrainingText::Text { text } => text.len(),
-        TrainingText::Chat { user, assistant } => user.len() + assistant.len() + 48,
-        TrainingText::Completion { prompt, completion } => prompt_bytes(prompt) + completion.len(),
-        TrainingText::Conversation { turns, .. } => {
-            let turn = |t: &model::Turn| t.user.len() + t.assistant.len() + 10;
-            32 + turns.iter().map(turn).sum::<usize>()
-        }
-    }
-}
-
-fn prompt_bytes(prompt: &model::Prompt) -> usize {
-    let shown = prompt
-        .examples
-        .iter()
-        .map(|(user, said)| user.len() + said.len() + 10);
-    32 + shown.sum::<usize>() + prompt.user.len()
 }

@@ -8,6 +8,7 @@
 //! │ ├ grid, serialise, augment     ARC's grids: checked, as text, transformed and back
 //! │ └ text    input → output strings
 //! ├ plan      the part of the work that fits the time
+//! ├ budget    the time itself, at which a stage ends inside its work
 //! ├ predict   the same question asked in several ways, and the vote
 //! └ practice  tasks with known answers, which give a configuration its reward
 //! ```
@@ -16,6 +17,9 @@
 
 pub mod adapt;
 pub mod augment;
+mod budget;
+#[cfg(test)]
+mod budget_tests;
 pub mod grid;
 pub mod options;
 pub mod plan;
@@ -24,6 +28,7 @@ pub mod predict;
 pub mod report;
 pub mod self_edit;
 pub mod serialise;
+mod sizes;
 pub mod task;
 pub mod text;
 

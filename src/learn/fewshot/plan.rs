@@ -1,8 +1,8 @@
 //! The plan of an adaptation cuts the work to the time budget: how many configurations are compared, on how many
 //! held-out demonstrations, how much each is trained on, and in how many views a test input is asked.
 //!
-//! All figures are estimates. They extrapolate from a few training steps on this machine under its current load, so a
-//! machine that becomes busier exceeds the budget.
+//! All figures are estimates. They extrapolate from a few training steps on this machine under its current load. On a
+//! machine that becomes busier the budget cuts stages short (`budget.rs`).
 
 use super::self_edit::SelfEdit;
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,9 @@ pub struct Plan {
     pub views: usize,
     /// Planned seconds of the final training and the predictions.
     pub seconds: f32,
+    /// Those of `seconds` that are for the predictions.
+    #[serde(default)]
+    pub asking: f32,
 }
 
 /// The size of one training of a configuration.
@@ -130,6 +133,7 @@ impl Wish<'_> {
         Plan {
             folds,
             seconds: last.fold(0.0, f32::max) + asking(views),
+            asking: asking(views),
             candidates: shares,
             views,
         }

@@ -29,7 +29,7 @@ pub enum Undo {
 pub struct Prediction {
     /// At most two different answers, most votes first; empty if no answer could be read
     pub attempts: Vec<Attempt>,
-    /// Number of views that the input was asked in
+    /// Number of views that the input was asked in; 0 if the time budget left none
     pub views: usize,
 }
 
@@ -41,6 +41,16 @@ pub struct Attempt {
     pub output: Value,
     /// Number of views with this answer
     pub votes: usize,
+}
+
+impl Prediction {
+    /// Of an input that there was no time to ask about.
+    pub fn none() -> Self {
+        Prediction {
+            attempts: Vec::new(),
+            views: 0,
+        }
+    }
 }
 
 impl Question {

@@ -20,6 +20,9 @@ pub struct AdaptReport {
     pub training: Training,
     /// Wall-clock seconds by stage
     pub seconds: BTreeMap<String, f32>,
+    /// The stages that the time budget ended before their work was done: `candidates`, `training`, `predictions`
+    #[serde(default)]
+    pub cut_short: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -61,6 +64,20 @@ pub struct Score {
     pub logprob: f32,
 }
 
+impl Score {
+    /// The index of the best score: most right answers, then highest log-likelihood, then first.
+    pub fn best(scores: &[Score]) -> usize {
+        let better = |a: &Score, b: &Score| {
+            let more = a.right.cmp(&b.right);
+            more.then(a.logprob.total_cmp(&b.logprob))
+        };
+        let best = (0..scores.len())
+            .rev()
+            .max_by(|a, b| better(&scores[*a], &scores[*b]));
+        best.unwrap_or(0)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = AdaptTraining)]
 pub struct Training {
@@ -68,6 +85,9 @@ pub struct Training {
     pub epochs: usize,
     /// Tokens trained on, over all epochs
     pub tokens: usize,
+    /// Optimizer steps done. Fewer than planned if `cut_short` names the training; 0 steps change nothing
+    #[serde(default)]
+    pub steps: usize,
     /// Loss of the first optimizer step, nats a token
     pub first_loss: f32,
     /// Loss of the last optimizer step, nats a token

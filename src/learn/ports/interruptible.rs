@@ -1,7 +1,7 @@
 //! A model together with the wish to stop it.
 
 use super::model::{
-    Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, SoftTargets, Trained,
+    Adapter, Limits, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, SoftTargets, Trained,
     Training,
 };
 
@@ -42,13 +42,18 @@ impl<'a> Interruptible<'a> {
         self.model.tokens(text)
     }
 
-    /// See [`Model::train`]: a training stops between two optimizer steps, when `on_step` returns false.
+    /// See [`Model::train`]. A training stops between two optimizer steps when `on_step` returns false, and also inside
+    /// one when `stop` returns true.
     pub fn train(
         &self,
         trainings: Vec<Training>,
         on_step: &mut OnStep<'_>,
     ) -> Result<Vec<Trained>, ModelError> {
-        self.model.train(trainings, on_step)
+        let limits = Limits {
+            stop: self.stop,
+            deadline: None,
+        };
+        self.model.train_within(trainings, on_step, &limits)
     }
 
     /// See [`Model::train_on_soft_targets`].

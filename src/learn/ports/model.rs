@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A LoRA adapter, as learning sees it: a value to pass back to the model that made it.
 #[derive(Clone)]
@@ -228,6 +229,15 @@ pub type OnStep<'a> = dyn FnMut(usize, usize, f32) -> bool + Send + 'a;
 /// Polled while the model works, maybe by several threads at once; true ends the wait.
 pub type ShouldStop<'a> = dyn Fn() -> bool + Sync + 'a;
 
+/// When a training ends before its last step.
+#[derive(Clone, Copy)]
+pub struct Limits<'a> {
+    /// Ends the training without a result, as [`ModelError::Stopped`].
+    pub stop: &'a ShouldStop<'a>,
+    /// From then on the training has the steps that it has: its result is what they made.
+    pub deadline: Option<Instant>,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// Stopped by [`ShouldStop`] or by [`OnStep`].
@@ -271,6 +281,20 @@ pub trait Model: Send + Sync {
         trainings: Vec<Training>,
         on_step: &mut OnStep<'_>,
     ) -> Result<Vec<Trained>, ModelError>;
+
+    /// [`Model::train`] that can also end inside a step, which is then thrown away. The default is for models without
+    /// long steps: it stops between two, and knows no deadline.
+    fn train_within(
+        &self,
+        trainings: Vec<Training>,
+        on_step: &mut OnStep<'_>,
+        limits: &Limits<'_>,
+    ) -> Result<Vec<Trained>, ModelError> {
+        let stop = limits.stop;
+        self.train(trainings, &mut |done, steps, loss| {
+            on_step(done, steps, loss) && !stop()
+        })
+    }
 
     /// Trains one adapter on soft targets. The default fails: such a model does not tell its distributions.
     fn train_on_soft_targets(
