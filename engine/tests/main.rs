@@ -6,11 +6,13 @@ mod scripted;
 
 mod cpu;
 mod curve;
+mod gguf_out;
 mod gradients;
 mod logits;
 mod packing;
 mod peft;
 mod peft_files;
+mod peft_variants;
 mod prefix;
 mod scheduler;
 mod serving;

@@ -16,6 +16,7 @@ use autodidact_engine::{
 };
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -101,6 +102,11 @@ impl Server {
     }
 
     pub async fn with(change: impl FnOnce(&mut Config)) -> Server {
+        Server::over(None, change).await
+    }
+
+    /// A server over the files of another model than the tiny one.
+    pub async fn over(model: Option<&Path>, change: impl FnOnce(&mut Config)) -> Server {
         let directory = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -111,9 +117,11 @@ impl Server {
         };
         change(&mut config);
 
-        let model = directory.path().join("model");
-        tiny::write_tiny(&model, Family::Llama, 1).unwrap();
-        let files = Arc::new(ModelFiles::open(&model).unwrap());
+        let own = directory.path().join("model");
+        if model.is_none() {
+            tiny::write_tiny(&own, Family::Llama, 1).unwrap();
+        }
+        let files = Arc::new(ModelFiles::open(model.unwrap_or(&own)).unwrap());
         let options = CpuOptions {
             threads: 1,
             precision: Precision::F32,

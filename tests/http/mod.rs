@@ -2,6 +2,7 @@
 
 mod access;
 mod adapt;
+mod adapter_kinds;
 mod adapters;
 mod bad_input;
 mod chat;
