@@ -331,6 +331,12 @@ impl Reader<'_> {
             self.parts.remove(&(module, Part::Whole)),
             self.parts.remove(&(module, Part::Base)),
         );
+        if let (Some(own), Some(copy)) = (&own, &copy) {
+            return Err(Error::Adapter(format!(
+                "tensors {} and {} are both the whole weight of one module; send one",
+                own.name, copy.name
+            )));
+        }
         let is_copy = own.is_none();
         match own.or(copy) {
             None if self.saves_whole(module) => Err(Error::Adapter(format!(
