@@ -21,6 +21,8 @@ import tempfile
 
 import numpy
 
+# llama_cpp.py of this directory is another program.
+sys.path = [p for p in sys.path if pathlib.Path(p).resolve() != pathlib.Path(__file__).resolve().parent]
 try:
     import llama_cpp
 except ImportError:
