@@ -27,10 +27,10 @@ pub struct Merged<'a> {
 struct Planned {
     own: String,
     bytes: u64,
-    from: From,
+    content: Content,
 }
 
-enum From {
+enum Content {
     /// The base file's bytes.
     Base(usize),
     /// Computed: the tensor's Hugging Face name, and the type that it is written in.
@@ -64,55 +64,46 @@ impl<'a> Merged<'a> {
         let tables = extras.is_some_and(|e| e.embedding.is_some() || e.head.is_some());
         let mut planned = Vec::new();
         for (index, tensor) in base.tensors.iter().enumerate() {
-            let mut add = |own: &str, dimensions: Vec<u64>, code, bytes, from| {
-                let own = own.to_string();
-                planned.push((Planned { own, bytes, from }, dimensions, code));
-            };
             let changed = |name: &str| name.ends_with(".bias") && adds_bias(lora, name);
-            match known.remove(&tensor.name) {
-                Some((name, shape)) if shape.len() == 2 || changed(&name) => {
-                    let kind = match shape.last() {
-                        _ if shape.len() == 1 => GgufType::F32,
-                        Some(row) if row.is_multiple_of(Q8_BLOCK) => to,
-                        _ => GgufType::F16,
-                    };
+            let known = known.remove(&tensor.name);
+            let computed = known.filter(|(name, shape)| shape.len() == 2 || changed(name));
+            let (code, bytes, content) = match computed {
+                Some((name, shape)) => {
+                    let kind = type_of(&shape, to);
                     let bytes = kind.bytes(shape.iter().product()) as u64;
-                    let dimensions = tensor.dimensions.clone();
-                    add(
-                        &tensor.name,
-                        dimensions,
-                        kind.code(),
-                        bytes,
-                        From::Computed(name, kind),
-                    );
+                    (kind.code(), bytes, Content::Computed(name, kind))
                 }
-                _ => {
-                    let dimensions = tensor.dimensions.clone();
-                    add(
-                        &tensor.name,
-                        dimensions,
-                        tensor.code,
-                        tensor.bytes,
-                        From::Base(index),
-                    );
-                }
-            }
+                None => (tensor.code, tensor.bytes, Content::Base(index)),
+            };
+            let own = tensor.name.clone();
+            let dimensions = tensor.dimensions.clone();
+            planned.push((
+                Planned {
+                    own,
+                    bytes,
+                    content,
+                },
+                dimensions,
+                code,
+            ));
         }
         // Where the base has one table for both ends, a change of either makes two of them.
         if model.tie_word_embeddings && tables {
-            let (name, own) = (
-                HEAD.to_string(),
-                gguf_name(HEAD).expect("the head has a name"),
-            );
-            let kind = if model.hidden_size.is_multiple_of(Q8_BLOCK) {
-                to
-            } else {
-                GgufType::F16
-            };
-            let bytes = kind.bytes(model.vocab_size * model.hidden_size) as u64;
-            let from = From::Computed(name, kind);
+            let own = gguf_name(HEAD).expect("the head has a name");
+            let shape = [model.vocab_size, model.hidden_size];
+            let kind = type_of(&shape, to);
+            let bytes = kind.bytes(shape.iter().product()) as u64;
+            let content = Content::Computed(HEAD.to_string(), kind);
             let dimensions = vec![model.hidden_size as u64, model.vocab_size as u64];
-            planned.push((Planned { own, bytes, from }, dimensions, kind.code()));
+            planned.push((
+                Planned {
+                    own,
+                    bytes,
+                    content,
+                },
+                dimensions,
+                kind.code(),
+            ));
         }
         let mut header = Header::new(base.alignment);
         for (key, entry) in &base.metadata {
@@ -147,9 +138,9 @@ impl<'a> Merged<'a> {
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(&self.header.encode())?;
         for tensor in &self.tensors {
-            match &tensor.from {
-                From::Base(index) => self.base.copy(*index, out)?,
-                From::Computed(name, kind) => {
+            match &tensor.content {
+                Content::Base(index) => self.base.copy(*index, out)?,
+                Content::Computed(name, kind) => {
                     let bytes = self.computed(name, *kind).map_err(io::Error::other)?;
                     out.write_all(&bytes)?;
                 }
@@ -205,6 +196,15 @@ impl<'a> Merged<'a> {
             Some(heads) => interleave(&values, outputs, heads),
             None => values,
         })
+    }
+}
+
+/// The type that a tensor is written in: vectors stay f32, and rows that are not whole blocks have no Q8_0.
+fn type_of(shape: &[usize], to: GgufType) -> GgufType {
+    match shape {
+        [_] => GgufType::F32,
+        [.., row] if row.is_multiple_of(Q8_BLOCK) => to,
+        _ => GgufType::F16,
     }
 }
 

@@ -31,9 +31,11 @@ use utoipa::{IntoParams, ToSchema};
 #[into_params(parameter_in = Query)]
 pub struct WeightsQuery {
     /// What to download; default `peft`
+    #[param(inline)]
     format: Option<WeightsFormat>,
     /// The number format of the tensors: of `peft` f32, f16 or bf16 (default: as stored), of `gguf` f32, of
     /// `merged` f16 (default) or q8_0
+    #[param(inline)]
     dtype: Option<WeightsType>,
 }
 
