@@ -119,6 +119,25 @@ impl PackedBatch {
         }
     }
 
+    /// Checks that an adapter with more than pairs stands alone in its stack: factors and whole tables of several
+    /// adapters have no common meaning.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] names what the adapter has besides its pairs.
+    pub fn check_stacks(&self) -> Result<()> {
+        for sequence in self.sequences.iter().filter(|s| s.stack.len() > 1) {
+            for adapter in sequence.stack.iter().filter_map(|a| self.adapters.get(*a)) {
+                if let Some(extras) = &adapter.extras {
+                    return Err(Error::Adapter(format!(
+                        "it has {} besides its LoRA pairs, so it cannot be stacked with others",
+                        extras.names().join(", ")
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn follows(&self, index: usize, prefix: usize) -> bool {
         let Some(between) = self.sequences.get(prefix + 1..=index) else {
             return false;

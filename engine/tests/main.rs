@@ -6,12 +6,14 @@ mod scripted;
 
 mod cpu;
 mod curve;
+mod gguf_out;
 mod gradients;
 mod interruption;
 mod logits;
 mod packing;
 mod peft;
 mod peft_files;
+mod peft_variants;
 mod prefix;
 mod scheduler;
 mod serving;

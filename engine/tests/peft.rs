@@ -108,5 +108,6 @@ fn read_adapter(dir: &Path, config: &ModelConfig) -> Lora {
     Lora {
         config: LoraConfig::all_linear(4, 8.0),
         layers: layers.collect(),
+        extras: None,
     }
 }

@@ -236,6 +236,7 @@ fn limits_are_told_at_once() {
     let mut misfit = greedy(&[1], 1);
     misfit.adapters = vec![Arc::new(Lora {
         layers: Vec::new(),
+        extras: None,
         ..(*adapter(1)).clone()
     })];
     assert!(matches!(

@@ -25,6 +25,13 @@ pub enum Error {
         made_for: String,
         served: String,
     },
+    /// The adapter is served, but training cannot go on from it.
+    #[error("adapter `{name}` cannot be trained further: {source}")]
+    NotTrainable {
+        name: String,
+        #[source]
+        source: autodidact_engine::Error,
+    },
     #[error("the files are not an adapter for this model: {0}")]
     Files(#[source] autodidact_engine::Error),
     #[error("cannot load the adapter from {path}: {source}")]

@@ -274,10 +274,17 @@ impl Registry {
         Ok(())
     }
 
-    /// Refuses an alias whose live version was made for another base.
+    /// Refuses an alias whose live version was made for another base, or that training cannot go on from.
     pub fn check_continues(&self, alias: &AliasName) -> Result<()> {
-        let live = self.store.aliases().live_version(alias.as_str())?;
-        live.map_or(Ok(()), |version| self.check_base(&version))
+        let Some(live) = self.store.aliases().live_version(alias.as_str())? else {
+            return Ok(());
+        };
+        let loaded = self.load_version(&live)?;
+        let trainable = loaded.lora.check_trainable();
+        trainable.map_err(|source| Error::NotTrainable {
+            name: format!("{}@{}", live.alias, live.number),
+            source,
+        })
     }
 
     /// Writes the blobs, then the row, and moves the alias with the row.

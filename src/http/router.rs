@@ -4,7 +4,9 @@ use super::agents::mcp;
 use super::common::state::AppState;
 use super::common::{auth, console, error, health, metrics};
 use super::docs;
-use super::learning::{adapt, adapters, documents, events, ingest, jobs, retention, train};
+use super::learning::{
+    adapt, adapters, documents, events, ingest, jobs, retention, train, weights,
+};
 use super::openai::{chat, completions, models, vllm};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -46,7 +48,7 @@ pub(super) fn api() -> OpenApiRouter<AppState> {
         )
         .routes(routes!(adapters::get_adapter, adapters::delete_adapter))
         .routes(routes!(adapters::list_versions))
-        .routes(routes!(adapters::download_weights))
+        .routes(routes!(weights::download_weights))
         .routes(routes!(adapters::rollback_adapter))
         .routes(routes!(retention::adapter_retention))
         // Operation

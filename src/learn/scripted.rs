@@ -173,6 +173,7 @@ pub(crate) fn numbered_adapter(number: usize) -> Adapter {
     Adapter(Arc::new(Lora {
         config,
         layers: Vec::new(),
+        extras: None,
     }))
 }
 

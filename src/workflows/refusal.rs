@@ -141,6 +141,7 @@ impl From<adapters::Error> for Refusal {
             E::Unknown { .. } => Refusal::not_found("model_not_found", sentence).field("model"),
             E::Ambiguous { .. } => Refusal::malformed("ambiguous_model", sentence).field("model"),
             E::AnotherBase { .. } => Refusal::conflict("adapter_of_another_base", sentence),
+            E::NotTrainable { .. } => Refusal::conflict("adapter_not_trainable", sentence),
             E::Files(_) => Refusal::new(RefusalKind::Invalid, "invalid_adapter", sentence),
             E::LoadDirectory { .. } => {
                 Refusal::malformed("invalid_adapter", sentence).field("lora_path")

@@ -16,6 +16,7 @@ use autodidact_engine::{
 };
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -101,17 +102,26 @@ impl Server {
     }
 
     pub async fn with(change: impl FnOnce(&mut Config)) -> Server {
-        Server::of(change, |_| {}).await
+        Server::of(change, None, |_| {}).await
     }
 
     /// A server of the tiny model with a context window of so many tokens.
     pub async fn with_window(tokens: usize) -> Server {
         let widen = |config: &mut Value| config["max_position_embeddings"] = tokens.into();
-        Server::of(|_| {}, widen).await
+        Server::of(|_| {}, None, widen).await
     }
 
-    /// `model` changes the tiny model's `config.json`.
-    async fn of(change: impl FnOnce(&mut Config), model: impl FnOnce(&mut Value)) -> Server {
+    /// A server over the files of another model than the tiny one.
+    pub async fn over(model: Option<&Path>, change: impl FnOnce(&mut Config)) -> Server {
+        Server::of(change, model, |_| {}).await
+    }
+
+    /// `alter` changes the tiny model's `config.json`; `model` stands in its place.
+    async fn of(
+        change: impl FnOnce(&mut Config),
+        model: Option<&Path>,
+        alter: impl FnOnce(&mut Value),
+    ) -> Server {
         let directory = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -122,13 +132,15 @@ impl Server {
         };
         change(&mut config);
 
-        let path = directory.path().join("model");
-        tiny::write_tiny(&path, Family::Llama, 1).unwrap();
-        let about = path.join("config.json");
-        let mut shape = serde_json::from_slice(&std::fs::read(&about).unwrap()).unwrap();
-        model(&mut shape);
-        std::fs::write(&about, shape.to_string()).unwrap();
-        let files = Arc::new(ModelFiles::open(&path).unwrap());
+        let own = directory.path().join("model");
+        if model.is_none() {
+            tiny::write_tiny(&own, Family::Llama, 1).unwrap();
+            let about = own.join("config.json");
+            let mut shape = serde_json::from_slice(&std::fs::read(&about).unwrap()).unwrap();
+            alter(&mut shape);
+            std::fs::write(&about, shape.to_string()).unwrap();
+        }
+        let files = Arc::new(ModelFiles::open(model.unwrap_or(&own)).unwrap());
         let options = CpuOptions {
             threads: 1,
             precision: Precision::F32,

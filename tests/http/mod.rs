@@ -2,6 +2,7 @@
 
 mod access;
 mod adapt;
+mod adapter_kinds;
 mod adapters;
 mod archives;
 mod bad_input;

@@ -4,8 +4,7 @@ use super::head::Head;
 use super::kv::Slots;
 use super::layer::Pass;
 use super::linear::Format;
-use super::lora_bf16::LoraCache;
-use super::prepared::Prepared;
+use super::prepared::{Caches, Prepared};
 use super::shape::Shape;
 use super::weights::{Source, Weights};
 use super::workspace::{Saved, Workspace};
@@ -21,8 +20,8 @@ pub struct Decoder {
     pub(super) weights: Weights,
     pub(super) format: Format,
     pub(super) slots: Slots,
-    /// The adapters in bf16, as they are served beside bf16 weights.
-    lora_cache: LoraCache,
+    /// The adapters as they are served.
+    caches: Caches,
     serving: Workspace,
     /// Apart from `serving`: batches are served between the parts of a training pass.
     pub(super) training: Workspace,
@@ -36,7 +35,7 @@ impl Decoder {
             weights: Weights::load(config, source, format)?,
             format,
             slots: Slots::new(config.num_layers, config.kv_dim()),
-            lora_cache: LoraCache::default(),
+            caches: Caches::default(),
             serving: Workspace::default(),
             training: Workspace::default(),
         })
@@ -46,10 +45,10 @@ impl Decoder {
     pub fn logits(&mut self, batch: &PackedBatch, wanted: &[usize]) -> Result<Vec<f32>> {
         let ready = Prepared::for_serving(
             &self.config,
-            self.format,
+            (&self.weights, &self.shape, self.format),
             batch,
             &self.slots,
-            &mut self.lora_cache,
+            &mut self.caches,
         )?;
         let rows = ready.plan.rows;
         if let Some(row) = wanted.iter().find(|r| **r >= rows) {
@@ -62,17 +61,18 @@ impl Decoder {
         }
         self.decode(&batch.tokens, &ready);
         let h = self.serving.hidden.get(rows * self.shape.hidden);
-        Ok(Head::new(&self.weights, &self.shape).logits(h, wanted, &mut self.serving.temp))
+        let head = Head::new(&self.weights, &self.shape, &ready.extras);
+        Ok(head.logits(h, wanted, &mut self.serving.temp))
     }
 
     /// The score of every target. Appends to the batch's KV slots.
     pub fn score(&mut self, batch: &PackedBatch, targets: &[Target]) -> Result<Vec<Score>> {
         let ready = Prepared::for_serving(
             &self.config,
-            self.format,
+            (&self.weights, &self.shape, self.format),
             batch,
             &self.slots,
-            &mut self.lora_cache,
+            &mut self.caches,
         )?;
         let rows = ready.plan.rows;
         ready
@@ -83,7 +83,8 @@ impl Decoder {
         }
         self.decode(&batch.tokens, &ready);
         let h = self.serving.hidden.get(rows * self.shape.hidden);
-        Ok(Head::new(&self.weights, &self.shape).score(h, targets, &mut self.serving.temp))
+        let head = Head::new(&self.weights, &self.shape, &ready.extras);
+        Ok(head.score(h, targets, &mut self.serving.temp))
     }
 
     /// Runs all layers. The output of the last one is left in the workspace's residual stream.
@@ -96,6 +97,7 @@ impl Decoder {
         } = &mut self.serving;
         let h = hidden.get_mut(batch.plan.rows * self.shape.hidden);
         self.weights.embed(tokens, self.shape.hidden, h);
+        batch.extras.embed(tokens, self.shape.hidden, h);
         layers.resize_with(1, Saved::default);
         for (index, weights) in self.weights.layers.iter().enumerate() {
             let pass = Pass {

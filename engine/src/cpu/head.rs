@@ -1,6 +1,7 @@
 //! The final norm, the output projection and the cross-entropy, fused. Logits are made for wanted rows alone,
 //! one block of rows at a time.
 
+use super::extras::BatchExtras;
 use super::kernels::math;
 use super::linear::{Linear, Write};
 use super::shape::Shape;
@@ -17,14 +18,16 @@ pub struct Head<'a> {
     norm: &'a [f32],
     eps: f32,
     linear: &'a Linear,
+    extras: &'a BatchExtras,
 }
 
 impl<'a> Head<'a> {
-    pub fn new(weights: &'a Weights, shape: &Shape) -> Self {
+    pub fn new(weights: &'a Weights, shape: &Shape, extras: &'a BatchExtras) -> Self {
         Head {
             norm: &weights.norm,
             eps: shape.eps,
             linear: &weights.head,
+            extras,
         }
     }
 
@@ -36,8 +39,10 @@ impl<'a> Head<'a> {
         for (rows, logits) in rows.chunks(self.block()).zip(blocks) {
             let x = temp.x.get_mut(rows.len() * self.norm.len());
             self.gather(h, rows.iter().copied(), x);
-            self.linear
-                .forward(x, logits, Write::Overwrite, &mut temp.packed.x);
+            let packed = &mut temp.packed.x;
+            self.linear.forward(x, logits, Write::Overwrite, packed);
+            let rows = rows.iter().copied();
+            self.extras.score(rows, x, self.norm.len(), logits, packed);
         }
         logits
     }
@@ -50,8 +55,10 @@ impl<'a> Head<'a> {
             self.gather(h, targets.iter().map(|t| t.row), x);
             let vocab = self.linear.outputs;
             let logits = temp.logits.get_mut(targets.len() * vocab);
-            self.linear
-                .forward(x, logits, Write::Overwrite, &mut temp.packed.x);
+            let packed = &mut temp.packed.x;
+            self.linear.forward(x, logits, Write::Overwrite, packed);
+            let rows = targets.iter().map(|t| t.row);
+            self.extras.score(rows, x, self.norm.len(), logits, packed);
             let rows = logits.par_chunks_exact_mut(vocab).zip(targets);
             scores.par_extend(rows.map(|(logits, target)| {
                 let chosen = logits[target.token as usize];

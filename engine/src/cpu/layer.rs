@@ -3,7 +3,7 @@
 use super::kernels::attention::{self, Chunk, Keys};
 use super::kernels::math;
 use super::kv::Slots;
-use super::linear::Write;
+use super::linear::{Linear, Write};
 use super::lora::Group;
 use super::plan::{Rotary, Span};
 use super::prepared::{LoraForm, Prepared};
@@ -83,6 +83,40 @@ impl Pass<'_> {
     ) {
         let (group, linear) = (self.group(which), self.weights.linear(which));
         let inner = inner.get_mut(group.inner_len());
+        let extras = &self.batch.extras;
+        if extras.touch(self.index, group.members) {
+            // The factors of the output need the product by itself.
+            let mut product = vec![0.0; y.len()];
+            self.product(
+                &group,
+                linear,
+                x,
+                &mut product,
+                Write::Overwrite,
+                inner,
+                packed,
+            );
+            group.finish(extras, linear.bias(), &mut product);
+            match write {
+                Write::Overwrite => y.copy_from_slice(&product),
+                Write::Accumulate => y.iter_mut().zip(&product).for_each(|(y, p)| *y += p),
+            }
+            return;
+        }
+        self.product(&group, linear, x, y, write, inner, packed);
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn product(
+        &self,
+        group: &Group,
+        linear: &Linear,
+        x: &[f32],
+        y: &mut [f32],
+        write: Write,
+        inner: &mut [f32],
+        packed: &mut Packed,
+    ) {
         match &self.batch.lora {
             LoraForm::Fused(fused) => {
                 group.forward_fused(fused, linear, x, y, write, inner, packed);

@@ -76,6 +76,10 @@ impl Linear {
         }
     }
 
+    pub fn bias(&self) -> Option<&[f32]> {
+        self.bias.as_deref()
+    }
+
     /// `y[T, outputs] = x[T, inputs] · Wᵀ + bias`; with [`Write::Accumulate`] there is no bias.
     pub fn forward(&self, x: &[f32], y: &mut [f32], write: Write, packed: &mut PackedRows) {
         let rows = x.len() / self.inputs;

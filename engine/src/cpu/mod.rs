@@ -16,6 +16,7 @@
 //! prepared    a batch made ready for a pass: its plan, and the form of its adapters
 //! lora_fused  adapters in training, in one product with bf16 weights
 //! lora_bf16   adapters as they are served beside bf16 weights
+//! extras      what adapters change beyond their pairs: DoRA's factors, biases, token tables
 //! lora        the adapters' part of a group of linear layers, in f32
 //! workspace   buffers that outlive a call
 //! plan        the batch, checked: who attends to what, which rows which adapter corrects
@@ -29,6 +30,7 @@
 
 mod backward;
 mod decoder;
+mod extras;
 mod head;
 mod kernels;
 mod kv;

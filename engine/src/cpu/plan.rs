@@ -59,6 +59,7 @@ impl<'a> Plan<'a> {
         rotary: Rotary,
     ) -> Result<Self> {
         batch.validate(config.vocab_size)?;
+        batch.check_stacks()?;
         let mut seen = HashSet::new();
         let mut spans = Vec::with_capacity(batch.sequences.len());
         for s in &batch.sequences {
@@ -90,6 +91,9 @@ impl<'a> Plan<'a> {
         }
         for adapter in &batch.adapters {
             check_shapes(config, &adapter.layers, adapter.config.rank)?;
+            if let Some(extras) = &adapter.extras {
+                extras.validate(config)?;
+            }
         }
         Ok(Plan {
             rows: batch.tokens.len(),
@@ -135,6 +139,7 @@ impl<'a> Plan<'a> {
                 self.adapters.len()
             )));
         }
+        self.adapters.iter().try_for_each(|a| a.check_trainable())?;
         for (adapter, grads) in self.adapters.iter().zip(grads) {
             let Some(grads) = grads else { continue };
             check_shapes(config, grads, adapter.config.rank)?;

@@ -167,7 +167,7 @@ impl Decoder {
     }
 
     fn head_block(&mut self, batch: &Prepared, work: &mut Work, block: usize) {
-        let head = Head::new(&self.weights, &self.shape);
+        let head = Head::new(&self.weights, &self.shape, &batch.extras);
         let Workspace {
             hidden,
             d_hidden,

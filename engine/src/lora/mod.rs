@@ -1,10 +1,15 @@
 //! LoRA: a low-rank correction `(alpha / rank) · B · A` of a frozen linear layer (arXiv 2106.09685).
 
+mod extras;
+mod gguf;
 mod interpolate;
 mod linalg;
 pub mod peft;
 mod rank;
 
+pub(crate) use extras::dora_gain;
+pub use extras::{Extras, LinearExtras, TableChange, TablePair};
+pub use gguf::to_gguf;
 pub(crate) use linalg::basis;
 
 use crate::config::{ModelConfig, Projection};
@@ -12,6 +17,7 @@ use crate::error::{Error, Result};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// An adapter's shape and scale.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +43,8 @@ pub struct Lora {
     pub config: LoraConfig,
     /// `layers[l][projection.index()]`; `None` where a linear layer has no pair.
     pub layers: Vec<[Option<LoraPair>; 7]>,
+    /// What it changes besides; `None` for plain LoRA, as training makes it.
+    pub extras: Option<Arc<Extras>>,
 }
 
 /// Gradients of a [`Lora`], of the shapes of its `layers`; executors add to them.
@@ -141,7 +149,10 @@ impl Lora {
                 }
             }
         }
-        Ok(())
+        match &self.extras {
+            Some(extras) => extras.validate(model),
+            None => Ok(()),
+        }
     }
 
     /// The number of trainable parameters.
@@ -166,7 +177,11 @@ impl Lora {
                 })
             })
             .collect();
-        Lora { config, layers }
+        Lora {
+            config,
+            layers,
+            extras: None,
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! The batch's adapters as tensors, and the segmented LoRA product: each adapter's correction is computed over the
 //! rows of the sequences that name it.
 
+use super::frozen_linear::FrozenLinear;
 use crate::batch::PackedBatch;
 use crate::config::{ModelConfig, Projection};
 use crate::error::{Error, Result};
-use crate::lora::{Lora, LoraGrads, LoraPair};
+use crate::lora::{Extras, LinearExtras, Lora, LoraGrads, LoraPair};
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
+use std::sync::Arc;
 
 /// A LoRA pair on the device: A `[rank, in]`, B `[out, rank]`.
 struct Pair {
@@ -19,6 +21,7 @@ struct Adapter {
     layers: Vec<[Option<Pair>; 7]>,
     /// The rows that it corrects; `None` for all rows, each once.
     rows: Option<Tensor>,
+    extras: Option<Arc<Extras>>,
 }
 
 /// All adapters of one batch.
@@ -34,6 +37,7 @@ impl Adapters {
         trained: impl Fn(usize) -> bool,
         device: &Device,
     ) -> Result<Self> {
+        batch.check_stacks()?;
         let mut adapters = Vec::with_capacity(batch.adapters.len());
         for (index, lora) in batch.adapters.iter().enumerate() {
             check_shapes(lora, config)?;
@@ -41,16 +45,19 @@ impl Adapters {
                 scale: lora.config.scale() as f64,
                 layers: upload(lora, config, trained(index), device)?,
                 rows: rows_of(batch, index, device)?,
+                extras: lora.extras.clone(),
             });
         }
         Ok(Adapters { adapters })
     }
 
-    /// `y` plus every adapter's `scale · (x · Aᵀ) · Bᵀ` on its rows; x `[T, in]`, y `[T, out]`.
+    /// `y` plus every adapter's `scale · (x · Aᵀ) · Bᵀ` on its rows, and its extras; x `[T, in]`, y `[T, out]`,
+    /// the frozen layer's output.
     pub fn correct(
         &self,
         layer: usize,
         projection: Projection,
+        frozen: &FrozenLinear,
         x: &Tensor,
         mut y: Tensor,
     ) -> Result<Tensor> {
@@ -64,8 +71,63 @@ impl Adapters {
                 Some(rows) if rows.elem_count() == 0 => y,
                 Some(rows) => y.index_add(rows, &delta(&x.index_select(rows, 0)?)?, 0)?,
             };
+            if let Some(extras) = &adapter.extras {
+                let extras = &extras.layers[layer][projection.index()];
+                let after = adapter.on_rows(&y, |y| {
+                    let pair = (&pair.a, &pair.b, adapter.scale);
+                    finish(extras, frozen, pair, y)
+                })?;
+                y = after;
+            }
         }
         Ok(y)
+    }
+
+    /// The embeddings `x[T, hidden]` of the tokens, with every adapter's own table on its rows.
+    pub fn embed(&self, tokens: &[u32], x: Tensor) -> Result<Tensor> {
+        let table = |a: &Adapter| a.extras.as_ref().is_some_and(|e| e.embedding.is_some());
+        if !self.adapters.iter().any(table) {
+            return Ok(x);
+        }
+        let mut embeddings = x.to_vec2::<f32>()?;
+        for adapter in &self.adapters {
+            let Some(table) = adapter.extras.as_ref().and_then(|e| e.embedding.as_ref()) else {
+                continue;
+            };
+            let rows = embeddings.iter_mut().enumerate();
+            for (row, values) in rows.filter(|(row, _)| adapter.corrects(*row)) {
+                table.embed(tokens[row] as usize, values);
+            }
+        }
+        Ok(Tensor::new(embeddings, x.device())?)
+    }
+
+    /// The logits `[n, vocab]` of the batch's `rows`, with every adapter's own output projection; normed
+    /// `[n, hidden]`.
+    pub fn score(&self, rows: &[usize], normed: &Tensor, logits: Tensor) -> Result<Tensor> {
+        if !self.adapters.iter().any(|a| a.extras.is_some()) {
+            return Ok(logits);
+        }
+        let normed = normed.to_vec2::<f32>()?;
+        let mut all = logits.to_vec2::<f32>()?;
+        for (index, row) in rows.iter().enumerate() {
+            for adapter in &self.adapters {
+                let head = adapter.extras.as_ref().and_then(|e| e.head.as_ref());
+                let Some(head) = head.filter(|_| adapter.corrects(*row)) else {
+                    continue;
+                };
+                let (x, y) = (&normed[index], &mut all[index]);
+                if let Some(whole) = &head.whole {
+                    let rows = whole.chunks_exact(x.len());
+                    let dot = |row: &[f32]| row.iter().zip(x).map(|(w, x)| w * x).sum();
+                    y.iter_mut().zip(rows).for_each(|(y, row)| *y = dot(row));
+                }
+                if let Some(pair) = &head.pair {
+                    pair.add_logits(x, y);
+                }
+            }
+        }
+        Ok(Tensor::new(all, logits.device())?)
     }
 
     /// Adds the gradients of adapter i to `grads[i]`, if that is `Some`.
@@ -81,6 +143,52 @@ impl Adapters {
             }
         }
         Ok(())
+    }
+}
+
+impl Adapter {
+    /// `y` with `change` applied to the adapter's rows.
+    fn on_rows(&self, y: &Tensor, change: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        match &self.rows {
+            None => change(y),
+            Some(rows) if rows.elem_count() == 0 => Ok(y.clone()),
+            Some(rows) => {
+                let before = y.index_select(rows, 0)?;
+                let difference = (change(&before)? - before)?;
+                Ok(y.index_add(rows, &difference, 0)?)
+            }
+        }
+    }
+
+    fn corrects(&self, row: usize) -> bool {
+        let rows = self.rows.as_ref().map(|rows| rows.to_vec1::<u32>());
+        rows.is_none_or(|rows| rows.is_ok_and(|rows| rows.contains(&(row as u32))))
+    }
+}
+
+/// DoRA's factor and LoRA's bias: `g ⊙ (y − bias) + bias + lora_bias`, for `y` with the correction in it.
+fn finish(
+    extras: &LinearExtras,
+    frozen: &FrozenLinear,
+    (a, b, scale): (&Tensor, &Tensor, f64),
+    y: &Tensor,
+) -> Result<Tensor> {
+    let mut y = y.clone();
+    if let Some(magnitude) = &extras.magnitude {
+        let weight = (frozen.weight() + (b.matmul(a)? * scale)?)?;
+        let norm = weight.sqr()?.sum(1)?.sqrt()?;
+        let gain = (Tensor::new(magnitude.as_slice(), y.device())? / norm)?;
+        y = match frozen.bias() {
+            None => y.broadcast_mul(&gain)?,
+            Some(bias) => {
+                let product = y.broadcast_sub(bias)?.broadcast_mul(&gain)?;
+                product.broadcast_add(bias)?
+            }
+        };
+    }
+    match &extras.bias {
+        None => Ok(y),
+        Some(bias) => Ok(y.broadcast_add(&Tensor::new(bias.as_slice(), y.device())?)?),
     }
 }
 

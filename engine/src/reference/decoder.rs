@@ -118,7 +118,7 @@ impl Decoder {
     ) -> Result<Hidden> {
         let rotary = Rotary::new(&self.config, &batch.positions, &self.device)?;
         let tokens = Tensor::new(batch.tokens.as_slice(), &self.device)?;
-        let mut x = self.embedding.index_select(&tokens, 0)?;
+        let mut x = adapters.embed(&batch.tokens, self.embedding.index_select(&tokens, 0)?)?;
         let mut kv: Vec<Vec<KeysValues>> = caches.iter().flatten().map(|_| Vec::new()).collect();
         for layer in &self.layers {
             let n = layer.attention_norm.forward(&x)?;
@@ -197,7 +197,7 @@ impl Decoder {
 
 impl Layer {
     fn linear(&self, adapters: &Adapters, projection: Projection, x: &Tensor) -> Result<Tensor> {
-        let y = self.linears[projection.index()].forward(x)?;
-        adapters.correct(self.index, projection, x, y)
+        let frozen = &self.linears[projection.index()];
+        adapters.correct(self.index, projection, frozen, x, frozen.forward(x)?)
     }
 }

@@ -19,6 +19,16 @@ impl FrozenLinear {
         FrozenLinear { weight, bias }
     }
 
+    /// `[out, in]`
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// `[out]`
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let product = FrozenProduct {
             weight: self.weight.clone(),

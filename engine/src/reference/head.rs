@@ -4,6 +4,7 @@
 //! its largest tensor by far. Logits are made, used and dropped in slices. In training each slice's backward stops
 //! at the hidden states, and the slices' gradients are joined there.
 
+use super::adapters::Adapters;
 use super::decoder::Decoder;
 use crate::error::Result;
 use crate::executor::{Score, Target};
@@ -12,11 +13,17 @@ use candle_core::{D, Tensor, Var};
 /// Most rows of logits at a time.
 const SLICE: usize = 128;
 
-pub fn score(decoder: &Decoder, normed: &Tensor, targets: &[Target]) -> Result<Vec<Score>> {
+pub fn score(
+    decoder: &Decoder,
+    adapters: &Adapters,
+    normed: &Tensor,
+    targets: &[Target],
+) -> Result<Vec<Score>> {
     let mut scores = Vec::with_capacity(targets.len());
     for (index, slice) in targets.chunks(SLICE).enumerate() {
         let rows = normed.narrow(0, index * SLICE, slice.len())?;
-        let logits = decoder.logits(&rows)?;
+        let of: Vec<usize> = slice.iter().map(|t| t.row).collect();
+        let logits = adapters.score(&of, &rows, decoder.logits(&rows)?)?;
         let best = logits.max(D::Minus1)?.to_vec1::<f32>()?;
         let own = own_logits(&logits, slice, targets)?.to_vec1::<f32>()?;
         let nll = nll(&logits, slice, targets)?.to_vec1::<f32>()?;

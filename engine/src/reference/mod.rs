@@ -48,8 +48,8 @@ impl Reference {
         })
     }
 
-    /// The hidden states of a batch that trains nothing, and the new contents of its slots.
-    fn infer(&self, batch: &PackedBatch) -> Result<(Tensor, Vec<Vec<KeysValues>>)> {
+    /// The hidden states of a batch that trains nothing, the new contents of its slots, and its adapters.
+    fn infer(&self, batch: &PackedBatch) -> Result<(Tensor, Vec<Vec<KeysValues>>, Adapters)> {
         let caches = batch
             .sequences
             .iter()
@@ -58,7 +58,7 @@ impl Reference {
         let device = self.decoder.device();
         let adapters = Adapters::new(batch, &self.decoder.config, |_| false, device)?;
         let hidden = self.decoder.hidden(batch, &adapters, &caches)?;
-        Ok((hidden.states, hidden.kv))
+        Ok((hidden.states, hidden.kv, adapters))
     }
 
     /// Lets the slots grow once all results are there, so that a batch that failed changed nothing.
@@ -146,12 +146,13 @@ impl Executor for Reference {
         if batch.tokens.is_empty() {
             return Ok(Vec::new());
         }
-        let (states, kv) = self.infer(batch)?;
+        let (states, kv, adapters) = self.infer(batch)?;
         let logits = match wanted {
             [] => Vec::new(),
             rows => {
                 let normed = self.decoder.normed_rows(&states, rows)?;
-                self.decoder.logits(&normed)?.flatten_all()?.to_vec1()?
+                let logits = adapters.score(rows, &normed, self.decoder.logits(&normed)?)?;
+                logits.flatten_all()?.to_vec1()?
             }
         };
         self.commit(batch, kv)?;
@@ -163,12 +164,12 @@ impl Executor for Reference {
         if batch.tokens.is_empty() {
             return Ok(Vec::new());
         }
-        let (states, kv) = self.infer(batch)?;
+        let (states, kv, adapters) = self.infer(batch)?;
         let scores = match rows_of(targets).as_slice() {
             [] => Vec::new(),
             rows => {
                 let normed = self.decoder.normed_rows(&states, rows)?;
-                head::score(&self.decoder, &normed, targets)?
+                head::score(&self.decoder, &adapters, &normed, targets)?
             }
         };
         self.commit(batch, kv)?;
@@ -194,6 +195,10 @@ impl Executor for Reference {
                 batch.adapters.len()
             )));
         }
+        batch
+            .adapters
+            .iter()
+            .try_for_each(|a| a.check_trainable())?;
         if targets.is_empty() {
             return Ok(Vec::new());
         }

@@ -168,6 +168,7 @@ mod tests {
                 targets: vec![Projection::Q],
             },
             layers: layers(&recorded.start),
+            extras: None,
         };
         let rates = Rates {
             learning_rate_a: recorded.learning_rate_a,

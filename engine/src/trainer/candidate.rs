@@ -167,6 +167,7 @@ impl Candidate {
         let examples = examples.into();
         if let Some(init) = init {
             init.validate(model)?;
+            init.check_trainable()?;
             config.lora = init.config.clone();
         }
         config.validate()?;

@@ -11,10 +11,17 @@
 
 mod blocks;
 mod gguf;
+mod gguf_file;
 mod gguf_tokenizer;
+pub(crate) mod gguf_write;
 mod hf;
 mod hf_config;
+mod merged;
 mod shards;
+
+pub(crate) use gguf::gguf_name;
+pub use gguf_write::GgufType;
+pub use merged::Merged;
 
 pub use blocks::{BLOCK, BlockRow, Blocks, Matrix};
 

@@ -348,6 +348,7 @@ pub fn stacks_add_up(executor: &mut dyn Executor, tolerance: f32) {
     let joined = Arc::new(Lora {
         config: LoraConfig::all_linear(rank, rank as f32),
         layers: joined,
+        extras: None,
     });
     let tokens = some_tokens(8, 5, executor);
     let with = |stack: Vec<Arc<Lora>>| Company {

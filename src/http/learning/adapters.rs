@@ -220,31 +220,6 @@ pub async fn list_versions(
     Ok(Json(state.blocking(list).await?))
 }
 
-/// A version's files, as PEFT and vLLM load them
-#[utoipa::path(get, path = "/adapters/{alias}/versions/{version}/weights", tag = "adapters",
-    params(("alias" = String, Path), ("version" = u64, Path)),
-    responses((status = 200, description = "A tar archive", body = Vec<u8>, content_type = "application/x-tar")))]
-pub async fn download_weights(
-    State(state): State<AppState>,
-    Path((alias, version)): Path<(String, String)>,
-) -> Result<impl IntoResponse, Problem> {
-    let alias = AliasName::parse(&alias)?;
-    let number: u64 = version
-        .parse()
-        .map_err(|_| Problem::invalid("version", "The version of an adapter is a whole number."))?;
-    let disposition = format!("attachment; filename=\"{alias}-{number}.tar\"");
-    let pack = move |state: &AppState| -> Result<Vec<u8>, Problem> {
-        let files = state.registry.download(&alias, number)?;
-        archive::pack(&files).map_err(Problem::internal)
-    };
-    let bytes = state.blocking(pack).await?;
-    let headers = [
-        (header::CONTENT_TYPE, archive::MEDIA_TYPE.to_owned()),
-        (header::CONTENT_DISPOSITION, disposition),
-    ];
-    Ok((headers, bytes))
-}
-
 /// Make another version live
 #[utoipa::path(post, path = "/adapters/{alias}/rollback", tag = "adapters",
     params(("alias" = String, Path)), request_body = RollbackRequest,

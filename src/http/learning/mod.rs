@@ -10,3 +10,4 @@ pub mod ingest_body;
 pub mod jobs;
 pub mod retention;
 pub mod train;
+pub mod weights;

@@ -49,7 +49,7 @@ fn starting_adapter(services: &Services, adapt: &Adapt) -> Result<Option<AliasNa
 fn check_adapter(services: &Services, adapter: &AliasName) -> Result<(), Refusal> {
     services.registry.check_name(adapter)?;
     match services.registry.resolve(adapter.as_str()) {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(services.registry.check_continues(adapter)?),
         Err(adapters::Error::Unknown { .. }) => {
             let detail = format!("There is no adapter '{adapter}' to start from.");
             Err(Refusal::not_found("adapter_not_found", detail).field("adapter"))
