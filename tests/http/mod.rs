@@ -9,6 +9,7 @@ mod completions;
 mod disconnect;
 mod ingest;
 mod jobs;
+mod known;
 mod limits;
 mod mcp;
 mod openai_python;

@@ -21,6 +21,12 @@ pub struct IngestQuery {
     pub adapter: Option<String>,
     /// The document's title. Markdown has its first heading as the default
     pub title: Option<String>,
+    /// Your own name of the document, if the body is text. A later document with the same name replaces it
+    pub external_id: Option<String>,
+    /// Learn documents again that are known already, if the body is not JSON
+    pub again: Option<bool>,
+    /// false keeps an earlier text of a document beside this one, if the body is not JSON
+    pub replace: Option<bool>,
     /// Time to wait for the job's end (`500ms`, `30s`, `2m`; ten minutes at most)
     pub wait: Option<String>,
 }
@@ -39,8 +45,14 @@ pub fn read(headers: &HeaderMap, query: &IngestQuery, body: &[u8]) -> Result<Ing
 }
 
 fn json(query: &IngestQuery, body: &[u8]) -> Result<Ingest, Refusal> {
-    let in_query = [("adapter", &query.adapter), ("title", &query.title)];
-    if let Some((field, _)) = in_query.iter().find(|(_, value)| value.is_some()) {
+    let in_query = [
+        ("adapter", query.adapter.is_some()),
+        ("title", query.title.is_some()),
+        ("external_id", query.external_id.is_some()),
+        ("again", query.again.is_some()),
+        ("replace", query.replace.is_some()),
+    ];
+    if let Some((field, _)) = in_query.iter().find(|(_, given)| *given) {
         let detail = format!("With a JSON body {field} belongs into the body, not into the query.");
         return Err(Refusal::invalid(*field, detail));
     }
@@ -54,11 +66,18 @@ fn lines(query: &IngestQuery, body: &[u8]) -> Result<Ingest, Refusal> {
         let detail = "Each line of NDJSON has a title of its own.";
         return Err(Refusal::invalid("title", detail));
     }
+    if query.external_id.is_some() {
+        let detail = "Each line of NDJSON has an external_id of its own.";
+        return Err(Refusal::invalid("external_id", detail));
+    }
     let numbered = utf8(body)?.lines().zip(1..);
     let filled = numbered.filter(|(line, _)| !line.trim().is_empty());
     let documents = filled.map(|(line, number)| {
         let document = fields::parse::<DocumentInput>(line.as_bytes());
-        let document = document.and_then(|document| document.check(""));
+        let document = document.and_then(|document| {
+            let document = document.or_again(query.again);
+            document.or_replace(query.replace).check("")
+        });
         document.map_err(|refusal| Refusal {
             detail: format!("Line {number}: {}", refusal.detail),
             field: refusal.field.map(|field| format!("line {number}: {field}")),
@@ -85,7 +104,9 @@ fn single(query: &IngestQuery, title: Option<&str>, text: &str) -> Result<Ingest
         let detail = "The document has no title: add ?title=…, or to Markdown a heading.";
         Refusal::missing("title", detail)
     })?;
-    let document = DocumentInput::new(title, text).check("")?;
+    let document = DocumentInput::new(title, text).with_external_id(query.external_id.clone());
+    let document = document.or_again(query.again).or_replace(query.replace);
+    let document = document.check("")?;
     Ok(Ingest::plain(alias, vec![document]))
 }
 

@@ -3,8 +3,9 @@
 
 use super::asking::Asking;
 use super::distill;
-use super::gate::{Evidence, Verdict, judge};
+use super::gate::{Evidence, Verdict, judge, lost};
 use super::input::UpdateInput;
+use super::replacement::{self, ReplacedReport};
 use super::replay::{self, Earlier};
 use super::report::{Attempt, Decision, GeneralProbe, Origin, ProbeReport, Report, RetainedProbe};
 use crate::learn::knowledge::author::Author;
@@ -54,10 +55,18 @@ pub fn learn(
         report: Report::default(),
     };
     run.write_notes()?;
+    run.review_replaced()?;
     run.fix_probes()?;
     run.report.continued = run.continues();
     run.ask_before()?;
     run.train_until_accepted()
+}
+
+/// An attempt that the gate accepts, kept while a better one is tried.
+struct Usable {
+    report: Report,
+    adapter: Adapter,
+    reason: String,
 }
 
 struct Run<'a> {
@@ -102,6 +111,30 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Which probes of the replaced document the newer text still answers.
+    fn review_replaced(&mut self) -> Result<(), Interrupted> {
+        let (Some(old), Some(replaces)) = (self.input.replaced(), self.input.replaces) else {
+            return Ok(());
+        };
+        let clock = Instant::now();
+        self.journal
+            .progress("replaced", 0.18, "asking the earlier text's questions");
+        let UpdateInput { passage, given, .. } = self.input;
+        let probes = step(self.journal, "replaced_probes", || {
+            let grading = self.asking().grading();
+            replacement::review(self.model, old, passage, given, grading)
+        })?;
+        let replaced = ReplacedReport::new(replaces.id, &old.passage.title, probes);
+        let retired: Vec<_> = replaced.retired().collect();
+        self.journal.event(
+            "replaces",
+            json!({"replaced": replaced.document, "kept": replaced.kept().count(), "retired": retired}),
+        );
+        self.report.replaced = Some(replaced);
+        self.done("replaced", clock);
+        Ok(())
+    }
+
     /// The questions this update is judged by, fixed before anything is trained.
     fn fix_probes(&mut self) -> Result<(), Interrupted> {
         let clock = Instant::now();
@@ -143,6 +176,10 @@ impl Run<'_> {
             after: None,
         });
         self.report.probes = probes.collect();
+        if let Some(replaced) = &self.report.replaced {
+            let kept = replaced.to_ask(&self.report.probes);
+            self.report.probes.extend(kept);
+        }
         self.report.dropped_probes = written.dropped;
         self.done("probes", clock);
         Ok(())
@@ -212,12 +249,22 @@ impl Run<'_> {
             false => 0.0,
         };
         let mut gentler = false;
+        let mut usable: Option<Usable> = None;
         for nth in 1.. {
+            let last = nth == options.gate.attempts;
             let trained = self.train(&update, replay, init.as_ref())?;
             let (whole, mut reason) = match self.examine(&trained, &update, None)? {
-                Verdict::Accept(reason) => {
-                    return Ok(self.decide(Some(trained.adapter), gentler, reason));
-                }
+                Verdict::Accept(reason) => match self.shortfall().filter(|_| !last) {
+                    None => return Ok(self.decide(Some(trained.adapter), gentler, reason)),
+                    Some(more) => {
+                        usable = Some(Usable {
+                            report: self.report.clone(),
+                            adapter: trained.adapter.clone(),
+                            reason,
+                        });
+                        (Verdict::Weak(String::new()), more)
+                    }
+                },
                 Verdict::Weak(reason) => (Verdict::Weak(String::new()), reason),
                 Verdict::Forgot(reason) => (Verdict::Forgot(String::new()), reason),
             };
@@ -233,7 +280,10 @@ impl Run<'_> {
                     other => reason = format!("{reason}. Half of the change: {}", other.reason()),
                 }
             }
-            if nth == options.gate.attempts {
+            if last {
+                if let Some(usable) = usable {
+                    return Ok(self.settle(usable, gentler));
+                }
                 let reason = format!("refused after {nth} attempts: {reason}");
                 return Ok(self.decide(None, gentler, reason));
             }
@@ -250,17 +300,47 @@ impl Run<'_> {
         unreachable!("the last attempt returns")
     }
 
+    /// What an acceptable newer text still lacks, and further training may bring: what the earlier text said too is
+    /// kept, and the old answers are not given any more.
+    fn shortfall(&self) -> Option<String> {
+        let replaced = self.report.replaced.as_ref()?;
+        let answers = |of: fn(&ProbeReport) -> &Option<Answer>| -> Vec<Answer> {
+            self.report
+                .probes
+                .iter()
+                .filter_map(|p| of(p).clone())
+                .collect()
+        };
+        let lost = lost(&answers(|p| &p.before), &answers(|p| &p.after));
+        if lost > self.input.options.gate.retention_budget + f32::EPSILON {
+            return Some(format!(
+                "{:.0} % of what the newer text still says is lost",
+                100.0 * lost
+            ));
+        }
+        // A fresh adapter has not learned the earlier text.
+        let stale = self.report.continued.and(replaced.still_answered)?;
+        (stale > 0).then(|| format!("{stale} of the old answers are still given"))
+    }
+
+    /// Decides for an attempt that was acceptable, after a later one that was not.
+    fn settle(mut self, usable: Usable, gentler: bool) -> UpdateOutcome {
+        let (attempts, seconds) = (self.report.attempts, self.report.seconds);
+        self.report = Report {
+            attempts,
+            seconds,
+            ..usable.report
+        };
+        self.decide(Some(usable.adapter), gentler, usable.reason)
+    }
+
     /// The version whose adapter is trained further; `None`: training starts from a fresh adapter.
     fn continues(&self) -> Option<u64> {
-        let UpdateInput {
-            live,
-            responders,
-            options,
-            ..
-        } = self.input;
+        let UpdateInput { live, options, .. } = self.input;
         if options.training.strategy != Strategy::Route {
             return live.map(|l| l.version);
         }
+        let responders = self.input.staying_responders();
         if responders.versions().len() < MAX_ROUTES {
             return None;
         }
@@ -357,19 +437,15 @@ impl Run<'_> {
 
     /// The documents that the trained adapter learned before, which it may now forget.
     fn replayable(&self) -> Vec<&Earlier> {
-        let UpdateInput {
-            earlier,
-            responders,
-            options,
-            ..
-        } = self.input;
-        if options.training.strategy != Strategy::Route {
-            return earlier.iter().collect();
+        let staying = self.input.staying();
+        if self.input.options.training.strategy != Strategy::Route {
+            return staying;
         }
         let Some(continued) = self.report.continued else {
             return Vec::new();
         };
-        let documents = earlier.iter().zip(responders.documents());
+        let responders = self.input.staying_responders();
+        let documents = staying.into_iter().zip(responders.documents());
         let in_it = documents.filter(|(_, responder)| responder.version() == Some(continued));
         in_it.map(|(document, _)| document).collect()
     }
@@ -388,7 +464,11 @@ impl Run<'_> {
         let after = asking.own(Some(&trained.adapter))?;
         let earlier = asking.earlier(Some(&trained.adapter))?;
         let general = asking.general(&trained.adapter)?;
+        let still = asking.retired(&trained.adapter)?;
         self.tell_score("after", &after);
+        if let Some(replaced) = &mut self.report.replaced {
+            replaced.still_answered = Some(still.into_iter().filter(|right| *right).count());
+        }
         self.report.answered(&after, earlier, general);
         let probes = self.report.probes.iter();
         let before: Vec<Answer> = probes.filter_map(|p| p.before.clone()).collect();
@@ -400,6 +480,7 @@ impl Run<'_> {
             after: &after,
             retention,
             general,
+            replacing: self.input.replaces.is_some(),
             fallen: &fallen,
         };
         let verdict = judge(evidence, &self.input.options.gate);
