@@ -13,6 +13,7 @@ mod examples;
 mod first_start;
 mod http;
 mod learning;
+mod life;
 mod models;
 mod practice;
 mod real_adapt;
