@@ -22,6 +22,7 @@ mod real_smollm2;
 mod reproduce;
 mod resume;
 mod text_model;
+mod unlearn;
 mod upgrade;
 
 #[test]

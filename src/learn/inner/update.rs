@@ -3,9 +3,9 @@
 
 use super::asking::Asking;
 use super::distill;
-use super::gate::{Evidence, Verdict, judge, lost};
+use super::gate::{Evidence, Verdict, judge};
 use super::input::UpdateInput;
-use super::replacement::{self, ReplacedReport};
+use super::renewal::Usable;
 use super::replay::{self, Earlier};
 use super::report::{Attempt, Decision, GeneralProbe, Origin, ProbeReport, Report, RetainedProbe};
 use crate::learn::knowledge::author::Author;
@@ -62,18 +62,11 @@ pub fn learn(
     run.train_until_accepted()
 }
 
-/// An attempt that the gate accepts, kept while a better one is tried.
-struct Usable {
-    report: Report,
-    adapter: Adapter,
-    reason: String,
-}
-
-struct Run<'a> {
-    model: Interruptible<'a>,
-    input: &'a UpdateInput<'a>,
-    journal: &'a dyn Journal,
-    report: Report,
+pub(super) struct Run<'a> {
+    pub(super) model: Interruptible<'a>,
+    pub(super) input: &'a UpdateInput<'a>,
+    pub(super) journal: &'a dyn Journal,
+    pub(super) report: Report,
 }
 
 impl Run<'_> {
@@ -108,30 +101,6 @@ impl Run<'_> {
         }
         self.report.self_edits = edits;
         self.done("self_edit", clock);
-        Ok(())
-    }
-
-    /// Which probes of the replaced document the newer text still answers.
-    fn review_replaced(&mut self) -> Result<(), Interrupted> {
-        let (Some(old), Some(replaces)) = (self.input.replaced(), self.input.replaces) else {
-            return Ok(());
-        };
-        let clock = Instant::now();
-        self.journal
-            .progress("replaced", 0.18, "asking the earlier text's questions");
-        let UpdateInput { passage, given, .. } = self.input;
-        let probes = step(self.journal, "replaced_probes", || {
-            let grading = self.asking().grading();
-            replacement::review(self.model, old, passage, given, grading)
-        })?;
-        let replaced = ReplacedReport::new(replaces.id, &old.passage.title, probes);
-        let retired: Vec<_> = replaced.retired().collect();
-        self.journal.event(
-            "replaces",
-            json!({"replaced": replaced.document, "kept": replaced.kept().count(), "retired": retired}),
-        );
-        self.report.replaced = Some(replaced);
-        self.done("replaced", clock);
         Ok(())
     }
 
@@ -298,40 +267,6 @@ impl Run<'_> {
             update.seed = update.seed.wrapping_add(1);
         }
         unreachable!("the last attempt returns")
-    }
-
-    /// What an acceptable newer text still lacks, and further training may bring: what the earlier text said too is
-    /// kept, and the old answers are not given any more.
-    fn shortfall(&self) -> Option<String> {
-        let replaced = self.report.replaced.as_ref()?;
-        let answers = |of: fn(&ProbeReport) -> &Option<Answer>| -> Vec<Answer> {
-            self.report
-                .probes
-                .iter()
-                .filter_map(|p| of(p).clone())
-                .collect()
-        };
-        let lost = lost(&answers(|p| &p.before), &answers(|p| &p.after));
-        if lost > self.input.options.gate.retention_budget + f32::EPSILON {
-            return Some(format!(
-                "{:.0} % of what the newer text still says is lost",
-                100.0 * lost
-            ));
-        }
-        // A fresh adapter has not learned the earlier text.
-        let stale = self.report.continued.and(replaced.still_answered)?;
-        (stale > 0).then(|| format!("{stale} of the old answers are still given"))
-    }
-
-    /// Decides for an attempt that was acceptable, after a later one that was not.
-    fn settle(mut self, usable: Usable, gentler: bool) -> UpdateOutcome {
-        let (attempts, seconds) = (self.report.attempts, self.report.seconds);
-        self.report = Report {
-            attempts,
-            seconds,
-            ..usable.report
-        };
-        self.decide(Some(usable.adapter), gentler, usable.reason)
     }
 
     /// The version whose adapter is trained further; `None`: training starts from a fresh adapter.
@@ -504,7 +439,12 @@ impl Run<'_> {
         Ok(verdict)
     }
 
-    fn decide(mut self, adapter: Option<Adapter>, gentler: bool, reason: String) -> UpdateOutcome {
+    pub(super) fn decide(
+        mut self,
+        adapter: Option<Adapter>,
+        gentler: bool,
+        reason: String,
+    ) -> UpdateOutcome {
         self.report.decision = Some(Decision {
             accepted: adapter.is_some(),
             gentler: gentler && adapter.is_some(),
@@ -518,7 +458,7 @@ impl Run<'_> {
         }
     }
 
-    fn asking(&self) -> Asking<'_> {
+    pub(super) fn asking(&self) -> Asking<'_> {
         Asking::new(self.model, self.input, &self.report)
     }
 
@@ -534,7 +474,7 @@ impl Run<'_> {
         );
     }
 
-    fn done(&mut self, stage: &str, clock: Instant) {
+    pub(super) fn done(&mut self, stage: &str, clock: Instant) {
         *self.report.seconds.entry(stage.to_owned()).or_default() += clock.elapsed().as_secs_f32();
         (self.input.on_report)(&self.report);
     }
