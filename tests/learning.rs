@@ -323,6 +323,7 @@ fn a_teacher_elsewhere_writes_and_a_judge_grades() {
     assert_eq!(versions[0]["lineage"]["self_edit"]["writer"], "teacher");
 
     // The same with notes by the model itself.
+    body["again"] = json!(true);
     body["self_edit"]["writer"] = json!("policy");
     let (_, documents) = server.learn(&body);
     let own = &documents[0]["report"]["self_edits"][0]["teacher"];

@@ -13,6 +13,7 @@ mod examples;
 mod first_start;
 mod http;
 mod learning;
+mod life;
 mod models;
 mod practice;
 mod real_adapt;
@@ -21,6 +22,7 @@ mod real_smollm2;
 mod reproduce;
 mod resume;
 mod text_model;
+mod unlearn;
 mod upgrade;
 
 #[test]

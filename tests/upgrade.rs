@@ -60,6 +60,22 @@ fn a_data_directory_of_an_earlier_build_goes_on() {
     let retention = server.get("/adapters/routed/retention");
     assert_eq!(retention["documents"].as_array().unwrap().len(), 3);
 
+    // What that build learned is known, and its texts have newer ones.
+    for (alias, known) in [("routed", true), ("single", true)] {
+        let ferry = "The ferry crosses the river Senn twice a day;\nits captain is Ada Finch.";
+        let ferry = document("The Senn ferry", ferry, &[]);
+        let answer = server.post("/ingest", &ungated(alias, &[ferry], 2));
+        assert_eq!(answer["documents"][0]["known"], known, "{alias}");
+    }
+    let newer = "The ferry crosses the river Senn twice a day; its captain is Bo Lund.";
+    let newer = document("The Senn ferry", newer, &[(ferry, "Bo Lund")]);
+    let mut body = ungated("routed", &[newer], 2);
+    body["training"]["rank"] = json!(2);
+    let (job, documents) = server.learn(&body);
+    assert_eq!(job["result"]["live_version"], 4, "{job}");
+    let old = &documents[0]["report"]["replaced"];
+    assert_eq!(old["probes"][0]["kept"], false, "{old}");
+
     // Rolls back.
     for (alias, before) in [
         ("routed", "lora-9853fc0b9cd6"),

@@ -81,8 +81,9 @@ fn publish_until_killed(directory: &Path) -> ! {
             documents: &documents,
             idempotency: None,
             queue_limit: usize::MAX,
+            estimate_seconds: None,
         });
-        let Ok(Submission::New(job)) = submission else {
+        let Ok(Submission::New(job, _)) = submission else {
             panic!("{submission:?}")
         };
         println!("acknowledged {} {}", version.number, job.id);

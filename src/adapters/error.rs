@@ -40,6 +40,16 @@ pub enum Error {
         #[source]
         source: autodidact_engine::Error,
     },
+    /// A version that is not live holds the document together with another one.
+    #[error(
+        "document {document} cannot be deleted alone: version {version}, which is not live, holds it together with \
+         document {other}. Delete that document first, or roll back to that version"
+    )]
+    Stranded {
+        document: String,
+        other: String,
+        version: u64,
+    },
     #[error("adapter `{name}` is already loaded")]
     AlreadyLoaded { name: String },
     #[error("adapter `{name}` is not loaded")]

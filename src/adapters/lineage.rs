@@ -25,6 +25,9 @@ pub enum Lineage {
     /// `POST /ingest`: the version learned a document.
     #[serde(rename = "ingest")]
     Ingest(Box<IngestLineage>),
+    /// `DELETE /documents/{id}`: the version is its parent without a document.
+    #[serde(rename = "unlearn")]
+    Unlearn(Box<UnlearnLineage>),
     /// `POST /adapt`: the version learned a task from its examples.
     #[serde(rename = "adapt")]
     Adapt(Box<AdaptLineage>),
@@ -43,6 +46,9 @@ pub enum Lineage {
 pub struct IngestLineage {
     pub strategy: Strategy,
     pub documents: Vec<LearnedDocument>,
+    /// The document whose place the learned one took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<LearnedDocument>,
     pub self_edit: SelfEditOptions,
     /// The settings of the training that was accepted.
     pub update: Option<Update>,
@@ -57,6 +63,28 @@ pub struct IngestLineage {
     pub training_sequences: usize,
     pub replayed_sequences: usize,
     /// Set if the version answers with several adapters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes: Option<RoutesRecord>,
+}
+
+/// The record of a version without a document that its parent had learned.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct UnlearnLineage {
+    pub strategy: Strategy,
+    /// Id of the deleted document.
+    pub document: String,
+    /// The documents that were learned again, because they had shared an adapter with it.
+    pub documents: Vec<LearnedDocument>,
+    /// Id of the job that learned them; `None` if nothing was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// The settings of the training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<Update>,
+    /// Scores on the probes of the documents that were learned again, before and after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+    /// Set if the version answers with several adapters, or with the base alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routes: Option<RoutesRecord>,
 }
@@ -144,9 +172,38 @@ impl Lineage {
         Lineage::decode(&owner, &version.lineage).map_err(Error::from)
     }
 
-    /// Whether the version keeps the knowledge of its parent. Only `POST /ingest` learns on top of the live version.
+    /// Whether the version keeps the knowledge of its parent: `POST /ingest` learns on top of the live version, and
+    /// `DELETE /documents/{id}` takes one document from it.
     pub fn continues_parent(&self) -> bool {
-        matches!(self, Lineage::Ingest(_))
+        matches!(self, Lineage::Ingest(_) | Lineage::Unlearn(_))
+    }
+
+    /// The stored routes, if the version has some.
+    pub fn routes(&self) -> Option<&RoutesRecord> {
+        match self {
+            Lineage::Ingest(ingest) => ingest.routes.as_ref(),
+            Lineage::Unlearn(unlearn) => unlearn.routes.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The strategy by which the version learned its documents; `None` if it learned none.
+    pub fn strategy(&self) -> Option<Strategy> {
+        match self {
+            Lineage::Ingest(ingest) if ingest.routes.is_some() => Some(Strategy::Route),
+            Lineage::Ingest(ingest) => Some(ingest.strategy),
+            Lineage::Unlearn(unlearn) => Some(unlearn.strategy),
+            _ => None,
+        }
+    }
+
+    /// The settings of the training that made the version's adapter.
+    pub fn update(&self) -> Option<&Update> {
+        match self {
+            Lineage::Ingest(ingest) => ingest.update.as_ref(),
+            Lineage::Unlearn(unlearn) => unlearn.update.as_ref(),
+            _ => None,
+        }
     }
 
     /// Id of the job that made the version.
@@ -154,6 +211,7 @@ impl Lineage {
         match self {
             Lineage::Adapt(adapt) => Some(&adapt.job),
             Lineage::Train(train) => Some(&train.job),
+            Lineage::Unlearn(unlearn) => unlearn.job.as_deref(),
             Lineage::Ingest(_) | Lineage::Upload | Lineage::Load { .. } => None,
         }
     }

@@ -19,14 +19,16 @@ pub mod records;
 mod registry;
 mod routers;
 mod routes;
+mod unlearn;
 
 pub use cache::Loaded;
 pub use error::{Error, Result};
 pub use expiry::{THROW_AWAY, delete_expired};
 pub use lineage::Lineage;
 pub use name::{AliasName, InvalidName};
-pub use registry::{Registry, Resolved};
+pub use registry::{Learned, Registry, Resolved};
 pub use routes::Routes;
+pub use unlearn::Unlearning;
 
 #[cfg(test)]
 mod crash_tests;

@@ -4,7 +4,9 @@ use super::cache::{Cache, Loaded};
 use super::lineage::Lineage;
 use super::routers::Routers;
 use super::{AliasName, Error, Result, Routes};
-use crate::store::{self, Alias, Expected, NewVersion, Page, Record, Store, Version};
+use crate::store::{
+    self, Alias, BlobGuard, Expected, NewVersion, Page, Record, Replaced, Store, Version,
+};
 use autodidact_engine::lora::peft::{self, PeftFiles};
 use autodidact_engine::{Lora, ModelConfig};
 use std::path::Path;
@@ -18,11 +20,20 @@ const MIN_DIGEST_DIGITS: usize = 8;
 
 pub struct Registry {
     pub(super) store: Store,
-    model: ModelConfig,
+    pub(super) model: ModelConfig,
     base_id: String,
     base_digest: String,
-    cache: Cache,
+    pub(super) cache: Cache,
     pub(super) routers: Routers,
+}
+
+/// The documents that a version learned.
+#[derive(Debug, Clone, Default)]
+pub struct Learned {
+    /// Ids of the learned documents.
+    pub documents: Vec<String>,
+    /// Earlier documents whose place they take.
+    pub replaced: Vec<Replaced>,
 }
 
 /// The adapter behind a request's `model`. The request keeps it even if the alias moves meanwhile.
@@ -114,22 +125,22 @@ impl Registry {
         lora: &Lora,
         lineage: &Lineage,
     ) -> Result<Version> {
-        self.publish_learned(alias, expected_live, lora, lineage, &[])
+        self.publish_learned(alias, expected_live, lora, lineage, Learned::default())
     }
 
-    /// Like [`Registry::publish`], and marks the learned documents (by id) in the same transaction. So a job that is
-    /// killed right afterwards does not learn them twice.
+    /// Like [`Registry::publish`], and marks the learned documents and those that they replace in the same transaction.
+    /// So a job that is killed right afterwards does not learn them twice, and no replacement is half-done.
     pub fn publish_learned(
         &self,
         alias: &AliasName,
         expected_live: Option<u64>,
         lora: &Lora,
         lineage: &Lineage,
-        documents: &[String],
+        learned: Learned,
     ) -> Result<Version> {
         let files = peft::to_files(lora, &self.base_id);
         let expected = Expected::Exactly(expected_live);
-        let version = self.insert(alias, expected, &files, lineage, documents)?;
+        let version = self.insert(alias, expected, &files, lineage, learned)?;
         self.cache
             .get_or_load(&version.digest, || Ok::<_, Error>(lora.clone()))?;
         Ok(version)
@@ -149,7 +160,13 @@ impl Registry {
             safetensors,
         };
         self.check_files(&files)?;
-        self.insert(alias, expected.into(), &files, &Lineage::Upload, &[])
+        self.insert(
+            alias,
+            expected.into(),
+            &files,
+            &Lineage::Upload,
+            Learned::default(),
+        )
     }
 
     /// The PEFT files of a version.
@@ -235,7 +252,13 @@ impl Registry {
         let lineage = Lineage::Load {
             path: lora_path.into(),
         };
-        match self.insert(&alias, Expected::Exactly(None), &files, &lineage, &[]) {
+        match self.insert(
+            &alias,
+            Expected::Exactly(None),
+            &files,
+            &lineage,
+            Learned::default(),
+        ) {
             Err(Error::Store(store::Error::Conflict { .. })) => Err(Error::AlreadyLoaded {
                 name: lora_name.into(),
             }),
@@ -294,21 +317,12 @@ impl Registry {
         expected: Expected,
         files: &PeftFiles,
         lineage: &Lineage,
-        documents: &[String],
+        learned: Learned,
     ) -> Result<Version> {
         self.check_name(alias)?;
         let aliases = self.store.aliases();
         let blobs = self.store.blobs().guard();
-        let new = NewVersion {
-            digest: peft::digest(files),
-            base_digest: self.base_digest.clone(),
-            config_blob: blobs.put(&files.config_json)?,
-            weights_blob: blobs.put(&files.safetensors)?,
-            bytes: (files.config_json.len() + files.safetensors.len()) as u64,
-            lineage: lineage.encode()?,
-            continues_parent: lineage.continues_parent(),
-            documents: documents.to_vec(),
-        };
+        let new = self.new_version(&blobs, files, lineage, learned)?;
         let version = aliases.publish(alias.as_str(), expected, new)?;
         drop(blobs);
         if let Some(parent) = version.parent {
@@ -319,6 +333,27 @@ impl Registry {
             );
         }
         Ok(version)
+    }
+
+    /// Writes the blobs of a version that is to be published.
+    pub(super) fn new_version(
+        &self,
+        blobs: &BlobGuard<'_>,
+        files: &PeftFiles,
+        lineage: &Lineage,
+        learned: Learned,
+    ) -> Result<NewVersion> {
+        Ok(NewVersion {
+            digest: peft::digest(files),
+            base_digest: self.base_digest.clone(),
+            config_blob: blobs.put(&files.config_json)?,
+            weights_blob: blobs.put(&files.safetensors)?,
+            bytes: (files.config_json.len() + files.safetensors.len()) as u64,
+            lineage: lineage.encode()?,
+            continues_parent: lineage.continues_parent(),
+            documents: learned.documents,
+            replaced: learned.replaced,
+        })
     }
 
     fn retire(&self, before: Option<&str>, after: Option<&str>) {

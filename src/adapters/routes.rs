@@ -16,12 +16,9 @@ pub struct Routes {
 impl Routes {
     /// Reads the routes of a version. `None`: the version's own adapter answers everything.
     pub fn of(version: &Version) -> Result<Option<Routes>> {
-        let Lineage::Ingest(lineage) = Lineage::of(version)? else {
-            return Ok(None);
-        };
-        Ok(lineage
-            .routes
-            .map(|record| Self::read(record, version.number)))
+        let lineage = Lineage::of(version)?;
+        let record = lineage.routes().cloned();
+        Ok(record.map(|record| Self::read(record, version.number)))
     }
 
     fn read(record: RoutesRecord, own: u64) -> Routes {
@@ -47,6 +44,11 @@ impl Routes {
                 .collect(),
             otherwise: self.responders.otherwise().version(),
         }
+    }
+
+    /// Whether nothing is learned, so that the base answers everything.
+    pub fn is_base(&self) -> bool {
+        self.documents.is_empty() && self.responders.otherwise() == Responder::Base
     }
 
     /// The responder for a document.

@@ -238,11 +238,17 @@ fn publishing_and_marking_the_documents_is_one_act() {
         documents: std::slice::from_ref(&document),
         idempotency: None,
         queue_limit: 1,
+        estimate_seconds: None,
     });
-    assert!(matches!(submission, Ok(Submission::New(_))));
+    assert!(matches!(submission, Ok(Submission::New(..))));
     let ids = [document.id.clone()];
-    let publish =
-        |expected| registry.publish_learned(&kb(), expected, &lora(1), &Lineage::Upload, &ids);
+    let publish = |expected| {
+        let learned = Learned {
+            documents: ids.to_vec(),
+            ..Default::default()
+        };
+        registry.publish_learned(&kb(), expected, &lora(1), &Lineage::Upload, learned)
+    };
     publish(Some(4)).unwrap_err();
     let state = || store.documents().get(&ids[0]).unwrap().unwrap().state;
     assert_eq!(state(), DocumentState::Queued);

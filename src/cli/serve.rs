@@ -16,6 +16,7 @@ use autodidact::workflows::adapt::expiry::expire_adapters;
 use autodidact::workflows::adapt::run::AdaptHandler;
 use autodidact::workflows::ingest::run::IngestHandler;
 use autodidact::workflows::train::run::TrainHandler;
+use autodidact::workflows::unlearn::run::UnlearnHandler;
 use autodidact_engine::scheduler::{Engine, EngineOptions, Priority};
 use clap::Args;
 use serde_json::Value;
@@ -112,6 +113,8 @@ fn rooms(config: Config, store: Store, models: Models) -> Result<(AppState, Runn
     let first = practice.next().ok_or("nothing practises")?;
     let adapt = AdaptHandler::new(learner.clone(), registry.clone(), engine.window());
     let helpers = TextModels::new(config.clone(), models, Some(engine.clone())).helpers()?;
+    let unlearn = UnlearnHandler::new(learner.clone(), registry.clone(), learning.clone())
+        .with_helpers(helpers.clone());
     let ingest = IngestHandler::new(learner, registry.clone(), learning.clone())
         .with_helpers(helpers)
         .map_err(|e| e.to_string())?;
@@ -125,6 +128,7 @@ fn rooms(config: Config, store: Store, models: Models) -> Result<(AppState, Runn
         (JobKind::Ingest, Arc::new(ingest) as _),
         (JobKind::Train, Arc::new(train) as _),
         (JobKind::Adapt, Arc::new(adapt) as _),
+        (JobKind::Unlearn, Arc::new(unlearn) as _),
     ]);
     let workers = config.jobs.workers;
     let state = AppState::new(Arc::new(config), engine, jobs, registry, learning)?;

@@ -5,7 +5,7 @@ use super::common::state::AppState;
 use super::common::{auth, console, error, health, metrics};
 use super::docs;
 use super::learning::{
-    adapt, adapters, documents, events, ingest, jobs, retention, train, weights,
+    adapt, adapters, deletion, documents, events, ingest, jobs, retention, train, weights,
 };
 use super::openai::{chat, completions, models, vllm};
 use axum::Router;
@@ -34,7 +34,7 @@ pub(super) fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(adapt::adapt))
         .routes(routes!(train::train))
         .routes(routes!(documents::list_documents))
-        .routes(routes!(documents::get_document))
+        .routes(routes!(documents::get_document, deletion::delete_document))
         .routes(routes!(jobs::list_jobs))
         .routes(routes!(jobs::get_job))
         .routes(routes!(jobs::cancel_job))

@@ -5,12 +5,23 @@ use super::wake::{Subscribers, WorkBell};
 use super::{Error, Result};
 use crate::adapters::AliasName;
 use crate::store::{
-    IdempotencyKey, Job, JobFilter, JobKind, NewDocument, NewJob, Page, Store, Submission,
+    IdempotencyKey, Job, JobFilter, JobKind, NewDocument, NewJob, Page, Posted, Store, Submission,
     Transition,
 };
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The outcome of a submission.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    /// The new job, the job of the same earlier request, or the job of the known documents.
+    pub job: Job,
+    /// The documents in the order of the request.
+    pub posted: Vec<Posted>,
+    /// Whether every document is known, so that there is nothing to learn.
+    pub all_known: bool,
+}
 
 /// The jobs of a store. Clones share one state. All methods block for the disk, except `wait` and the subscription's
 /// `next`.
@@ -48,23 +59,84 @@ impl Jobs {
         documents: &[NewDocument],
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Job> {
-        let limit = self.shared.queue_limit;
-        let submission = self.store().jobs().submit(NewJob {
+        let accepted = self.accept(NewJob {
             kind,
             alias: alias.as_str(),
             input,
             documents,
             idempotency,
-            queue_limit: limit,
+            queue_limit: self.shared.queue_limit,
+            estimate_seconds: None,
         })?;
-        match submission {
-            Submission::New(job) => {
+        Ok(accepted.job)
+    }
+
+    /// Stores an ingest with those of its documents that are not known. `input`: its list `documents` names them all.
+    pub fn submit_documents(
+        &self,
+        alias: &AliasName,
+        input: &Value,
+        documents: &[NewDocument],
+        idempotency: Option<&IdempotencyKey>,
+    ) -> Result<Accepted> {
+        self.accept(NewJob {
+            kind: JobKind::Ingest,
+            alias: alias.as_str(),
+            input,
+            documents,
+            idempotency,
+            queue_limit: self.shared.queue_limit,
+            estimate_seconds: None,
+        })
+    }
+
+    /// Stores a job that unlearns a document, or returns the unfinished one that does.
+    pub fn submit_unlearning(
+        &self,
+        alias: &AliasName,
+        input: &Value,
+        estimate_seconds: Option<f32>,
+    ) -> Result<Job> {
+        let accepted = self.accept(NewJob {
+            kind: JobKind::Unlearn,
+            alias: alias.as_str(),
+            input,
+            documents: &[],
+            idempotency: None,
+            queue_limit: self.shared.queue_limit,
+            estimate_seconds,
+        })?;
+        Ok(accepted.job)
+    }
+
+    fn accept(&self, new: NewJob) -> Result<Accepted> {
+        let (limit, key) = (new.queue_limit, new.idempotency.map(|i| i.key.clone()));
+        match self.store().jobs().submit(new)? {
+            Submission::New(job, posted) => {
                 self.shared.bell.ring();
-                Ok(job)
+                Ok(Accepted {
+                    job,
+                    posted,
+                    all_known: false,
+                })
             }
-            Submission::Repeated(job) => Ok(job),
+            Submission::Known(job, posted) => Ok(Accepted {
+                job,
+                posted,
+                all_known: true,
+            }),
+            Submission::Repeated(job, posted) => Ok(Accepted {
+                job,
+                all_known: !posted.is_empty() && posted.iter().all(|p| p.known),
+                posted,
+            }),
+            Submission::Unlearning(job) => Ok(Accepted {
+                job,
+                posted: Vec::new(),
+                all_known: false,
+            }),
             Submission::KeyReused => Err(Error::KeyReused {
-                key: idempotency.map(|i| i.key.clone()).unwrap_or_default(),
+                key: key.unwrap_or_default(),
             }),
             Submission::QueueFull { queued } => Err(Error::QueueFull {
                 queued,

@@ -23,7 +23,7 @@ mod wake;
 
 pub use context::{JobContext, JobFailure, Stop};
 pub use error::{Error, Result};
-pub use facade::Jobs;
+pub use facade::{Accepted, Jobs};
 pub use prune::prune_daily;
 pub use runner::{Handler, Handlers, Runner};
 pub use subscription::Subscription;

@@ -4,6 +4,7 @@
 //! transaction that inserts the new version.
 
 use super::error::{Error, Result};
+use super::replacements::{self, Replaced};
 use super::sql::{Figures, RecordText, page_limit};
 use super::{JobState, Page, Store, now};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -57,6 +58,8 @@ pub struct NewVersion {
     pub continues_parent: bool,
     /// Documents that become `learned` in the same transaction, so that no document is learned twice after a crash.
     pub documents: Vec<String>,
+    /// Documents whose place the learned ones take, in the same transaction.
+    pub replaced: Vec<Replaced>,
 }
 
 /// The live version that the caller expects.
@@ -146,13 +149,8 @@ impl Aliases<'_> {
 
     /// Numbers of the version and of the versions that it continues.
     pub fn line(&self, alias: &str, number: u64) -> Result<HashSet<u64>> {
-        self.0.read("read what a version continues", |c| {
-            c.prepare_cached(&format!("{LINE} SELECT number FROM line"))?
-                .query_map(params![alias, number as i64], |row| {
-                    Ok(row.get::<_, i64>(0)? as u64)
-                })?
-                .collect()
-        })
+        self.0
+            .read("read what a version continues", |c| line(c, alias, number))
     }
 
     /// The versions with a digest that starts with `prefix`, newest first.
@@ -175,43 +173,9 @@ impl Aliases<'_> {
             if let Err(conflict) = compare(alias, expected, live.flatten()) {
                 return Ok(Err(conflict));
             }
-            let at = now();
-            let number: i64 = tx.query_row(
-                "SELECT 1 + coalesce(max(number), 0) FROM versions WHERE alias = ?1",
-                [alias],
-                |row| row.get(0),
-            )?;
-            tx.execute(
-                "INSERT INTO aliases (name, live, created_at, updated_at) VALUES (?1, ?2, ?3, ?3)
-                 ON CONFLICT (name) DO UPDATE SET live = ?2, updated_at = ?3",
-                params![alias, number, at],
-            )?;
-            tx.execute(
-                "INSERT INTO versions (alias, number, digest, base_digest, config_blob, weights_blob,
-                                       bytes, parent, lineage, continues_parent, created_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-                params![
-                    alias,
-                    number,
-                    new.digest,
-                    new.base_digest,
-                    new.config_blob,
-                    new.weights_blob,
-                    new.bytes as i64,
-                    live.flatten().map(|n| n as i64),
-                    Figures(&new.lineage),
-                    new.continues_parent,
-                    at
-                ],
-            )?;
-            for id in &new.documents {
-                tx.execute(
-                    "UPDATE documents SET state = 'learned', version = ?2, updated_at = ?3
-                     WHERE id = ?1",
-                    params![id, number, at],
-                )?;
-            }
-            let version = get_version(tx, alias, number as u64)?;
+            let number = insert(tx, alias, live.flatten(), &new)?;
+            replacements::refresh(tx, alias)?;
+            let version = get_version(tx, alias, number)?;
             Ok(Ok(version.ok_or(rusqlite::Error::QueryReturnedNoRows)?))
         })?
     }
@@ -239,6 +203,7 @@ impl Aliases<'_> {
                 "UPDATE aliases SET live = ?2, updated_at = ?3 WHERE name = ?1",
                 params![alias, to.map(|n| n as i64), now()],
             )?;
+            replacements::refresh(tx, alias)?;
             Ok(Ok(()))
         })?
     }
@@ -281,6 +246,63 @@ impl Aliases<'_> {
     }
 }
 
+/// Inserts the next version, makes it live and marks its documents. Returns its number.
+pub(super) fn insert(
+    tx: &Transaction,
+    alias: &str,
+    live: Option<u64>,
+    new: &NewVersion,
+) -> rusqlite::Result<u64> {
+    let at = now();
+    let number: i64 = tx.query_row(
+        "SELECT 1 + coalesce(max(number), 0) FROM versions WHERE alias = ?1",
+        [alias],
+        |row| row.get(0),
+    )?;
+    tx.execute(
+        "INSERT INTO aliases (name, live, created_at, updated_at) VALUES (?1, ?2, ?3, ?3)
+         ON CONFLICT (name) DO UPDATE SET live = ?2, updated_at = ?3",
+        params![alias, number, at],
+    )?;
+    tx.execute(
+        "INSERT INTO versions (alias, number, digest, base_digest, config_blob, weights_blob,
+                               bytes, parent, lineage, continues_parent, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        params![
+            alias,
+            number,
+            new.digest,
+            new.base_digest,
+            new.config_blob,
+            new.weights_blob,
+            new.bytes as i64,
+            live.map(|n| n as i64),
+            Figures(&new.lineage),
+            new.continues_parent,
+            at
+        ],
+    )?;
+    for id in &new.documents {
+        tx.execute(
+            "UPDATE documents SET state = 'learned', version = ?2, updated_at = ?3 WHERE id = ?1",
+            params![id, number, at],
+        )?;
+    }
+    for replaced in &new.replaced {
+        replacements::insert(tx, alias, number as u64, replaced)?;
+    }
+    Ok(number as u64)
+}
+
+/// Numbers of the version and of the versions that it continues.
+pub(super) fn line(c: &Connection, alias: &str, number: u64) -> rusqlite::Result<HashSet<u64>> {
+    c.prepare_cached(&format!("{LINE} SELECT number FROM line"))?
+        .query_map(params![alias, number as i64], |row| {
+            Ok(row.get::<_, i64>(0)? as u64)
+        })?
+        .collect()
+}
+
 /// Whether a version names the blob, or a step of an unfinished job.
 pub(super) fn blob_is_used(c: &Connection, digest: &str) -> rusqlite::Result<bool> {
     c.prepare_cached(
@@ -294,7 +316,7 @@ pub(super) fn blob_is_used(c: &Connection, digest: &str) -> rusqlite::Result<boo
 }
 
 /// `None`: no such alias; `Some(None)`: an alias with nothing live.
-fn live(tx: &Transaction, alias: &str) -> rusqlite::Result<Option<Option<u64>>> {
+pub(super) fn live(tx: &Transaction, alias: &str) -> rusqlite::Result<Option<Option<u64>>> {
     tx.prepare_cached("SELECT live FROM aliases WHERE name = ?1")?
         .query_row([alias], |row| {
             Ok(row.get::<_, Option<i64>>(0)?.map(|n| n as u64))
@@ -302,7 +324,7 @@ fn live(tx: &Transaction, alias: &str) -> rusqlite::Result<Option<Option<u64>>> 
         .optional()
 }
 
-fn compare(alias: &str, expected: Expected, live: Option<u64>) -> Result<()> {
+pub(super) fn compare(alias: &str, expected: Expected, live: Option<u64>) -> Result<()> {
     match expected {
         Expected::Exactly(expected) if expected != live => Err(Error::Conflict {
             alias: alias.into(),
@@ -330,7 +352,11 @@ fn unfinished_job(tx: &Transaction, alias: &str) -> rusqlite::Result<Option<(Str
     .optional()
 }
 
-fn get_version(c: &Connection, alias: &str, number: u64) -> rusqlite::Result<Option<Version>> {
+pub(super) fn get_version(
+    c: &Connection,
+    alias: &str,
+    number: u64,
+) -> rusqlite::Result<Option<Version>> {
     c.prepare_cached("SELECT * FROM versions WHERE alias = ?1 AND number = ?2")?
         .query_row(params![alias, number as i64], version)
         .optional()

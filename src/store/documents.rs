@@ -1,8 +1,10 @@
 //! Documents that clients asked an alias to learn, with the outcome of each.
 
 use super::error::Result;
+use super::identity::{document_digest, title_key};
+use super::known::Identity;
 use super::sql::{Figures, Json, RecordText, decimal, page_limit, text_enum};
-use super::{Page, Store, events, new_id, now};
+use super::{Page, Posted, Store, events, new_id, now};
 use crate::question::Question;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
@@ -14,6 +16,8 @@ text_enum! {
         Learning = "learning",
         /// Part of a published version.
         Learned = "learned",
+        /// Learned once; a newer text of the same document took its place (`replaced_by`).
+        Replaced = "replaced",
         /// Trained, but not published because of the gate; the report gives the reason.
         Refused = "refused",
         Failed = "failed",
@@ -36,6 +40,14 @@ text_enum! {
 pub struct Document {
     pub id: String,
     pub alias: String,
+    /// The client's own name of the document.
+    pub external_id: Option<String>,
+    /// Digest of title and text (see [`super::document_digest`]).
+    pub digest: String,
+    /// The document that this one replaces, or was to replace.
+    pub replaces: Option<String>,
+    /// The document that took this one's place in the live version.
+    pub replaced_by: Option<String>,
     pub title: String,
     pub text: String,
     pub metadata: Value,
@@ -56,6 +68,10 @@ pub struct Document {
 pub struct DocumentSummary {
     pub id: String,
     pub alias: String,
+    pub external_id: Option<String>,
+    pub digest: String,
+    pub replaces: Option<String>,
+    pub replaced_by: Option<String>,
     pub title: String,
     pub state: DocumentState,
     pub job_id: String,
@@ -80,15 +96,24 @@ pub struct NewDocument {
     pub text: String,
     pub metadata: Value,
     pub questions: Vec<Question>,
+    /// The client's own name of the document, unique among the documents in force of an alias unless the client keeps
+    /// several.
+    pub external_id: Option<String>,
+    /// Whether the document is learned even if it is known.
+    pub again: bool,
+    /// Whether the document may replace an earlier text of itself.
+    pub replace: bool,
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct DocumentFilter<'a> {
     pub alias: Option<&'a str>,
+    pub external_id: Option<&'a str>,
     pub state: Option<DocumentState>,
 }
 
 impl NewDocument {
+    /// A document that is stored whether or not it is known, and replaces none.
     pub fn new(title: impl Into<String>, text: impl Into<String>) -> Self {
         NewDocument {
             id: new_id("doc"),
@@ -96,6 +121,9 @@ impl NewDocument {
             text: text.into(),
             metadata: json!({}),
             questions: Vec::new(),
+            external_id: None,
+            again: true,
+            replace: false,
         }
     }
 }
@@ -143,11 +171,17 @@ impl Documents<'_> {
             c.prepare_cached(
                 "SELECT * FROM documents
                  WHERE (?1 IS NULL OR alias = ?1) AND (?2 IS NULL OR state = ?2)
-                   AND (?3 IS NULL OR id < ?3)
+                   AND (?3 IS NULL OR id < ?3) AND (?5 IS NULL OR external_id = ?5)
                  ORDER BY id DESC LIMIT ?4",
             )?
             .query_map(
-                params![filter.alias, filter.state, after, limit as i64 + 1],
+                params![
+                    filter.alias,
+                    filter.state,
+                    after,
+                    limit as i64 + 1,
+                    filter.external_id
+                ],
                 summary,
             )?
             .collect::<rusqlite::Result<Vec<_>>>()
@@ -223,18 +257,40 @@ impl Documents<'_> {
     }
 }
 
+/// The documents of a job as they were posted, none of them known before.
+pub(super) fn posted(c: &Connection, job_id: &str) -> rusqlite::Result<Vec<Posted>> {
+    c.prepare_cached("SELECT id FROM documents WHERE job_id = ?1 ORDER BY rowid")?
+        .query_map([job_id], |row| {
+            Ok(Posted {
+                id: row.get(0)?,
+                known: false,
+            })
+        })?
+        .collect()
+}
+
+/// Inserts the documents that are not known.
 pub(super) fn insert_many(
     tx: &Transaction,
     alias: &str,
     job_id: &str,
     documents: &[NewDocument],
+    identities: &[Identity],
 ) -> rusqlite::Result<()> {
     let mut insert = tx.prepare_cached(
         "INSERT INTO documents
-             (id, alias, title, text, metadata, questions, state, job_id, created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'queued', ?7, ?8, ?8)",
+             (id, alias, title, text, metadata, questions, state, job_id, created_at, updated_at,
+              external_id, digest, title_key, replaces)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'queued', ?7, ?8, ?8, ?9, ?10, ?11, ?12)",
     )?;
-    for d in documents {
+    for (d, identity) in documents.iter().zip(identities) {
+        let Identity::New {
+            replaces,
+            external_id,
+        } = identity
+        else {
+            continue;
+        };
         insert.execute(params![
             d.id,
             alias,
@@ -243,7 +299,11 @@ pub(super) fn insert_many(
             Json(&d.metadata),
             Json(&d.questions),
             job_id,
-            now()
+            now(),
+            external_id,
+            document_digest(&d.title, &d.text),
+            title_key(&d.title),
+            replaces
         ])?;
     }
     Ok(())
@@ -276,6 +336,10 @@ fn document(row: &Row) -> rusqlite::Result<Document> {
     Ok(Document {
         id: row.get("id")?,
         alias: row.get("alias")?,
+        external_id: row.get("external_id")?,
+        digest: row.get("digest")?,
+        replaces: row.get("replaces")?,
+        replaced_by: row.get("replaced_by")?,
         title: row.get("title")?,
         text: row.get("text")?,
         metadata: row.get::<_, Json<_>>("metadata")?.0,
@@ -295,6 +359,10 @@ fn summary(row: &Row) -> rusqlite::Result<DocumentSummary> {
     Ok(DocumentSummary {
         id: row.get("id")?,
         alias: row.get("alias")?,
+        external_id: row.get("external_id")?,
+        digest: row.get("digest")?,
+        replaces: row.get("replaces")?,
+        replaced_by: row.get("replaced_by")?,
         title: row.get("title")?,
         state: row.get("state")?,
         job_id: row.get("job_id")?,

@@ -1,6 +1,7 @@
 //! Idempotency keys: a request sent twice with one key makes one job.
 
-use super::now;
+use super::sql::Json;
+use super::{Posted, now};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 /// A client's key with the digest of its request.
@@ -13,22 +14,25 @@ pub struct IdempotencyKey {
 
 pub(super) enum Remembered {
     Fresh,
-    /// The key was seen with the same request; holds the id of its job.
-    Same(String),
+    /// The key was seen with the same request. Holds the id of its job, and the posted documents if some were known.
+    Same(String, Option<Vec<Posted>>),
     /// The key was seen with another request.
     Different,
 }
 
 pub(super) fn look_up(tx: &Transaction, key: &IdempotencyKey) -> rusqlite::Result<Remembered> {
     let seen = tx
-        .prepare_cached("SELECT request, job_id FROM idempotency WHERE key = ?1")?
+        .prepare_cached("SELECT request, job_id, posted FROM idempotency WHERE key = ?1")?
         .query_row([&key.key], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            let posted = row.get::<_, Option<Json<_>>>(2)?.map(|json| json.0);
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, posted))
         })
         .optional()?;
     Ok(match seen {
         None => Remembered::Fresh,
-        Some((request, job_id)) if request == key.request => Remembered::Same(job_id),
+        Some((request, job_id, posted)) if request == key.request => {
+            Remembered::Same(job_id, posted)
+        }
         Some(_) => Remembered::Different,
     })
 }
@@ -37,10 +41,19 @@ pub(super) fn remember(
     tx: &Transaction,
     key: &IdempotencyKey,
     job_id: &str,
+    posted: &[Posted],
 ) -> rusqlite::Result<()> {
+    let some_known = posted.iter().any(|p| p.known);
     tx.execute(
-        "INSERT INTO idempotency (key, request, job_id, created_at) VALUES (?1, ?2, ?3, ?4)",
-        params![key.key, key.request, job_id, now()],
+        "INSERT INTO idempotency (key, request, job_id, created_at, posted)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            key.key,
+            key.request,
+            job_id,
+            now(),
+            some_known.then_some(Json(posted))
+        ],
     )?;
     Ok(())
 }

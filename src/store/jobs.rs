@@ -3,7 +3,8 @@
 use super::documents::{self, NewDocument};
 use super::error::Result;
 use super::idempotency::{self, IdempotencyKey, Remembered};
-use super::sql::{Json, page_limit, text_enum};
+use super::known::{self, Identity};
+use super::sql::{Figures, Json, page_limit, text_enum};
 use super::{Page, Store, events, new_id, now};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,8 @@ text_enum! {
         Adapt = "adapt",
         /// Teach a policy to write self-edits.
         Train = "train",
+        /// Learn an alias again without a document.
+        Unlearn = "unlearn",
     }
 }
 
@@ -88,23 +91,38 @@ pub struct NewJob<'a> {
     pub kind: JobKind,
     pub alias: &'a str,
     pub input: &'a Value,
+    /// Documents to learn. Known ones are not stored again, and leave the list `documents` of the input.
     pub documents: &'a [NewDocument],
     pub idempotency: Option<&'a IdempotencyKey>,
     /// Number of queued jobs at which a submission is refused.
     pub queue_limit: usize,
+    /// Estimated running time, if known.
+    pub estimate_seconds: Option<f32>,
 }
 
 /// Outcome of a submission.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Submission {
-    New(Job),
+    New(Job, Vec<Posted>),
+    /// Every document is known, so there is no new job. Holds the job that learns or learned them.
+    Known(Job, Vec<Posted>),
     /// The key was seen with the same request; holds its job.
-    Repeated(Job),
+    Repeated(Job, Vec<Posted>),
+    /// The document is being unlearned already; holds the job.
+    Unlearning(Job),
     /// The key was seen with another request.
     KeyReused,
     QueueFull {
         queued: usize,
     },
+}
+
+/// A posted document: stored with its job, or known from before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posted {
+    /// Id of the stored document.
+    pub id: String,
+    pub known: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -122,12 +140,28 @@ impl Jobs<'_> {
             if let Some(key) = new.idempotency {
                 match idempotency::look_up(tx, key)? {
                     Remembered::Fresh => {}
-                    Remembered::Same(id) => {
+                    Remembered::Same(id, posted) => {
                         let job = get(tx, &id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-                        return Ok(Submission::Repeated(job));
+                        let posted = match posted {
+                            Some(posted) => posted,
+                            None => documents::posted(tx, &id)?,
+                        };
+                        return Ok(Submission::Repeated(job, posted));
                     }
                     Remembered::Different => return Ok(Submission::KeyReused),
                 }
+            }
+            if let Some(job) = same_unlearning(tx, &new)? {
+                return Ok(Submission::Unlearning(job));
+            }
+            let identities = known::identify(tx, new.alias, new.documents)?;
+            let posted = posted(new.documents, &identities);
+            if !posted.is_empty() && posted.iter().all(|p| p.known) {
+                let job = job_of(tx, &posted)?;
+                if let Some(key) = new.idempotency {
+                    idempotency::remember(tx, key, &job.id, &posted)?;
+                }
+                return Ok(Submission::Known(job, posted));
             }
             let queued = count_queued(tx)?;
             if queued >= new.queue_limit {
@@ -141,18 +175,21 @@ impl Jobs<'_> {
                     id,
                     new.kind,
                     new.alias,
-                    Json(new.input),
-                    Json(Progress::default()),
+                    Json(&without_known(new.input, &posted)),
+                    Figures(&Progress {
+                        eta_seconds: new.estimate_seconds,
+                        ..Progress::default()
+                    }),
                     now()
                 ],
             )?;
-            documents::insert_many(tx, new.alias, &id, new.documents)?;
+            documents::insert_many(tx, new.alias, &id, new.documents, &identities)?;
             if let Some(key) = new.idempotency {
-                idempotency::remember(tx, key, &id)?;
+                idempotency::remember(tx, key, &id, &posted)?;
             }
             events::append(tx, &id, "state", &json!({"state": JobState::Queued}))?;
             let job = get(tx, &id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-            Ok(Submission::New(job))
+            Ok(Submission::New(job, posted))
         })
     }
 
@@ -202,6 +239,54 @@ impl Jobs<'_> {
             )
         })
     }
+}
+
+fn posted(documents: &[NewDocument], identities: &[Identity]) -> Vec<Posted> {
+    let posted = documents.iter().zip(identities);
+    let posted = posted.map(|(document, identity)| match identity {
+        Identity::Known(id) => (id, true),
+        Identity::New { .. } => (&document.id, false),
+    });
+    posted
+        .map(|(id, known)| Posted {
+            id: id.clone(),
+            known,
+        })
+        .collect()
+}
+
+/// The job of known documents: an unfinished one if there is any, else the first document's.
+fn job_of(c: &Connection, posted: &[Posted]) -> rusqlite::Result<Job> {
+    let ids: Vec<&str> = posted.iter().map(|p| p.id.as_str()).collect();
+    c.prepare_cached(
+        "SELECT jobs.* FROM json_each(?1) AS posted JOIN documents ON documents.id = posted.value
+         JOIN jobs ON jobs.id = job_id ORDER BY jobs.finished_at IS NOT NULL, posted.key LIMIT 1",
+    )?
+    .query_row([Json(ids)], job)
+}
+
+/// The job's input, whose list `documents` names the documents to learn.
+fn without_known(input: &Value, posted: &[Posted]) -> Value {
+    let mut input = input.clone();
+    let listed = input.get_mut("documents").and_then(Value::as_array_mut);
+    if let Some(listed) = listed.filter(|_| posted.iter().any(|p| p.known)) {
+        let new = posted.iter().filter(|p| !p.known);
+        *listed = new.map(|p| Value::from(p.id.as_str())).collect();
+    }
+    input
+}
+
+/// The unfinished job that unlearns the same document.
+fn same_unlearning(c: &Connection, new: &NewJob) -> rusqlite::Result<Option<Job>> {
+    if new.kind != JobKind::Unlearn {
+        return Ok(None);
+    }
+    c.prepare_cached(
+        "SELECT * FROM jobs WHERE alias = ?1 AND kind = 'unlearn' AND finished_at IS NULL
+           AND input ->> 'document' = ?2",
+    )?
+    .query_row(params![new.alias, new.input["document"].as_str()], job)
+    .optional()
 }
 
 pub(super) fn get(c: &Connection, id: &str) -> rusqlite::Result<Option<Job>> {

@@ -21,13 +21,17 @@ mod documents;
 mod error;
 mod events;
 mod idempotency;
+mod identity;
 mod jobs;
+mod known;
 mod probes;
 mod queue;
 mod record;
+mod replacements;
 mod schema;
 mod sql;
 mod tasks;
+mod unlearn;
 
 pub use aliases::{Alias, Aliases, Expected, NewVersion, Version};
 pub use blobs::{BlobGuard, Blobs, digest};
@@ -38,11 +42,16 @@ pub use documents::{
 pub use error::{Error, Result};
 pub use events::{Event, Events};
 pub use idempotency::IdempotencyKey;
-pub use jobs::{Job, JobError, JobFilter, JobKind, JobState, Jobs, NewJob, Progress, Submission};
+pub use identity::document_digest;
+pub use jobs::{
+    Job, JobError, JobFilter, JobKind, JobState, Jobs, NewJob, Posted, Progress, Submission,
+};
 pub use probes::{DocumentScore, GeneralScore, NewProbe, Probe, ProbeOrigin, ProbeScore, Probes};
 pub use queue::{Outcome, Transition};
 pub use record::{Record, without_format};
+pub use replacements::Replaced;
 pub use tasks::Tasks;
+pub use unlearn::Removal;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use rusqlite::{Connection, Transaction, TransactionBehavior};

@@ -15,6 +15,8 @@ text_enum! {
         Given = "given",
         /// The model wrote the question from the document, and the question passed the round trip.
         Written = "written",
+        /// A probe of an earlier text of the document, which the new text still answers.
+        Kept = "kept",
     }
 }
 
@@ -26,6 +28,8 @@ pub struct Probe {
     pub question: String,
     pub answer: String,
     pub origin: ProbeOrigin,
+    /// Why the probe is not asked any more: a newer text of its document contradicts it or is silent.
+    pub retired: Option<String>,
     pub created_at: String,
 }
 
@@ -86,13 +90,16 @@ impl Probes<'_> {
                 question: p.question.clone(),
                 answer: p.answer.clone(),
                 origin: p.origin,
+                retired: None,
                 created_at: now(),
             })
             .collect();
         self.0.write("store the probes of a document", |tx| {
             tx.execute("DELETE FROM probes WHERE document_id = ?1", [document_id])?;
-            let mut insert =
-                tx.prepare_cached("INSERT INTO probes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+            let mut insert = tx.prepare_cached(
+                "INSERT INTO probes (id, document_id, alias, question, answer, origin, created_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?;
             for p in &stored {
                 insert.execute(params![
                     p.id,
@@ -207,6 +214,7 @@ fn probe(row: &Row) -> rusqlite::Result<Probe> {
         question: row.get("question")?,
         answer: row.get("answer")?,
         origin: row.get("origin")?,
+        retired: row.get("retired")?,
         created_at: row.get("created_at")?,
     })
 }

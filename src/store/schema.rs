@@ -2,11 +2,15 @@
 //! never edited; a new one is appended.
 
 use super::error::{Error, Result};
+use super::identity;
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
 
-const MIGRATIONS: &[&str] = &[INITIAL, TASKS, RETENTION, GONE, RECORDS];
+const MIGRATIONS: &[&str] = &[INITIAL, TASKS, RETENTION, GONE, RECORDS, LIFE];
+
+/// The migration after which the identities of the documents of earlier builds are computed.
+const IDENTITIES: usize = 6;
 
 const INITIAL: &str = "
 CREATE TABLE jobs (
@@ -175,6 +179,42 @@ UPDATE documents SET score_before = report ->> 'score_before', score_after = rep
     WHERE CASE WHEN json_valid(report) THEN json_type(report) = 'object' END;
 ";
 
+/// The life of a document: who it is, what it replaces, and since which version it is replaced. A replacement holds for
+/// the versions that continue its version, so a rollback undoes it. `documents.replaced_by` and `probes.retired` show the
+/// live version's view.
+const LIFE: &str = "
+ALTER TABLE documents ADD COLUMN external_id TEXT;
+ALTER TABLE documents ADD COLUMN digest TEXT NOT NULL DEFAULT '';
+ALTER TABLE documents ADD COLUMN title_key TEXT NOT NULL DEFAULT '';
+ALTER TABLE documents ADD COLUMN replaces TEXT;
+ALTER TABLE documents ADD COLUMN replaced_by TEXT;
+CREATE INDEX documents_by_external_id ON documents (external_id, alias, id)
+    WHERE external_id IS NOT NULL;
+CREATE INDEX documents_by_digest ON documents (alias, digest);
+CREATE INDEX documents_by_title ON documents (alias, title_key);
+CREATE INDEX documents_by_replaced ON documents (replaces) WHERE replaces IS NOT NULL;
+
+ALTER TABLE probes ADD COLUMN retired TEXT;
+
+ALTER TABLE idempotency ADD COLUMN posted TEXT;
+
+CREATE TABLE replacements (
+    document_id TEXT NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
+    alias TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    replaced_by TEXT NOT NULL,
+    PRIMARY KEY (document_id, version)
+) STRICT;
+CREATE INDEX replacements_by_alias ON replacements (alias, version);
+
+CREATE TABLE retired_probes (
+    probe_id TEXT NOT NULL REFERENCES probes (id) ON DELETE CASCADE,
+    version INTEGER NOT NULL,
+    note TEXT NOT NULL,
+    PRIMARY KEY (probe_id, version)
+) STRICT;
+";
+
 /// Opens a connection with durable commits: a commit is on the disk when it returns.
 pub(super) fn connect(path: &Path) -> Result<Connection> {
     let open = || {
@@ -208,6 +248,9 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
         let mut apply = || {
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             tx.execute_batch(sql)?;
+            if version == IDENTITIES {
+                identity::fill(&tx)?;
+            }
             tx.pragma_update(None, "user_version", version as i64)?;
             tx.commit()
         };

@@ -20,6 +20,7 @@ pub(super) fn new_version(store: &Store, tag: &str) -> NewVersion {
         lineage: json!({"tag": tag}),
         continues_parent: false,
         documents: Vec::new(),
+        replaced: Vec::new(),
     }
 }
 
@@ -31,9 +32,10 @@ pub(crate) fn submit(store: &Store, alias: &str, documents: &[NewDocument]) -> J
         documents,
         idempotency: None,
         queue_limit: 1000,
+        estimate_seconds: None,
     };
     match store.jobs().submit(new).unwrap() {
-        Submission::New(job) => job,
+        Submission::New(job, _) => job,
         other => panic!("{other:?}"),
     }
 }
@@ -209,7 +211,7 @@ fn documents_keep_their_order_and_list_newest_first() {
         .unwrap();
     let filter = DocumentFilter {
         alias: Some("kb"),
-        state: None,
+        ..DocumentFilter::default()
     };
     let first = store.documents().list(filter.clone(), None, 2).unwrap();
     assert_eq!(first.items[0].title, "title 4");

@@ -167,6 +167,7 @@ impl Alias<'_> {
                 adapter,
             }),
             earlier: &self.earlier,
+            replaces: None,
             responders: &self.responders,
             load: &load,
             options: self.options,

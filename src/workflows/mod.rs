@@ -4,6 +4,7 @@
 //! ingest   documents become versions of an alias
 //! adapt    one task's examples become an adapter and predictions
 //! train    a policy practises writing self-edits
+//! unlearn  an alias loses a document
 //! ```
 //!
 //! Each has the request body (`request`), the checks before the job is stored (`admit`), and the job itself (`run`). A
@@ -17,3 +18,4 @@ pub mod lengths;
 pub mod refusal;
 pub mod services;
 pub mod train;
+pub mod unlearn;

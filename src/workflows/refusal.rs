@@ -140,6 +140,7 @@ impl From<adapters::Error> for Refusal {
             E::BaseName { .. } => invalid_name(sentence),
             E::Unknown { .. } => Refusal::not_found("model_not_found", sentence).field("model"),
             E::Ambiguous { .. } => Refusal::malformed("ambiguous_model", sentence).field("model"),
+            E::Stranded { .. } => Refusal::conflict("document_shared", sentence),
             E::AnotherBase { .. } => Refusal::conflict("adapter_of_another_base", sentence),
             E::NotTrainable { .. } => Refusal::conflict("adapter_not_trainable", sentence),
             E::Files(_) => Refusal::new(RefusalKind::Invalid, "invalid_adapter", sentence),

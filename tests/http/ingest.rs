@@ -130,7 +130,7 @@ async fn an_idempotency_key_makes_one_job_of_many_requests() {
         json_of(server.ingest("kb", &[title]).header("Idempotency-Key", key))
     };
     let (first, again, other) =
-        tokio::join!(post("k1", "One"), post("k1", "One"), post("k2", "One"));
+        tokio::join!(post("k1", "One"), post("k1", "One"), post("k2", "Three"));
     assert_eq!((first.0, again.0), (202, 202));
     assert_eq!(first.1["job"]["id"], again.1["job"]["id"]);
     assert_eq!(first.1["documents"][0]["id"], again.1["documents"][0]["id"]);
@@ -157,7 +157,8 @@ async fn a_full_queue_says_when_to_come_back() {
     // One runs, one waits, the next is refused.
     let mut accepted = 0;
     let refused = loop {
-        let answer = server.ingest("kb", &["One"]).send().await.unwrap();
+        let title = format!("{accepted}");
+        let answer = server.ingest("kb", &[&title]).send().await.unwrap();
         match answer.status().as_u16() {
             202 => accepted += 1,
             _ => break answer,

@@ -12,6 +12,7 @@ mod disconnect;
 mod formats;
 mod ingest;
 mod jobs;
+mod known;
 mod limits;
 mod mcp;
 mod openai_python;

@@ -64,6 +64,11 @@ impl Client {
     }
 
     /// Posts an ingest. Returns the ids of the job and of its documents.
+    pub fn try_delete(&self, path: &str) -> (u16, Value) {
+        let answer = self.agent.delete(format!("{}{path}", self.url)).call();
+        json_of(answer.unwrap())
+    }
+
     pub fn ingest(&self, body: &Value) -> (String, Vec<String>) {
         ids_of(self.try_post("/ingest", body))
     }

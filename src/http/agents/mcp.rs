@@ -104,15 +104,24 @@ impl ServerHandler for Tools {
 impl Tools {
     async fn learn_document(&self, mut arguments: JsonObject) -> Result<Value, Problem> {
         let adapter = arguments.remove("adapter");
-        let submit = move |services: &Services| {
+        let submit = move |services: &Services| -> Result<(Job, String), Refusal> {
             let document: DocumentInput = from_value(Value::Object(arguments))?;
             let alias = AliasName::parse(text(adapter.as_ref()))?;
             let ingest = Ingest::plain(alias, vec![document.check("")?]);
-            ingest::admit::submit(services, &ingest, None)
+            let accepted = ingest::admit::submit(services, &ingest, None)?;
+            let posted = accepted.posted.into_iter().next();
+            Ok((accepted.job, posted.map(|p| p.id).unwrap_or_default()))
         };
-        let job = self.finished(submit).await?;
+        let submitted = self.0.blocking(move |s| submit(s)).await;
+        let (job, id): (Job, String) = submitted?;
+        let job = self.0.jobs.wait(&job.id, PATIENCE).await?;
         Ok(match &job.result {
-            Some(result) => json!({"adapter": job.alias, "document": result["documents"][0]}),
+            // A known document may have been learned in company.
+            Some(result) => {
+                let documents = result["documents"].as_array().into_iter().flatten();
+                let document = documents.into_iter().find(|d| d["id"] == id.as_str());
+                json!({"adapter": job.alias, "document": document})
+            }
             None => unfinished(&job)?,
         })
     }

@@ -81,9 +81,18 @@ fn read_rooms(state: &AppState) -> Result<(), store::Error> {
     }
     let documents = state.store.documents().counts()?;
     for document_state in DocumentState::ALL.iter().copied() {
-        let found = documents.iter().find(|(s, _)| *s == document_state);
-        let (count, state) = (found.map_or(0, |(_, n)| *n), document_state.as_str());
+        let of = |state| {
+            let found = documents.iter().find(|(s, _)| *s == state);
+            found.map_or(0, |(_, n)| *n)
+        };
+        let (count, state) = (of(document_state), document_state.as_str());
         match document_state {
+            // A replaced document was learned, and a rollback may bring it back.
+            DocumentState::Learned => {
+                let learned = count + of(DocumentState::Replaced);
+                counter!("autodidact_documents_total", "state" => state).absolute(learned);
+            }
+            DocumentState::Replaced => gauge!("autodidact_documents_replaced").set(count as f64),
             DocumentState::Queued | DocumentState::Learning => {
                 gauge!("autodidact_documents_open", "state" => state).set(count as f64);
             }

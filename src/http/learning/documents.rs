@@ -8,7 +8,8 @@ use crate::http::common::state::AppState;
 use crate::learn::inner::report::Report;
 use crate::question::Question;
 use crate::store::{
-    Document, DocumentFilter, DocumentState, DocumentSummary, Page, without_format,
+    Document, DocumentFilter, DocumentState, DocumentSummary, Page, Probe, ProbeOrigin,
+    without_format,
 };
 use crate::workflows::lengths;
 use axum::Json;
@@ -21,6 +22,14 @@ use utoipa::{IntoParams, ToSchema};
 pub struct DocumentBody {
     id: String,
     adapter: String,
+    /// Your own name of the document
+    external_id: Option<String>,
+    /// SHA-256 of title and text, in Unicode's form NFC and with single spaces
+    digest: String,
+    /// The document that this one replaces, or was to replace if it was not learned
+    replaces: Option<String>,
+    /// The document with a newer text that took this one's place in the live version
+    replaced_by: Option<String>,
     title: String,
     text: String,
     /// The parts that a long document is learned in; one for a short document
@@ -33,11 +42,24 @@ pub struct DocumentBody {
     job_id: String,
     /// The version of the adapter that learned the document
     version: Option<u64>,
+    /// The questions that this document is guarded by, and those that a newer text retired
+    probes: Vec<DocumentProbe>,
     /// Self-edits, training sequences, probes, scores and decision. The report grows while the document is learned
     #[schema(value_type = Option<Report>)]
     report: Option<Value>,
     created_at: String,
     updated_at: String,
+}
+
+/// A stored question about a document.
+#[derive(Serialize, ToSchema)]
+pub struct DocumentProbe {
+    id: String,
+    question: String,
+    answer: String,
+    origin: ProbeOrigin,
+    /// Why the question is not asked any more, if a newer text contradicts its answer or is silent
+    retired: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -54,6 +76,10 @@ struct PartBody {
 pub struct DocumentItem {
     id: String,
     adapter: String,
+    external_id: Option<String>,
+    digest: String,
+    replaces: Option<String>,
+    replaced_by: Option<String>,
     title: String,
     state: DocumentState,
     version: Option<u64>,
@@ -78,6 +104,8 @@ pub struct DocumentPage {
 pub struct DocumentQuery {
     /// Only this adapter's
     adapter: Option<String>,
+    /// Only those with this name
+    external_id: Option<String>,
     state: Option<DocumentState>,
     /// The `next` of the page before
     after: Option<String>,
@@ -97,6 +125,7 @@ pub async fn list_documents(
     let list = move |state: &AppState| {
         let filter = DocumentFilter {
             alias: alias.as_ref().map(AliasName::as_str),
+            external_id: query.external_id.as_deref(),
             state: query.state,
         };
         let documents = state.store.documents();
@@ -114,22 +143,22 @@ pub async fn get_document(
     State(state): State<AppState>,
     Path(id): Path<String>,
 ) -> Result<Json<DocumentBody>, Problem> {
-    let wanted = id.clone();
-    let find = move |state: &AppState| -> Result<Option<DocumentBody>, Problem> {
-        let found = state.store.documents().get(&wanted)?;
-        Ok(found.map(|document| DocumentBody::new(state, document)))
+    let read = move |s: &AppState| -> Result<DocumentBody, Problem> {
+        let document = s.store.documents().get(&id)?;
+        let document = document.ok_or_else(|| not_found(&id))?;
+        let probes = s.store.probes().for_document(&id)?;
+        Ok(DocumentBody::new(s, document, probes))
     };
-    match state.blocking(find).await? {
-        Some(document) => Ok(Json(document)),
-        None => Err(Problem::not_found(
-            "document_not_found",
-            format!("there is no document `{id}`."),
-        )),
-    }
+    Ok(Json(state.blocking(read).await?))
+}
+
+pub(super) fn not_found(id: &str) -> Problem {
+    let detail = format!("there is no document `{id}`.");
+    Problem::not_found("document_not_found", detail)
 }
 
 impl DocumentBody {
-    fn new(state: &AppState, document: Document) -> Self {
+    fn new(state: &AppState, document: Document, probes: Vec<Probe>) -> Self {
         // A document of an earlier build may be too long for parts; then there is nothing to tell.
         let parts = lengths::parts_for(&state.engine, &document.title, &document.text);
         let parts = parts.unwrap_or_default().into_iter().map(|part| PartBody {
@@ -141,6 +170,11 @@ impl DocumentBody {
             parts: parts.collect(),
             id: document.id,
             adapter: document.alias,
+            external_id: document.external_id,
+            digest: document.digest,
+            replaces: document.replaces,
+            replaced_by: document.replaced_by,
+            probes: probes.into_iter().map(DocumentProbe::from).collect(),
             title: document.title,
             text: document.text,
             metadata: document.metadata,
@@ -155,11 +189,27 @@ impl DocumentBody {
     }
 }
 
+impl From<Probe> for DocumentProbe {
+    fn from(probe: Probe) -> Self {
+        DocumentProbe {
+            id: probe.id,
+            question: probe.question,
+            answer: probe.answer,
+            origin: probe.origin,
+            retired: probe.retired,
+        }
+    }
+}
+
 impl From<DocumentSummary> for DocumentItem {
     fn from(document: DocumentSummary) -> Self {
         DocumentItem {
             id: document.id,
             adapter: document.alias,
+            external_id: document.external_id,
+            digest: document.digest,
+            replaces: document.replaces,
+            replaced_by: document.replaced_by,
             title: document.title,
             state: document.state,
             version: document.version,

@@ -7,10 +7,11 @@ use crate::http::common::error::Problem;
 use crate::http::common::extract::{Body, Query, idempotency_key, media_type, wait};
 use crate::http::common::form;
 use crate::http::common::state::AppState;
-use crate::store::{Document, DocumentState};
+use crate::jobs::Accepted;
+use crate::question::Question;
+use crate::store::{self, Document, DocumentState};
 use crate::workflows::ingest::admit;
 use crate::workflows::ingest::request::IngestRequest;
-use crate::workflows::services::Services;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -19,7 +20,9 @@ use utoipa::ToSchema;
 
 #[derive(Serialize, ToSchema)]
 pub struct IngestResponse {
+    /// The job that learns them. If all documents are known: the job that learns or learned them
     job: JobBody,
+    /// The documents in the order of the request
     documents: Vec<IngestedDocument>,
 }
 
@@ -30,6 +33,18 @@ struct IngestedDocument {
     state: DocumentState,
     /// The version of the adapter that learned the document
     version: Option<u64>,
+    external_id: Option<String>,
+    /// SHA-256 of title and text, in Unicode's form NFC and with single spaces
+    digest: String,
+    /// Whether the document was known, so that it is not learned again (send `again` to do so)
+    known: bool,
+    /// The document that this one replaces when it is learned
+    replaces: Option<String>,
+    /// The job that learns or learned the document
+    job_id: String,
+    /// What the answer leaves out of the request, if anything
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 /// A form with files.
@@ -50,6 +65,10 @@ struct IngestForm {
 /// With `?adapter=` the body may also be a document as a file has it (plain text, Markdown, HTML, PDF or DOCX),
 /// `application/x-ndjson` (a document a line), or a form with files in fields of the name `file`. The same request with
 /// the same `Idempotency-Key` returns the same job.
+///
+/// A document with the text of one that is learned or waits is known and not learned again. A newer text of a document
+/// replaces it once it is learned: the newest document with the same `external_id`, or else with the same title and a
+/// text alike.
 #[utoipa::path(post, path = "/ingest", tag = "learning",
     params(IngestQuery, ("Idempotency-Key" = Option<String>, Header, description = "A key of your choice, unique for this request")),
     request_body(content(
@@ -59,7 +78,7 @@ struct IngestForm {
         (String = "application/x-ndjson"), (IngestForm = "multipart/form-data"))),
     responses(
         (status = 202, description = "The job that learns them, at Location", body = IngestResponse),
-        (status = 200, description = "With ?wait=: the job has ended", body = IngestResponse)))]
+        (status = 200, description = "All documents are known, or with ?wait=: the job has ended", body = IngestResponse)))]
 pub async fn ingest(
     State(state): State<AppState>,
     Query(query): Query<IngestQuery>,
@@ -74,33 +93,74 @@ pub async fn ingest(
     let about = ingest_body::about(&query, form.as_deref());
     let told: &[u8] = if form.is_some() { &[] } else { &body };
     let key = idempotency_key(&headers, &about, told)?;
-    let submit = move |services: &Services| {
+    let submit = move |state: &AppState| -> Result<Submitted, Problem> {
         let ingest = match &form {
             Some(form) => ingest_body::read_form(&query, form)?,
             None => ingest_body::read(&headers, &query, &body)?,
         };
-        Ok::<_, Problem>(admit::submit(services, &ingest, key.as_ref())?)
+        let questions = ingest.documents.iter();
+        let questions = questions.map(|d| d.questions.clone()).collect();
+        let accepted = admit::submit(state, &ingest, key.as_ref())?;
+        Ok(Submitted {
+            accepted,
+            questions,
+        })
     };
-    let job = state.submit_and_wait(submit, patience).await?;
+    let submitted = state.blocking(submit).await?;
+    let mut job = submitted.accepted.job.clone();
+    if let Some(patience) = patience {
+        job = state.jobs.wait(&job.id, patience).await?;
+    }
+    let ended = submitted.accepted.all_known || has_ended(&job, patience);
+    let documents = state.blocking(move |s| documents(s, &submitted)).await?;
     let id = job.id.clone();
-    let documents = state
-        .blocking(move |s| s.store.documents().for_job(&id))
-        .await?;
-    let (id, ended) = (job.id.clone(), has_ended(&job, patience));
     let body = IngestResponse {
         job: job.into(),
-        documents: documents.into_iter().map(IngestedDocument::from).collect(),
+        documents,
     };
     Ok(located(&id, ended, body))
 }
 
-impl From<Document> for IngestedDocument {
-    fn from(document: Document) -> Self {
+/// An admitted request, with the questions that it brought for each document.
+struct Submitted {
+    accepted: Accepted,
+    questions: Vec<Vec<Question>>,
+}
+
+/// The documents as they stand now. A document that was deleted meanwhile is left out.
+fn documents(
+    state: &AppState,
+    submitted: &Submitted,
+) -> Result<Vec<IngestedDocument>, store::Error> {
+    let mut shown = Vec::new();
+    for (posted, questions) in submitted.accepted.posted.iter().zip(&submitted.questions) {
+        let Some(document) = state.store.documents().get(&posted.id)? else {
+            continue;
+        };
+        let other = posted.known && !questions.is_empty() && document.questions != *questions;
+        let note = other.then(|| {
+            "The document is known. Its questions in this request are not used; send \"again\": true \
+             to learn it again with them."
+                .to_owned()
+        });
+        shown.push(IngestedDocument::new(document, posted.known, note));
+    }
+    Ok(shown)
+}
+
+impl IngestedDocument {
+    fn new(document: Document, known: bool, note: Option<String>) -> Self {
         IngestedDocument {
             id: document.id,
             title: document.title,
             state: document.state,
             version: document.version,
+            external_id: document.external_id,
+            digest: document.digest,
+            known,
+            replaces: document.replaces,
+            job_id: document.job_id,
+            note,
         }
     }
 }

@@ -24,6 +24,12 @@ pub struct IngestQuery {
     /// The document's title. Without it a document has the title that it names itself: that of front matter or
     /// properties, else its first heading
     pub title: Option<String>,
+    /// Your own name of the document, if the body is text. A later document with the same name replaces it
+    pub external_id: Option<String>,
+    /// Learn documents again that are known already, if the body is not JSON
+    pub again: Option<bool>,
+    /// false keeps an earlier text of a document beside this one, if the body is not JSON
+    pub replace: Option<bool>,
     /// Time to wait for the job's end (`500ms`, `30s`, `2m`; ten minutes at most)
     pub wait: Option<String>,
 }
@@ -32,13 +38,15 @@ pub struct IngestQuery {
 /// sent in other bytes each time.
 pub fn about(query: &IngestQuery, form: Option<&[Field]>) -> Value {
     let field = |f: &Field| json!([f.name, f.file_name, f.kind, f.charset, digest(&f.bytes)]);
-    match form {
-        None => json!([query.adapter, query.title]),
-        Some(form) => {
-            let fields: Vec<Value> = form.iter().map(field).collect();
-            json!([query.adapter, query.title, fields])
-        }
-    }
+    let form: Option<Vec<Value>> = form.map(|form| form.iter().map(field).collect());
+    json!([
+        query.adapter,
+        query.title,
+        query.external_id,
+        query.again,
+        query.replace,
+        form
+    ])
 }
 
 /// Reads the body by its content type. A refusal names the wrong field, and in NDJSON the line.
@@ -57,6 +65,8 @@ pub fn read(headers: &HeaderMap, query: &IngestQuery, body: &[u8]) -> Result<Ing
             let alias = alias(query.adapter.as_deref())?;
             let title = query.title.as_deref();
             let document = document(format, charset.as_deref(), body, title)?;
+            let document = document.with_external_id(query.external_id.clone());
+            let document = document.or_again(query.again).or_replace(query.replace);
             Ok(Ingest::plain(alias, vec![document.check("")?]))
         }
     }
@@ -91,9 +101,17 @@ pub fn read_form(query: &IngestQuery, form: &[Field]) -> Result<Ingest, Problem>
         let detail = "A title belongs to one file; several have titles of their own.";
         return Err(Refusal::invalid("title", detail).into());
     }
+    if query.external_id.is_some() && files.len() > 1 {
+        let detail = "An external_id belongs to one file.";
+        return Err(Refusal::invalid("external_id", detail).into());
+    }
     let documents = files.into_iter().enumerate().map(|(nth, file)| {
         let read = uploaded(file, title.as_deref());
-        let read = read.and_then(|document| Ok(document.check("")?));
+        let read = read.and_then(|document| {
+            let document = document.with_external_id(query.external_id.clone());
+            let document = document.or_again(query.again).or_replace(query.replace);
+            Ok(document.check("")?)
+        });
         read.map_err(|problem| {
             let name = file.base_name().unwrap_or("without name");
             let field = problem.field.as_deref().unwrap_or("body");
@@ -145,8 +163,14 @@ fn media_types() -> String {
 }
 
 fn json(query: &IngestQuery, body: &[u8]) -> Result<Ingest, Problem> {
-    let in_query = [("adapter", &query.adapter), ("title", &query.title)];
-    if let Some((field, _)) = in_query.iter().find(|(_, value)| value.is_some()) {
+    let in_query = [
+        ("adapter", query.adapter.is_some()),
+        ("title", query.title.is_some()),
+        ("external_id", query.external_id.is_some()),
+        ("again", query.again.is_some()),
+        ("replace", query.replace.is_some()),
+    ];
+    if let Some((field, _)) = in_query.iter().find(|(_, given)| *given) {
         let detail = format!("With a JSON body {field} belongs into the body, not into the query.");
         return Err(Refusal::invalid(*field, detail).into());
     }
@@ -160,12 +184,19 @@ fn lines(query: &IngestQuery, text: &str) -> Result<Ingest, Refusal> {
         let detail = "Each line of NDJSON has a title of its own.";
         return Err(Refusal::invalid("title", detail));
     }
+    if query.external_id.is_some() {
+        let detail = "Each line of NDJSON has an external_id of its own.";
+        return Err(Refusal::invalid("external_id", detail));
+    }
     let numbered = text.lines().zip(1..);
     let numbered = numbered.map(|(line, number)| (line.trim_start_matches('\u{feff}'), number));
     let filled = numbered.filter(|(line, _)| !line.trim().is_empty());
     let documents = filled.map(|(line, number)| {
         let document = fields::parse::<DocumentInput>(line.as_bytes());
-        let document = document.and_then(|document| document.check(""));
+        let document = document.and_then(|document| {
+            let document = document.or_again(query.again);
+            document.or_replace(query.replace).check("")
+        });
         document.map_err(|refusal| Refusal {
             detail: format!("Line {number}: {}", refusal.detail),
             field: refusal.field.map(|field| format!("line {number}: {field}")),

@@ -67,7 +67,7 @@ pub struct JobQuery {
 #[into_params(parameter_in = Query)]
 pub struct WaitQuery {
     /// Time to wait for the job's end (`500ms`, `30s`, `2m`; ten minutes at most)
-    wait: Option<String>,
+    pub wait: Option<String>,
 }
 
 /// The answer about a submitted job: 202, or 200 if the client waited and the job has `ended`.

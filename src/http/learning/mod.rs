@@ -3,6 +3,7 @@
 pub mod adapt;
 pub mod adapters;
 pub mod archive;
+pub mod deletion;
 pub mod documents;
 pub mod events;
 pub mod ingest;

@@ -4,7 +4,7 @@
 use super::answerer::{Answerer, Item, Routed};
 use super::general;
 use super::input::UpdateInput;
-use super::replay::{self, Earlier, Probe};
+use super::replay::{self, Probe};
 use super::report::Report;
 use super::responders::Responder;
 use super::router::{Routable, Router};
@@ -85,7 +85,19 @@ impl<'a> Asking<'a> {
         )
     }
 
-    /// The index of the earlier document that is most like the new one; `None` if there is no earlier document.
+    /// Whether the alias would still give the old answers to the retired probes of the replaced document.
+    pub fn retired(&self, new: &Adapter) -> Result<Vec<bool>, Interrupted> {
+        let Some(replaced) = &self.report.replaced else {
+            return Ok(Vec::new());
+        };
+        let items: Vec<Item> = (replaced.retired())
+            .map(|p| item(&replaced.title, &p.question, &p.answer))
+            .collect();
+        self.answerer(Some(new))
+            .right(self.model, &items, self.grading(), ANSWER_TOKENS)
+    }
+
+    /// The index, among the earlier documents that stay, of the one most like the new document; `None` if none stays.
     pub fn most_like(&self) -> Option<usize> {
         let UpdateInput { passage, .. } = self.input;
         let new = Routable {
@@ -93,7 +105,8 @@ impl<'a> Asking<'a> {
             text: &passage.text,
             questions: Vec::new(),
         };
-        router(self.input, self.report, false).most_like(new)
+        let staying = self.input.staying().into_iter();
+        replay::router(staying.map(|e| (&e.passage, e.texts.as_slice()))).most_like(new)
     }
 
     fn general_items(&self) -> Vec<Item> {
@@ -106,7 +119,7 @@ impl<'a> Asking<'a> {
             .answer(self.model, items, self.grading(), ANSWER_TOKENS)
     }
 
-    fn grading(&self) -> Grading<'_> {
+    pub fn grading(&self) -> Grading<'a> {
         Grading {
             grader: self.input.options.gate.grader,
             judge: self.input.helpers.judge.as_deref(),
@@ -118,7 +131,9 @@ impl<'a> Asking<'a> {
         let routes = self.input.options.training.strategy == Strategy::Route;
         let responders = match new {
             None => self.input.responders.clone(),
-            Some(_) => (self.input.responders).after_update(routes, self.report.continued),
+            Some(_) => {
+                (self.input.staying_responders()).after_update(routes, self.report.continued)
+            }
         };
         if !responders.is_routed() {
             return Answerer::One(match responders.otherwise() {
@@ -139,30 +154,38 @@ impl<'a> Asking<'a> {
 ///
 /// Under `route`, an update that continues an adapter endangers two kinds of probes: those of the documents that the
 /// adapter has learned, and those that the router would now send to the new document. Other probes cannot change and
-/// would only dilute a loss. In all other cases the sample covers every earlier document.
+/// would only dilute a loss. In all other cases the sample covers every earlier document. A replaced document is not
+/// guarded: what its newer text still says is asked with the new document's own probes.
 fn in_danger(input: &UpdateInput<'_>, report: &Report) -> Vec<(String, Probe)> {
     let routes = input.options.training.strategy == Strategy::Route;
     let Some(shared) = report.continued.filter(|_| routes) else {
-        return replay::probes(input.earlier);
+        return replay::probes(input.staying());
     };
-    let responders = input.responders.documents().iter();
-    let (in_it, others): (Vec<_>, Vec<_>) =
-        (input.earlier.iter().zip(responders)).partition(|(_, r)| r.version() == Some(shared));
-    let documents = |of: Vec<(_, _)>| of.into_iter().map(|(e, _): (&Earlier, &Responder)| e);
+    let (staying, responders) = (input.staying(), input.staying_responders());
+    let new = staying.len();
+    let (mut in_it, mut others) = (Vec::new(), Vec::new());
+    for (earlier, responder) in staying.into_iter().zip(responders.documents()) {
+        match responder.version() == Some(shared) {
+            true => in_it.push(earlier),
+            false => others.push(earlier),
+        }
+    }
     let router = router(input, report, true);
-    let new = input.earlier.len();
     let moves = |(_, probe): &(String, Probe)| router.choose(&probe.question.question) == Some(new);
-    let moved = replay::probes(documents(others)).into_iter().filter(moves);
-    let probes = replay::probes(documents(in_it)).into_iter().chain(moved);
+    let moved = replay::probes(others).into_iter().filter(moves);
+    let probes = replay::probes(in_it).into_iter().chain(moved);
     probes.take(replay::RETENTION_PROBES).collect()
 }
 
-/// A router between the earlier documents; with `with_new` the new document is the last.
+/// A router between the earlier documents; with `with_new` the new document is the last, and a replaced one is gone.
 fn router(input: &UpdateInput<'_>, report: &Report, with_new: bool) -> Router {
     let own = with_new.then_some((input.passage, report.training_sequences.as_slice()));
-    let all = input
-        .earlier
-        .iter()
+    let earlier = match with_new {
+        true => input.staying(),
+        false => input.earlier.iter().collect(),
+    };
+    let all = earlier
+        .into_iter()
         .map(|e| (&e.passage, e.texts.as_slice()));
     replay::router(all.chain(own))
 }

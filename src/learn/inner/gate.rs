@@ -30,6 +30,9 @@ pub struct Evidence<'a> {
     pub retention: Option<Retention>,
     /// General probes, against the base.
     pub general: Option<Retention>,
+    /// Whether the document is the newer text of an earlier one. What the earlier text taught is then right before, and
+    /// the update is judged by what the newer text changes or adds.
+    pub replacing: bool,
     /// Probes that were right and are not any more, the deepest fall first.
     pub fallen: &'a [Fallen],
 }
@@ -77,7 +80,53 @@ pub fn judge(evidence: Evidence<'_>, options: &GateOptions) -> Verdict {
             ));
         }
     }
-    learned(evidence.before, evidence.after, options)
+    match evidence.replacing {
+        true => renewed(evidence.before, evidence.after, options),
+        false => learned(evidence.before, evidence.after, options),
+    }
+}
+
+/// The share of the probes answered right before that are no longer, 0 to 1; 0 if none was right.
+pub fn lost(before: &[Answer], after: &[Answer]) -> f32 {
+    let right = before.iter().filter(|a| a.correct).count();
+    let both = before.iter().zip(after);
+    let lost = both.filter(|(b, a)| b.correct && !a.correct).count();
+    lost as f32 / right.max(1) as f32
+}
+
+/// Judges the newer text of a document by the probes that were wrong before: what the text changes or adds. Where
+/// nothing was wrong before, nothing may be lost beyond the budget.
+fn renewed(before: &[Answer], after: &[Answer], options: &GateOptions) -> Verdict {
+    let (n, both) = (after.len(), before.iter().zip(after));
+    let wrong = before.iter().filter(|b| !b.correct).count();
+    let gained = both.filter(|(b, a)| !b.correct && a.correct).count();
+    let scores = format!(
+        "{} of {n} probes right before, {} after",
+        n - wrong,
+        count(accuracy(after), n)
+    );
+    let likelier = mean_logprob(after) - mean_logprob(before);
+    if wrong == 0 {
+        return match n > 0 && lost(before, after) <= options.retention_budget + f32::EPSILON {
+            true => Verdict::Accept(format!("{scores}: the newer text changes no answer")),
+            false => Verdict::Weak(format!(
+                "{scores}: too much of what the newer text still says is lost"
+            )),
+        };
+    }
+    if gained > 0 && gained as f32 / wrong as f32 + f32::EPSILON >= options.min_gain {
+        Verdict::Accept(format!(
+            "{scores}; {gained} of {wrong} that the newer text changes or adds"
+        ))
+    } else if options.min_gain == 0.0 && likelier >= LIKELIHOOD_GAIN && accuracy(after) > 0.0 {
+        Verdict::Accept(format!(
+            "{scores}; gold answers {likelier:.2} nats a token likelier"
+        ))
+    } else {
+        Verdict::Weak(format!(
+            "{scores}: of {wrong} that the newer text changes or adds {gained} are right"
+        ))
+    }
 }
 
 /// Most fallen probes that a reason spells out; the report has them all.
@@ -182,6 +231,7 @@ mod tests {
                 after: &answers(after, 5),
                 retention: retention.map(of_ten),
                 general: general.map(of_ten),
+                replacing: false,
                 fallen,
             },
             &GateOptions {
@@ -235,6 +285,55 @@ mod tests {
         assert!(matches!(verdict(2, 2, None), Verdict::Weak(_)));
         assert!(matches!(verdict(3, 1, None), Verdict::Weak(_)));
         assert!(matches!(verdict(5, 5, None), Verdict::Accept(_)));
+    }
+
+    #[test]
+    fn a_newer_text_is_judged_by_what_it_changes() {
+        let answers = |right: &[bool]| -> Vec<Answer> {
+            let all = right.iter().map(|right| Answer {
+                correct: *right,
+                ..answers(0, 1)[0].clone()
+            });
+            all.collect()
+        };
+        let judged = |before: &[bool], after: &[bool]| {
+            renewed(&answers(before), &answers(after), &GateOptions::default())
+        };
+        let (yes, no) = (true, false);
+        let accepted = [
+            // Every fact changed, and one of three.
+            (vec![no, no, no], vec![yes, no, yes]),
+            (vec![yes, no, yes], vec![yes, yes, yes]),
+            // A changed fact of twenty.
+            ([vec![yes; 19], vec![no]].concat(), vec![yes; 20]),
+            // Nothing changed but the wording.
+            (vec![yes; 3], vec![yes; 3]),
+        ];
+        for (before, after) in accepted {
+            let verdict = judged(&before, &after);
+            assert!(
+                matches!(verdict, Verdict::Accept(_)),
+                "{before:?} {verdict:?}"
+            );
+        }
+        let weak = [
+            // The changed fact is not learned.
+            (vec![yes, no, yes], vec![yes, no, yes]),
+            (vec![no, no], vec![no, no]),
+            (vec![yes; 3], vec![yes, no, yes]),
+            (vec![], vec![]),
+        ];
+        for (before, after) in weak {
+            let verdict = judged(&before, &after);
+            assert!(
+                matches!(verdict, Verdict::Weak(_)),
+                "{before:?} {verdict:?}"
+            );
+        }
+        assert_eq!(
+            lost(&answers(&[yes, no, yes]), &answers(&[no, yes, yes])),
+            0.5
+        );
     }
 
     #[test]

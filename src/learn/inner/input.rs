@@ -20,6 +20,8 @@ pub struct UpdateInput<'a> {
     pub live: Option<Live<'a>>,
     /// The documents that the live version has learned, oldest first.
     pub earlier: &'a [Earlier],
+    /// The earlier document whose place the new one takes, because the passage is its newer text.
+    pub replaces: Option<Replaces<'a>>,
     /// Who answers for the alias now: for each of the earlier documents, and for other questions.
     pub responders: &'a Responders,
     /// Loads the adapter of another version, where the alias routes.
@@ -29,6 +31,38 @@ pub struct UpdateInput<'a> {
     pub helpers: &'a Helpers,
     /// Hears the report whenever a stage is done, so that it can be read while the update runs.
     pub on_report: &'a OnReport<'a>,
+}
+
+/// The earlier document that the new one replaces.
+#[derive(Debug, Clone, Copy)]
+pub struct Replaces<'a> {
+    /// Its index among the earlier documents.
+    pub place: usize,
+    pub id: &'a str,
+}
+
+impl<'a> UpdateInput<'a> {
+    /// The earlier document that the new one replaces.
+    pub fn replaced(&self) -> Option<&'a Earlier> {
+        self.replaces.map(|r| &self.earlier[r.place])
+    }
+
+    /// The earlier documents that stay: all but the replaced one.
+    pub fn staying(&self) -> Vec<&'a Earlier> {
+        let all = self.earlier.iter().enumerate();
+        let gone = self.replaces.map(|r| r.place);
+        all.filter(|(place, _)| Some(*place) != gone)
+            .map(|(_, earlier)| earlier)
+            .collect()
+    }
+
+    /// Who answers for the documents that stay, in their order.
+    pub fn staying_responders(&self) -> Responders {
+        match self.replaces {
+            Some(replaced) => self.responders.clone().without(replaced.place),
+            None => self.responders.clone(),
+        }
+    }
 }
 
 /// Saves or shows the report so far.

@@ -6,6 +6,10 @@ pub mod distill;
 pub mod gate;
 pub mod general;
 pub mod input;
+mod renewal;
+pub mod replacement;
+#[cfg(test)]
+mod replacement_tests;
 pub mod replay;
 pub mod report;
 pub mod responders;
@@ -13,6 +17,7 @@ pub mod retention;
 pub mod router;
 #[cfg(test)]
 mod strategy_tests;
+pub mod unlearn;
 pub mod update;
 #[cfg(test)]
 mod update_tests;

@@ -1,5 +1,6 @@
 //! The report of learning one document, which `GET /documents/{id}` shows.
 
+use super::replacement::ReplacedReport;
 use crate::learn::figures::{nan_if_null, nan_where_null};
 use crate::learn::knowledge::closed_book::{Answer, accuracy};
 use crate::learn::knowledge::questions::Dropped;
@@ -32,6 +33,9 @@ pub struct Report {
     /// The version whose adapter was trained further; none if a new adapter was trained
     #[serde(default)]
     pub continued: Option<u64>,
+    /// The document that this one replaces: which of its probes the newer text still answers, and which it retires
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<ReplacedReport>,
     pub attempts: Vec<Attempt>,
     pub decision: Option<Decision>,
     /// Wall-clock seconds by stage
@@ -100,7 +104,7 @@ impl Report {
 }
 
 impl Retention {
-    fn of<'a>(
+    pub(super) fn of<'a>(
         answers: impl ExactSizeIterator<Item = (&'a Answer, Option<&'a Answer>)>,
     ) -> Option<Retention> {
         let probes = answers.len();
@@ -134,6 +138,8 @@ pub enum Origin {
     Given,
     /// The model wrote the probe, and it passed the round trip.
     Written,
+    /// A probe of the replaced document, which the newer text still answers.
+    Kept,
 }
 
 /// A probe of an earlier document, asked around this update.

@@ -74,6 +74,12 @@ impl Responders {
         }
     }
 
+    /// The responders without the document at `place`. Its adapter answers only for other documents that it learned.
+    pub fn without(mut self, place: usize) -> Responders {
+        self.documents.remove(place);
+        self
+    }
+
     /// The responders once the adapter under evaluation is live; it has learned one more document.
     ///
     /// `routes`: the strategy is `route`, which keeps adapters apart; otherwise the new adapter answers everything.
@@ -147,6 +153,17 @@ mod tests {
         let after = before.after_update(true, Some(1));
         assert_eq!(after.documents(), [New, Version(2), New, New]);
         assert_eq!(after.published(5).versions(), [2, 5].into());
+    }
+
+    #[test]
+    fn a_document_that_leaves_takes_its_adapter_out_of_the_routes() {
+        let before = Responders::by_document(vec![Version(1), Version(2), Version(1)], Base);
+        let without = before.clone().without(1);
+        assert_eq!(without.versions(), [1].into());
+        // Another document still needs the adapter.
+        assert_eq!(before.without(0).versions(), [1, 2].into());
+        let replaced = without.after_update(true, None).published(3);
+        assert_eq!(replaced.documents(), [Version(1), Version(1), Version(3)]);
     }
 
     #[test]

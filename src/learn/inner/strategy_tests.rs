@@ -277,6 +277,7 @@ fn learn_routed(
             adapter: &numbered_adapter(0),
         }),
         earlier: &earlier,
+        replaces: None,
         responders: &Responders::by_document(responders.collect(), Responder::Base),
         load: &load,
         options: &options,

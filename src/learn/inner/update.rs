@@ -5,6 +5,7 @@ use super::asking::Asking;
 use super::distill;
 use super::gate::{Evidence, Verdict, judge};
 use super::input::UpdateInput;
+use super::renewal::Usable;
 use super::replay::{self, Earlier};
 use super::report::{Attempt, Decision, GeneralProbe, Origin, ProbeReport, Report, RetainedProbe};
 use crate::learn::knowledge::author::Author;
@@ -54,17 +55,18 @@ pub fn learn(
         report: Report::default(),
     };
     run.write_notes()?;
+    run.review_replaced()?;
     run.fix_probes()?;
     run.report.continued = run.continues();
     run.ask_before()?;
     run.train_until_accepted()
 }
 
-struct Run<'a> {
-    model: Interruptible<'a>,
-    input: &'a UpdateInput<'a>,
-    journal: &'a dyn Journal,
-    report: Report,
+pub(super) struct Run<'a> {
+    pub(super) model: Interruptible<'a>,
+    pub(super) input: &'a UpdateInput<'a>,
+    pub(super) journal: &'a dyn Journal,
+    pub(super) report: Report,
 }
 
 impl Run<'_> {
@@ -144,6 +146,10 @@ impl Run<'_> {
             after: None,
         });
         self.report.probes = probes.collect();
+        if let Some(replaced) = &self.report.replaced {
+            let kept = replaced.to_ask(&self.report.probes);
+            self.report.probes.extend(kept);
+        }
         self.report.dropped_probes = written.dropped;
         self.done("probes", clock);
         Ok(())
@@ -213,12 +219,22 @@ impl Run<'_> {
             false => 0.0,
         };
         let mut gentler = false;
+        let mut usable: Option<Usable> = None;
         for nth in 1.. {
+            let last = nth == options.gate.attempts;
             let trained = self.train(&update, replay, init.as_ref())?;
             let (whole, mut reason) = match self.examine(&trained, &update, None)? {
-                Verdict::Accept(reason) => {
-                    return Ok(self.decide(Some(trained.adapter), gentler, reason));
-                }
+                Verdict::Accept(reason) => match self.shortfall().filter(|_| !last) {
+                    None => return Ok(self.decide(Some(trained.adapter), gentler, reason)),
+                    Some(more) => {
+                        usable = Some(Usable {
+                            report: self.report.clone(),
+                            adapter: trained.adapter.clone(),
+                            reason,
+                        });
+                        (Verdict::Weak(String::new()), more)
+                    }
+                },
                 Verdict::Weak(reason) => (Verdict::Weak(String::new()), reason),
                 Verdict::Forgot(reason) => (Verdict::Forgot(String::new()), reason),
             };
@@ -234,7 +250,10 @@ impl Run<'_> {
                     other => reason = format!("{reason}. Half of the change: {}", other.reason()),
                 }
             }
-            if nth == options.gate.attempts {
+            if last {
+                if let Some(usable) = usable {
+                    return Ok(self.settle(usable, gentler));
+                }
                 let reason = format!("refused after {nth} attempts: {reason}");
                 return Ok(self.decide(None, gentler, reason));
             }
@@ -253,15 +272,11 @@ impl Run<'_> {
 
     /// The version whose adapter is trained further; `None`: training starts from a fresh adapter.
     fn continues(&self) -> Option<u64> {
-        let UpdateInput {
-            live,
-            responders,
-            options,
-            ..
-        } = self.input;
+        let UpdateInput { live, options, .. } = self.input;
         if options.training.strategy != Strategy::Route {
             return live.map(|l| l.version);
         }
+        let responders = self.input.staying_responders();
         if responders.versions().len() < MAX_ROUTES {
             return None;
         }
@@ -358,19 +373,15 @@ impl Run<'_> {
 
     /// The documents that the trained adapter learned before, which it may now forget.
     fn replayable(&self) -> Vec<&Earlier> {
-        let UpdateInput {
-            earlier,
-            responders,
-            options,
-            ..
-        } = self.input;
-        if options.training.strategy != Strategy::Route {
-            return earlier.iter().collect();
+        let staying = self.input.staying();
+        if self.input.options.training.strategy != Strategy::Route {
+            return staying;
         }
         let Some(continued) = self.report.continued else {
             return Vec::new();
         };
-        let documents = earlier.iter().zip(responders.documents());
+        let responders = self.input.staying_responders();
+        let documents = staying.into_iter().zip(responders.documents());
         let in_it = documents.filter(|(_, responder)| responder.version() == Some(continued));
         in_it.map(|(document, _)| document).collect()
     }
@@ -389,7 +400,11 @@ impl Run<'_> {
         let after = asking.own(Some(&trained.adapter))?;
         let earlier = asking.earlier(Some(&trained.adapter))?;
         let general = asking.general(&trained.adapter)?;
+        let still = asking.retired(&trained.adapter)?;
         self.tell_score("after", &after);
+        if let Some(replaced) = &mut self.report.replaced {
+            replaced.still_answered = Some(still.into_iter().filter(|right| *right).count());
+        }
         self.report.answered(&after, earlier, general);
         let probes = self.report.probes.iter();
         let before: Vec<Answer> = probes.filter_map(|p| p.before.clone()).collect();
@@ -401,6 +416,7 @@ impl Run<'_> {
             after: &after,
             retention,
             general,
+            replacing: self.input.replaces.is_some(),
             fallen: &fallen,
         };
         let verdict = judge(evidence, &self.input.options.gate);
@@ -424,7 +440,12 @@ impl Run<'_> {
         Ok(verdict)
     }
 
-    fn decide(mut self, adapter: Option<Adapter>, gentler: bool, reason: String) -> UpdateOutcome {
+    pub(super) fn decide(
+        mut self,
+        adapter: Option<Adapter>,
+        gentler: bool,
+        reason: String,
+    ) -> UpdateOutcome {
         self.report.decision = Some(Decision {
             accepted: adapter.is_some(),
             gentler: gentler && adapter.is_some(),
@@ -438,7 +459,7 @@ impl Run<'_> {
         }
     }
 
-    fn asking(&self) -> Asking<'_> {
+    pub(super) fn asking(&self) -> Asking<'_> {
         Asking::new(self.model, self.input, &self.report)
     }
 
@@ -454,7 +475,7 @@ impl Run<'_> {
         );
     }
 
-    fn done(&mut self, stage: &str, clock: Instant) {
+    pub(super) fn done(&mut self, stage: &str, clock: Instant) {
         *self.report.seconds.entry(stage.to_owned()).or_default() += clock.elapsed().as_secs_f32();
         (self.input.on_report)(&self.report);
     }

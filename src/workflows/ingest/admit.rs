@@ -3,18 +3,20 @@
 use super::request::Ingest;
 use super::run::made_by;
 use crate::adapters;
-use crate::store::{IdempotencyKey, Job, JobKind};
+use crate::jobs::Accepted;
+use crate::store::IdempotencyKey;
 use crate::workflows::lengths::check_documents;
 use crate::workflows::refusal::Refusal;
 use crate::workflows::services::Services;
 use serde_json::{Value, json};
 
-/// Stores the job, its documents and the idempotency key in one transaction. Blocks for the disk and the tokenizer.
+/// Stores the job, its documents and the idempotency key in one transaction, unless every document is known. Blocks for
+/// the disk and the tokenizer.
 pub fn submit(
     services: &Services,
     ingest: &Ingest,
     key: Option<&IdempotencyKey>,
-) -> Result<Job, Refusal> {
+) -> Result<Accepted, Refusal> {
     check_count(services, ingest)?;
     services.registry.check_name(&ingest.alias)?;
     services.registry.check_continues(&ingest.alias)?;
@@ -26,7 +28,7 @@ pub fn submit(
     let input = Value::Object(input);
     let (alias, documents) = (&ingest.alias, &ingest.documents);
     let jobs = &services.jobs;
-    Ok(jobs.submit(JobKind::Ingest, alias, &input, documents, key)?)
+    Ok(jobs.submit_documents(alias, &input, documents, key)?)
 }
 
 fn check_count(services: &Services, ingest: &Ingest) -> Result<(), Refusal> {

@@ -1,6 +1,7 @@
 //! Ingest: an alias learns documents one after another, and each becomes a version.
 
 pub mod admit;
+mod earlier;
 mod events;
 #[cfg(test)]
 mod interrupt_tests;

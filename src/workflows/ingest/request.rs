@@ -15,6 +15,8 @@ use utoipa::ToSchema;
 
 /// Most characters of a title. Every prompt and training sequence of the document contains it.
 const LONGEST_TITLE: usize = 300;
+/// Most characters of an external id.
+pub const LONGEST_EXTERNAL_ID: usize = 200;
 /// Most questions of a document. Each is asked several times for every training of every later document.
 const MOST_QUESTIONS: usize = 100;
 
@@ -32,6 +34,11 @@ pub struct IngestRequest {
     gate: Option<Value>,
     /// Makes the update repeatable
     seed: Option<u64>,
+    /// Learn documents again that are known already. Default false; a document may say otherwise for itself
+    again: Option<bool>,
+    /// Whether a newer text of a document takes the place of the earlier one. Default true; false keeps both. A
+    /// document may say otherwise for itself
+    replace: Option<bool>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -46,6 +53,17 @@ pub struct DocumentInput {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     metadata: Option<Map<String, Value>>,
+    /// Your own name of the document. A later document of the adapter with the same name replaces this one. 1 to 200
+    /// characters
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 200)]
+    external_id: Option<String>,
+    /// Learn the document even if it is known already
+    #[serde(default)]
+    again: Option<bool>,
+    /// false keeps an earlier text of the document beside this one
+    #[serde(default)]
+    replace: Option<bool>,
 }
 
 /// A request with valid fields.
@@ -60,7 +78,11 @@ impl IngestRequest {
     pub fn check(self) -> Result<Ingest, Refusal> {
         let alias = AliasName::parse(&self.adapter)?;
         let documents = self.documents.into_iter().enumerate();
-        let documents = documents.map(|(i, d)| d.check(&format!("documents[{i}].")));
+        let (again, replace) = (self.again, self.replace);
+        let documents = documents.map(|(i, d)| {
+            let document = d.or_again(again).or_replace(replace);
+            document.check(&format!("documents[{i}]."))
+        });
         let documents = documents.collect::<Result<_, _>>()?;
         let given = [
             ("self_edit", self.self_edit),
@@ -99,6 +121,9 @@ impl DocumentInput {
             text: text.into(),
             questions: Vec::new(),
             metadata: None,
+            external_id: None,
+            again: None,
+            replace: None,
         }
     }
 
@@ -110,6 +135,23 @@ impl DocumentInput {
     /// Adds metadata, such as the front matter of Markdown.
     pub fn with_metadata(mut self, metadata: Map<String, Value>) -> Self {
         self.metadata = Some(metadata);
+        self
+    }
+
+    pub fn with_external_id(mut self, external_id: Option<String>) -> Self {
+        self.external_id = external_id;
+        self
+    }
+
+    /// Whether it is learned again, unless it says so itself.
+    pub fn or_again(mut self, again: Option<bool>) -> Self {
+        self.again = self.again.or(again);
+        self
+    }
+
+    /// Whether it replaces an earlier text, unless it says so itself.
+    pub fn or_replace(mut self, replace: Option<bool>) -> Self {
+        self.replace = self.replace.or(replace);
         self
     }
 
@@ -130,12 +172,32 @@ impl DocumentInput {
             filled(&format!("{at}questions[{i}].question"), &question.question)?;
             filled(&format!("{at}questions[{i}].answer"), &question.answer)?;
         }
+        if let Some(external_id) = &self.external_id {
+            check_external_id(&format!("{at}external_id"), external_id)?;
+        }
         Ok(NewDocument {
+            external_id: self.external_id,
+            again: self.again.unwrap_or(false),
+            replace: self.replace.unwrap_or(true),
             metadata: Value::Object(self.metadata.unwrap_or_default()),
             questions: self.questions,
             ..NewDocument::new(self.title.trim(), self.text)
         })
     }
+}
+
+/// Refuses an external id that is blank, too long, or could not be told from another one.
+fn check_external_id(field: &str, id: &str) -> Result<(), Refusal> {
+    filled(field, id)?;
+    let length = id.chars().count();
+    let detail = if length > LONGEST_EXTERNAL_ID {
+        format!("An external id has at most {LONGEST_EXTERNAL_ID} characters, not {length}.")
+    } else if id.trim() != id || id.chars().any(char::is_control) {
+        "An external id has no control characters, and no white space around it.".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::invalid(field, detail))
 }
 
 /// Refuses unknown names, wrong types and values out of range.

@@ -3,18 +3,16 @@
 //! If the model fails on a document, the document is marked failed with the reason, and the job goes on with the next
 //! one. The job fails only if no document came to a decision.
 
+use super::earlier::{Learned, lineage};
 use super::events::{self, emit_decision, emit_state, is_over, save_report};
 use super::scores;
-use crate::adapters::lineage::{IngestLineage, LearnedDocument};
-use crate::adapters::records::{finished_report, report, training_texts};
+use crate::adapters::records::{finished_report, report};
 use crate::adapters::{self, AliasName, Lineage, Registry, Routes};
 use crate::jobs::{Handler, JobContext, JobFailure};
 use crate::learn::inner::input::{Live, Policy, UpdateInput};
-use crate::learn::inner::replay::{Earlier, Probe};
 use crate::learn::inner::report::{Decision, Origin, Report};
-use crate::learn::inner::responders::Responders;
 use crate::learn::inner::update::learn;
-use crate::learn::knowledge::{Passage, Question};
+use crate::learn::knowledge::Passage;
 use crate::learn::options::error::OptionError;
 use crate::learn::options::precedence::SettingsStack;
 use crate::learn::options::strategy::Strategy;
@@ -22,10 +20,11 @@ use crate::learn::options::update::IngestOptions;
 use crate::learn::ports::journal::{self, Journal};
 use crate::learn::ports::model::{Adapter, Model};
 use crate::learn::ports::text_model::Helpers;
-use crate::store::{self, Document, DocumentState, GateVerdict, NewProbe, ProbeOrigin, Record};
+use crate::store::{
+    self, Document, DocumentState, GateVerdict, NewProbe, ProbeOrigin, Record, Replaced,
+};
 use crate::workflows::journal::JobJournal;
 use serde_json::{Value, json};
-use std::collections::HashSet;
 use std::sync::Arc;
 
 pub struct IngestHandler {
@@ -81,7 +80,7 @@ impl Handler for IngestHandler {
                 }
                 // An earlier run of this job finished the document, but the process may have died before the
                 // events were stored.
-                DocumentState::Learned | DocumentState::Refused => {
+                DocumentState::Learned | DocumentState::Replaced | DocumentState::Refused => {
                     self.conclude_again(cx, &alias, document, place)?;
                 }
                 DocumentState::Failed => {
@@ -124,6 +123,8 @@ impl IngestHandler {
             let live = self.live(alias)?;
             let number = live.as_ref().map(|live| live.number);
             let routes = live.as_ref().and_then(|live| live.routes.as_ref());
+            // A version that has lost all its documents is the base.
+            let nothing = routes.is_some_and(Routes::is_base);
             let options = &self.options(input, made_by(store, alias, number)?)?;
             let journal = &events::journal(cx, document, place, number);
             emit_state(journal, document, DocumentState::Learning);
@@ -132,6 +133,7 @@ impl IngestHandler {
                 Err(reason) => return self.fail(journal, document, &reason),
             };
             let earlier = Learned::of(store, alias, number, routes)?;
+            let replaces = earlier.replaced_by(store, document)?;
             let load = |number| {
                 let loaded = self.registry.load_number(alias, number);
                 let loaded = loaded.map_err(|e| journal.interrupt(e))?;
@@ -143,11 +145,12 @@ impl IngestHandler {
                     .as_ref()
                     .map(|(name, adapter)| Policy { name, adapter }),
                 given: &document.questions,
-                live: live.as_ref().map(|live| Live {
+                live: live.as_ref().filter(|_| !nothing).map(|live| Live {
                     version: live.number,
                     adapter: &live.adapter,
                 }),
                 earlier: &earlier.documents,
+                replaces,
                 responders: &earlier.responders,
                 load: &load,
                 options,
@@ -168,12 +171,16 @@ impl IngestHandler {
                     .set_state(&document.id, DocumentState::Refused, None)?;
                 return self.conclude(journal, document, alias, report, None);
             };
-            let lineage = lineage(document, &report, options, earlier);
-            let ids = [document.id.clone()];
+            let place = replaces.map(|r| r.place);
+            let lineage = lineage(document, &report, options, earlier, place);
+            let learned = adapters::Learned {
+                documents: vec![document.id.clone()],
+                replaced: replaced(document, &report),
+            };
             self.keep_probes(store, document, alias, &report)?;
             match self
                 .registry
-                .publish_learned(alias, number, &adapter.0, &lineage, &ids)
+                .publish_learned(alias, number, &adapter.0, &lineage, learned)
             {
                 Ok(version) => {
                     return self.conclude(journal, document, alias, report, Some(version.number));
@@ -320,6 +327,7 @@ impl IngestHandler {
             origin: match p.origin {
                 Origin::Given => ProbeOrigin::Given,
                 Origin::Written => ProbeOrigin::Written,
+                Origin::Kept => ProbeOrigin::Kept,
             },
         });
         let probes: Vec<NewProbe> = probes.collect();
@@ -328,6 +336,18 @@ impl IngestHandler {
             .insert_many(&document.id, alias.as_str(), &probes)?;
         Ok(())
     }
+}
+
+/// The document that the new one replaces, with its retired probes.
+fn replaced(document: &Document, report: &Report) -> Vec<Replaced> {
+    let replaced = report.replaced.iter().map(|old| Replaced {
+        document: old.document.clone(),
+        by: document.id.clone(),
+        retired: (old.retired())
+            .map(|p| (p.probe.clone(), p.note.clone()))
+            .collect(),
+    });
+    replaced.collect()
 }
 
 /// The live version that an update starts from.
@@ -349,16 +369,17 @@ pub fn made_by(
     };
     let version = store.aliases().version(alias.as_str(), live)?;
     let lineage = version.as_ref().map(Lineage::of).transpose()?;
-    Ok(Some(match lineage {
-        Some(Lineage::Ingest(lineage)) if lineage.routes.is_some() => Strategy::Route,
-        Some(Lineage::Ingest(lineage)) => lineage.strategy,
-        _ => Strategy::Replay,
-    }))
+    let strategy = lineage.and_then(|lineage| lineage.strategy());
+    Ok(Some(strategy.unwrap_or(Strategy::Replay)))
 }
 
 /// Fails with the first failed document's reason if no document came to a decision.
 fn all_failed(documents: &[Document]) -> Result<(), JobFailure> {
-    let decided = [DocumentState::Learned, DocumentState::Refused];
+    let decided = [
+        DocumentState::Learned,
+        DocumentState::Replaced,
+        DocumentState::Refused,
+    ];
     let failed = documents.iter().find(|d| d.state == DocumentState::Failed);
     match failed {
         Some(failed) if !documents.iter().any(|d| decided.contains(&d.state)) => {
@@ -376,100 +397,6 @@ fn emitted_key(document: &Document) -> String {
     format!("{}:told", document.id)
 }
 
-/// The learned documents of the live version, for replay and retention.
-struct Learned {
-    /// The documents' ids.
-    ids: Vec<String>,
-    documents: Vec<Earlier>,
-    responders: Responders,
-}
-
-impl Learned {
-    fn of(
-        store: &store::Store,
-        alias: &AliasName,
-        live: Option<u64>,
-        routes: Option<&Routes>,
-    ) -> Result<Self, JobFailure> {
-        let line = match live {
-            Some(number) => store.aliases().line(alias.as_str(), number)?,
-            None => HashSet::new(),
-        };
-        let (mut ids, mut documents, mut responders) = (Vec::new(), Vec::new(), Vec::new());
-        for document in store.documents().learned(alias.as_str())? {
-            if document
-                .version
-                .is_none_or(|version| !line.contains(&version))
-            {
-                continue;
-            }
-            let probes = store.probes().for_document(&document.id)?;
-            let probe = |p: store::Probe| Probe {
-                id: p.id,
-                question: Question {
-                    question: p.question,
-                    answer: p.answer,
-                },
-            };
-            let texts = training_texts(&document)?;
-            documents.push(Earlier {
-                passage: Passage::posted(&document.title, &document.text),
-                texts,
-                probes: probes.into_iter().map(probe).collect(),
-            });
-            let routed = routes.and_then(|r| r.of_document(&document.id));
-            responders.push(routed.unwrap_or(live.into()));
-            ids.push(document.id);
-        }
-        let responders = match routes {
-            Some(routes) => Responders::by_document(responders, routes.responders.otherwise()),
-            None => Responders::one(live.into(), documents.len()),
-        };
-        Ok(Learned {
-            ids,
-            documents,
-            responders,
-        })
-    }
-
-    /// The routes after `document` is learned too.
-    fn with(mut self, document: &Document, continued: Option<u64>) -> Routes {
-        self.ids.push(document.id.clone());
-        Routes {
-            documents: self.ids,
-            responders: self.responders.after_update(true, continued),
-        }
-    }
-}
-
-/// The lineage of the new version.
-fn lineage(
-    document: &Document,
-    report: &Report,
-    options: &IngestOptions,
-    earlier: Learned,
-) -> Lineage {
-    let last = report.attempts.last();
-    let routes = options.training.strategy == Strategy::Route;
-    Lineage::Ingest(Box::new(IngestLineage {
-        strategy: options.training.strategy,
-        documents: vec![LearnedDocument {
-            id: document.id.clone(),
-            title: document.title.clone(),
-        }],
-        self_edit: options.self_edit.clone(),
-        update: last.map(|a| a.update.clone()),
-        score_before: report.score_before,
-        score_after: report.score_after,
-        retention: report.retention,
-        general: report.general_retention(),
-        scale: last.and_then(|a| a.scale),
-        training_sequences: report.training_sequences.len(),
-        replayed_sequences: report.replayed_sequences,
-        routes: routes.then(|| earlier.with(document, report.continued).record()),
-    }))
-}
-
 fn summary(document: &Document) -> Result<Value, JobFailure> {
     let report = report(document)?.unwrap_or_default();
     Ok(json!({
@@ -477,6 +404,7 @@ fn summary(document: &Document) -> Result<Value, JobFailure> {
         "title": document.title,
         "state": document.state,
         "version": document.version,
+        "replaces": report.replaced.as_ref().map(|old| old.document.clone()),
         "score_before": report.score_before,
         "score_after": report.score_after,
         "reason": report.decision.map(|d| d.reason),
