@@ -19,13 +19,16 @@ pub struct Asked {
 const NAME: f32 = 1.5;
 /// The weight of a function word.
 const FUNCTION: f32 = 0.1;
-/// The evidence in a word of general questions, or in a number, beside that in another word.
+/// The evidence in a word of general questions, or in a long number, beside that in another word.
 const COMMON: f32 = 0.5;
+/// The evidence in a number of one or two digits.
+const SMALL_NUMBER: f32 = 0.2;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Class {
     Name,
     Common,
+    SmallNumber,
     Topic,
     Function,
 }
@@ -38,6 +41,8 @@ pub fn asked(speech: &Speech) -> Vec<Asked> {
             Class::Function
         } else if speech.names[i] {
             Class::Name
+        } else if token.kind == Kind::Number && token.text.len() <= 2 {
+            Class::SmallNumber
         } else if token.kind == Kind::Number || is_common(&token.text) {
             Class::Common
         } else {
@@ -49,6 +54,7 @@ pub fn asked(speech: &Speech) -> Vec<Asked> {
     for (class, weight, evidence) in [
         (Class::Topic, 1.0, 1.0),
         (Class::Common, 1.0, COMMON),
+        (Class::SmallNumber, 1.0, SMALL_NUMBER),
         (Class::Name, NAME, 1.0),
         (Class::Function, FUNCTION, 0.0),
     ] {

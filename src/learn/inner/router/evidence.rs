@@ -6,7 +6,7 @@
 
 use super::index::{Hit, Hits};
 
-const NONE: f32 = -2.0;
+const NONE: f32 = -2.4;
 /// The share of the question's information that the document holds.
 const COVERAGE: f32 = 2.4;
 /// Per nat of the question that the document holds.

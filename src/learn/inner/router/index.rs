@@ -14,6 +14,8 @@ const K1: f32 = 0.6;
 const B: f32 = 0.6;
 /// The weight of the best sentence beside that of the whole document: a question is mostly about one sentence.
 const SENTENCE: f32 = 2.0;
+/// The share of a word that a document holds at least, if it holds another form of the word: one that begins alike.
+const INFLECTED: f32 = 0.75;
 /// The smallest collection size that the inverse document frequency assumes. Among two or three documents every word
 /// would seem common.
 const SMALLEST: usize = 20;
@@ -123,19 +125,23 @@ impl Index {
 
     /// The share of a unit that the document holds, by the rarity of its features.
     pub fn share(&self, unit: &Unit, document: usize) -> f32 {
+        let holds = |feature: &u64| {
+            let texts = self.documents.of(*feature);
+            texts.binary_search_by_key(&(document as u32), |(d, _)| *d).is_ok()
+        };
         let (mut held, mut all) = (0.0, 0.0);
         for feature in &unit.features {
             let rarity = self.rarity(*feature);
             all += rarity;
-            let texts = self.documents.of(*feature);
-            if texts
-                .binary_search_by_key(&(document as u32), |(d, _)| *d)
-                .is_ok()
-            {
+            if holds(feature) {
                 held += rarity;
             }
         }
-        if all > 0.0 { held / all } else { 0.0 }
+        let share = if all > 0.0 { held / all } else { 0.0 };
+        match unit.beginning.as_ref().is_some_and(holds) {
+            true => share.max(INFLECTED),
+            false => share,
+        }
     }
 
     /// Looks up the units of a question.
@@ -164,6 +170,10 @@ impl Index {
             all += information;
             if information <= 0.0 {
                 continue;
+            }
+            for (document, _) in one.unit.beginning.iter().flat_map(|b| self.documents.of(*b)) {
+                let found = &mut found[*document as usize];
+                *found = found.max(INFLECTED * sum);
             }
             for (document, found) in found.iter().enumerate() {
                 let part = information * found / sum.max(f32::MIN_POSITIVE);

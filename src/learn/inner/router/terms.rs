@@ -23,6 +23,8 @@ pub struct Unit {
     pub features: Vec<u64>,
     /// One of the features for each place in the text: what sentences are told apart by.
     pub keys: Vec<u64>,
+    /// The feature of a long word's beginning.
+    pub beginning: Option<u64>,
     /// Number of words, about.
     pub words: f32,
 }
@@ -62,13 +64,14 @@ pub fn units(tokens: &[Token], wanted: impl Fn(usize) -> bool) -> Vec<Unit> {
 fn spaced(word: &str) -> Unit {
     let letters: Vec<char> = word.chars().collect();
     let mut features = vec![feature(Family::Word, &letters)];
-    let mut key = features[0];
+    let mut beginning = None;
     if letters.iter().any(|c| is_syllable(*c)) {
         features.extend(pieces(&letters, 2));
     } else if letters.iter().any(|c| c.is_alphabetic()) {
         if letters.len() > BEGINNING {
-            key = feature(Family::Beginning, &letters[..BEGINNING]);
-            features.push(key);
+            let start = feature(Family::Beginning, &letters[..BEGINNING]);
+            features.push(start);
+            beginning = Some(start);
         }
         let mut framed = vec!['_'];
         framed.extend(&letters);
@@ -76,8 +79,9 @@ fn spaced(word: &str) -> Unit {
         features.extend(pieces(&framed, PIECE));
     }
     Unit {
+        keys: vec![beginning.unwrap_or(features[0])],
         features,
-        keys: vec![key],
+        beginning,
         words: 1.0,
     }
 }
@@ -104,6 +108,7 @@ fn unspaced(run: &[Token]) -> Unit {
     Unit {
         features,
         keys,
+        beginning: None,
         words: (letters.len() as f32 / letters_of_a_word).max(1.0),
     }
 }
