@@ -111,6 +111,11 @@ impl ScriptedModel {
 }
 
 impl Model for ScriptedModel {
+    /// A word is a token.
+    fn tokens(&self, text: &str) -> usize {
+        crate::text::words::count(text)
+    }
+
     fn generate(
         &self,
         prompts: &[Prompt],

@@ -179,6 +179,12 @@ pub(super) fn stack(adapter: Option<&Adapter>) -> Vec<Arc<Lora>> {
 }
 
 impl Model for LocalModel {
+    fn tokens(&self, text: &str) -> usize {
+        // A text that cannot be encoded cannot be trained on either; its bytes bound its tokens.
+        let tokens = self.engine.files().tokenizer.encode(text);
+        tokens.map_or(text.len(), |tokens| tokens.len())
+    }
+
     fn generate(
         &self,
         prompts: &[Prompt],

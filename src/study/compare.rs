@@ -292,7 +292,7 @@ fn trained_on(
         _ => {
             let policy = spec.policy(seed);
             let edits = edits(model, case, spec.arm, policy, options, seed)?;
-            training_texts(&case.passage, &edits)
+            training_texts(&case.passage, &edits, &|text| model.tokens(text))
         }
     })
 }

@@ -110,7 +110,7 @@ fn learn_all(
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
             let before = std::mem::replace(&mut *last, Instant::now());
             Ok(WrittenPassage {
-                texts: training_texts(&cases[i].passage, &edits),
+                texts: training_texts(&cases[i].passage, &edits, &|text| model.tokens(text)),
                 seconds: last.duration_since(before).as_secs_f32(),
             })
         })

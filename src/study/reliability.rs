@@ -231,7 +231,14 @@ fn measure_pack(
     } = written;
     let clock = Instant::now();
     let training = |(c, repeat): &(usize, usize)| {
-        domain.training(case, &edits[*c], Queries::Reward, seeds.repeat(*repeat))
+        let tokens = |text: &str| model.tokens(text);
+        domain.training(
+            case,
+            &edits[*c],
+            Queries::Reward,
+            seeds.repeat(*repeat),
+            &tokens,
+        )
     };
     let trainings: Vec<Training> = pack.iter().filter_map(training).collect();
     let trained = model.train(trainings, &mut |_, _, _| journal.check().is_ok())?;

@@ -27,6 +27,11 @@ pub fn is_unspaced(c: char) -> bool {
     c == 'ー' || (!c.is_ascii() && UNSPACED.contains(&script(c)) && is_wordy(c))
 }
 
+/// A letter of Chinese or Japanese.
+pub fn is_east_asian(c: char) -> bool {
+    c == 'ー' || matches!(script(c), Script::Han | Script::Hiragana | Script::Katakana)
+}
+
 /// A letter, a digit, or a mark on one.
 pub fn is_wordy(c: char) -> bool {
     c.is_alphanumeric() || is_mark(c)

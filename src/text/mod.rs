@@ -13,5 +13,5 @@ pub mod scan;
 pub mod script;
 pub mod sentences;
 pub mod squad;
-mod syllables;
+pub mod syllables;
 pub mod words;

@@ -4,8 +4,7 @@ use super::characters::{is_mark, is_unspaced, is_wordy};
 use super::number;
 use super::quantity::{east_asian_magnitude, magnitude, sign, unit};
 use super::syllables::without_particle;
-use icu_segmenter::WordSegmenter;
-use icu_segmenter::options::WordBreakInvariantOptions;
+use super::words::borders;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -230,8 +229,7 @@ impl Scanner<'_> {
             .take_while(|c| is_unspaced(**c) || is_mark(**c))
             .collect();
         self.at += run.chars().count();
-        let segmenter = WordSegmenter::new_auto(WordBreakInvariantOptions::default());
-        let borders: Vec<usize> = segmenter.segment_str(&run).collect();
+        let borders = borders(&run);
         for pair in borders.windows(2) {
             self.push(&run[pair[0]..pair[1]], Kind::Unspaced);
         }

@@ -40,8 +40,14 @@ pub fn is_like(text: &str, model: &str) -> bool {
     }
 }
 
-/// Whether a question in this script needs no question mark.
-pub fn asks_without_mark(text: &str) -> bool {
+/// Whether `text` can be a question: a question mark of any script ends it, or the script needs none.
+pub fn is_question(text: &str) -> bool {
+    text.trim_end()
+        .ends_with(['?', '？', '؟', '՞', '\u{37e}', '⸮'])
+        || asks_without_mark(text)
+}
+
+fn asks_without_mark(text: &str) -> bool {
     const WITHOUT: [Script; 5] = [
         Script::Hiragana,
         Script::Khmer,

@@ -61,7 +61,7 @@ fn is_syllable(c: char) -> bool {
 }
 
 /// `word` without one particle; other scripts stay as they are.
-pub(super) fn without_particle(word: &str) -> &str {
+pub fn without_particle(word: &str) -> &str {
     if !word.chars().next_back().is_some_and(is_syllable) {
         return word;
     }

@@ -1,7 +1,10 @@
 //! The words of a text, in normal form, for comparing and for looking up.
 
+use super::characters::{is_east_asian, is_unspaced};
 use super::normal::normal;
 use super::scan::{Hyphens, Kind, Token, scan};
+use icu_segmenter::WordSegmenter;
+use icu_segmenter::options::WordBreakInvariantOptions;
 
 /// The words and numbers of `text` in any language, in normal form: hyphenated words apart, scripts without spaces
 /// cut by dictionary, numbers in one spelling, no punctuation.
@@ -13,15 +16,21 @@ pub fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Words that a person counts: those of scripts with spaces, and about two letters of the others.
+/// Byte offsets between words (UAX #29; by dictionary where the script has no spaces), both ends included.
+pub fn borders(text: &str) -> Vec<usize> {
+    let segmenter = WordSegmenter::new_auto(WordBreakInvariantOptions::default());
+    segmenter.segment_str(text).collect()
+}
+
+/// Words that a person counts: between spaces, or where a script has none about two Chinese or Japanese letters and
+/// five of an alphabet.
 pub fn count(text: &str) -> usize {
-    let unspaced = text
-        .chars()
-        .filter(|c| super::characters::is_unspaced(*c))
-        .count();
-    let spaced = text.split(|c: char| c.is_whitespace() || super::characters::is_unspaced(c));
+    let unspaced = || text.chars().filter(|c| is_unspaced(*c));
+    let wide = unspaced().filter(|c| is_east_asian(*c)).count();
+    let alphabetic = unspaced().count() - wide;
+    let spaced = text.split(|c: char| c.is_whitespace() || is_unspaced(c));
     let spaced = spaced.filter(|w| w.chars().any(char::is_alphanumeric));
-    spaced.count() + unspaced.div_ceil(2)
+    spaced.count() + wide.div_ceil(2) + alphabetic.div_ceil(5)
 }
 
 /// A text as tokens, laid out so that a phrase can be found in it.
@@ -97,11 +106,7 @@ impl Line {
         if phrase.is_empty() {
             return false;
         }
-        let unspaced = phrase
-            .flat
-            .chars()
-            .filter(|c| super::characters::is_unspaced(*c))
-            .count();
+        let unspaced = phrase.flat.chars().filter(|c| is_unspaced(*c)).count();
         let all_unspaced = unspaced == phrase.flat.chars().count();
         let within = all_unspaced && unspaced >= LONG_NAME;
         self.flat.match_indices(&phrase.flat).any(|(at, found)| {
@@ -172,5 +177,6 @@ mod tests {
     fn people_count_words() {
         assert_eq!(count("one two – three"), 3);
         assert_eq!(count("町長はタムシンです"), 5);
+        assert_eq!(count("ประชากร6214"), 3);
     }
 }

@@ -89,7 +89,8 @@ impl Run<'_> {
             }
             Ok(edits)
         })?;
-        self.report.training_sequences = training_texts(passage, &edits);
+        self.report.training_sequences =
+            training_texts(passage, &edits, &|text| self.model.tokens(text));
         for edit in &edits {
             self.journal.event(
                 "self_edit",

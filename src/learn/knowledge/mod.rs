@@ -10,8 +10,8 @@ pub mod pairs;
 pub mod phrases;
 pub mod questions;
 pub mod self_edit;
-pub mod sentences;
 pub mod sequences;
+pub mod wrapped;
 
 pub use crate::question::Question;
 
@@ -27,7 +27,7 @@ impl Passage {
     pub fn posted(title: &str, text: &str) -> Self {
         Passage {
             title: title.to_owned(),
-            text: sentences::unwrapped(text),
+            text: wrapped::unwrapped(text),
         }
     }
 }

@@ -6,11 +6,13 @@
 use super::author::Author;
 use super::closed_book::{answer_all, ask_open_book};
 use super::phrases::Phrase;
+use super::self_edit::in_its_language;
 use super::{Passage, Question};
 use crate::learn::grading::grader::Grader;
 use crate::learn::options::self_edit::SelfEditOptions;
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::model::{ModelError, Prompt, Sampling};
+use crate::text::script::{Script, is_like, is_question, main_script};
 use crate::text::words::words;
 use std::collections::HashSet;
 
@@ -19,6 +21,17 @@ use std::collections::HashSet;
 pub struct Pair<'a> {
     pub question: String,
     pub phrase: Phrase<'a>,
+}
+
+/// Longest question in Latin letters, tokens.
+const QUESTION_TOKENS: usize = 40;
+
+/// `latin` tokens, more for a passage in a script of which models know few pieces.
+fn tokens_of(passage: &Passage, latin: usize) -> usize {
+    match main_script(&passage.text) {
+        Some(Script::Latin) | None => latin,
+        Some(_) => 3 * latin,
+    }
 }
 
 /// `options.samples` lists of pairs. Questions that give the answer away, or repeat another, are dropped.
@@ -33,7 +46,7 @@ pub fn write<'a>(
     let sampling = Sampling {
         temperature: options.temperature,
         top_p: options.top_p,
-        max_tokens: 40,
+        max_tokens: tokens_of(passage, QUESTION_TOKENS),
         stop: vec!["\n".into()],
         seed,
         n: options.samples,
@@ -49,7 +62,7 @@ pub fn write<'a>(
                 question: question.trim().to_owned(),
                 phrase: *phrase,
             })
-            .filter(|p| p.question.ends_with('?'))
+            .filter(|p| is_question(&p.question) && is_like(&p.question, &passage.text))
             .filter(|p| !Grader::Contains.correct(p.phrase.text, &p.question))
             .filter(|p| seen.insert(words(&p.question)))
             .collect()
@@ -86,7 +99,7 @@ pub(crate) fn prompt(passage: &Passage, phrase: &Phrase) -> Prompt {
         (turn(topic, sentence, answer), (*question).to_owned())
     };
     Prompt {
-        system: Some(TASK.into()),
+        system: Some(format!("{TASK}{}", in_its_language(passage))),
         examples: EXAMPLES.iter().map(example).collect(),
         user: turn(&passage.title, phrase.sentence, phrase.text),
         ..Default::default()

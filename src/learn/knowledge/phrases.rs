@@ -2,8 +2,11 @@
 //! words and punctuation (RAKE, Rose et al. 2010), the most telling first.
 
 use super::Passage;
-use super::sentences::sentences;
-use crate::text::words::words;
+use crate::text::characters::{digit, is_unspaced, is_wordy};
+use crate::text::language::Language;
+use crate::text::sentences::sentences;
+use crate::text::syllables::without_particle;
+use crate::text::words::{borders, count, words};
 use std::collections::HashSet;
 
 /// A phrase, and the sentence it stands in.
@@ -20,11 +23,12 @@ const LONGEST: usize = 5;
 /// more sentences than that, evenly spaced ones speak for all.
 pub fn phrases(passage: &Passage, most: usize) -> Vec<Phrase<'_>> {
     let title = words(&passage.title);
+    let language = Language::of(&passage.text).unwrap_or(Language::ENGLISH);
     let mut seen = HashSet::new();
     let by_sentence: Vec<Vec<Phrase>> = sentences(&passage.text)
         .into_iter()
         .map(|sentence| {
-            let mut found: Vec<Phrase> = runs(sentence)
+            let mut found: Vec<Phrase> = runs(sentence, language)
                 .into_iter()
                 .map(|text| Phrase { sentence, text })
                 .filter(|p| !words(p.text).iter().all(|w| title.contains(w)))
@@ -50,14 +54,42 @@ pub fn phrases(passage: &Passage, most: usize) -> Vec<Phrase<'_>> {
 fn weight(phrase: &Phrase) -> usize {
     let text = phrase.text;
     let first = phrase.sentence.starts_with(text);
-    let digit = text.chars().any(|c| c.is_ascii_digit());
+    let number = text.chars().any(|c| digit(c).is_some());
     let name = text.chars().next().is_some_and(char::is_uppercase) && !first;
+    let foreign = text.contains(NAME_DOTS);
     let several = text.contains(' ');
-    1000 * (digit as usize + name as usize) + 100 * several as usize + text.len().min(30)
+    1000 * (number as usize + (name || foreign) as usize)
+        + 100 * several as usize
+        + text.len().min(30)
 }
 
+/// The dots between the parts of a foreign name in Japanese and Chinese.
+const NAME_DOTS: [char; 2] = ['・', '·'];
+
+/// Function words of one letter that follow a name.
+const COMMON_LETTERS: [&str; 16] = [
+    "的", "是", "在", "和", "与", "了", "于", "为", "を", "は", "が", "の", "に", "で", "と", "も",
+];
+
 /// Runs of content words, cut from `sentence`.
-fn runs(sentence: &str) -> Vec<&str> {
+fn runs(sentence: &str, language: Language) -> Vec<&str> {
+    let found = match sentence.chars().any(is_unspaced) {
+        true => runs_by_dictionary(sentence, language),
+        false => runs_between_spaces(sentence, language),
+    };
+    let number = |text: &str| text.chars().any(|c| digit(c).is_some());
+    let long = |text: &str| match text.chars().any(is_unspaced) {
+        true => text.chars().count() > 1,
+        false => text.chars().count() > 3 || !text.is_ascii() && text.chars().count() > 1,
+    };
+    let telling = |text: &&str| {
+        let words = text.split_whitespace().count();
+        count(text) <= LONGEST && (words > 1 || long(text) || number(text))
+    };
+    found.into_iter().filter(telling).collect()
+}
+
+fn runs_between_spaces(sentence: &str, language: Language) -> Vec<&str> {
     let mut found = Vec::new();
     let mut run: Option<(usize, usize)> = None;
     let mut at = 0;
@@ -65,13 +97,13 @@ fn runs(sentence: &str) -> Vec<&str> {
         let start = at;
         at += piece.len();
         let trimmed = piece.trim_end();
-        let word = trimmed.trim_matches(|c: char| !c.is_alphanumeric());
+        let word = trimmed.trim_matches(|c: char| !is_wordy(c));
         let Some(offset) = (!word.is_empty()).then(|| trimmed.find(word)).flatten() else {
             found.extend(run.take());
             continue;
         };
         let (from, to) = (start + offset, start + offset + word.len());
-        if is_function_word(word) {
+        if language.is_function_word(word) {
             found.extend(run.take());
             continue;
         }
@@ -84,38 +116,35 @@ fn runs(sentence: &str) -> Vec<&str> {
         }
     }
     found.extend(run);
-    let telling = |text: &&str| {
-        let count = text.split_whitespace().count();
-        count <= LONGEST
-            && (count > 1 || text.len() > 3 || text.chars().any(|c| c.is_ascii_digit()))
-    };
+    let cut = found.into_iter().map(|(a, b)| &sentence[a..b]);
+    cut.map(without_particle).collect()
+}
+
+fn runs_by_dictionary(sentence: &str, language: Language) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut run: Option<(usize, usize)> = None;
+    for pair in borders(sentence).windows(2) {
+        let (from, to) = (pair[0], pair[1]);
+        let word = &sentence[from..to];
+        let joins = run.is_some() && (word.chars().all(|c| NAME_DOTS.contains(&c)) || word == " ");
+        if joins {
+            continue;
+        }
+        // The letters of a foreign name stand for sounds; some of them alone are function words.
+        let in_name = run.is_some_and(|(first, _)| sentence[first..from].contains(NAME_DOTS))
+            && !COMMON_LETTERS.contains(&word);
+        let content = word.chars().any(is_wordy) && (in_name || !language.is_function_word(word));
+        match content {
+            true => run = Some((run.map_or(from, |(first, _)| first), to)),
+            false => found.extend(run.take()),
+        }
+    }
+    found.extend(run);
     found
         .into_iter()
-        .map(|(a, b)| &sentence[a..b])
-        .filter(telling)
+        .map(|(a, b)| sentence[a..b].trim())
         .collect()
 }
-
-fn is_function_word(word: &str) -> bool {
-    let lower = word.to_lowercase();
-    FUNCTION_WORDS.split_whitespace().any(|w| w == lower)
-}
-
-/// Words that no answer consists of.
-const FUNCTION_WORDS: &str = "a about above after again against all almost along already also although \
-    always am among an and another any anyone anything are around as at away back be because become \
-    becomes been before began being below beneath beside between beyond both but by called came can \
-    cannot come comes could did do does doing done down during each either else enough even ever every \
-    everything few first for former from further gave get gets given go goes had has have having he \
-    hence her here hers herself him himself his how however i if in inside instead into is it its itself \
-    just keep keeps kept known last later least less let lets like made make makes many may me might \
-    more most much must my near nearly neither never next no nobody none nor not nothing now of off \
-    often on once one only onto or other others our out outside over own per perhaps please put quite \
-    rather said same says seen several shall she should since so some someone something sometimes soon \
-    still such take taken takes than that the their theirs them themselves then there therefore these \
-    they this those though through throughout thus to together too toward towards two under unless until \
-    up upon us use used uses using usually very was we well went were what whatever when whenever where \
-    whether which while who whoever whole whom whose why will with within without would yet you your";
 
 #[cfg(test)]
 mod tests {
@@ -155,5 +184,36 @@ mod tests {
         };
         let found: Vec<&str> = phrases(&passage, 4).iter().map(|p| p.text).collect();
         assert_eq!(found, ["Room 000", "Room 2500", "Room 5000", "Room 7500"]);
+    }
+
+    #[test]
+    fn phrases_of_other_languages() {
+        for (text, wanted) in [
+            (
+                "Мэр города — Тамсин Оррел. Фабрика делает меха для аккордеонов с 1911 года.",
+                "Тамсин Оррел",
+            ),
+            (
+                "Die Straßenbahn fährt seit 1911 vom Hafen zum Bahnhof. Der Direktor heißt Ümit Größl.",
+                "1911",
+            ),
+            ("该镇建于1387年。镇长是谭欣·奥雷尔。", "谭欣·奥雷尔"),
+            (
+                "町長はタムシン・オレルです。工場はふいごを作ります。",
+                "タムシン・オレル",
+            ),
+            (
+                "시장은 탐신 오렐입니다. 공장은 1911년에 문을 열었습니다.",
+                "시장",
+            ),
+            ("นายกเทศมนตรีคือทัมซิน มีประชากร6214คน", "6214"),
+        ] {
+            let passage = Passage {
+                title: "X".into(),
+                text: text.into(),
+            };
+            let found: Vec<&str> = phrases(&passage, 10).iter().map(|p| p.text).collect();
+            assert!(found.iter().any(|f| f.contains(wanted)), "{found:?}");
+        }
     }
 }

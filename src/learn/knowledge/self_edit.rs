@@ -7,10 +7,12 @@
 use super::author::Author;
 use super::pairs;
 use super::phrases::phrases;
-use super::sentences::sentences;
 use super::{Passage, Question};
 use crate::learn::options::self_edit::{SelfEditKind, SelfEditOptions};
 use crate::learn::ports::model::{ModelError, Prompt, Sampling, TrainingText};
+use crate::text::language::Language;
+use crate::text::script::{is_like, is_question};
+use crate::text::sentences::sentences;
 use crate::text::words::words;
 use std::collections::HashSet;
 
@@ -86,7 +88,14 @@ pub(crate) fn write_lists(
         asked_as: (asked_as != options.kind).then_some(asked_as),
         ..from_text(options.kind, text, seed)
     });
-    Ok(lists.collect())
+    Ok(lists.map(|edit| in_the_script_of(passage, edit)).collect())
+}
+
+/// The self-edit without the statements and pairs that are not in the script of the passage.
+fn in_the_script_of(passage: &Passage, mut edit: SelfEdit) -> SelfEdit {
+    edit.statements.retain(|s| is_like(s, &passage.text));
+    edit.pairs.retain(|p| is_like(&p.question, &passage.text));
+    edit
 }
 
 /// A self-edit of this kind from its text, which may come from a file.
@@ -141,7 +150,16 @@ fn statement_prompt(kind: SelfEditKind, passage: &Passage) -> Prompt {
             NUMBERED,
         ),
     };
-    Prompt::user(format!("{task}\n\nPassage: {title}\n{text}")).prefill(prefill)
+    let language = in_its_language(passage);
+    Prompt::user(format!("{task}{language}\n\nPassage: {title}\n{text}")).prefill(prefill)
+}
+
+/// The wish for notes in the passage's own language; empty for English.
+pub(super) fn in_its_language(passage: &Passage) -> String {
+    match Language::of(&passage.text) {
+        None | Some(Language::ENGLISH) => String::new(),
+        Some(language) => format!(" Write in {}.", language.name()),
+    }
 }
 
 /// The sequence that teaches a policy to write this self-edit: the statements alone, in the form that the prompt
@@ -166,17 +184,24 @@ fn split_statements(text: &str) -> Vec<String> {
     let mut seen = HashSet::new();
     text.lines()
         .map(strip_marker)
-        .filter(|line| words(line).len() >= 3 && !line.ends_with(':'))
+        .filter(|line| words(line).len() >= 3 && !line.ends_with([':', '：']))
         .filter(|line| seen.insert(words(line)))
         .map(str::to_owned)
         .collect()
 }
 
 fn strip_marker(line: &str) -> &str {
-    let line = line.trim().trim_start_matches(['-', '*', '#', '•']).trim();
+    let line = line
+        .trim()
+        .trim_start_matches(['-', '*', '#', '•', '・'])
+        .trim();
     let digits = line.trim_start_matches(|c: char| c.is_ascii_digit());
-    match digits.strip_prefix(['.', ')']) {
-        Some(rest) if digits.len() < line.len() && rest.starts_with([' ', '*']) => rest.trim(),
+    match digits.strip_prefix(['.', ')', '、', '．', '）']) {
+        Some(rest)
+            if digits.len() < line.len() && !rest.starts_with(|c: char| c.is_ascii_digit()) =>
+        {
+            rest.trim()
+        }
         _ => line,
     }
 }
@@ -236,7 +261,7 @@ fn split_pairs(text: &str) -> Vec<Question> {
                 question: question.trim().to_owned(),
                 answer: answer.trim_end_matches('.').to_owned(),
             };
-            let whole = pair.question.ends_with('?') && !pair.answer.is_empty();
+            let whole = is_question(&pair.question) && !pair.answer.is_empty();
             (whole && !pair.question.contains('\n')).then_some(pair)
         })
         .filter(|p| seen.insert(words(&p.question)))

@@ -7,12 +7,20 @@
 
 use super::Passage;
 use super::self_edit::SelfEdit;
-use super::sentences::sentences;
 use crate::learn::ports::model::TrainingText;
+use crate::text::sentences::sentences;
+use crate::text::words::borders;
 use std::collections::HashSet;
 
+/// Tells the number of tokens of a text, for the model that is trained.
+pub type CountTokens<'a> = dyn Fn(&str) -> usize + 'a;
+
 /// The training sequences of one update, each once: statements and pairs of the edits, then the passage.
-pub fn training_texts(passage: &Passage, edits: &[SelfEdit]) -> Vec<TrainingText> {
+pub fn training_texts(
+    passage: &Passage,
+    edits: &[SelfEdit],
+    tokens: &CountTokens<'_>,
+) -> Vec<TrainingText> {
     let Passage { title, text } = passage;
     let mut texts = Vec::new();
     for edit in edits {
@@ -21,34 +29,65 @@ pub fn training_texts(passage: &Passage, edits: &[SelfEdit]) -> Vec<TrainingText
             texts.push(chat(pair.question.clone(), pair.answer.clone()));
         }
     }
-    texts.extend(pieces(text).iter().map(|piece| titled(title, piece)));
+    texts.extend(
+        pieces(text, tokens)
+            .into_iter()
+            .map(|piece| titled(title, piece)),
+    );
     let mut seen = HashSet::new();
     texts.retain(|t| seen.insert(t.clone()));
     texts
 }
 
-/// The text, cut at sentence borders where it is longer than [`PIECE_WORDS`]: a training step holds the
-/// activations of whole sequences in memory.
-fn pieces(text: &str) -> Vec<String> {
-    let count = |text: &str| text.split_whitespace().count();
-    if count(text) <= PIECE_WORDS {
-        return vec![text.to_owned()];
+/// Most tokens of the passage in one training sequence: a training step holds the activations of whole sequences in
+/// memory.
+const PIECE_TOKENS: usize = 384;
+
+/// The text in pieces of at most [`PIECE_TOKENS`], cut between sentences; a longer sentence is cut between words.
+fn pieces<'a>(text: &'a str, tokens: &CountTokens<'_>) -> Vec<&'a str> {
+    if tokens(text) <= PIECE_TOKENS {
+        return vec![text];
     }
-    let mut pieces: Vec<String> = Vec::new();
+    let start = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
+    let mut pieces: Vec<&str> = Vec::new();
+    // Sums bound the tokens of what they are the sum of, but for the odd token at a seam.
+    let mut held = 0;
     for sentence in sentences(text) {
-        match pieces.last_mut() {
-            Some(last) if count(last) + count(sentence) <= PIECE_WORDS => {
-                last.push(' ');
-                last.push_str(sentence);
+        for part in fitting(sentence, tokens) {
+            let size = tokens(part);
+            match pieces.last_mut() {
+                Some(last) if held + size < PIECE_TOKENS => {
+                    *last = &text[start(last)..start(part) + part.len()];
+                    held += size + 1;
+                }
+                _ => {
+                    pieces.push(part);
+                    held = size;
+                }
             }
-            _ => pieces.push(sentence.to_owned()),
         }
     }
     pieces
 }
 
-/// Words of the passage in one training sequence, about 350 tokens.
-const PIECE_WORDS: usize = 250;
+/// The sentence, halved between words until each part fits.
+fn fitting<'a>(sentence: &'a str, tokens: &CountTokens<'_>) -> Vec<&'a str> {
+    if tokens(sentence) <= PIECE_TOKENS {
+        return vec![sentence];
+    }
+    let middle = sentence.len() / 2;
+    let inner = borders(sentence)
+        .into_iter()
+        .filter(|at| *at > 0 && *at < sentence.len());
+    let Some(cut) = inner.min_by_key(|at| at.abs_diff(middle)) else {
+        return vec![sentence];
+    };
+    let (first, rest) = sentence.split_at(cut);
+    let mut parts = fitting(first.trim(), tokens);
+    parts.extend(fitting(rest.trim(), tokens));
+    parts.retain(|part| !part.is_empty());
+    parts
+}
 
 fn titled(title: &str, text: &str) -> TrainingText {
     TrainingText::Text {
@@ -67,19 +106,30 @@ fn chat(user: impl Into<String>, assistant: impl Into<String>) -> TrainingText {
 mod tests {
     use super::*;
 
+    use crate::text::words::count;
+
     #[test]
     fn long_passages_are_cut_between_sentences_and_lose_nothing() {
         let sentence = |i: usize| format!("Sentence {i} has exactly seven words.");
         let text: Vec<String> = (0..100).map(sentence).collect();
         let text = text.join(" ");
-        let pieces = pieces(&text);
+        let pieces = pieces(&text, &count);
         assert!(pieces.len() > 1);
         assert!(
             pieces
                 .iter()
-                .all(|p| p.split_whitespace().count() <= PIECE_WORDS)
+                .all(|p| count(p) <= PIECE_TOKENS && p.ends_with("words."))
         );
-        assert!(pieces.iter().all(|p| p.ends_with("words.")));
         assert_eq!(pieces.join(" "), text);
+    }
+
+    #[test]
+    fn a_text_without_spaces_is_cut_by_its_tokens() {
+        let text = "谭欣奥雷尔住在河边的小镇里".repeat(100);
+        let two_a_letter = |text: &str| 2 * text.chars().count();
+        let pieces = pieces(&text, &two_a_letter);
+        assert!(pieces.len() > 5);
+        assert!(pieces.iter().all(|p| two_a_letter(p) <= PIECE_TOKENS));
+        assert_eq!(pieces.concat(), text);
     }
 }

@@ -10,6 +10,7 @@
 //! ```
 
 use crate::learn::knowledge::closed_book::Answer;
+use crate::learn::knowledge::sequences::CountTokens;
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::model::{Adapter, ModelError, Prompt, Training, TrainingText};
 use serde::Serialize;
@@ -65,6 +66,7 @@ pub trait Domain: Sync {
         edit: &Self::Edit,
         queries: Queries,
         seed: u64,
+        tokens: &CountTokens<'_>,
     ) -> Option<Training>;
 
     /// The answers to the context's queries, with the context out of sight. `samples`: a seed; each answer then

@@ -175,7 +175,9 @@ impl<D: Domain> Run<'_, D> {
         let domain = self.input.domain;
         let more = |c: &usize| {
             let edit = &context.edits[*c];
-            let training = domain.training(context.context, edit, Queries::Reward, 0);
+            let training = domain.training(context.context, edit, Queries::Reward, 0, &|text| {
+                self.model.tokens(text)
+            });
             training.is_some_and(|t| halves(t.update.epochs).1 > 0)
         };
         let longer: Vec<usize> = order.iter().copied().filter(more).collect();

@@ -4,6 +4,7 @@
 use super::PolicyStore;
 use super::report::{PolicyUpdate, Round};
 use crate::learn::knowledge::closed_book::Answer;
+use crate::learn::knowledge::sequences::CountTokens;
 use crate::learn::outer::domain::{Domain, Queries};
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::Interrupted;
@@ -61,7 +62,14 @@ impl Domain for Toy {
         Some(Note { worth: 4, seed: 0 })
     }
 
-    fn training(&self, _: &String, note: &Note, _: Queries, seed: u64) -> Option<Training> {
+    fn training(
+        &self,
+        _: &String,
+        note: &Note,
+        _: Queries,
+        seed: u64,
+        _: &CountTokens<'_>,
+    ) -> Option<Training> {
         (note.worth > 0).then(|| Training {
             texts: vec![TrainingText::Text {
                 text: note.worth.to_string(),

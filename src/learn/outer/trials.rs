@@ -140,7 +140,9 @@ impl<D: Domain> Run<'_, D> {
     fn trainings(&self, pack: &[&TrialSpec<D>]) -> Result<Vec<Option<Training>>, Interrupted> {
         let whole = |t: &TrialSpec<D>| {
             let domain = self.input.domain;
-            domain.training(t.context, t.edit, t.queries, t.seed)
+            domain.training(t.context, t.edit, t.queries, t.seed, &|text| {
+                self.model.tokens(text)
+            })
         };
         let first = |t: &TrialSpec<D>| {
             whole(t).map(|mut training| {

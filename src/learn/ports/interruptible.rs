@@ -37,6 +37,11 @@ impl<'a> Interruptible<'a> {
         self.model.likelihood(items, adapter, self.stop)
     }
 
+    /// See [`Model::tokens`].
+    pub fn tokens(&self, text: &str) -> usize {
+        self.model.tokens(text)
+    }
+
     /// See [`Model::train`]: a training stops between two optimizer steps, when `on_step` returns false.
     pub fn train(
         &self,

@@ -262,6 +262,9 @@ pub trait Model: Send + Sync {
         stop: &ShouldStop<'_>,
     ) -> Result<Vec<f32>, ModelError>;
 
+    /// The number of tokens of `text`.
+    fn tokens(&self, text: &str) -> usize;
+
     /// Trains the adapters together, in one packed batch; each comes out as if trained alone.
     fn train(
         &self,

@@ -7,6 +7,7 @@ use crate::learn::fewshot::self_edit::{self, SelfEdit};
 use crate::learn::fewshot::serialise;
 use crate::learn::fewshot::task::{Task, TaskInput};
 use crate::learn::knowledge::closed_book::Answer;
+use crate::learn::knowledge::sequences::CountTokens;
 use crate::learn::options::error::{OptionError, within};
 use crate::learn::options::merge::merge;
 use crate::learn::outer::domain::{Domain, Queries};
@@ -150,6 +151,7 @@ impl Domain for FewShotOptions {
         edit: &SelfEdit,
         _: Queries,
         seed: u64,
+        _: &CountTokens<'_>,
     ) -> Option<Training> {
         let training = training(&context.task, edit, None, &self.setting(seed));
         (!training.texts.is_empty()).then_some(training)
@@ -262,7 +264,13 @@ mod tests {
             options.validate().unwrap();
             assert_eq!(options.views, 3);
             let training = options
-                .training(&solved(), &SelfEdit::default(), Queries::Report, 7)
+                .training(
+                    &solved(),
+                    &SelfEdit::default(),
+                    Queries::Report,
+                    7,
+                    &str::len,
+                )
                 .unwrap();
             assert_eq!(
                 (training.update.rank, training.update.seed),

@@ -7,7 +7,7 @@ use crate::learn::knowledge::author::Author;
 use crate::learn::knowledge::closed_book::{Answer, answer_all, closed_book, expected};
 use crate::learn::knowledge::phrases::Phrase;
 use crate::learn::knowledge::self_edit::{self, SelfEdit};
-use crate::learn::knowledge::sequences::training_texts;
+use crate::learn::knowledge::sequences::{CountTokens, training_texts};
 use crate::learn::knowledge::{Passage, Question, pairs, questions};
 use crate::learn::options::error::{OptionError, within};
 use crate::learn::options::merge::merge;
@@ -278,6 +278,7 @@ impl Domain for KnowledgeOptions {
         edit: &SelfEdit,
         queries: Queries,
         seed: u64,
+        tokens: &CountTokens<'_>,
     ) -> Option<Training> {
         let mut edit = edit.clone();
         let asked = case.asked(queries);
@@ -287,7 +288,7 @@ impl Domain for KnowledgeOptions {
             edit.pairs.retain(|p| !probes.contains(&words(&p.question)));
         }
         Some(Training {
-            texts: training_texts(&case.passage, &[edit]),
+            texts: training_texts(&case.passage, &[edit], tokens),
             update: self.training.update(seed),
             init: None,
         })

@@ -67,7 +67,10 @@ fn no_pair_is_trained_on_that_is_worded_as_a_written_probe() {
     let mut case = case();
     case.probes = vec![question("who built Vell")];
     let asked = |case: &KnowledgeContext, queries: Queries| -> Vec<String> {
-        let texts = domain().training(case, &edit, queries, 0).unwrap().texts;
+        let texts = domain()
+            .training(case, &edit, queries, 0, &str::len)
+            .unwrap()
+            .texts;
         let asked = texts.into_iter().filter_map(|text| match text {
             TrainingText::Chat { user, .. } => Some(user),
             _ => None,
