@@ -80,7 +80,11 @@ fn questions_of_every_language_and_talks_reach_their_adapter() {
     for ((_, _, question), adapter) in DOCUMENTS.iter().zip(&adapters) {
         assert_eq!(&answered(&server, &[user(question)]), adapter, "{question}");
     }
-    for question in ["Какая столица Франции?", "法国的首都是哪里？", "How are you?"] {
+    for question in [
+        "Какая столица Франции?",
+        "法国的首都是哪里？",
+        "How are you?",
+    ] {
         assert_eq!(answered(&server, &[user(question)]), base, "{question}");
     }
 

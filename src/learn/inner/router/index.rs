@@ -127,7 +127,9 @@ impl Index {
     pub fn share(&self, unit: &Unit, document: usize) -> f32 {
         let holds = |feature: &u64| {
             let texts = self.documents.of(*feature);
-            texts.binary_search_by_key(&(document as u32), |(d, _)| *d).is_ok()
+            texts
+                .binary_search_by_key(&(document as u32), |(d, _)| *d)
+                .is_ok()
         };
         let (mut held, mut all) = (0.0, 0.0);
         for feature in &unit.features {
@@ -171,7 +173,12 @@ impl Index {
             if information <= 0.0 {
                 continue;
             }
-            for (document, _) in one.unit.beginning.iter().flat_map(|b| self.documents.of(*b)) {
+            for (document, _) in one
+                .unit
+                .beginning
+                .iter()
+                .flat_map(|b| self.documents.of(*b))
+            {
                 let found = &mut found[*document as usize];
                 *found = found.max(INFLECTED * sum);
             }
