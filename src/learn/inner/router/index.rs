@@ -1,7 +1,6 @@
 //! An inverted index of documents with BM25 weights. The features of a question are looked up, and nothing else is read.
 
 use super::asked::Asked;
-use super::lexicon::Language;
 use super::speech::Speech;
 use super::terms::{Unit, units};
 use crate::text::sentences::sentences;
@@ -23,11 +22,17 @@ const SMALLEST: usize = 20;
 /// Feature → texts that contain it, each with its BM25 weight.
 #[derive(Default)]
 struct Postings {
-    places: HashMap<u64, (u32, u32), BuildHasherDefault<Hashed>>,
+    places: ByFeature<(u32, u32)>,
     entries: Vec<(u32, f32)>,
 }
 
-/// Features are hashes already.
+/// A map from features, which are hashes already.
+type ByFeature<T> = HashMap<u64, T, BuildHasherDefault<Hashed>>;
+
+/// How often a text holds each feature.
+type Counts = ByFeature<f32>;
+
+/// Passes a feature on as its own hash.
 #[derive(Default)]
 struct Hashed(u64);
 
@@ -79,22 +84,19 @@ impl Index {
         let (mut whole, mut parts) = (Vec::new(), Vec::new());
         let mut owners = Vec::new();
         for (number, texts) in documents.into_iter().enumerate() {
-            let mut counts: HashMap<u64, f32> = HashMap::new();
-            let language = Language::of(&texts.join("\n"));
-            for text in texts {
-                for sentence in sentences(text) {
-                    let speech = Speech::within(language, sentence);
-                    let all = units(&speech.tokens, |i| speech.bears_topic(i));
-                    for feature in all.iter().flat_map(|u| &u.features) {
-                        *counts.entry(*feature).or_default() += 1.0;
+            let mut counts = Counts::default();
+            for speech in Speech::sentences(texts.into_iter().flat_map(sentences)) {
+                let mut keys = Counts::default();
+                for unit in units(&speech.tokens, |i| speech.bears_topic(i)) {
+                    for feature in unit.features {
+                        *counts.entry(feature).or_default() += 1.0;
                     }
-                    let mut keys: HashMap<u64, f32> = HashMap::new();
-                    for key in all.iter().flat_map(|u| &u.keys) {
-                        *keys.entry(*key).or_default() += 1.0;
+                    for key in unit.keys {
+                        *keys.entry(key).or_default() += 1.0;
                     }
-                    parts.push(keys);
-                    owners.push(number as u32);
                 }
+                parts.push(keys);
+                owners.push(number as u32);
             }
             whole.push(counts);
         }
@@ -222,10 +224,10 @@ impl Hits {
 }
 
 impl Postings {
-    fn new(texts: Vec<HashMap<u64, f32>>) -> Self {
+    fn new(texts: Vec<Counts>) -> Self {
         let lengths: Vec<f32> = texts.iter().map(|t| t.values().sum()).collect();
         let mean = lengths.iter().sum::<f32>() / lengths.len().max(1) as f32;
-        let mut lists: HashMap<u64, Vec<(u32, f32)>> = HashMap::new();
+        let mut lists: ByFeature<Vec<(u32, f32)>> = ByFeature::default();
         for (number, (text, length)) in texts.into_iter().zip(lengths).enumerate() {
             let long = length / mean.max(1.0);
             for (feature, count) in text {

@@ -212,9 +212,9 @@ impl Lexicon {
     }
 
     /// The language that knows most of the words. Of several the first counts, so English before others.
-    pub fn language(&self, words: &[(Token, &[Known])]) -> Language {
+    pub fn language<'a>(&self, words: impl Iterator<Item = &'a [Known]>) -> Language {
         let mut votes = vec![0; self.languages];
-        for known in words.iter().flat_map(|(_, known)| *known) {
+        for known in words.flatten() {
             votes[usize::from(known.language.0)] += 1;
         }
         let most = votes.iter().max().copied().unwrap_or(0);

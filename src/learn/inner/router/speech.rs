@@ -15,40 +15,40 @@ pub struct Speech {
     pub names: Vec<bool>,
 }
 
-impl Language {
-    pub fn of(text: &str) -> Self {
-        let lexicon = lexicon();
-        lexicon.language(&lexicon.read(tokens(text)))
-    }
-}
-
 impl Speech {
     /// A text in the language that its own words tell.
     pub fn new(text: &str) -> Self {
         let words = lexicon().read(tokens(text));
-        let language = lexicon().language(&words);
-        Speech::of(text, words, language)
-    }
-
-    /// A text in this language.
-    pub fn within(language: Language, text: &str) -> Self {
-        Speech::of(text, lexicon().read(tokens(text)), language)
-    }
-
-    fn of(text: &str, words: Vec<(Token, &[Known])>, language: Language) -> Self {
+        let language = lexicon().language(words.iter().map(|(_, known)| *known));
         let names = match lexicon().german == language {
             true => HashSet::new(),
             false => capitalised(text),
         };
+        let names = words.iter().map(|(t, _)| names.contains(&t.text));
+        Speech {
+            names: names.collect(),
+            ..Speech::of(words, language)
+        }
+    }
+
+    /// Sentences of one text, in the language that all of their words tell. Names are not looked for.
+    pub fn sentences<'t>(sentences: impl IntoIterator<Item = &'t str>) -> Vec<Speech> {
+        let read = |sentence| lexicon().read(tokens(sentence));
+        let sentences: Vec<_> = sentences.into_iter().map(read).collect();
+        let words = sentences.iter().flatten();
+        let language = lexicon().language(words.map(|(_, known)| *known));
+        let of = |words| Speech::of(words, language);
+        sentences.into_iter().map(of).collect()
+    }
+
+    fn of(words: Vec<(Token, &[Known])>, language: Language) -> Self {
         let role = |known: &[Known]| {
-            known
-                .iter()
-                .find(|k| k.language == language)
-                .map(|k| k.role)
+            let known = known.iter().find(|k| k.language == language);
+            known.map(|k| k.role)
         };
         Speech {
             roles: words.iter().map(|(_, known)| role(known)).collect(),
-            names: words.iter().map(|(t, _)| names.contains(&t.text)).collect(),
+            names: vec![false; words.len()],
             tokens: words.into_iter().map(|(t, _)| t).collect(),
         }
     }

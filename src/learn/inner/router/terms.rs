@@ -6,7 +6,6 @@ use crate::text::characters::script;
 use crate::text::normal::normal;
 use crate::text::scan::{Hyphens, Kind, Token, scan};
 use crate::text::script::Script;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The words and numbers of a text in normal form.
 pub fn tokens(text: &str) -> Vec<Token> {
@@ -34,11 +33,11 @@ const BEGINNING: usize = 5;
 /// Length of a word's pieces, letters.
 const PIECE: usize = 4;
 
-#[derive(Hash)]
+#[derive(Clone, Copy)]
 enum Family {
-    Word,
-    Beginning,
-    Piece,
+    Word = 1,
+    Beginning = 2,
+    Piece = 3,
 }
 
 /// The units of the tokens for which `wanted` holds. A token that is left out parts its neighbours.
@@ -119,10 +118,14 @@ fn pieces(letters: &[char], length: usize) -> impl Iterator<Item = u64> {
     letters.windows(length).map(|w| feature(Family::Piece, w))
 }
 
+/// FNV-1a over the letters, mixed at the end so that every bit counts.
 fn feature(family: Family, letters: &[char]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (family, letters).hash(&mut hasher);
-    hasher.finish()
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let start = 0xcbf2_9ce4_8422_2325 ^ family as u64;
+    let step = |hash: u64, c: &char| (hash ^ u64::from(*c)).wrapping_mul(PRIME);
+    let hash = letters.iter().fold(start.wrapping_mul(PRIME), step);
+    let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 29)
 }
 
 fn is_syllable(c: char) -> bool {
