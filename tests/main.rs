@@ -21,6 +21,7 @@ mod real_default;
 mod real_smollm2;
 mod reproduce;
 mod resume;
+mod routing;
 mod text_model;
 mod unlearn;
 mod upgrade;

@@ -369,3 +369,74 @@ fn what_cannot_be_measured_is_told_in_a_sentence() {
         "{told}"
     );
 }
+
+/// The figures are the router's, so no model is opened.
+#[test]
+fn the_router_is_measured_without_a_model() {
+    let study = Study::new();
+    let run = |more: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_autodidact"))
+            .args(["reproduce", "route", "--passages", "table.json"])
+            .args(["--distractors", "practice.json"])
+            .args(more)
+            .current_dir(study.dir.path())
+            .output()
+            .unwrap()
+    };
+    study.write(
+        "general.json",
+        &json!([{"language": "en", "question": "What is 2 plus 2?"}]),
+    );
+    let turn = |user: &str, kind: &str| json!({"user": user, "assistant": "", "document": null, "kind": kind});
+    study.write(
+        "talks.json",
+        &json!([{"turns": [turn("Hello!", "thanks")]}]),
+    );
+    let output = run(&[
+        "--documents",
+        "2,5",
+        "--general",
+        "general.json",
+        "--talks",
+        "talks.json",
+        "--out",
+        "routed",
+    ]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    let table = json_file(&study.path("routed/route.json"));
+    let rows = table["rows"].as_array().unwrap();
+    assert_eq!(
+        (&rows[0]["documents"], &rows[1]["documents"]),
+        (&json!(2), &json!(5))
+    );
+    // Two questions, one general question and three seeds.
+    assert_eq!(
+        (&rows[1]["right"]["n"], &rows[1]["general"]["n"]),
+        (&json!(6), &json!(3))
+    );
+    assert_eq!(rows[1]["general"]["mean"], 1.0);
+    assert_eq!(table["turns"][0]["right"]["mean"], 1.0);
+    assert!(study.path("routed/route.md").exists());
+
+    study.write(
+        "talks.json",
+        &json!([{"turns": [{"user": "Hello!", "assistant": "", "document": "x", "kind": "ask"}]}]),
+    );
+    for (more, expected) in [
+        (["--documents", "6"], "6 is not from 1 to the 5 documents"),
+        (["--seeds", "1,1"], "1 is there twice"),
+        (
+            ["--talks", "talks.json"],
+            "\"x\", which is no document's slug",
+        ),
+        (["--general", "none.json"], "none.json"),
+    ] {
+        let output = run(&more);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            !output.status.success() && told.contains(expected),
+            "{told}"
+        );
+    }
+}

@@ -21,6 +21,8 @@ mod routers;
 mod routes;
 mod unlearn;
 
+/// The messages of a request, as the choice among adapters reads them.
+pub use crate::learn::inner::router::Conversation;
 pub use cache::Loaded;
 pub use error::{Error, Result};
 pub use expiry::{THROW_AWAY, delete_expired};

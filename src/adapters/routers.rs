@@ -1,11 +1,11 @@
 //! The choice of the adapter that answers a request. A version without routes answers with its own adapter. A version
-//! with routes answers with the adapter of the document that the question is about.
+//! with routes answers with the adapter of the document that the conversation is about.
 
 use super::records::training_texts;
 use super::{AliasName, Registry, Resolved, Result, Routes};
 use crate::learn::inner::replay;
 use crate::learn::inner::responders::Responder;
-use crate::learn::inner::router::Router;
+use crate::learn::inner::router::{Conversation, Router};
 use crate::learn::knowledge::Passage;
 use crate::learn::ports::model::TrainingText;
 use crate::store::Store;
@@ -29,14 +29,14 @@ struct CachedRouter {
 }
 
 impl Registry {
-    /// Resolves `model` for one question. If the version has routes, the question chooses the adapter.
-    pub fn resolve_for(&self, model: &str, question: &str) -> Result<Resolved> {
+    /// Resolves `model` for a conversation. If the version has routes, the conversation chooses the adapter.
+    pub fn resolve_for(&self, model: &str, conversation: &Conversation) -> Result<Resolved> {
         let resolved = self.resolve(model)?;
         let (Some(routes), Some((alias, number))) = (&resolved.routes, &resolved.version) else {
             return Ok(resolved);
         };
         let router = self.routers.get(alias, &self.store, routes)?;
-        let chosen = routes.responders.choose(router.choose(question));
+        let chosen = routes.responders.choose(router.route(conversation));
         let adapter = match chosen {
             Responder::Version(chosen) if chosen == *number => resolved.adapter,
             Responder::Version(chosen) => Some(self.load_number(alias, chosen)?),

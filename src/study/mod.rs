@@ -10,6 +10,7 @@
 //! fewshot          ARC tasks in context, after self-edits, by the oracle
 //! └ arc            the tasks' files and lists
 //! reliability      the reliability and the cost of each reward of the outer loop
+//! route            the router, among many documents and in conversations
 //! settings         the settings that decide a table's measurements
 //! table_journal    the journal of a table, kept in a table_directory
 //! ```
@@ -27,6 +28,7 @@ pub mod heatmap;
 pub mod helpers;
 pub mod practice;
 pub mod reliability;
+pub mod route;
 pub mod settings;
 mod table_directory;
 pub mod table_journal;

@@ -11,6 +11,7 @@ mod knowledge;
 mod output;
 mod practice;
 mod reward;
+mod route;
 mod terminal;
 
 use clap::{Args, Subcommand};
@@ -33,6 +34,8 @@ enum Table {
     Fewshot(fewshot::Fewshot),
     /// Documents learned one after another: the retention of each.
     Continual(continual::Continual),
+    /// The router: questions that reach their document, general ones that reach none, and the turns of talks.
+    Route(route::Route),
 }
 
 impl Reproduce {
@@ -43,6 +46,7 @@ impl Reproduce {
             Table::Cpt(cpt) => cpt.run(),
             Table::Reward(study) => study.run(),
             Table::Continual(continual) => continual.run(),
+            Table::Route(route) => route.run(),
         }
     }
 }

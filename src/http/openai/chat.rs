@@ -5,6 +5,7 @@ use super::generation::{Choice, Delta, Generation, GenerationRequest, LoggedToke
 use super::messages::{ChatMessage, messages};
 use super::response::{Described, Shape, send};
 use super::sampling::SamplingFields;
+use crate::adapters::Conversation;
 use crate::http::common::error::Problem;
 use crate::http::common::extract::Json as Body;
 use crate::http::common::state::AppState;
@@ -161,9 +162,11 @@ fn prepare(state: &AppState, request: ChatRequest) -> Result<GenerationRequest, 
         .params(limit.unwrap_or(usize::MAX), logprobs)?;
     let n = request.sampling.samples()?;
     let messages = messages(request.messages)?;
-    let question = messages.iter().rev().find(|m| m.role == "user");
-    let question = question.map_or("", |m| m.content.as_str());
-    let resolved = state.registry.resolve_for(&request.model, question)?;
+    let spoken = messages
+        .iter()
+        .map(|m| (m.role.as_str(), m.content.as_str()));
+    let conversation = Conversation::new(spoken);
+    let resolved = state.registry.resolve_for(&request.model, &conversation)?;
     let extra = request.chat_template_kwargs.unwrap_or_default();
     let prompt = render(state, &messages, &extra)?;
     Ok(GenerationRequest {

@@ -4,6 +4,7 @@ use super::fields::{StreamOptions, Unsupported, empty, never, read, streaming};
 use super::generation::{Choice, Delta, Generation, GenerationRequest, LoggedToken};
 use super::response::{Described, Shape, send};
 use super::sampling::SamplingFields;
+use crate::adapters::Conversation;
 use crate::http::common::error::Problem;
 use crate::http::common::extract::Json as Body;
 use crate::http::common::state::AppState;
@@ -125,6 +126,7 @@ fn prepare(state: &AppState, request: CompletionRequest) -> Result<GenerationReq
         Prompt::Texts(texts) => texts.join(" "),
         Prompt::Tokens(_) | Prompt::TokenLists(_) => String::new(),
     };
+    let question = Conversation::question(&question);
     let resolved = state.registry.resolve_for(&request.model, &question)?;
     let encode = |text: String| {
         let files = state.engine.files();
