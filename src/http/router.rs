@@ -2,7 +2,7 @@
 
 use super::agents::mcp;
 use super::common::state::AppState;
-use super::common::{auth, console, error, health, metrics};
+use super::common::{auth, console, error, health, linger, metrics};
 use super::docs;
 use super::learning::{adapt, adapters, documents, events, ingest, jobs, retention, train};
 use super::openai::{chat, completions, models, vllm};
@@ -74,5 +74,6 @@ pub fn router(state: AppState) -> Router {
         .layer(from_fn(metrics::measure))
         .layer(from_fn(console::harden))
         .layer(TraceLayer::new_for_http())
+        .layer(from_fn(linger::read_on))
         .with_state(state)
 }

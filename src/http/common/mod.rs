@@ -6,5 +6,7 @@ pub mod console;
 pub mod error;
 pub mod extract;
 pub mod health;
+pub mod linger;
 pub mod metrics;
+pub mod sse;
 pub mod state;
