@@ -64,9 +64,13 @@ pub fn openapi() -> Value {
     let paths = document["paths"].as_object_mut();
     for (path, item) in paths.into_iter().flatten() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
-            for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
-                bounds::parameter(parameter);
+            let parameters = operation
+                .get_mut("parameters")
+                .and_then(Value::as_array_mut);
+            for parameter in parameters.into_iter().flatten() {
+                bounds::parameter(path, parameter);
             }
+            bounds::archives(operation);
             answers::refuse(path, method, operation);
         }
     }

@@ -148,18 +148,23 @@ const PARAMETERS: &[(&str, &str)] = &[
 ];
 
 /// Completes a parameter's schema.
-pub fn parameter(parameter: &mut Value) {
+pub fn parameter(path: &str, parameter: &mut Value) {
     // A header, or a part of the address, is there or is not there, but never null.
-    let schema = &mut parameter["schema"];
-    if let Some(kinds) = schema["type"].as_array_mut() {
+    if let Some(kind) = parameter.pointer_mut("/schema/type")
+        && let Some(kinds) = kind.as_array_mut()
+    {
         kinds.retain(|kind| kind != "null");
-        if let [kind] = kinds.as_slice() {
-            schema["type"] = kind.clone();
+        if let [only] = kinds.as_slice() {
+            *kind = only.clone();
         }
     }
-    let name = parameter["name"].as_str().unwrap_or_default();
-    if let Some((_, bound)) = PARAMETERS.iter().find(|(known, _)| *known == name)
-        && let Some(schema) = parameter["schema"].as_object_mut()
+    let bound = match parameter["name"].as_str().unwrap_or_default() {
+        // The versions of an adapter are numbered.
+        "after" if path.ends_with("/versions") => Some(r#"{"pattern": "^[0-9]{1,19}$"}"#),
+        name => (PARAMETERS.iter().find(|(known, _)| *known == name)).map(|(_, bound)| *bound),
+    };
+    if let Some(bound) = bound
+        && let Some(schema) = parameter.get_mut("schema").and_then(Value::as_object_mut)
     {
         schema.extend(object(bound));
     }
@@ -222,6 +227,18 @@ fn task() -> Value {
     let mut grid = of("grid", GRID);
     grid["description"] = grids.into();
     json!({"oneOf": [grid, of("text", TEXT)]})
+}
+
+/// Archives are bytes, which a schema tells as a string.
+pub fn archives(value: &mut Value) {
+    for (kind, content) in value.as_object_mut().into_iter().flatten() {
+        match kind.as_str() {
+            "application/x-tar" if content.get("schema").is_some() => {
+                content["schema"] = json!({"type": "string", "format": "binary"});
+            }
+            _ => archives(content),
+        }
+    }
 }
 
 /// Gives every integer the bounds of its type: `uint64` without a format has none else.

@@ -20,7 +20,7 @@ pub fn complete(schemas: &mut Map<String, Value>) {
     }
     let options = &mut schemas["StreamOptions"];
     options["additionalProperties"] = neutral();
-    if let Some(properties) = options["properties"].as_object_mut() {
+    if let Some(properties) = options.get_mut("properties").and_then(Value::as_object_mut) {
         for (name, rule) in STREAM_OPTIONS {
             describe(properties, name, *rule);
         }

@@ -16,8 +16,8 @@ pub struct SamplingFields {
     /// Sampling temperature; 0 takes the most likely token. Default 1.
     #[schema(minimum = 0, maximum = 2)]
     temperature: Option<f32>,
-    /// Sample from the fewest tokens that together have this probability. Default 1.
-    #[schema(exclusive_minimum = 0, maximum = 1)]
+    /// Sample from the fewest tokens that together have this probability; 0 takes the most likely token. Default 1.
+    #[schema(minimum = 0, maximum = 1)]
     top_p: Option<f32>,
     /// Sample only from this many most likely tokens; 0 and -1 take all (not a field of OpenAI's).
     #[schema(minimum = -1)]
@@ -34,7 +34,7 @@ pub struct SamplingFields {
     #[schema(minimum = -2, maximum = 2)]
     presence_penalty: Option<f32>,
     /// 1 changes nothing (not a field of OpenAI's).
-    #[schema(exclusive_minimum = 0, maximum = 1000)]
+    #[schema(minimum = 0.001, maximum = 1000)]
     repetition_penalty: Option<f32>,
     /// Do not stop at the end-of-sequence token; for measurements (not a field of OpenAI's).
     ignore_eos: Option<bool>,
@@ -80,8 +80,8 @@ impl SamplingFields {
         let fits = (0.0..=2.0).contains(&temperature);
         check(fits, "temperature", temperature, "from 0 to 2")?;
         let top_p = self.top_p.unwrap_or(1.0);
-        let fits = top_p > 0.0 && top_p <= 1.0;
-        check(fits, "top_p", top_p, "above 0 and at most 1")?;
+        let fits = (0.0..=1.0).contains(&top_p);
+        check(fits, "top_p", top_p, "from 0 to 1")?;
         let top_k = match self.top_k.unwrap_or(0) {
             -1 | 0 => None,
             k => {
@@ -94,12 +94,13 @@ impl SamplingFields {
             check((-2.0..=2.0).contains(&value), field, value, "from -2 to 2").map(|()| value)
         };
         let repetition_penalty = self.repetition_penalty.unwrap_or(1.0);
-        let fits = repetition_penalty > 0.0 && repetition_penalty <= 1000.0;
-        let range = "above 0 and at most 1000";
+        let fits = (0.001..=1000.0).contains(&repetition_penalty);
+        let range = "from 0.001 to 1000";
         check(fits, "repetition_penalty", repetition_penalty, range)?;
         Ok(SamplingParams {
             temperature,
-            top_p,
+            // One token is the fewest, however little probability is asked for.
+            top_p: top_p.max(f32::MIN_POSITIVE),
             top_k,
             seed: self.seed()?,
             max_tokens,
