@@ -9,20 +9,22 @@ APT    := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 VENV   := .venv
 OPENAI := 3.54.0
 MCP    := 2.3.0
+HTTPX_SSE := 0.4.3
+SCHEMATHESIS := 4.32.5
 AUTODIDACT_BIN := $(abspath $(or $(CARGO_TARGET_DIR),target)/debug/autodidact)
 MODELS := smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
 # The model of the README's picture: the one that is served by default.
 PICTURED ?= qwen2.5-coder-0.5b-instruct
 # Fetched to where the tests look, whatever an autodidact.toml here says.
 models test-rust test-browser test-mistralrs screenshot: export AUTODIDACT_MODELS ?= $(HOME)/.cache/autodidact/models
-test-browser: export AUTODIDACT_BIN := $(AUTODIDACT_BIN)
+test-browser test-schema: export AUTODIDACT_BIN := $(AUTODIDACT_BIN)
 
-.PHONY: run test lint rust-tools build-tests test-rust test-browser test-mistralrs docs-check models browser screenshot clean-test-tools
+.PHONY: run test lint rust-tools build-tests test-rust test-browser test-schema test-mistralrs docs-check models browser screenshot clean-test-tools
 
 run: ## Build and serve the default model on http://127.0.0.1:8080
 	$(CARGO) run --release
 
-test: lint test-rust test-browser ## Everything; `.ci/run` calls this
+test: lint test-rust test-browser test-schema ## Everything; `.ci/run` calls this
 
 lint: rust-tools
 	$(CARGO) fmt --all --check
@@ -40,6 +42,9 @@ test-rust: models $(VENV)/clients
 
 test-browser: build-tests browser
 	tests/browser/run
+
+test-schema: build-tests $(VENV)/clients ## The real server against its openapi.json
+	tests/schemathesis/run
 
 # `cargo build` resolves other cargo features than `cargo test`, and would compile the dependencies again.
 build-tests:
@@ -59,7 +64,8 @@ models: build-tests ## The models the tests use (600 MB, fetched once)
 # The official client libraries, for tests that speak to the server as its users do.
 $(VENV)/clients: Makefile
 	$(PYTHON) -m venv $(VENV) || { $(APT) update && $(APT) install -y python3-venv && $(PYTHON) -m venv --clear $(VENV); }
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check openai==$(OPENAI) mcp==$(MCP)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check openai==$(OPENAI) mcp==$(MCP) \
+	  httpx==0.28.1 httpx-sse==$(HTTPX_SSE) schemathesis==$(SCHEMATHESIS)
 	touch $@
 
 browser:

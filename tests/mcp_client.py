@@ -29,8 +29,16 @@ async def main():
         check(set(tools) == wanted, f"five tools, not {set(tools)}")
         check(tools["ask"].input_schema["required"] == ["question"], "schemas name what is required")
 
-        learned = await call(client, "learn_document", adapter="kb", title="Vell", text="Orr runs the light.")
+        told = []
+
+        async def hear(progress, total, message):
+            told.append((progress, total, message))
+
+        document = {"adapter": "kb", "title": "Vell", "text": "Orr runs the light."}
+        answer = await client.call_tool("learn_document", document, progress_callback=hear)
+        learned = json.loads(answer.content[0].text)
         check(learned["document"]["state"] == "learned", f"a document is learned: {learned}")
+        check(told and told[-1][:2] == (1.0, 1.0), f"the caller is told how far it is: {told}")
 
         examples = [{"input": f"say {word}", "output": word} for word in ("one", "two", "three")]
         adapted = await call(
@@ -59,6 +67,8 @@ async def main():
         check(adapters["speaker"]["live_version"] == 2, f"what is known is listed: {known}")
         check(adapters["speaker"]["versions"] == 2, "with its versions")
         check(known["jobs"] == [], "no job is left")
+        known = await call(client, "list_knowledge", adapter="speaker")
+        check([a["adapter"] for a in known["adapters"]] == ["speaker"], f"one adapter is listed: {known}")
 
         back = await call(client, "rollback", adapter="speaker", version=1)
         check(back == {"adapter": "speaker", "live_version": 1}, f"a version comes back: {back}")
@@ -76,6 +86,7 @@ async def main():
             "'colour'": ("ask", {"question": "?", "colour": "red"}),
             "of type": ("rollback", {"adapter": "speaker", "version": "one"}),
             "no version 9": ("rollback", {"adapter": "speaker", "version": 9}),
+            "nobody": ("list_knowledge", {"adapter": "nobody"}),
             "`nobody`": ("ask", {"question": "?", "adapter": "nobody"}),
             "title is empty": ("learn_document", {"adapter": "kb", "title": " ", "text": "x"}),
         }

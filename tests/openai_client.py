@@ -46,6 +46,24 @@ text = "".join(c.choices[0].text for c in client.completions.create(
     model=model, prompt="The lamp", max_tokens=4, temperature=0, stream=True))
 check(text == plain.choices[0].text, "plain completions stream")
 
+LABELS = {
+    "metadata", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+    "safety_identifier", "service_tier", "store", "user",
+}
+from openai.types import completion_create_params as plain_fields
+from openai.types.chat import completion_create_params as chat_fields
+
+for path, fields, own in [
+    ("/chat/completions", chat_fields, {"messages": question}), ("/completions", plain_fields, {"prompt": "The lamp"}),
+]:
+    for name in sorted(fields.CompletionCreateParamsStreaming.__annotations__):
+        strange = {"model": model, "max_tokens": 2, **own, name: {"no such": "value"}}
+        try:
+            client.post(path, body=strange, cast_to=object)
+            check(name in LABELS, f"{name} of {path} is not dropped in silence")
+        except openai.BadRequestError as error:
+            check((error.param or "").split(".")[0] == name, f"the refusal names {name}: {error}")
+
 error = refused(openai.NotFoundError, "an unknown model", model="nobody")
 check(error.code == "model_not_found" and error.param == "model", "the error names code and parameter")
 error = refused(openai.BadRequestError, "tools", tools=[{"type": "function", "function": {"name": "f"}}])

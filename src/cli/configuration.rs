@@ -41,8 +41,7 @@ pub struct Configuration;
 
 impl Configuration {
     pub fn run(self) -> Result<(), String> {
-        let api = serde_json::to_value(http::openapi()).map_err(|e| e.to_string())?;
-        print!("{}", page(&api));
+        print!("{}", page(&http::openapi()));
         Ok(())
     }
 }

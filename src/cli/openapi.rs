@@ -8,9 +8,7 @@ pub struct Openapi;
 
 impl Openapi {
     pub fn run(self) -> Result<(), String> {
-        let text = http::openapi()
-            .to_pretty_json()
-            .map_err(|e| e.to_string())?;
+        let text = serde_json::to_string_pretty(&http::openapi()).map_err(|e| e.to_string())?;
         println!("{text}");
         Ok(())
     }

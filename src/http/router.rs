@@ -2,7 +2,7 @@
 
 use super::agents::mcp;
 use super::common::state::AppState;
-use super::common::{auth, console, error, health, metrics};
+use super::common::{auth, console, error, health, linger, metrics};
 use super::docs;
 use super::learning::{
     adapt, adapters, deletion, documents, events, ingest, jobs, retention, train, weights,
@@ -73,5 +73,6 @@ pub fn router(state: AppState) -> Router {
         .layer(from_fn(metrics::measure))
         .layer(from_fn(console::harden))
         .layer(TraceLayer::new_for_http())
+        .layer(from_fn(linger::read_on))
         .with_state(state)
 }

@@ -2,7 +2,7 @@
 
 use super::common::error::{self, Problem};
 use super::common::state::AppState;
-use super::common::{console, health};
+use super::common::{console, health, linger};
 use super::router::router;
 use axum::Router;
 use axum::extract::Request;
@@ -52,6 +52,7 @@ fn until_ready() -> Router {
         .layer(from_fn(error::envelope))
         .route("/", get(console_later))
         .layer(from_fn(console::harden))
+        .layer(from_fn(linger::read_on))
 }
 
 async fn loading() -> Problem {

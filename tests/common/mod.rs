@@ -172,7 +172,9 @@ impl Server {
             (JobKind::Adapt, Arc::new(adapt) as Arc<dyn Handler>),
         ]);
         let runner = Runner::start(&jobs, handlers, config.jobs.workers).unwrap();
-        let state = AppState::new(Arc::new(config), engine, jobs, registry, learning).unwrap();
+        let mut state = AppState::new(Arc::new(config), engine, jobs, registry, learning).unwrap();
+        // So short that the tests meet it.
+        state.heartbeat = Duration::from_millis(20);
         tokio::spawn(serve(
             listener,
             state.clone().into(),

@@ -157,13 +157,13 @@ async fn a_stop_string_ends_the_text_before_it() {
 }
 
 #[tokio::test]
-async fn content_may_come_in_text_parts_and_extras_are_ignored() {
+async fn content_may_come_in_text_parts_and_labels_are_ignored() {
     let server = Server::start().await;
     let parts =
         json!([{"type": "text", "text": "Who runs "}, {"type": "text", "text": "the lighthouse?"}]);
     let more = json!({"temperature": 0, "messages": [{"role": "user", "content": parts, "name": "ann"}],
         "user": "ann", "metadata": {"a": "b"}, "store": true, "tools": [], "tool_choice": "none",
-        "response_format": {"type": "text"}, "logit_bias": {}, "something_new": 1});
+        "response_format": {"type": "text"}, "logit_bias": {}, "something_new": null});
     let answer = server.chat(BASE, more).await;
     assert_eq!(answer.status(), 200);
     let answer: Value = answer.json().await.unwrap();

@@ -53,6 +53,13 @@ async fn log_probabilities_come_as_a_table() {
     let fields = ["tokens", "token_logprobs", "top_logprobs", "text_offset"];
     assert_eq!(fields.map(length), [8; 4]);
     assert_eq!(table["text_offset"][0], 0);
+    let text = answer["choices"][0]["text"].as_str().unwrap();
+    let offsets: Vec<u64> = numbers(&table["text_offset"]);
+    assert!(offsets.windows(2).all(|w| w[0] <= w[1]), "{offsets:?}");
+    assert!(
+        offsets.iter().all(|at| *at <= text.chars().count() as u64),
+        "{offsets:?} {text:?}"
+    );
     // Greedy: the token drawn is the likeliest of the alternatives.
     let likeliest = table["top_logprobs"][0]
         .as_object()
@@ -61,6 +68,105 @@ async fn log_probabilities_come_as_a_table() {
         .map(|v| v.as_f64().unwrap())
         .fold(f64::NEG_INFINITY, f64::max);
     assert_eq!(table["token_logprobs"][0].as_f64().unwrap(), likeliest);
+}
+
+fn numbers(list: &Value) -> Vec<u64> {
+    list.as_array()
+        .unwrap()
+        .iter()
+        .map(|n| n.as_u64().unwrap())
+        .collect()
+}
+
+/// The tiny model writes noise: many of its tokens are parts of characters that look alike.
+#[tokio::test]
+async fn log_probabilities_tell_tokens_apart() {
+    let server = Server::start().await;
+    let wanted = json!({"logprobs": 5, "max_tokens": 64, "temperature": 2, "seed": 3});
+    let (_, answer) = complete(&server, wanted.clone()).await;
+    let table = &answer["choices"][0]["logprobs"];
+    let tokens = table["tokens"].as_array().unwrap();
+    let broken = tokens
+        .iter()
+        .filter(|t| t.as_str().unwrap().starts_with("bytes:\\x"));
+    assert!(broken.count() > 0, "{tokens:?}");
+    for (alternatives, token) in table["top_logprobs"].as_array().unwrap().iter().zip(tokens) {
+        let alternatives = alternatives.as_object().unwrap();
+        // Five, and the drawn token if it is not among them.
+        assert!((5..=6).contains(&alternatives.len()), "{alternatives:?}");
+        assert!(
+            alternatives.contains_key(token.as_str().unwrap()),
+            "{token} {alternatives:?}"
+        );
+    }
+    // By ids, the same: the text from an offset is what the tokens from there on spell.
+    let mut by_id = wanted.clone();
+    by_id["return_tokens_as_token_ids"] = json!(true);
+    let (_, numbered) = complete(&server, by_id).await;
+    let text: Vec<char> = numbered["choices"][0]["text"]
+        .as_str()
+        .unwrap()
+        .chars()
+        .collect();
+    let numbered = &numbered["choices"][0]["logprobs"];
+    assert_eq!(numbered["text_offset"], table["text_offset"]);
+    assert_eq!(numbered["token_logprobs"], table["token_logprobs"]);
+    let tokenizer = &server.state.engine.files().tokenizer;
+    let ids = numbered["tokens"].as_array().unwrap().iter().map(|token| {
+        let id = token.as_str().unwrap().strip_prefix("token_id:").unwrap();
+        id.parse::<u32>().unwrap()
+    });
+    let ids: Vec<u32> = ids.collect();
+    assert_eq!(
+        tokenizer.decode(&ids, true),
+        text.iter().collect::<String>()
+    );
+    for (n, at) in numbers(&numbered["text_offset"]).into_iter().enumerate() {
+        // Whole characters before the token: those that stay when only the earlier tokens are read.
+        let before = tokenizer.decode(&ids[..n], true);
+        let same = before
+            .chars()
+            .zip(&text)
+            .take_while(|(a, b)| a == *b)
+            .count();
+        let at = usize::try_from(at).unwrap();
+        assert!(
+            at <= same && same <= at + 1,
+            "token {n} at {at}, not {same}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn offsets_of_a_stream_are_those_of_the_whole() {
+    let server = Server::start().await;
+    let wanted = json!({"logprobs": 0, "max_tokens": 48, "temperature": 2, "seed": 5, "n": 2});
+    let (_, whole) = complete(&server, wanted.clone()).await;
+    let mut body =
+        json!({"model": BASE, "prompt": "The lighthouse", "ignore_eos": true, "stream": true});
+    merge(&mut body, wanted);
+    let answer = server
+        .post("/v1/completions")
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    let stream = answer.text().await.unwrap();
+    let mut streamed = [Vec::new(), Vec::new()];
+    for data in stream.lines().filter_map(|l| l.strip_prefix("data: {")) {
+        let chunk: Value = serde_json::from_str(&format!("{{{data}")).unwrap();
+        let choice = &chunk["choices"][0];
+        if !choice["logprobs"].is_null() {
+            let index = choice["index"].as_u64().unwrap() as usize;
+            streamed[index].extend(numbers(&choice["logprobs"]["text_offset"]));
+        }
+    }
+    for (index, offsets) in streamed.iter().enumerate() {
+        assert_eq!(
+            &numbers(&whole["choices"][index]["logprobs"]["text_offset"]),
+            offsets
+        );
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Jobs: listing, stopping, resuming, and following them.
 
+use super::python;
 use crate::common::{Server, json_of};
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -88,8 +89,10 @@ async fn follow(server: &Server, id: &str, last: Option<u64>) -> Vec<(u64, Strin
 }
 
 fn parse(text: &str) -> Vec<(u64, String, Value)> {
+    // A comment is a line of its own, and ends no event.
+    let text = text.replace("\n:\n", "\n").replace("\n:\n", "\n");
+    let text = text.trim_start_matches(":\n");
     let blocks = text.split("\n\n").filter(|block| !block.trim().is_empty());
-    let blocks = blocks.filter(|block| !block.starts_with(':'));
     blocks
         .map(|block| {
             let field = |name: &str| {
@@ -154,6 +157,14 @@ async fn events_arrive_while_the_job_runs() {
         text.push_str(std::str::from_utf8(&bytes.unwrap()).unwrap());
     }
     assert_eq!(parse(&text).last().unwrap().2["state"], "succeeded");
+}
+
+#[tokio::test]
+async fn keep_alives_are_no_events_to_a_client_library() {
+    let server = Server::start().await;
+    server.gate.close();
+    let id = submit(&server, "kb").await;
+    python::run("tests/sse_client.py", &[&server.url, &id]).await;
 }
 
 #[tokio::test]

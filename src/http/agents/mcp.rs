@@ -2,6 +2,7 @@
 //! extra code. Each of the five tools calls the same workflow as a route. There are no sessions: a call carries all
 //! its arguments.
 
+use super::progress::Reporter;
 use super::tools::TOOLS;
 use crate::adapters::AliasName;
 use crate::http::common::error::Problem;
@@ -27,7 +28,7 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time that a call waits for its job. A longer job goes on, and `list_knowledge` shows it.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -74,20 +75,21 @@ impl ServerHandler for Tools {
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Some(tool) = TOOLS.iter().find(|tool| tool.name == request.name) else {
             let message = format!("There is no tool '{}'.", request.name);
             return Err(ErrorData::invalid_params(message, None));
         };
         let arguments = request.arguments.unwrap_or_default();
+        let mut reporter = Reporter::new(&context, self.0.heartbeat);
         let answer = match tool.check(&arguments) {
             Err(problem) => Err(problem),
             Ok(()) => match tool.name {
-                "learn_document" => self.learn_document(arguments).await,
-                "adapt_from_examples" => self.adapt_from_examples(arguments).await,
-                "ask" => self.ask(arguments).await,
-                "list_knowledge" => self.list_knowledge().await,
+                "learn_document" => self.learn_document(arguments, &mut reporter).await,
+                "adapt_from_examples" => self.adapt_from_examples(arguments, &mut reporter).await,
+                "ask" => reporter.during("answering", self.ask(arguments)).await,
+                "list_knowledge" => self.list_knowledge(arguments).await,
                 "rollback" => self.rollback(arguments).await,
                 other => Err(Problem::internal(format!("the tool {other} does nothing"))),
             },
@@ -102,7 +104,11 @@ impl ServerHandler for Tools {
 }
 
 impl Tools {
-    async fn learn_document(&self, mut arguments: JsonObject) -> Result<Value, Problem> {
+    async fn learn_document(
+        &self,
+        mut arguments: JsonObject,
+        reporter: &mut Reporter,
+    ) -> Result<Value, Problem> {
         let adapter = arguments.remove("adapter");
         let submit = move |services: &Services| -> Result<(Job, String), Refusal> {
             let document: DocumentInput = from_value(Value::Object(arguments))?;
@@ -114,7 +120,7 @@ impl Tools {
         };
         let submitted = self.0.blocking(move |s| submit(s)).await;
         let (job, id): (Job, String) = submitted?;
-        let job = self.0.jobs.wait(&job.id, PATIENCE).await?;
+        let job = self.ended(job, reporter).await?;
         Ok(match &job.result {
             // A known document may have been learned in company.
             Some(result) => {
@@ -126,11 +132,15 @@ impl Tools {
         })
     }
 
-    async fn adapt_from_examples(&self, arguments: JsonObject) -> Result<Value, Problem> {
+    async fn adapt_from_examples(
+        &self,
+        arguments: JsonObject,
+        reporter: &mut Reporter,
+    ) -> Result<Value, Problem> {
         let submit = move |services: &Services| {
             adapt::admit::submit(services, adapt_request(&arguments)?, None)
         };
-        let job = self.finished(submit).await?;
+        let job = self.finished(submit, reporter).await?;
         let Some(result) = &job.result else {
             return unfinished(&job);
         };
@@ -159,9 +169,14 @@ impl Tools {
         Ok(json!({"answer": answer, "system_fingerprint": fingerprint}))
     }
 
-    async fn list_knowledge(&self) -> Result<Value, Problem> {
-        let list = |state: &AppState| -> Result<Value, Problem> {
-            let adapters = state.registry.list(None, LISTED)?.items;
+    async fn list_knowledge(&self, arguments: JsonObject) -> Result<Value, Problem> {
+        let only = given(&arguments, "adapter").map(|name| AliasName::parse(text(Some(name))));
+        let only = only.transpose()?;
+        let list = move |state: &AppState| -> Result<Value, Problem> {
+            let adapters = match &only {
+                Some(alias) => vec![state.registry.get(alias)?],
+                None => state.registry.list(None, LISTED)?.items,
+            };
             let mut listed = Vec::new();
             for adapter in adapters {
                 let filter = DocumentFilter {
@@ -180,8 +195,8 @@ impl Tools {
             let mut running = Vec::new();
             for job_state in [JobState::Running, JobState::Queued] {
                 let filter = JobFilter {
+                    alias: only.as_ref().map(AliasName::as_str),
                     state: Some(job_state),
-                    ..Default::default()
                 };
                 let jobs = state.jobs.list(filter, None, LISTED)?.items;
                 running.extend(jobs.into_iter().map(|job| {
@@ -204,12 +219,28 @@ impl Tools {
         Ok(json!({"adapter": alias.name, "live_version": alias.live}))
     }
 
-    /// Waits for the job's end, but at most [`PATIENCE`], and returns the job.
+    /// Submits a job and waits for its end ([`Tools::ended`]).
     async fn finished(
         &self,
         submit: impl FnOnce(&Services) -> Result<Job, Refusal> + Send + 'static,
+        reporter: &mut Reporter,
     ) -> Result<Job, Problem> {
-        Ok(self.0.submit_and_wait(submit, Some(PATIENCE)).await?)
+        let job = self.0.submit_and_wait(submit, None).await?;
+        self.ended(job, reporter).await
+    }
+
+    /// Waits for the job's end, but at most [`PATIENCE`], and returns the job. Meanwhile the caller is told how far the
+    /// job is.
+    async fn ended(&self, mut job: Job, reporter: &mut Reporter) -> Result<Job, Problem> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            reporter.job(&job).await;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if job.state.is_terminal() || left.is_zero() {
+                return Ok(job);
+            }
+            job = self.0.jobs.wait(&job.id, left.min(reporter.every)).await?;
+        }
     }
 }
 
@@ -220,18 +251,28 @@ fn adapt_request(arguments: &JsonObject) -> Result<Adapt, Refusal> {
             .and_then(Value::as_str)
             .map(str::to_owned)
     };
+    let kind = given(arguments, "kind").cloned();
+    let kind = kind.map_or(Ok(TaskKind::Text), |kind| fields::at("task.kind", kind))?;
+    let grids = matches!(kind, TaskKind::Grid);
     let list = |name: &str| {
         let list = given(arguments, name).and_then(Value::as_array);
         list.into_iter().flatten()
     };
-    let kind = given(arguments, "kind").cloned();
+    let read = |value: &Value| match grids {
+        true => grid(value),
+        false => value.clone(),
+    };
+    let example = |example: &Value| match example {
+        Value::Object(sides) => sides.iter().map(|(k, v)| (k.clone(), read(v))).collect(),
+        other => other.clone(),
+    };
     let seconds = given(arguments, "seconds").and_then(Value::as_f64);
     let request = AdaptRequest {
         adapter: string("adapter"),
         task: TaskBody {
-            kind: kind.map_or(Ok(TaskKind::Text), |kind| fields::at("task.kind", kind))?,
-            train: list("examples").cloned().collect(),
-            test: list("inputs").map(|i| json!({"input": i})).collect(),
+            kind,
+            train: list("examples").map(example).collect(),
+            test: list("inputs").map(|i| json!({"input": read(i)})).collect(),
         },
         self_edit: None,
         budget: Some(Budget {
@@ -250,6 +291,14 @@ fn adapt_request(arguments: &JsonObject) -> Result<Adapt, Refusal> {
         continue_kept: true,
         ..adapt
     })
+}
+
+/// A grid as the schema wants it, in a text of JSON, or as it is.
+fn grid(value: &Value) -> Value {
+    let parsed = value
+        .as_str()
+        .and_then(|text| serde_json::from_str(text).ok());
+    parsed.unwrap_or_else(|| value.clone())
 }
 
 /// An argument that is present and not null.

@@ -45,9 +45,11 @@ pub const TOOLS: [ToolKind; 5] = [
             required("title", || text("The document's title")),
             required("text", || text("The document")),
             optional("questions", || {
-                let pair = object(json!({"question": text("A question"),
-                    "answer": text("Its answer")}));
-                json!({"type": "array", "items": pair,
+                let pair = object(&[
+                    ("question", text("A question about the document")),
+                    ("answer", text("Its answer")),
+                ]);
+                json!({"type": "array", "items": pair, "maxItems": 100,
                     "description": "Questions that check the learning"})
             }),
         ],
@@ -58,19 +60,26 @@ pub const TOOLS: [ToolKind; 5] = [
             labelled cases, tool calls), and answer further inputs with it. Takes about a minute.",
         arguments: &[
             required("examples", || {
-                let pair = json!({"type": "object", "required": ["input", "output"],
-                    "properties": {"input": {}, "output": {}}});
+                let pair = object(&[
+                    (
+                        "input",
+                        text(
+                            "An input; a grid as its rows of numbers in JSON, such as [[0,1],[1,0]]",
+                        ),
+                    ),
+                    ("output", text("Its right output, in the same form")),
+                ]);
                 json!({"type": "array", "items": pair, "minItems": 1, "maxItems": 32,
-                    "description": "1 to 32 examples; strings, or grids of numbers from 0 to 9"})
+                    "description": "1 to 32 examples: texts, or grids of numbers from 0 to 9"})
             }),
-            optional(
-                "inputs",
-                || json!({"type": "array", "maxItems": 16, "description": "Inputs to answer at once"}),
-            ),
-            optional(
-                "kind",
-                || json!({"enum": ["text", "grid"], "description": "Kind of the examples; default text"}),
-            ),
+            optional("inputs", || {
+                json!({"type": "array", "items": text("An input, in the form of the examples' inputs"),
+                    "maxItems": 16, "description": "Inputs to answer at once"})
+            }),
+            optional("kind", || {
+                json!({"type": "string", "enum": ["text", "grid"],
+                    "description": "Kind of the examples; default text"})
+            }),
             optional("adapter", || {
                 text("Start from this adapter and not from the base")
             }),
@@ -104,7 +113,8 @@ pub const TOOLS: [ToolKind; 5] = [
     ToolKind {
         name: "list_knowledge",
         description: "List the adapters with the documents that each has learned, and the unfinished jobs.",
-        arguments: &[],
+        // Some clients refuse a tool without any argument.
+        arguments: &[optional("adapter", || text("List only this adapter"))],
     },
     ToolKind {
         name: "rollback",
@@ -173,11 +183,12 @@ fn text(description: &str) -> Value {
     json!({"type": "string", "description": description})
 }
 
-fn object(properties: Value) -> Value {
-    let names: Vec<&String> = properties
-        .as_object()
-        .into_iter()
-        .flat_map(|p| p.keys())
-        .collect();
-    json!({"type": "object", "properties": properties, "required": names})
+/// An object that has exactly these properties.
+fn object(properties: &[(&str, Value)]) -> Value {
+    let names: Vec<&str> = properties.iter().map(|(name, _)| *name).collect();
+    let properties = properties
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.clone()));
+    json!({"type": "object", "properties": properties.collect::<JsonObject>(), "required": names,
+        "additionalProperties": false})
 }

@@ -5,8 +5,8 @@ use super::form;
 use crate::reading::Unreadable;
 use crate::store::{IdempotencyKey, digest};
 use crate::workflows::fields;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::RequestExt;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -30,9 +30,24 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let request = request.with_limited_body();
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let limit = request.body().size_hint().upper();
+        // A body that tells its length is refused before any of it is read, so that a client that asks first
+        // (`Expect: 100-continue`) sends nothing.
+        if (length.zip(limit)).is_some_and(|(length, limit)| length > limit) {
+            return Err(too_large(limit));
+        }
         match Bytes::from_request(request, state).await {
             Ok(bytes) => Ok(Body(bytes)),
-            Err(rejection) => Err(refused_body(rejection)),
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(too_large(limit))
+            }
+            Err(_) => Err(Problem::bad_request(
+                "unreadable_body",
+                "The body broke off before its end.",
+            )),
         }
     }
 }
@@ -176,15 +191,10 @@ pub fn idempotency_key(
     }))
 }
 
-fn refused_body(rejection: BytesRejection) -> Problem {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            "The body is larger than this server accepts ([limits] body_bytes).",
-        );
-    }
-    Problem::bad_request("unreadable_body", "The body broke off before its end.")
+fn too_large(limit: Option<u64>) -> Problem {
+    let limit = limit.map_or("what".to_owned(), |bytes| format!("the {bytes} bytes that"));
+    let detail = format!("The body is larger than {limit} this route accepts.");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
 }
 
 #[cfg(test)]

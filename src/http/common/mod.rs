@@ -7,5 +7,7 @@ pub mod error;
 pub mod extract;
 pub mod form;
 pub mod health;
+pub mod linger;
 pub mod metrics;
+pub mod sse;
 pub mod state;

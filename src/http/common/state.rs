@@ -2,6 +2,7 @@
 
 use super::auth::Access;
 use super::error::Problem;
+use super::sse::HEARTBEAT;
 use crate::adapters::Registry;
 use crate::config::Config;
 use crate::jobs::Jobs;
@@ -10,6 +11,7 @@ use crate::workflows::services::Services;
 use autodidact_engine::Engine;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The services of the workflows, and the state of HTTP itself. Clones share all of it.
 #[derive(Clone)]
@@ -18,6 +20,8 @@ pub struct AppState {
     pub access: Arc<Access>,
     /// Start of the server in Unix seconds, which is the base model's `created`.
     pub started: i64,
+    /// The time of silence after which a stream of events, or an agent's call, shows that it is alive.
+    pub heartbeat: Duration,
 }
 
 /// `state.jobs` is short for `state.services.jobs`.
@@ -49,6 +53,7 @@ impl AppState {
                 learning,
             },
             started: chrono::Utc::now().timestamp(),
+            heartbeat: HEARTBEAT,
         })
     }
 

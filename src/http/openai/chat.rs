@@ -1,9 +1,10 @@
 //! OpenAI's `POST /v1/chat/completions`.
 
-use super::fields::{StreamOptions, Unsupported, empty, never, read, streaming};
+use super::fields::{StreamOptions, read, streaming, unsupported};
 use super::generation::{Choice, Delta, Generation, GenerationRequest, LoggedToken};
 use super::messages::{ChatMessage, messages};
-use super::response::{Described, Shape, send};
+use super::parameters::Route;
+use super::response::{Described, Shape, StreamEvent, send};
 use super::sampling::SamplingFields;
 use crate::adapters::Conversation;
 use crate::http::common::error::Problem;
@@ -22,21 +23,26 @@ pub struct ChatRequest {
     model: String,
     messages: Vec<ChatMessage>,
     /// Most tokens of the answer. Default: as many as fit the window
+    #[schema(minimum = 1)]
     max_completion_tokens: Option<usize>,
     /// The older name of `max_completion_tokens`
+    #[schema(minimum = 1)]
     max_tokens: Option<usize>,
-    #[serde(default)]
     stream: Option<bool>,
-    #[serde(default)]
     stream_options: Option<StreamOptions>,
     /// Report the log-probability of every token
     logprobs: Option<bool>,
-    /// Number of alternatives to report for every token, 0 to 20
+    /// Number of alternatives to report for every token; above 0 only with `logprobs`
+    #[schema(minimum = 0, maximum = 20)]
     top_logprobs: Option<usize>,
     /// Variables for the chat template, such as `{"enable_thinking": false}` (a field of vLLM's)
-    #[serde(default)]
     #[schema(value_type = Option<Object>)]
     chat_template_kwargs: Option<Map<String, Value>>,
+    /// Whether the prompt ends with the beginning of an answer (a field of vLLM's). Default true
+    add_generation_prompt: Option<bool>,
+    /// Only `none`, which tells the chat template not to think
+    #[schema(pattern = "^none$")]
+    reasoning_effort: Option<String>,
     #[serde(flatten)]
     sampling: SamplingFields,
 }
@@ -81,44 +87,14 @@ impl ChatLogprobs {
     }
 }
 
-const UNSUPPORTED: [Unsupported; 10] = {
-    const fn rule(
-        field: &'static str,
-        harmless: fn(&Value) -> bool,
-        sentence: &'static str,
-    ) -> Unsupported {
-        Unsupported {
-            field,
-            harmless,
-            sentence,
-        }
-    }
-    [
-        rule("tools", empty, "Tools are not supported."),
-        rule("functions", empty, "Functions are not supported."),
-        rule("tool_choice", no_choice, "Tools are not supported."),
-        rule("function_call", no_choice, "Functions are not supported."),
-        rule(
-            "response_format",
-            text_format,
-            "Only the response format 'text' is supported.",
-        ),
-        rule("logit_bias", empty, "logit_bias is not supported."),
-        rule("modalities", text_only, "Only text is supported."),
-        rule("audio", never, "Audio is not supported."),
-        rule("prediction", never, "Predicted outputs are not supported."),
-        rule("web_search_options", never, "Web search is not supported."),
-    ]
-};
-
 /// Answer a chat
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "openai", request_body = ChatRequest,
-    responses((status = 200, description = "The answer; with `stream` as server-sent events", body = ChatResponse)))]
+    responses((status = 200, description = "The answer; with `stream` as server-sent events", content((ChatResponse = "application/json"), (StreamEvent = "text/event-stream")))))]
 pub async fn create_chat_completion(
     State(state): State<AppState>,
     Body(body): Body<Map<String, Value>>,
 ) -> Result<Response, Problem> {
-    let request: ChatRequest = read(body, &UNSUPPORTED)?;
+    let request: ChatRequest = read(body, Route::Chat)?;
     let stream = streaming(request.stream, request.stream_options);
     let logprobs = logprobs(&request)?.is_some();
     let request = state.blocking(move |state| prepare(state, request)).await?;
@@ -148,6 +124,8 @@ impl ChatRequest {
             logprobs: None,
             top_logprobs: None,
             chat_template_kwargs: None,
+            add_generation_prompt: None,
+            reasoning_effort: None,
             sampling: SamplingFields::greedy(),
         }
     }
@@ -167,20 +145,27 @@ fn prepare(state: &AppState, request: ChatRequest) -> Result<GenerationRequest, 
         .map(|m| (m.role.as_str(), m.content.as_str()));
     let conversation = Conversation::new(spoken);
     let resolved = state.registry.resolve_for(&request.model, &conversation)?;
-    let extra = request.chat_template_kwargs.unwrap_or_default();
-    let prompt = render(state, &messages, &extra)?;
+    let mut extra = request.chat_template_kwargs.unwrap_or_default();
+    if no_reasoning(request.reasoning_effort.as_deref())? {
+        let thinking = extra.entry("enable_thinking");
+        thinking.or_insert(Value::Bool(false));
+    }
+    let opened = request.add_generation_prompt.unwrap_or(true);
+    let prompt = render(state, &messages, opened, &extra)?;
     Ok(GenerationRequest {
         resolved,
         field: "messages",
         prompts: vec![prompt],
         sampling,
         n,
+        token_ids: request.sampling.token_ids(),
     })
 }
 
 fn render(
     state: &AppState,
     messages: &[Message],
+    opened: bool,
     extra: &Map<String, Value>,
 ) -> Result<Vec<u32>, Problem> {
     let files = state.engine.files();
@@ -191,7 +176,7 @@ fn render(
         )
         .field("model"));
     };
-    let tokens = template.render_tokens(&files.tokenizer, messages, true, extra);
+    let tokens = template.render_tokens(&files.tokenizer, messages, opened, extra);
     tokens.map_err(|error| match error {
         // A template may refuse messages (for example roles that do not alternate) in its own words.
         autodidact_engine::Error::Template(reason) => {
@@ -202,6 +187,18 @@ fn render(
     })
 }
 
+/// Whether the request asks for no reasoning. Other efforts are refused.
+fn no_reasoning(effort: Option<&str>) -> Result<bool, Problem> {
+    match effort {
+        None | Some("") => Ok(false),
+        Some("none") => Ok(true),
+        Some(_) => Err(unsupported(
+            "reasoning_effort",
+            "Of reasoning_effort only 'none' is supported; give the template's own switch in chat_template_kwargs.",
+        )),
+    }
+}
+
 fn logprobs(request: &ChatRequest) -> Result<Option<usize>, Problem> {
     let wanted = request.logprobs.unwrap_or(false);
     match request.top_logprobs {
@@ -209,7 +206,7 @@ fn logprobs(request: &ChatRequest) -> Result<Option<usize>, Problem> {
             let detail = format!("top_logprobs is {top}; it must be from 0 to 20.");
             Err(Problem::invalid("top_logprobs", detail))
         }
-        Some(_) if !wanted => Err(Problem::invalid(
+        Some(1..) if !wanted => Err(Problem::invalid(
             "top_logprobs",
             "top_logprobs needs \"logprobs\": true.",
         )),
@@ -257,16 +254,4 @@ impl Shape for Chat {
             "finish_reason": delta.finish_reason,
         })
     }
-}
-
-fn no_choice(value: &Value) -> bool {
-    matches!(value.as_str(), Some("none" | "auto"))
-}
-
-fn text_format(value: &Value) -> bool {
-    value.get("type").and_then(Value::as_str) == Some("text")
-}
-
-fn text_only(value: &Value) -> bool {
-    value == &json!(["text"])
 }

@@ -1,8 +1,9 @@
 //! OpenAI's `POST /v1/completions`: plain text without a chat template.
 
-use super::fields::{StreamOptions, Unsupported, empty, never, read, streaming};
+use super::fields::{StreamOptions, read, streaming};
 use super::generation::{Choice, Delta, Generation, GenerationRequest, LoggedToken};
-use super::response::{Described, Shape, send};
+use super::parameters::Route;
+use super::response::{Described, Shape, StreamEvent, send};
 use super::sampling::SamplingFields;
 use crate::adapters::Conversation;
 use crate::http::common::error::Problem;
@@ -12,6 +13,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// OpenAI's default of `max_tokens`.
@@ -27,12 +29,12 @@ pub struct CompletionRequest {
     #[schema(value_type = Value)]
     prompt: Prompt,
     /// Most tokens of the answer. Default 16
+    #[schema(minimum = 1)]
     max_tokens: Option<usize>,
-    #[serde(default)]
     stream: Option<bool>,
-    #[serde(default)]
     stream_options: Option<StreamOptions>,
-    /// Report the log-probabilities of every token and of this many alternatives, 0 to 5
+    /// Report the log-probabilities of every token and of this many alternatives
+    #[schema(minimum = 0, maximum = 5)]
     logprobs: Option<usize>,
     #[serde(flatten)]
     sampling: SamplingFields,
@@ -56,60 +58,30 @@ pub type CompletionResponse = Described<Completion>;
 pub struct Completion {
     /// Whether the client asked for log-probabilities.
     logprobs: bool,
-    /// Number of characters already streamed, for each choice.
-    streamed: Vec<usize>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct CompletionChoice {
     index: usize,
     text: String,
-    #[schema(value_type = Option<Object>)]
-    logprobs: Option<Value>,
+    logprobs: Option<CompletionLogprobs>,
     /// `stop` or `length`
     finish_reason: Option<&'static str>,
 }
 
-const UNSUPPORTED: [Unsupported; 4] = [
-    Unsupported {
-        field: "echo",
-        harmless: |value| value == &Value::Bool(false),
-        sentence: "echo is not supported.",
-    },
-    Unsupported {
-        field: "best_of",
-        harmless: |value| value.as_u64() == Some(1),
-        sentence: "best_of is not supported; ask for n and choose.",
-    },
-    Unsupported {
-        field: "suffix",
-        harmless: never,
-        sentence: "suffix is not supported.",
-    },
-    Unsupported {
-        field: "logit_bias",
-        harmless: empty,
-        sentence: "logit_bias is not supported.",
-    },
-];
-
 /// Continue a text
 #[utoipa::path(post, path = "/v1/completions", tag = "openai", request_body = CompletionRequest,
-    responses((status = 200, description = "The continuation; with `stream` as server-sent events", body = CompletionResponse)))]
+    responses((status = 200, description = "The continuation; with `stream` as server-sent events", content((CompletionResponse = "application/json"), (StreamEvent = "text/event-stream")))))]
 pub async fn create_completion(
     State(state): State<AppState>,
     Body(body): Body<Map<String, Value>>,
 ) -> Result<Response, Problem> {
-    let request: CompletionRequest = read(body, &UNSUPPORTED)?;
+    let request: CompletionRequest = read(body, Route::Completions)?;
     let stream = streaming(request.stream, request.stream_options);
     let logprobs = request.logprobs.is_some();
     let request = state.blocking(move |state| prepare(state, request)).await?;
     let generation = Generation::start(&state, request)?;
-    let shape = Completion {
-        logprobs,
-        streamed: vec![0; generation.choices()],
-    };
-    send(generation, shape, stream).await
+    send(generation, Completion { logprobs }, stream).await
 }
 
 fn prepare(state: &AppState, request: CompletionRequest) -> Result<GenerationRequest, Problem> {
@@ -128,6 +100,7 @@ fn prepare(state: &AppState, request: CompletionRequest) -> Result<GenerationReq
     };
     let question = Conversation::question(&question);
     let resolved = state.registry.resolve_for(&request.model, &question)?;
+    let token_ids = request.sampling.token_ids();
     let encode = |text: String| {
         let files = state.engine.files();
         let mut tokens: Vec<u32> = files.bos.into_iter().collect();
@@ -153,6 +126,7 @@ fn prepare(state: &AppState, request: CompletionRequest) -> Result<GenerationReq
         prompts,
         sampling,
         n,
+        token_ids,
     })
 }
 
@@ -167,43 +141,158 @@ impl Shape for Completion {
     fn choice(&self, index: usize, choice: Choice) -> CompletionChoice {
         CompletionChoice {
             index,
+            logprobs: self.logprobs.then(|| {
+                let mut table = CompletionLogprobs::new(&choice.logprobs);
+                // The tokens of a stop string lie beyond the text.
+                let end = choice.text.chars().count();
+                table
+                    .text_offset
+                    .iter_mut()
+                    .for_each(|at| *at = end.min(*at));
+                table
+            }),
             text: choice.text,
-            logprobs: self.logprobs.then(|| table(&choice.logprobs, &mut 0)),
             finish_reason: Some(choice.finish_reason),
         }
     }
 
     fn delta(&mut self, delta: Delta) -> Value {
         let logged = delta.logprob.as_slice();
-        let offset = &mut self.streamed[delta.choice];
         json!(CompletionChoice {
             index: delta.choice,
-            logprobs: (self.logprobs && !logged.is_empty()).then(|| table(logged, offset)),
+            logprobs: (self.logprobs && !logged.is_empty())
+                .then(|| CompletionLogprobs::new(logged)),
             text: delta.text,
             finish_reason: delta.finish_reason,
         })
     }
 }
 
-/// The log-probabilities in the shape of plain completions: a list for each property. `offset`: number of characters
-/// before the first token.
-fn table(tokens: &[LoggedToken], offset: &mut usize) -> Value {
-    let offsets: Vec<usize> = tokens
-        .iter()
-        .map(|t| {
-            let start = *offset;
-            *offset += t.token.chars().count();
-            start
-        })
-        .collect();
-    let top = |t: &LoggedToken| -> Map<String, Value> {
-        let pairs = t.top_logprobs.iter();
-        pairs.map(|a| (a.token.clone(), json!(a.logprob))).collect()
-    };
-    json!({
-        "tokens": tokens.iter().map(|t| &t.token).collect::<Vec<_>>(),
-        "token_logprobs": tokens.iter().map(|t| t.logprob).collect::<Vec<_>>(),
-        "top_logprobs": tokens.iter().map(top).collect::<Vec<_>>(),
-        "text_offset": offsets,
-    })
+/// The log-probabilities in the shape of plain completions: a list for each property.
+#[derive(Serialize, ToSchema)]
+struct CompletionLogprobs {
+    /// A token that is not a whole text is `bytes:` and its bytes as `\\xe2`; a second token of the same spelling is
+    /// `token_id:` and its number
+    tokens: Vec<String>,
+    token_logprobs: Vec<f32>,
+    /// The drawn token and the most likely ones, each with its log-probability
+    top_logprobs: Vec<BTreeMap<String, f32>>,
+    /// The character of the answer's text that each token begins in, from 0
+    text_offset: Vec<usize>,
+}
+
+impl CompletionLogprobs {
+    fn new(logged: &[LoggedToken]) -> Self {
+        CompletionLogprobs {
+            tokens: logged
+                .iter()
+                .map(|t| spelling(&t.token, &t.bytes))
+                .collect(),
+            token_logprobs: logged.iter().map(|t| t.logprob).collect(),
+            top_logprobs: logged.iter().map(alternatives).collect(),
+            text_offset: logged.iter().map(|t| t.offset).collect(),
+        }
+    }
+}
+
+/// The drawn token and its alternatives. Different tokens have different names here, even if they have the same text.
+fn alternatives(drawn: &LoggedToken) -> BTreeMap<String, f32> {
+    let own = spelling(&drawn.token, &drawn.bytes);
+    let mut named = BTreeMap::from([(own, drawn.logprob)]);
+    for other in drawn.top_logprobs.iter().filter(|t| t.id != drawn.id) {
+        let text = spelling(&other.token, &other.bytes);
+        let name = match named.contains_key(&text) {
+            true => format!("token_id:{}", other.id),
+            false => text,
+        };
+        named.insert(name, other.logprob);
+    }
+    named
+}
+
+/// A token as a name: its text, or its bytes if they are not a text by themselves (as OpenAI writes them).
+fn spelling(token: &str, bytes: &[u8]) -> String {
+    match token.contains('\u{FFFD}') && std::str::from_utf8(bytes).is_err() {
+        true => bytes.iter().fold("bytes:".to_owned(), |name, byte| {
+            format!("{name}\\x{byte:02x}")
+        }),
+        false => token.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::generation::Alternative;
+    use super::*;
+
+    fn alternative(id: u32, bytes: &[u8], logprob: f32) -> Alternative {
+        Alternative {
+            token: String::from_utf8_lossy(bytes).into_owned(),
+            logprob,
+            bytes: bytes.to_vec(),
+            id,
+        }
+    }
+
+    #[test]
+    fn tokens_of_equal_text_are_listed_apart() {
+        let top = [
+            alternative(1, b"A", -0.5),
+            // Two halves of characters, both of which read as U+FFFD.
+            alternative(2, b"\xe2\x80", -1.0),
+            alternative(3, b"\xf0", -2.0),
+            // Another token of the same text as the drawn one, and one that is the sign itself.
+            alternative(4, b"A", -3.0),
+            alternative(5, "\u{FFFD}".as_bytes(), -4.0),
+        ];
+        let Alternative {
+            token,
+            logprob,
+            bytes,
+            id,
+        } = top[0].clone();
+        let drawn = LoggedToken {
+            token,
+            logprob,
+            bytes,
+            id,
+            top_logprobs: top.to_vec(),
+            offset: 7,
+        };
+        let table = CompletionLogprobs::new(&[drawn]);
+        let named = BTreeMap::from(
+            [
+                ("A", -0.5),
+                ("bytes:\\xe2\\x80", -1.0),
+                ("bytes:\\xf0", -2.0),
+                ("token_id:4", -3.0),
+                ("\u{FFFD}", -4.0),
+            ]
+            .map(|(name, logprob)| (name.to_owned(), logprob)),
+        );
+        assert_eq!(table.top_logprobs, [named]);
+        assert_eq!((table.tokens[0].as_str(), table.text_offset[0]), ("A", 7));
+    }
+
+    #[test]
+    fn a_drawn_token_is_listed_even_if_it_was_unlikely() {
+        let Alternative {
+            token,
+            logprob,
+            bytes,
+            id,
+        } = alternative(9, b"z", -8.0);
+        let drawn = LoggedToken {
+            token,
+            logprob,
+            bytes,
+            id,
+            top_logprobs: vec![alternative(1, b"A", -0.5)],
+            offset: 0,
+        };
+        assert_eq!(
+            alternatives(&drawn).into_keys().collect::<Vec<_>>(),
+            ["A", "z"]
+        );
+    }
 }

@@ -1,9 +1,6 @@
-//! Fields that OpenAI's routes share, and the refusal of fields that are not implemented.
-//!
-//! OpenAI's clients send fields that this server does not need (`user`, `store`, `metadata` …), so unknown fields are
-//! ignored. A field that would change the answer but is not implemented is refused: an answer without the requested
-//! tools, for example, would be wrong.
+//! Reading a chat or a completion by the table of `parameters.rs`.
 
+use super::parameters::{NEUTRAL, Route, Rule, rule, stream_rule};
 use super::sampling::SamplingFields;
 use crate::http::common::error::Problem;
 use crate::workflows::fields::from_value;
@@ -23,8 +20,7 @@ pub struct Usage {
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 pub struct StreamOptions {
     /// Send one more chunk with the usage and without choices.
-    #[serde(default)]
-    pub include_usage: bool,
+    pub include_usage: Option<bool>,
 }
 
 /// The options of a streamed answer; `None` for a whole answer.
@@ -32,50 +28,95 @@ pub fn streaming(stream: Option<bool>, options: Option<StreamOptions>) -> Option
     stream.unwrap_or(false).then(|| options.unwrap_or_default())
 }
 
-/// A field that is not implemented, its harmless values, and the sentence for all other values.
-pub struct Unsupported {
-    pub field: &'static str,
-    pub harmless: fn(&Value) -> bool,
-    pub sentence: &'static str,
-}
-
-/// Reads a chat or a completion. Refuses fields that are not implemented.
-pub fn read<T: DeserializeOwned>(
-    body: Map<String, Value>,
-    rules: &[Unsupported],
-) -> Result<T, Problem> {
-    refuse(&body, rules)?;
+/// Reads a chat or a completion. Refuses the first field that asks for something this server cannot do.
+pub fn read<T: DeserializeOwned>(mut body: Map<String, Value>, route: Route) -> Result<T, Problem> {
+    screen("", &mut body, |name| rule(route, name))?;
+    if let Some(Value::Object(options)) = body.get_mut("stream_options") {
+        screen("stream_options.", options, stream_rule)?;
+    }
     // Serde does not name the place of an error within flattened fields, so these fields are read separately first.
     from_value::<SamplingFields>(&body)?;
     Ok(from_value(Value::Object(body))?)
 }
 
-/// Refuses the first field of `body` that asks for something this server cannot do.
-fn refuse(body: &Map<String, Value>, rules: &[Unsupported]) -> Result<(), Problem> {
-    let broken = rules.iter().find(|rule| {
-        let asked = body.get(rule.field).filter(|value| !value.is_null());
-        asked.is_some_and(|value| !(rule.harmless)(value))
-    });
-    match broken {
-        Some(rule) => Err(unsupported(rule.field, rule.sentence)),
-        None => Ok(()),
+/// Keeps the fields that are obeyed, and refuses others by their rules. `at`: the prefix of the fields' names.
+pub fn screen(
+    at: &str,
+    body: &mut Map<String, Value>,
+    rule: impl Fn(&str) -> Rule,
+) -> Result<(), Problem> {
+    for (name, value) in body.iter() {
+        let refuse = |sentence: &str| Err(unsupported(format!("{at}{name}"), sentence));
+        match rule(name) {
+            Rule::Obeyed | Rule::Label => {}
+            Rule::Refused(harmless, _) if value.is_null() || among(harmless, value) => {}
+            Rule::Refused(_, sentence) => return refuse(sentence),
+            Rule::Unknown if among(&NEUTRAL, value) => {}
+            Rule::Unknown => {
+                return refuse(&format!(
+                    "{at}{name} is not known here, and a field that is not known is not ignored; leave it out."
+                ));
+            }
+        }
     }
+    body.retain(|name, _| matches!(rule(name), Rule::Obeyed));
+    Ok(())
 }
 
 pub fn unsupported(field: impl Into<String>, sentence: &str) -> Problem {
     Problem::bad_request("unsupported_parameter", sentence).field(field)
 }
 
-/// No value of the field is harmless.
-pub fn never(_: &Value) -> bool {
-    false
+/// Whether the value is one of these JSON texts.
+fn among(texts: &[&str], value: &Value) -> bool {
+    let mut texts = texts.iter();
+    texts.any(|text| serde_json::from_str(text).is_ok_and(|known: Value| same(&known, value)))
 }
 
-/// Empty lists and objects ask for nothing.
-pub fn empty(value: &Value) -> bool {
-    match value {
-        Value::Array(list) => list.is_empty(),
-        Value::Object(map) => map.is_empty(),
-        _ => false,
+/// Equality of JSON: 1 is 1.0, and a field that is null is as good as absent.
+fn same(known: &Value, given: &Value) -> bool {
+    match (known, given) {
+        (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
+        (Value::Object(a), Value::Object(b)) => {
+            let filled = b.iter().filter(|(_, value)| !value.is_null());
+            filled.clone().count() == a.len()
+                && filled
+                    .into_iter()
+                    .all(|(k, v)| a.get(k).is_some_and(|known| same(known, v)))
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        _ => known == given,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn equal_json_is_known() {
+        for (known, given) in [
+            (json!(1), json!(1.0)),
+            (json!(0), json!(-0.0)),
+            (
+                json!({"type": "text"}),
+                json!({"type": "text", "json_schema": null}),
+            ),
+            (json!(["text"]), json!(["text"])),
+        ] {
+            assert!(same(&known, &given), "{known} {given}");
+        }
+        for (known, given) in [
+            (json!(1), json!(true)),
+            (json!(0), json!(false)),
+            (json!({"type": "text"}), json!({})),
+            (json!({}), json!({"type": "text"})),
+            (json!([]), json!([null])),
+        ] {
+            assert!(!same(&known, &given), "{known} {given}");
+        }
     }
 }

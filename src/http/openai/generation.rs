@@ -5,6 +5,7 @@
 //! deleted meanwhile.
 
 use super::fields::Usage;
+use super::offsets::Offsets;
 use crate::adapters::Resolved;
 use crate::http::common::error::Problem;
 use crate::http::common::state::AppState;
@@ -12,6 +13,7 @@ use autodidact_engine::scheduler::{FinishReason, GenerateEvent, GenerateRequest,
 use autodidact_engine::{Engine, SamplingParams, TokenLogprob};
 use axum::http::StatusCode;
 use serde::Serialize;
+use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
@@ -23,12 +25,16 @@ pub struct GenerationRequest {
     pub prompts: Vec<Vec<u32>>,
     pub sampling: SamplingParams,
     pub n: usize,
+    /// Whether log-probabilities name tokens by id (`token_id:123`).
+    pub token_ids: bool,
 }
 
 /// A running generation.
 pub struct Generation {
     pub metadata: Metadata,
     pub usage: Usage,
+    /// The time of silence after which a stream shows that it is alive.
+    pub heartbeat: Duration,
     engine: Engine,
     events: UnboundedReceiver<(usize, GenerateEvent)>,
     samples_per_prompt: usize,
@@ -36,6 +42,9 @@ pub struct Generation {
     choices: usize,
     /// The end-of-sequence token does not end the answer.
     ignore_eos: bool,
+    token_ids: bool,
+    /// For each choice, how far its text has come.
+    offsets: Vec<Offsets>,
     /// Held until the end, so that this version answers even if its alias moves.
     _resolved: Resolved,
 }
@@ -81,6 +90,13 @@ pub struct LoggedToken {
     pub logprob: f32,
     pub bytes: Vec<u8>,
     pub top_logprobs: Vec<Alternative>,
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub id: u32,
+    /// The place in the choice's text where the token begins, in characters.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub offset: usize,
 }
 
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -88,6 +104,9 @@ pub struct Alternative {
     pub token: String,
     pub logprob: f32,
     pub bytes: Vec<u8>,
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub id: u32,
 }
 
 impl Generation {
@@ -122,12 +141,15 @@ impl Generation {
                 system_fingerprint: fingerprint(state, &request.resolved),
             },
             usage: Usage::default(),
+            heartbeat: state.heartbeat,
             engine: state.engine.clone(),
             events,
             samples_per_prompt: request.n,
             unfinished: choices,
             choices,
             ignore_eos: request.sampling.ignore_eos,
+            token_ids: request.token_ids,
+            offsets: vec![Offsets::default(); choices],
             _resolved: request.resolved,
         })
     }
@@ -172,11 +194,18 @@ impl Generation {
                 logprob,
             } => {
                 // The token that ends the answer is not part of the answer.
-                let end = !self.ignore_eos && self.engine.files().eos.contains(&token);
+                let files = self.engine.files();
+                let end = !self.ignore_eos && files.eos.contains(&token);
+                // Control tokens add nothing to the text.
+                let bytes = match end || files.tokenizer.is_control(token) {
+                    true => &[],
+                    false => files.tokenizer.token_bytes(token),
+                };
+                let begins = self.offsets[offset + index].push(bytes);
                 Ok(Delta {
                     choice: offset + index,
                     text,
-                    logprob: logprob.filter(|_| !end).map(|l| self.spell(l)),
+                    logprob: logprob.filter(|_| !end).map(|l| self.spell(l, begins)),
                     finish_reason: None,
                 })
             }
@@ -210,24 +239,26 @@ impl Generation {
         }
     }
 
-    fn spell(&self, logged: TokenLogprob) -> LoggedToken {
+    fn spell(&self, logged: TokenLogprob, offset: usize) -> LoggedToken {
         let tokenizer = &self.engine.files().tokenizer;
-        let spell = |token: u32, logprob: f32| Alternative {
-            token: tokenizer.token_text(token).into_owned(),
+        let spell = |id: u32, logprob: f32| Alternative {
+            token: match self.token_ids {
+                true => format!("token_id:{id}"),
+                false => tokenizer.token_text(id).into_owned(),
+            },
             // JSON has no minus infinity; OpenAI writes this for "as good as impossible".
             logprob: logprob.max(-9999.0),
-            bytes: tokenizer.token_bytes(token).to_vec(),
+            bytes: tokenizer.token_bytes(id).to_vec(),
+            id,
         };
-        let Alternative {
-            token,
-            logprob,
-            bytes,
-        } = spell(logged.token, logged.logprob);
+        let own = spell(logged.token, logged.logprob);
         LoggedToken {
-            token,
-            logprob,
-            bytes,
+            token: own.token,
+            logprob: own.logprob,
+            bytes: own.bytes,
             top_logprobs: logged.top.iter().map(|(t, l)| spell(*t, *l)).collect(),
+            id: own.id,
+            offset,
         }
     }
 }

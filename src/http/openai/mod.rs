@@ -6,6 +6,8 @@ pub mod fields;
 pub mod generation;
 pub mod messages;
 pub mod models;
+pub mod offsets;
+pub mod parameters;
 pub mod response;
 pub mod sampling;
 pub mod vllm;

@@ -4,8 +4,9 @@
 use super::fields::{StreamOptions, Usage};
 use super::generation::{Choice, Delta, Generation, Metadata};
 use crate::http::common::error::Problem;
+use crate::http::common::sse::alive;
 use axum::Json;
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt};
 use serde::Serialize;
@@ -84,7 +85,8 @@ pub async fn send<S: Shape>(
     stream: Option<StreamOptions>,
 ) -> Result<Response, Problem> {
     if let Some(options) = stream {
-        return Ok(events(generation, shape, options.include_usage));
+        let usage = options.include_usage.unwrap_or(false);
+        return Ok(events(generation, shape, usage));
     }
     let choices = generation.collect().await?.into_iter().enumerate();
     let choices = choices.map(|(index, choice)| shape.choice(index, choice));
@@ -95,6 +97,7 @@ pub async fn send<S: Shape>(
 }
 
 fn events<S: Shape>(generation: Generation, shape: S, usage: bool) -> Response {
+    let heartbeat = generation.heartbeat;
     let chunks = Chunks {
         generation,
         shape,
@@ -110,9 +113,7 @@ fn events<S: Shape>(generation: Generation, shape: S, usage: bool) -> Response {
         Some((chunk, chunks))
     });
     let events = frames(futures::stream::iter(opening).chain(rest));
-    Sse::new(events)
-        .keep_alive(KeepAlive::default())
-        .into_response()
+    alive(Sse::new(events).into_response(), heartbeat)
 }
 
 /// The chunks of a running answer.
@@ -170,6 +171,14 @@ fn frames(
     });
     let done = futures::stream::once(std::future::ready("[DONE]".to_owned()));
     data.chain(done).map(|data| Ok(Event::default().data(data)))
+}
+
+/// Only for the API's description: an event of a streamed answer.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its shape is shown")]
+pub struct StreamEvent {
+    /// A chunk in JSON, or `[DONE]`
+    data: String,
 }
 
 /// A whole answer in the OpenAPI document: [`Envelope`] around the choices of `S`, named [`Shape::SCHEMA`].

@@ -1,16 +1,18 @@
 //! vLLM's `load_lora_adapter` and `unload_lora_adapter`, for tools that use them.
 
+use super::fields::screen;
+use super::parameters::lora_rule;
 use crate::http::common::error::Problem;
 use crate::http::common::extract::Json;
 use crate::http::common::state::AppState;
 use crate::workflows::fields::from_value;
 use axum::extract::State;
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use std::path::PathBuf;
 use utoipa::ToSchema;
 
-// vLLM's own clients send more fields than these, so unknown fields are ignored.
 #[derive(Deserialize, ToSchema)]
 pub struct LoadRequest {
     lora_name: String,
@@ -29,9 +31,9 @@ pub struct UnloadRequest {
     responses((status = 200, description = "A confirmation", body = String, content_type = "text/plain")))]
 pub async fn load_lora_adapter(
     State(state): State<AppState>,
-    Json(body): Json<Value>,
+    Json(body): Json<Map<String, Value>>,
 ) -> Result<String, Problem> {
-    let request: LoadRequest = from_value(body)?;
+    let request: LoadRequest = read(body)?;
     let name = request.lora_name.clone();
     state
         .blocking(move |s| s.registry.load(&request.lora_name, &request.lora_path))
@@ -47,9 +49,9 @@ pub async fn load_lora_adapter(
     responses((status = 200, description = "A confirmation", body = String, content_type = "text/plain")))]
 pub async fn unload_lora_adapter(
     State(state): State<AppState>,
-    Json(body): Json<Value>,
+    Json(body): Json<Map<String, Value>>,
 ) -> Result<String, Problem> {
-    let request: UnloadRequest = from_value(body)?;
+    let request: UnloadRequest = read(body)?;
     let name = request.lora_name.clone();
     state
         .blocking(move |s| s.registry.unload(&request.lora_name))
@@ -58,6 +60,11 @@ pub async fn unload_lora_adapter(
     Ok(format!(
         "Success: LoRA adapter '{name}' removed successfully."
     ))
+}
+
+fn read<T: DeserializeOwned>(mut body: Map<String, Value>) -> Result<T, Problem> {
+    screen("", &mut body, lora_rule)?;
+    Ok(from_value(Value::Object(body))?)
 }
 
 /// Renames the wrong field to vLLM's name for the adapter.

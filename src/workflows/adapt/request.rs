@@ -40,6 +40,7 @@ pub struct Budget {
 
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = AdaptKeep)]
 pub struct Keep {
     /// Keep the adapter under this name: a new name, or the name of `adapter`, which then gets a next version
     pub alias: Option<String>,
