@@ -28,6 +28,10 @@ fn until(stop: &ShouldStop<'_>) -> ModelError {
 }
 
 impl Model for Endless {
+    fn tokens(&self, text: &str) -> usize {
+        text.len()
+    }
+
     fn generate(
         &self,
         _: &[Prompt],

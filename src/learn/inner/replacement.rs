@@ -9,13 +9,14 @@
 use super::replay::{Earlier, Probe};
 use super::report::{Origin, ProbeReport};
 use crate::learn::grading::Grading;
-use crate::learn::grading::grader::{Grader, words};
+use crate::learn::grading::grader::Grader;
 use crate::learn::knowledge::closed_book::{ANSWER_TOKENS, ask_open_book, graded};
-use crate::learn::knowledge::sentences::sentences;
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::Interrupted;
 use crate::learn::ports::model::{ModelError, Sampling};
+use crate::text::sentences::sentences;
+use crate::text::words::words;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
