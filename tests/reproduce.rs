@@ -365,7 +365,7 @@ fn what_cannot_be_measured_is_told_in_a_sentence() {
     study.write("table.json", &json!({"passages": []}));
     let told = study.refused("cpt", &[]);
     assert!(
-        told.contains("neither a list") && told.contains("table.json"),
+        told.contains("`passages`") && told.contains("table.json"),
         "{told}"
     );
 }

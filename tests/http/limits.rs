@@ -1,5 +1,6 @@
 //! Requests beyond the limits of the window and of the engine's queue.
 
+use super::train::with;
 use crate::common::{BASE, Server, json_of};
 use serde_json::{Value, json};
 
@@ -43,14 +44,15 @@ async fn a_full_engine_says_when_to_come_back() {
     assert_eq!(body["error"]["type"], "rate_limit_error");
 }
 
-/// A document must fit the window together with its prompts and their answers.
+/// A text must fit the window together with its prompts and their answers. A document that does not is learned in
+/// parts, as far as there are not too many; a context of practice is refused.
 #[tokio::test]
-async fn a_document_leaves_room_in_the_window_for_its_questions() {
+async fn a_text_leaves_room_in_the_window_for_its_questions() {
     let server = Server::start().await;
     let tokenizer = &server.state.engine.files().tokenizer;
     let count = |text: &str| tokenizer.encode(text).unwrap().len();
     let most = 2048 - 512;
-    // The longest allowed text, and one token more.
+    // The longest text for the window, and one token more.
     let text_of = |tokens: usize| {
         let mut text = String::new();
         while count("A") + count(&text) < tokens {
@@ -59,16 +61,43 @@ async fn a_document_leaves_room_in_the_window_for_its_questions() {
         assert_eq!(count("A") + count(&text), tokens);
         text
     };
+    let refused = |(status, body): (u16, Value), figures: &[usize]| {
+        assert_eq!(status, 400, "{body}");
+        assert_eq!(body["code"], "context_length_exceeded");
+        let detail = body["detail"].as_str().unwrap();
+        for figure in figures {
+            assert!(detail.contains(&figure.to_string()), "{detail}");
+        }
+    };
+    let practise = |text: String| {
+        let context = json!({"title": "A", "text": text});
+        let body = with(json!({"contexts": vec![context; 4]}));
+        json_of(server.post("/train").json(&body))
+    };
+    let (status, body) = practise(text_of(most)).await;
+    assert_eq!(status, 202, "{body}");
+    refused(practise(text_of(most + 1)).await, &[most + 1, most, 2048]);
+
     let post = |text: String| {
         let body = json!({"adapter": "kb", "documents": [{"title": "A", "text": text}]});
         json_of(server.post("/ingest").json(&body))
     };
-    let (status, body) = post(text_of(most)).await;
+    let text = text_of(most + 1);
+    let (status, body) = post(text.clone()).await;
     assert_eq!(status, 202, "{body}");
-    let (status, body) = post(text_of(most + 1)).await;
-    assert_eq!(status, 400, "{body}");
-    let detail = body["detail"].as_str().unwrap();
-    for figure in [(most + 1).to_string(), most.to_string(), "2048".to_owned()] {
-        assert!(detail.contains(&figure), "{detail}");
-    }
+    let path = format!(
+        "/documents/{}",
+        body["documents"][0]["id"].as_str().unwrap()
+    );
+    let (_, document) = json_of(server.get(&path)).await;
+    let parts = document["parts"].as_array().unwrap();
+    let sum = |field: &str| {
+        parts
+            .iter()
+            .map(|p| p[field].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    assert!(parts.len() > 1 && parts.iter().all(|p| p["tokens"].as_u64() <= Some(768)));
+    assert_eq!(sum("characters"), text.len() as u64);
+    refused(post("0 ".repeat(256 * 768)).await, &[256, 768]);
 }

@@ -22,9 +22,13 @@ pub(super) fn parse(text: &str) -> Result<Dataset, String> {
     match &first {
         Value::Array(list) if is_row(list.first()) => dataset.add_rows(typed(text)?),
         Value::Array(_) => dataset.add_list(typed(text)?),
-        Value::Object(_) if is_lines || first.get("data").is_none() => match is_row(Some(&first)) {
+        Value::Object(_) if is_lines => match is_row(Some(&first)) {
             true => dataset.add_rows(lines(text)?),
             false => dataset.add_list(lines(text)?),
+        },
+        Value::Object(_) if first.get("data").is_none() => match is_row(Some(&first)) {
+            true => dataset.add_rows(vec![typed(text)?]),
+            false => dataset.add_list(vec![typed(text)?]),
         },
         Value::Object(_) if is_row(first["data"].get(0)) => {
             dataset.add_rows(typed::<Published<Row>>(text)?.data);
