@@ -50,7 +50,7 @@ impl Bearing {
     /// questions of demo/routing that tuning has seen, those of unlikely words rounded towards their neighbours'.
     pub fn log_odds(&self) -> f32 {
         let flag = |holds: bool| if holds { 1.0 } else { 0.0 };
-        1.5 + 1.4 * flag(self.points_back) + 2.0 * flag(self.opens) + self.known
+        2.6 + 1.4 * flag(self.points_back) + 2.0 * flag(self.opens) + self.known
             - 1.6 * self.unknown
             - 2.0 * self.unknown_names
     }
