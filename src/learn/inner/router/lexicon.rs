@@ -77,7 +77,7 @@ const ENGLISH: &str = "a an the about above after again against all almost along
     under unless until up upon us use used uses using usually very want was we well went were what whatever when \
     whenever where whether which while who whoever whole whom whose why will with within without would yet you \
     your yours i'm im its thats whats id ive dont doesnt didnt isnt arent wasnt cant couldnt wont wouldnt lot \
-    something anything everything somebody anybody anyone everyone kind sort two";
+    something anything everything somebody anybody anyone everyone kind sort two find finds happen happens happened";
 
 /// Codes of Stopwords ISO whose lists are used, beside English.
 const CODES: [&str; 43] = [

@@ -78,7 +78,8 @@ impl Speech {
         }
         let parts = text.split(PARTS);
         let last = parts.map(Speech::new).rfind(|p| !p.tokens.is_empty());
-        last.is_some_and(|part| part.has(Role::SOCIAL))
+        let says_little = |part: &Speech| part.tokens.len() <= 2 && !part.has(Role::REQUEST);
+        last.is_some_and(|part| part.has(Role::SOCIAL) || says_little(&part))
     }
 }
 

@@ -53,6 +53,9 @@ const SPOKEN_OF: f32 = 1.0;
 /// The same where the turn says that it goes back.
 const GONE_BACK_TO: f32 = 2.5;
 
+/// What speaks for a document that is new to a talk about another.
+const NEW: f32 = -1.5;
+
 /// The subject of the talk.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Subject {
@@ -104,6 +107,7 @@ impl Talk<'_> {
         let asked = asked(&speech);
         let named = self.named(&speech, &asked);
         let goes_on = match self.subject {
+            Subject::Document(now) if speech.has(Role::RETURN) => Some((now, 0.0)),
             Subject::Document(now) => Some((now, self.goes_on(&speech, &asked, now))),
             _ => None,
         };
@@ -131,9 +135,11 @@ impl Talk<'_> {
         let goes_back = speech.has(Role::RETURN);
         let log_odds = |document: usize| {
             let hit = hits.of(document)?;
+            let is_talk = matches!(self.subject, Subject::Document(_));
             let spoken_of = match (self.spoken_of.contains(&document), goes_back) {
                 (true, true) => GONE_BACK_TO,
                 (true, false) => SPOKEN_OF,
+                (false, _) if is_talk => NEW,
                 (false, _) => 0.0,
             };
             let by_itself = self.router.log_odds(asked, &hits, hit);
