@@ -263,7 +263,7 @@ fn where_the_model_cannot_read_the_text_decides() {
     };
     let newer = passage("渡轮", "渡轮九点开。\n船长是李明。");
     let reviewed = review(model, &chinese, &newer, &[], grading).unwrap();
-    assert_eq!(reviewed[1].kept, false);
+    assert!(!reviewed[1].kept);
 }
 
 #[test]
