@@ -307,6 +307,7 @@ async fn what_is_not_known_is_refused_by_name() {
             json!({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}),
             "response_format",
         ),
+        (usage(json!([true])), "stream_options"),
         (json!({"top_k": -2}), "top_k"),
     ];
     for route in [CHAT, COMPLETIONS] {
