@@ -9,7 +9,6 @@ use super::sampling::SamplingFields;
 use crate::http::common::error::Problem;
 use crate::http::common::extract::Json as Body;
 use crate::http::common::state::AppState;
-use crate::workflows::fields::optional_object;
 use autodidact_engine::Message;
 use axum::extract::State;
 use axum::response::Response;
@@ -29,7 +28,6 @@ pub struct ChatRequest {
     #[schema(minimum = 1)]
     max_tokens: Option<usize>,
     stream: Option<bool>,
-    #[serde(default, deserialize_with = "optional_object")]
     stream_options: Option<StreamOptions>,
     /// Report the log-probability of every token
     logprobs: Option<bool>,

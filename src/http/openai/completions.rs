@@ -8,7 +8,6 @@ use super::sampling::SamplingFields;
 use crate::http::common::error::Problem;
 use crate::http::common::extract::Json as Body;
 use crate::http::common::state::AppState;
-use crate::workflows::fields::optional_object;
 use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -32,7 +31,6 @@ pub struct CompletionRequest {
     #[schema(minimum = 1)]
     max_tokens: Option<usize>,
     stream: Option<bool>,
-    #[serde(default, deserialize_with = "optional_object")]
     stream_options: Option<StreamOptions>,
     /// Report the log-probabilities of every token and of this many alternatives
     #[schema(minimum = 0, maximum = 5)]
