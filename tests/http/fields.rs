@@ -343,7 +343,10 @@ async fn what_is_not_known_is_refused_by_name() {
     );
     let tokens = server.state.engine.stats().completion_tokens;
     // The count may still lack the last token.
-    assert!(tokens <= 6, "only the two good requests generate, not {tokens}");
+    assert!(
+        tokens <= 6,
+        "only the two good requests generate, not {tokens}"
+    );
 }
 
 #[tokio::test]
