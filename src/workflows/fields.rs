@@ -2,8 +2,9 @@
 
 use super::refusal::{Refusal, RefusalKind};
 use crate::reading;
+use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Parses bytes, before which there may be a byte order mark. The refusal is `Malformed` if they are not JSON,
 /// `Invalid` if the JSON has another shape.
@@ -11,6 +12,11 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     let bytes = reading::without_mark(bytes).map_err(|error| {
         Refusal::malformed("not_utf8", format!("The body cannot be read: {error}."))
     })?;
+    // Serde would accept a list as the fields in order.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        let detail = "The body is an object, not a list.";
+        return Err(Refusal::new(RefusalKind::Invalid, "invalid_field", detail));
+    }
     let mut parser = serde_json::Deserializer::from_slice(&bytes);
     let value = serde_path_to_error::deserialize(&mut parser)
         .map_err(|error| unreadable(error.path().to_string(), error.inner()))?;
@@ -49,6 +55,17 @@ pub fn object<T: DeserializeOwned>(field: &str, value: Value) -> Result<T, Refus
         return Err(Refusal::invalid(field, format!("{field} is an object.")));
     }
     at(field, value)
+}
+
+/// For `deserialize_with`: an object or null, but no list of its fields in order.
+pub fn optional_object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let fields = Option::<Map<String, Value>>::deserialize(deserializer)?;
+    let read = fields.map(|fields| T::deserialize(Value::Object(fields)));
+    read.transpose().map_err(serde::de::Error::custom)
 }
 
 /// Refuses a text of only white space.
@@ -97,7 +114,6 @@ pub fn wrong_shape(path: String, message: &str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde::Deserialize;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -132,6 +148,7 @@ mod tests {
             refusal(r#"{"inner":["#),
             (Malformed, "malformed_json", None)
         );
+        assert_eq!(refusal(r#" [[]]"#), (Invalid, "invalid_field", None));
         assert_eq!(
             refusal(r#"{"inner":[]} x"#),
             (Malformed, "malformed_json", None)

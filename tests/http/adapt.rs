@@ -238,6 +238,8 @@ async fn every_bad_field_is_named_and_nothing_is_half_done() {
         ("/budget/candidates", json!(0), "budget.candidates"),
         ("/budget/candidates", json!(17), "budget.candidates"),
         ("/budget/money", json!(1), "budget.money"),
+        ("/budget", json!([5, 1]), "budget"),
+        ("/keep", json!(["kept"]), "keep"),
         ("/keep/ttl", json!("1.5h"), "keep.ttl"),
         ("/keep/ttl", json!("31d"), "keep.ttl"),
         ("/keep/ttl", json!("0s"), "keep.ttl"),

@@ -31,8 +31,14 @@ pub fn streaming(stream: Option<bool>, options: Option<StreamOptions>) -> Option
 /// Reads a chat or a completion. Refuses the first field that asks for something this server cannot do.
 pub fn read<T: DeserializeOwned>(mut body: Map<String, Value>, route: Route) -> Result<T, Problem> {
     screen("", &mut body, |name| rule(route, name))?;
-    if let Some(Value::Object(options)) = body.get_mut("stream_options") {
-        screen("stream_options.", options, stream_rule)?;
+    match body.get_mut("stream_options") {
+        Some(Value::Object(options)) => screen("stream_options.", options, stream_rule)?,
+        // Serde would accept a list as the fields in order.
+        Some(Value::Array(_)) => {
+            let detail = "stream_options is an object.";
+            return Err(Problem::invalid("stream_options", detail));
+        }
+        _ => {}
     }
     // Serde does not name the place of an error within flattened fields, so these fields are read separately first.
     from_value::<SamplingFields>(&body)?;

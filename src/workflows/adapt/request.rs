@@ -4,7 +4,7 @@ use super::task::TaskBody;
 use crate::adapters::AliasName;
 use crate::learn::fewshot::self_edit::OutOfRange;
 use crate::learn::fewshot::{AdaptOptions, SelfEdit, Task};
-use crate::workflows::fields::object;
+use crate::workflows::fields::{object, optional_object};
 use crate::workflows::refusal::Refusal;
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,7 +23,9 @@ pub struct AdaptRequest {
     /// The configuration for training. Default: the model writes several, and the best one is used
     #[schema(value_type = Option<SelfEdit>)]
     pub self_edit: Option<Value>,
+    #[serde(default, deserialize_with = "optional_object")]
     pub budget: Option<Budget>,
+    #[serde(default, deserialize_with = "optional_object")]
     pub keep: Option<Keep>,
     /// Makes the result repeatable on a machine of the same speed
     pub seed: Option<u64>,
