@@ -884,7 +884,7 @@ v.text.strip().lower().replace(',', '').split(' ') | join('_')
 1 / 3
 10 / 4 * 2
 0.1 + 0.2
-1e15 + 0.3
+none is iterable
 123456789.0 * 10
 1e16 - 1
 5 // 0.3

@@ -219,7 +219,8 @@ fn settings_of_both_versions_of_the_configuration_are_read() {
 #[test]
 fn eight_bit_floats_are_refused_by_name_and_type() {
     let dir = tempfile::tempdir().unwrap();
-    let all = tensors(dir.path(), Family::Llama);
+    let mut all = tensors(dir.path(), Family::Llama);
+    all.retain(|t| t.0 != HEAD);
     write(dir.path(), &all, Dtype::F8_E4M3);
     let error = ModelFiles::open(dir.path()).err().unwrap().to_string();
     assert!(

@@ -62,15 +62,8 @@ pub(super) fn add(env: &mut Environment<'static>) {
         plain.split_whitespace().collect::<Vec<_>>().join(" ")
     });
     env.add_filter("truncate", truncate);
-    env.add_test("sequence", |value: &Value| {
-        let kinds = [
-            ValueKind::Seq,
-            ValueKind::Iterable,
-            ValueKind::String,
-            ValueKind::Map,
-        ];
-        kinds.contains(&value.kind()) || value.is_undefined()
-    });
+    env.add_test("sequence", has_items);
+    env.add_test("iterable", has_items);
     env.add_test("callable", |value: &Value| {
         value.kind() == ValueKind::Plain && value.as_object().is_some()
     });
@@ -103,6 +96,18 @@ pub(super) fn add(env: &mut Environment<'static>) {
     });
     env.add_function(super::source::MOD, modulo);
     env.remove_global("debug");
+}
+
+/// Whether Python could go over the value: `none` it could not.
+fn has_items(value: &Value) -> bool {
+    let kinds = [
+        ValueKind::Seq,
+        ValueKind::Iterable,
+        ValueKind::String,
+        ValueKind::Map,
+        ValueKind::Undefined,
+    ];
+    kinds.contains(&value.kind())
 }
 
 /// `dict(mapping or pairs, **more)`.

@@ -182,7 +182,9 @@ impl Shards {
             Dtype::F16 => to_f32(bytes, |b| f16::from_le_bytes(b).to_f32()),
             Dtype::BF16 => to_f32(bytes, |b| bf16::from_le_bytes(b).to_f32()),
             other => {
-                let reason = format!("tensor {name} is {other:?}, which is not supported");
+                let reason = format!(
+                    "tensor {name} is {other:?}; only F64, F32, F16 and BF16 are supported"
+                );
                 return Err(Error::model(&self.dir, reason));
             }
         };

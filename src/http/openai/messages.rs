@@ -13,6 +13,7 @@ pub struct ChatMessage {
     /// `system` (or `developer`), `user` or `assistant`
     role: String,
     /// A string, or a list of `{"type": "text", "text": …}`
+    #[schema(required = false)]
     content: Value,
     /// All fields in the client's order, which the chat template sees; `role` and `content` only hold their places.
     #[schema(ignore)]
