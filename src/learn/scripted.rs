@@ -111,6 +111,10 @@ impl ScriptedModel {
 }
 
 impl Model for ScriptedModel {
+    fn window(&self) -> usize {
+        1 << 20
+    }
+
     /// A word is a token.
     fn tokens(&self, text: &str) -> usize {
         crate::text::words::count(text)

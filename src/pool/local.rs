@@ -180,6 +180,10 @@ pub(super) fn stack(adapter: Option<&Adapter>) -> Vec<Arc<Lora>> {
 }
 
 impl Model for LocalModel {
+    fn window(&self) -> usize {
+        self.engine.window()
+    }
+
     fn tokens(&self, text: &str) -> usize {
         // A text that cannot be encoded cannot be trained on either; its bytes bound its tokens.
         let tokens = self.engine.files().tokenizer.encode(text);

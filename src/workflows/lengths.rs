@@ -5,7 +5,8 @@ use super::refusal::Refusal;
 use super::services::Services;
 use crate::learn::fewshot::self_edit::{self, EDIT_TOKENS};
 use crate::learn::fewshot::{SelfEdit, Task};
-use crate::learn::ports::model::Prompt;
+use crate::learn::knowledge::Passage;
+use crate::learn::ports::model::{Model, Prompt};
 use crate::pool::LocalModel;
 use crate::reading;
 use crate::store::NewDocument;
@@ -43,7 +44,22 @@ pub fn parts_for(engine: &Engine, title: &str, text: &str) -> Result<Vec<Documen
             .encode(text)
             .map_or(text.len(), |tokens| tokens.len())
     };
-    parts(&size, engine.window(), title, text)
+    let passage = Passage::posted(title, text);
+    parts(&size, engine.window(), &passage.title, &passage.text)
+}
+
+/// The parts of a passage for learning. A passage that was admitted under another window may have too many; then it is
+/// one part.
+pub fn cut(model: &dyn Model, passage: &Passage) -> Vec<Passage> {
+    let size = |text: &str| model.tokens(text);
+    let parts = parts(&size, model.window(), &passage.title, &passage.text);
+    let parts = parts.map(|parts| {
+        parts.into_iter().map(|part| Passage {
+            title: part.title,
+            text: part.text,
+        })
+    });
+    parts.map_or_else(|_| vec![passage.clone()], Iterator::collect)
 }
 
 /// The parts that a document is learned in: one, its whole text, where that is short. The same document always has the

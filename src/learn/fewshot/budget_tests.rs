@@ -28,6 +28,10 @@ fn until(stop: &ShouldStop<'_>) -> ModelError {
 }
 
 impl Model for Endless {
+    fn window(&self) -> usize {
+        1 << 20
+    }
+
     fn tokens(&self, text: &str) -> usize {
         text.len()
     }

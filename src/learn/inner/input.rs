@@ -9,9 +9,19 @@ use crate::learn::options::update::IngestOptions;
 use crate::learn::ports::model::Adapter;
 use crate::learn::ports::text_model::Helpers;
 
+/// Cuts a passage into parts that a prompt has room for; a short passage is one part.
+pub type Cut<'a> = dyn Fn(&Passage) -> Vec<Passage> + 'a;
+
+/// The passage as one part.
+pub fn uncut(passage: &Passage) -> Vec<Passage> {
+    vec![passage.clone()]
+}
+
 /// The input of an update.
 pub struct UpdateInput<'a> {
     pub passage: &'a Passage,
+    /// Cuts a passage into the parts that it is learned in.
+    pub cut: &'a Cut<'a>,
     /// The adapter that writes the study notes; `None`: the base writes.
     pub policy: Option<Policy<'a>>,
     /// The caller's questions. If there are none, the model writes its own.

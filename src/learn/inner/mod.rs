@@ -6,6 +6,7 @@ pub mod distill;
 pub mod gate;
 pub mod general;
 pub mod input;
+mod notes;
 mod renewal;
 pub mod replacement;
 #[cfg(test)]

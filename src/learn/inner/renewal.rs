@@ -3,7 +3,7 @@
 
 use super::gate::lost;
 use super::input::UpdateInput;
-use super::replacement::{self, ReplacedReport};
+use super::replacement::{self, ReplacedReport, Texts};
 use super::report::{ProbeReport, Report};
 use super::update::{Run, UpdateOutcome};
 use crate::learn::knowledge::closed_book::Answer;
@@ -31,7 +31,11 @@ impl Run<'_> {
         let UpdateInput { passage, given, .. } = self.input;
         let probes = step(self.journal, "replaced_probes", || {
             let grading = self.asking().grading();
-            replacement::review(self.model, old, passage, given, grading)
+            let texts = Texts {
+                old: &(self.input.cut)(&old.passage),
+                new: &self.parts,
+            };
+            replacement::review(self.model, old, passage, &texts, given, grading)
         })?;
         let replaced = ReplacedReport::new(replaces.id, &old.passage.title, probes);
         let retired: Vec<_> = replaced.retired().collect();

@@ -8,6 +8,7 @@
 
 use super::replay::{Earlier, Probe};
 use super::report::{Origin, ProbeReport};
+use super::router::{Routable, Router};
 use crate::learn::grading::Grading;
 use crate::learn::grading::grader::Grader;
 use crate::learn::knowledge::closed_book::{ANSWER_TOKENS, ask_open_book, graded};
@@ -84,21 +85,28 @@ impl ReplacedReport {
     }
 }
 
+/// The parts of both texts.
+pub struct Texts<'a> {
+    pub old: &'a [Passage],
+    pub new: &'a [Passage],
+}
+
 /// Reviews the probes of the earlier document `old`. `given`: the questions that the client sent with the newer text;
 /// one of them with another answer contradicts the probe with the same question.
 pub fn review(
     model: Interruptible<'_>,
     old: &Earlier,
     new: &Passage,
+    texts: &Texts<'_>,
     given: &[Question],
     grading: Grading<'_>,
 ) -> Result<Vec<ReviewedProbe>, Interrupted> {
     let (told, open): (Vec<&Probe>, Vec<&Probe>) =
         (old.probes.iter()).partition(|p| same_question(given, p).is_some());
-    let with_new = read(model, new, &open, grading)?;
+    let with_new = read(model, texts.new, &open, grading)?;
     let unsure = open.iter().zip(&with_new).filter(|(_, (_, right))| !right);
     let unsure: Vec<&Probe> = unsure.map(|(p, _)| *p).collect();
-    let mut with_old = read(model, &old.passage, &unsure, grading)?.into_iter();
+    let mut with_old = read(model, texts.old, &unsure, grading)?.into_iter();
 
     let mut reviewed = Vec::new();
     for probe in told {
@@ -142,16 +150,31 @@ fn verdict(probe: &Probe, said: Option<String>, kept: bool, note: String) -> Rev
     }
 }
 
-/// The base's answers with the passage in sight, and whether each is the probe's.
+/// The base's answers with the passage in sight, of a long one the part that is most like the probe, and whether each
+/// is the probe's.
 fn read(
     model: Interruptible<'_>,
-    passage: &Passage,
+    parts: &[Passage],
     probes: &[&Probe],
     grading: Grading<'_>,
 ) -> Result<Vec<(String, bool)>, ModelError> {
+    let router = Router::new(parts.iter().map(|part| Routable {
+        title: &part.title,
+        text: &part.text,
+        questions: Vec::new(),
+    }));
+    let in_sight = |asked: &Question| {
+        let asked = Routable {
+            title: &asked.question,
+            text: &asked.answer,
+            questions: Vec::new(),
+        };
+        &parts[router.most_like(asked).unwrap_or(0)]
+    };
     let items: Vec<_> = probes
         .iter()
         .map(|p| {
+            let passage = in_sight(&p.question);
             let Question { question, answer } = &p.question;
             (ask_open_book(passage, question), answer.clone())
         })

@@ -115,6 +115,7 @@ fn renew(
     let given: Vec<Question> = given.iter().map(|(q, a)| probe(q, a).question).collect();
     let live = numbered_adapter(0);
     let start = UpdateInput {
+        cut: &crate::learn::inner::input::uncut,
         passage: &passage("Ferry", text),
         policy: None,
         given: &given,

@@ -13,6 +13,9 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     pub self_edits: Vec<SelfEdit>,
+    /// The parts of a long document, in order; none for a document that is learned as a whole
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartReport>,
     /// The document's training sequences, without the replayed sequences of earlier documents
     pub training_sequences: Vec<TrainingText>,
     pub replayed_sequences: usize,
@@ -40,6 +43,17 @@ pub struct Report {
     pub decision: Option<Decision>,
     /// Wall-clock seconds by stage
     pub seconds: BTreeMap<String, f32>,
+}
+
+/// What was made of a part of a long document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PartReport {
+    /// The document's title with those of the headings above the part: `Manual > Safety > Fuses`
+    pub title: String,
+    pub self_edits: usize,
+    pub training_sequences: usize,
+    /// The probes that the model wrote about it
+    pub probes: usize,
 }
 
 impl Report {

@@ -267,6 +267,7 @@ fn learn_routed(
     let earlier: Vec<Earlier> = (1..=documents).map(earlier).collect();
     let responders = (1..=documents as u64).map(Responder::Version);
     let start = UpdateInput {
+        cut: &crate::learn::inner::input::uncut,
         passage: &Passage {
             title: "A lamp of Q1 Q2".into(),
             text: "This lamp is green.".into(),

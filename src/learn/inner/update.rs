@@ -7,12 +7,9 @@ use super::gate::{Evidence, Verdict, judge};
 use super::input::UpdateInput;
 use super::renewal::Usable;
 use super::replay::{self, Earlier};
-use super::report::{Attempt, Decision, GeneralProbe, Origin, ProbeReport, Report, RetainedProbe};
-use crate::learn::knowledge::author::Author;
+use super::report::{Attempt, Decision, GeneralProbe, Report, RetainedProbe};
+use crate::learn::knowledge::Passage;
 use crate::learn::knowledge::closed_book::{Answer, accuracy};
-use crate::learn::knowledge::self_edit::SelfEdit;
-use crate::learn::knowledge::sequences::training_texts;
-use crate::learn::knowledge::{questions, self_edit};
 use crate::learn::options::gate::GateMode;
 use crate::learn::options::strategy::{Method, Strategy};
 use crate::learn::ports::interruptible::Interruptible;
@@ -52,6 +49,7 @@ pub fn learn(
         model: Interruptible::new(model, &stop),
         input,
         journal,
+        parts: (input.cut)(input.passage),
         report: Report::default(),
     };
     run.write_notes()?;
@@ -66,95 +64,12 @@ pub(super) struct Run<'a> {
     pub(super) model: Interruptible<'a>,
     pub(super) input: &'a UpdateInput<'a>,
     pub(super) journal: &'a dyn Journal,
+    /// The parts that the passage is learned in; the passage itself where it is short.
+    pub(super) parts: Vec<Passage>,
     pub(super) report: Report,
 }
 
 impl Run<'_> {
-    /// The self-edit, and the sequences cut from it.
-    fn write_notes(&mut self) -> Result<(), Interrupted> {
-        let clock = Instant::now();
-        let UpdateInput {
-            passage,
-            policy,
-            options,
-            ..
-        } = self.input;
-        self.journal
-            .progress("self_edit", 0.02, "writing study notes");
-        let edits: Vec<SelfEdit> = step(self.journal, "self_edits", || {
-            let (edit, seed) = (&options.self_edit, options.seed);
-            let adapter = policy.map(|p| p.adapter);
-            let author = Author::new(edit.writer, self.model, adapter, self.input.helpers)?;
-            let mut edits = self_edit::write(author, passage, edit, seed)?;
-            for edit in &mut edits {
-                edit.policy = policy.map(|p| p.name.to_owned());
-            }
-            Ok(edits)
-        })?;
-        self.report.training_sequences =
-            training_texts(passage, &edits, &|text| self.model.tokens(text));
-        for edit in &edits {
-            self.journal.event(
-                "self_edit",
-                json!({"kind": edit.kind, "teacher": edit.teacher, "policy": edit.policy,
-                       "text": edit.text, "sequences": edit.statements.len() + edit.pairs.len()}),
-            );
-        }
-        self.report.self_edits = edits;
-        self.done("self_edit", clock);
-        Ok(())
-    }
-
-    /// The questions this update is judged by, fixed before anything is trained.
-    fn fix_probes(&mut self) -> Result<(), Interrupted> {
-        let clock = Instant::now();
-        let UpdateInput {
-            passage, options, ..
-        } = self.input;
-        self.journal.progress("probes", 0.2, "fixing the questions");
-        let origin = match self.input.given {
-            [] => Origin::Written,
-            _ => Origin::Given,
-        };
-        let written: questions::WrittenProbes =
-            step(self.journal, "probes", || match self.input.given {
-                [] => {
-                    let asking = self.asking();
-                    questions::write(
-                        self.model,
-                        |questions| asking.known(questions),
-                        passage,
-                        &self.report.training_sequences,
-                        options.gate.probes,
-                        options.seed.wrapping_add(1),
-                    )
-                }
-                given => Ok(questions::WrittenProbes {
-                    kept: given.to_vec(),
-                    dropped: Vec::new(),
-                }),
-            })?;
-        self.journal.event(
-            "probes",
-            json!({"kept": written.kept, "dropped": written.dropped.len()}),
-        );
-        let probes = written.kept.into_iter().map(|q| ProbeReport {
-            question: q.question,
-            answer: q.answer,
-            origin,
-            before: None,
-            after: None,
-        });
-        self.report.probes = probes.collect();
-        if let Some(replaced) = &self.report.replaced {
-            let kept = replaced.to_ask(&self.report.probes);
-            self.report.probes.extend(kept);
-        }
-        self.report.dropped_probes = written.dropped;
-        self.done("probes", clock);
-        Ok(())
-    }
-
     fn ask_before(&mut self) -> Result<(), Interrupted> {
         let clock = Instant::now();
         self.journal

@@ -174,6 +174,7 @@ pub(crate) fn run_from(
         probes: ["E1?", "E2?", "E3?", "E4?"].map(probe).to_vec(),
     };
     let start = UpdateInput {
+        cut: &crate::learn::inner::input::uncut,
         passage: &passage("the new"),
         given: &["Q1?", "Q2?", "Q3?", "Q4?"].map(question),
         live: Some(Live {
@@ -365,6 +366,7 @@ fn a_document_that_nothing_can_be_asked_about_is_not_trained() {
     let model = knowing(&[], &[]);
     let options = IngestOptions::default();
     let start = UpdateInput {
+        cut: &crate::learn::inner::input::uncut,
         passage: &Passage {
             title: "Nothing".into(),
             text: "There is nothing to say.".into(),

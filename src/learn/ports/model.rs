@@ -275,6 +275,9 @@ pub trait Model: Send + Sync {
     /// The number of tokens of `text`.
     fn tokens(&self, text: &str) -> usize;
 
+    /// Most tokens of a prompt with its answer.
+    fn window(&self) -> usize;
+
     /// Trains the adapters together, in one packed batch; each comes out as if trained alone.
     fn train(
         &self,

@@ -4,8 +4,10 @@ use super::request::Ingest;
 use super::run::made_by;
 use crate::adapters;
 use crate::jobs::Accepted;
+use crate::learn::options::strategy::Method;
+use crate::learn::options::update::IngestOptions;
 use crate::store::IdempotencyKey;
-use crate::workflows::lengths::check_documents;
+use crate::workflows::lengths::{check_documents, parts_for};
 use crate::workflows::refusal::Refusal;
 use crate::workflows::services::Services;
 use serde_json::{Value, json};
@@ -20,8 +22,11 @@ pub fn submit(
     check_count(services, ingest)?;
     services.registry.check_name(&ingest.alias)?;
     services.registry.check_continues(&ingest.alias)?;
-    check_options(services, ingest)?;
+    let method = check_options(services, ingest)?.training.method;
     check_documents(services, &ingest.documents, "documents")?;
+    if method == Method::Distill {
+        check_whole(services, ingest)?;
+    }
     let ids: Vec<&str> = ingest.documents.iter().map(|d| d.id.as_str()).collect();
     let mut input = ingest.options.clone();
     input.insert("documents".to_owned(), json!(ids));
@@ -45,7 +50,7 @@ fn check_count(services: &Services, ingest: &Ingest) -> Result<(), Refusal> {
 
 /// Checks the options together with the options of the server and of the alias. A named teacher, judge or policy must
 /// exist.
-fn check_options(services: &Services, ingest: &Ingest) -> Result<(), Refusal> {
+fn check_options(services: &Services, ingest: &Ingest) -> Result<IngestOptions, Refusal> {
     let config = &services.config;
     let live = services.store.aliases().get(ingest.alias.as_str())?;
     let made_by = made_by(&services.store, &ingest.alias, live.and_then(|a| a.live))?;
@@ -53,9 +58,25 @@ fn check_options(services: &Services, ingest: &Ingest) -> Result<(), Refusal> {
     let options = services.learning.under(&request, made_by)?;
     options.check_helpers(config.teacher.is_some(), config.judge.is_some())?;
     match &options.self_edit.policy {
-        Some(policy) => check_policy(services, policy),
-        None => Ok(()),
+        Some(policy) => check_policy(services, policy)?,
+        None => {}
     }
+    Ok(options)
+}
+
+/// Refuses documents in parts: distillation has the whole document in the prompt.
+fn check_whole(services: &Services, ingest: &Ingest) -> Result<(), Refusal> {
+    for (nth, document) in ingest.documents.iter().enumerate() {
+        let parts = parts_for(&services.engine, &document.title, &document.text)?.len();
+        if parts > 1 {
+            let detail = format!(
+                "documents[{nth}].text is learned in {parts} parts, and method \"distill\" needs the whole \
+                 document in the prompt; leave the method out, or send the parts as documents."
+            );
+            return Err(Refusal::invalid("training.method", detail));
+        }
+    }
+    Ok(())
 }
 
 fn check_policy(services: &Services, policy: &str) -> Result<(), Refusal> {

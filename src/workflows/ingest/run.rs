@@ -24,6 +24,7 @@ use crate::store::{
     self, Document, DocumentState, GateVerdict, NewProbe, ProbeOrigin, Record, Replaced,
 };
 use crate::workflows::journal::JobJournal;
+use crate::workflows::lengths;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -141,6 +142,7 @@ impl IngestHandler {
             };
             let start = UpdateInput {
                 passage: &passage,
+                cut: &|passage| lengths::cut(&*self.model, passage),
                 policy: policy
                     .as_ref()
                     .map(|(name, adapter)| Policy { name, adapter }),
