@@ -8,7 +8,7 @@
 
 use crate::learn::inner::answerer::{Answerer, Item, Routed};
 use crate::learn::inner::general;
-use crate::learn::inner::input::{Live, UpdateInput};
+use crate::learn::inner::input::{Live, UpdateInput, uncut};
 use crate::learn::inner::replay::{self, Earlier, Probe};
 use crate::learn::inner::report::Report;
 use crate::learn::inner::responders::{Responder, Responders};
@@ -160,6 +160,7 @@ impl Alias<'_> {
         };
         let load = |version: u64| Ok(self.load(version));
         let start = UpdateInput {
+            cut: &uncut,
             passage,
             given: questions,
             live: live.map(|adapter| Live {

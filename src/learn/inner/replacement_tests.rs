@@ -1,17 +1,19 @@
 //! A newer text of a document takes its place: what it changes is retired, what it still says goes on guarding.
 
 use super::input::{Live, Replaces, UpdateInput};
-use super::replacement::{ReviewedProbe, review};
+use super::replacement::{ReviewedProbe, Texts, review};
 use super::replay::{Earlier, Probe};
 use super::report::Origin;
 use super::responders::{Responder, Responders};
 use super::update::{UpdateOutcome, learn};
+use crate::learn::grading::Grading;
 use crate::learn::grading::grader::Grader;
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::options::self_edit::SelfEditKind;
 use crate::learn::options::strategy::Strategy;
 use crate::learn::options::update::IngestOptions;
 use crate::learn::ports::interruptible::Interruptible;
+use crate::learn::ports::journal::Interrupted;
 use crate::learn::ports::model::{Adapter, Prompt, Trained, TrainingText};
 use crate::learn::ports::text_model::Helpers;
 use crate::learn::scripted::{MemoryJournal, ScriptedModel, number_of, numbered_adapter};
@@ -151,6 +153,21 @@ const CHANGED: [(&str, &str); 3] = [
     (ASKED[2].0, "7 marks"),
 ];
 
+/// A review of texts that are each one part.
+fn review_whole(
+    model: Interruptible<'_>,
+    old: &Earlier,
+    new: &Passage,
+    given: &[Question],
+    grading: Grading<'_>,
+) -> Result<Vec<ReviewedProbe>, Interrupted> {
+    let texts = Texts {
+        old: std::slice::from_ref(&old.passage),
+        new: std::slice::from_ref(new),
+    };
+    review(model, old, new, &texts, given, grading)
+}
+
 #[test]
 fn with_every_fact_changed_the_default_gate_lets_it_through() {
     for strategy in [Strategy::Route, Strategy::Replay, Strategy::Sequential] {
@@ -253,7 +270,7 @@ fn where_the_model_cannot_read_the_text_decides() {
     let noise = ScriptedModel::default().answering(|_: &Prompt, _: Option<&Adapter>| "hum".into());
     let model = Interruptible::new(&noise, &|| false);
     let grading = Grader::default().into();
-    let reviewed = review(model, &ferry(), &passage("Ferry", ONE), &[], grading).unwrap();
+    let reviewed = review_whole(model, &ferry(), &passage("Ferry", ONE), &[], grading).unwrap();
     assert_eq!(
         fates(&reviewed),
         [("seven", false), ("Ada", true), ("4 marks", true)]
@@ -263,7 +280,7 @@ fn where_the_model_cannot_read_the_text_decides() {
         ..earlier("渡轮", "渡轮七点开。船长是李明。", &[])
     };
     let newer = passage("渡轮", "渡轮九点开。\n船长是李明。");
-    let reviewed = review(model, &chinese, &newer, &[], grading).unwrap();
+    let reviewed = review_whole(model, &chinese, &newer, &[], grading).unwrap();
     assert!(!reviewed[1].kept);
 }
 
@@ -276,7 +293,7 @@ fn the_clients_own_questions_go_first() {
         probe(ASKED[2].0, "4 marks").question,
     ];
     let grading = Grader::default().into();
-    let reviewed = review(model, &ferry(), &passage("Ferry", ONE), &given, grading).unwrap();
+    let reviewed = review_whole(model, &ferry(), &passage("Ferry", ONE), &given, grading).unwrap();
     let fate = |answer: &str| reviewed.iter().find(|p| p.answer == answer).unwrap();
     assert!(!fate("Ada").kept && fate("Ada").note.contains("\"Bo\""));
     assert!(fate("4 marks").kept && fate("4 marks").said.is_none());
