@@ -94,6 +94,10 @@ export async function teachView({ root, query, signal }) {
     try {
       const body = request(title.value, text.value, adapter.value, kind.value, questions.value);
       const answer = await post("/ingest", body, { headers: { "idempotency-key": idempotency }, signal });
+      if (answer.documents.every((document) => document.known)) {
+        told.append(notice("This document is known: the adapter has learned this very text.", "info"));
+        return;
+      }
       location.hash = `#/jobs/${encodeURIComponent(answer.job.id)}`;
     } catch (error) {
       if (!signal.aborted) told.append(notice(error.message));
@@ -137,7 +141,9 @@ async function readFile(file) {
 }
 
 function slug(title) {
-  return title.toLowerCase().normalize("NFKD").replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 40).replace(/-+$/, "");
+  const latin = title.toLowerCase().normalize("NFKD").replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "");
+  // A title in other letters leaves nothing.
+  return latin.slice(0, 40).replace(/-+$/, "") || (title.trim() ? "documents" : "");
 }
 
 // randomUUID exists only in secure contexts, and a console may be served over plain HTTP.
