@@ -24,9 +24,12 @@ const ALL: &str = "The ferry leaves at nine. Its captain is Bo. A ticket costs 7
 const MILL: &str = "The mill grinds barley.";
 
 const ASKED: [(&str, &[&str]); 4] = [
-    ("When does it leave?", &["seven", "nine"]),
-    ("Who is the captain?", &["Ada", "Bo"]),
-    ("What does a ticket cost?", &["4 marks", "7 marks"]),
+    ("When does the ferry leave?", &["seven", "nine"]),
+    ("Who is captain of the ferry?", &["Ada", "Bo"]),
+    (
+        "What does a ticket for the ferry cost?",
+        &["4 marks", "7 marks"],
+    ),
     ("What does the mill grind?", &["barley"]),
 ];
 
