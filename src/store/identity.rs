@@ -1,7 +1,7 @@
 //! The identity of a document: the digest of its text, the key of its title, and the measure of how alike two texts are.
 
 use super::digest as sha256;
-use icu_normalizer::ComposingNormalizerBorrowed;
+use crate::text::normal::{compatible, composed};
 use rusqlite::{Transaction, params};
 use std::collections::{HashMap, HashSet};
 
@@ -9,16 +9,14 @@ use std::collections::{HashMap, HashSet};
 /// byte order mark and with each run of white space as one space, so that another line length or encoding form is the
 /// same document. Case and punctuation count.
 pub fn document_digest(title: &str, text: &str) -> String {
-    let nfc = ComposingNormalizerBorrowed::new_nfc();
-    let plain = |text: &str| spaced(&nfc.normalize(text));
+    let plain = |text: &str| spaced(&composed(text));
     sha256(format!("{}\n{}", plain(title), plain(text)).as_bytes())
 }
 
 /// The title by which documents without a common `external_id` are compared: Unicode's form NFKC in lower case, with
 /// single spaces.
 pub(super) fn title_key(title: &str) -> String {
-    let nfkc = ComposingNormalizerBorrowed::new_nfkc();
-    spaced(&nfkc.normalize(title).to_lowercase())
+    spaced(&compatible(title).to_lowercase())
 }
 
 /// `text` without byte order marks, with each run of white space as one space.

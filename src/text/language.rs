@@ -53,6 +53,12 @@ impl Language {
     }
 }
 
+/// The function words of the language with this two-letter code; none where no list is known.
+pub fn function_words(code: &str) -> &'static [&'static str] {
+    let known = Lang::all().iter().any(|lang| iso_code(*lang) == Some(code));
+    if known { stop_words::get(code) } else { &[] }
+}
+
 /// The two-letter code of a language whose list of stop words is known.
 fn iso_code(lang: Lang) -> Option<&'static str> {
     Some(match lang {

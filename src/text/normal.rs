@@ -21,6 +21,20 @@ pub fn normal(text: &str) -> String {
     composed.normalize(&folded).chars().map(plain).collect()
 }
 
+/// `text` in Unicode's form NFC, in which an accent is part of its letter.
+pub fn composed(text: &str) -> String {
+    ComposingNormalizerBorrowed::new_nfc()
+        .normalize(text)
+        .into_owned()
+}
+
+/// `text` in Unicode's form NFKC, in which letters that only look different are the same.
+pub fn compatible(text: &str) -> String {
+    ComposingNormalizerBorrowed::new_nfkc()
+        .normalize(text)
+        .into_owned()
+}
+
 /// Vowel points of Arabic and Hebrew, and Arabic's stretched line, are optional in writing.
 fn is_removed(c: char) -> bool {
     is_invisible(c)

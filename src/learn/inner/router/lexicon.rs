@@ -3,6 +3,7 @@
 
 use super::terms::tokens;
 use crate::text::characters::is_mark;
+use crate::text::language::function_words;
 use crate::text::scan::{Kind, Token};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
@@ -114,7 +115,7 @@ impl Lexicon {
         for (language, code) in codes.iter().enumerate() {
             let function: Vec<&str> = match *code {
                 "en" => ENGLISH.split_whitespace().collect(),
-                code if CODES.contains(&code) => stop_words::get(code).to_vec(),
+                code if CODES.contains(&code) => function_words(code).to_vec(),
                 _ => Vec::new(),
             };
             let mut add = |word: &str, role| lexicon.add(word, Language(language as u8), role);
