@@ -55,7 +55,8 @@ impl Language {
 
 /// The function words of the language with this two-letter code; none where no list is known.
 pub fn function_words(code: &str) -> &'static [&'static str] {
-    let known = Lang::all().iter().any(|lang| iso_code(*lang) == Some(code));
+    // Galician has a list, and no trigrams to be told by.
+    let known = code == "gl" || Lang::all().iter().any(|lang| iso_code(*lang) == Some(code));
     if known { stop_words::get(code) } else { &[] }
 }
 
