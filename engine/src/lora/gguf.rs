@@ -12,8 +12,8 @@ use crate::weights::gguf_write::{
 /// The adapter's file for a base of the model's shape. `name` becomes the file's `general.name`.
 ///
 /// # Errors
-/// [`Error::Adapter`] names what such a file has no place for: DoRA's magnitudes, biases, whole tables, and an
-/// output projection of its own beside a base that has none.
+/// [`Error::Adapter`] names what such a file has no place for: DoRA's magnitudes, biases, whole tables, and a pair
+/// of either end of a base that has one table for both.
 pub fn to_gguf(lora: &Lora, model: &ModelConfig, name: &str) -> Result<Vec<u8>> {
     lora.validate(model)?;
     check(lora, model)?;
@@ -120,10 +120,11 @@ fn check(lora: &Lora, model: &ModelConfig) -> Result<()> {
         if table.whole.is_some() && !table.is_copy {
             return refuse(format!("a whole table of {name}"));
         }
-        if model.tie_word_embeddings && name == "lm_head" && table.pair.is_some() {
-            return refuse(
-                "a pair of lm_head where the base has no output projection of its own".into(),
-            );
+        if model.tie_word_embeddings && table.pair.is_some() {
+            // A GGUF LoRA finds its place by the tensor's name, and the table has one name for both ends.
+            return refuse(format!(
+                "a pair of {name} where the base has one table for both ends"
+            ));
         }
     }
     Ok(())
