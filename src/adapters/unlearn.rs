@@ -139,7 +139,8 @@ impl Registry {
             None => live.into(),
         };
         let lost = otherwise.version().is_some_and(|v| versions.contains(&v));
-        let strategy = live.and_then(|live| history.lineages[&live].strategy());
+        // Another deletion may have taken the live version meanwhile; then carrying out the plan is a conflict.
+        let strategy = live.and_then(|live| history.lineages.get(&live)?.strategy());
         Ok(Unlearning {
             responder: by(document),
             otherwise: match lost {

@@ -70,7 +70,7 @@ pub fn openapi() -> Value {
             for parameter in parameters.into_iter().flatten() {
                 bounds::parameter(path, parameter);
             }
-            bounds::archives(operation);
+            bounds::bytes(operation);
             answers::refuse(path, method, operation);
         }
     }

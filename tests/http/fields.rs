@@ -359,7 +359,21 @@ async fn the_prompt_may_end_without_the_beginning_of_an_answer() {
     };
     let opened = tokens(json!({"add_generation_prompt": true})).await;
     assert_eq!(tokens(json!({})).await, opened);
-    assert!(tokens(json!({"add_generation_prompt": false})).await < opened);
+    let closed = tokens(json!({"add_generation_prompt": false})).await;
+    assert!(closed < opened);
+    let variables = |more: Value| json!({"chat_template_kwargs": more});
+    let variable = json!({"add_generation_prompt": false});
+    assert_eq!(tokens(variables(variable)).await, closed);
+    for (name, value) in [
+        ("messages", json!([])),
+        ("continue_final_message", json!(true)),
+        ("add_generation_prompt", json!("no")),
+    ] {
+        let (status, answer) = send(&server, CHAT, variables(json!({name: value}))).await;
+        let field = json!(format!("chat_template_kwargs.{name}"));
+        let told = (status, &answer["error"]["param"]);
+        assert_eq!(told, (400, &field), "{answer}");
+    }
 }
 
 #[tokio::test]

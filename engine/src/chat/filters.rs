@@ -270,7 +270,9 @@ fn parse_int(text: &str, base: i64) -> Option<i128> {
         None => (if base == 0 { 10 } else { base }, lower.as_str()),
     };
     let digits = ascii_digits(digits)?;
-    let number = i128::from_str_radix(&digits, u32::try_from(base).ok()?).ok()?;
+    // Rust panics at other bases.
+    let base = u32::try_from(base).ok().filter(|b| (2..=36).contains(b))?;
+    let number = i128::from_str_radix(&digits, base).ok()?;
     Some(if negative { -number } else { number })
 }
 

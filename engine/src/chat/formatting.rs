@@ -74,15 +74,22 @@ fn represented(value: &Value, kept: Option<char>) -> String {
 /// `text.format(…)`.
 pub(super) fn braces(text: &str, args: &Arguments, kept: Option<char>) -> Result<String, Error> {
     let mut next = 0;
-    fill(text, args, kept, &mut next)
+    fill(text, args, kept, &mut next, FIELD_DEPTH)
 }
+
+/// How deep fields may stand in the specifications of others, as in Python.
+const FIELD_DEPTH: usize = 2;
 
 fn fill(
     text: &str,
     args: &Arguments,
     kept: Option<char>,
     next: &mut usize,
+    depth: usize,
 ) -> Result<String, Error> {
+    if depth == 0 && text.contains(['{', '}']) {
+        return wrong("Max string recursion exceeded");
+    }
     let mut out = String::new();
     let mut rest = text;
     while let Some(at) = rest.find(['{', '}']) {
@@ -106,7 +113,7 @@ fn fill(
             "s" => Value::from(python::text(&value, kept)),
             _ => value,
         };
-        let spec = fill(spec, args, kept, next)?;
+        let spec = fill(spec, args, kept, next, depth.saturating_sub(1))?;
         out.push_str(&match (spec.as_str(), spec.strip_suffix('%')) {
             ("", _) => python::text(&value, kept),
             (_, Some(spec)) => {

@@ -163,6 +163,10 @@ fn describe() {
         ("autodidact_training_candidates", "Adapters in training"),
         ("autodidact_jobs_open", "Jobs not ended"),
         ("autodidact_documents_open", "Documents not ended"),
+        (
+            "autodidact_documents_replaced",
+            "Learned documents whose place a newer text has taken",
+        ),
     ];
     for (name, text) in gauges {
         describe_gauge!(name, text);

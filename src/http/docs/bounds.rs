@@ -36,7 +36,12 @@ const PROMPT: &str = r#"{"oneOf": [
 const CONTENT: &str = r#"{"oneOf": [
     {"type": "string"},
     {"type": "array", "items": {"type": "object", "required": ["type", "text"],
-        "properties": {"type": {"type": "string", "enum": ["text"]}, "text": {"type": "string"}}}}]}"#;
+        "properties": {"type": {"type": "string", "enum": ["text"]}, "text": {"type": "string"}}}},
+    {"type": "null"}]}"#;
+/// An answer may have no content.
+const MESSAGE: &str = r#"{"anyOf": [
+    {"properties": {"role": {"enum": ["assistant"]}}},
+    {"required": ["content"], "properties": {"content": {"type": ["string", "array"]}}}]}"#;
 const STOP: &str = r#"{"oneOf": [{"type": "string"},
     {"type": "array", "maxItems": 16, "items": {"type": "string", "minLength": 1}}]}"#;
 
@@ -47,7 +52,7 @@ const BOUNDS: &[(&str, &str, &str)] = &[
     ("ChatRequest", "messages", r#"{"minItems": 1}"#),
     ("ChatMessage", "role", r#"{"pattern": "^(system|developer|user|assistant)$"}"#),
     ("ChatMessage", "content", CONTENT),
-    ("ChatMessage", "", r#"{"required": ["role", "content"]}"#),
+    ("ChatMessage", "", MESSAGE),
     ("CompletionRequest", "prompt", PROMPT),
     ("Stop", "", STOP),
     // Adapters.
@@ -229,14 +234,13 @@ fn task() -> Value {
     json!({"oneOf": [grid, of("text", TEXT)]})
 }
 
-/// Archives are bytes, which a schema tells as a string.
-pub fn archives(value: &mut Value) {
+/// A body of bytes is a string to a schema, and not the list of numbers that `Vec<u8>` would be in JSON.
+pub fn bytes(value: &mut Value) {
     for (kind, content) in value.as_object_mut().into_iter().flatten() {
-        match kind.as_str() {
-            "application/x-tar" if content.get("schema").is_some() => {
-                content["schema"] = json!({"type": "string", "format": "binary"});
-            }
-            _ => archives(content),
+        let items = content.pointer("/schema/items/type");
+        match kind != "application/json" && items.is_some_and(|kind| kind == "integer") {
+            true => content["schema"] = json!({"type": "string", "format": "binary"}),
+            false => bytes(content),
         }
     }
 }

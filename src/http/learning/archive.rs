@@ -54,14 +54,15 @@ pub fn pack(files: &PeftFiles) -> io::Result<Vec<u8>> {
 /// read, because a link leads out of the archive and a sparse file of a few bytes may claim any size. `most`: bytes of
 /// what is unpacked.
 pub fn unpack(bytes: &[u8], most: u64) -> Result<PeftFiles, Problem> {
-    let mut found = Found::default();
-    found.add_archive(bytes, most)?;
+    let mut found = Found::new(most);
+    found.add_archive(bytes)?;
     found.files("archive")
 }
 
-/// The two files of a form: each in a field of its own, whatever the field's name, or both in an archive.
+/// The two files of a form: each in a field of its own, whatever the field's name, or both in an archive. `most`: bytes
+/// of what all archives of the form are unpacked to.
 pub fn of_form(form: &[Field], most: u64) -> Result<PeftFiles, Problem> {
-    let mut found = Found::default();
+    let mut found = Found::new(most);
     for field in form {
         let Some(name) = field.base_name() else {
             let detail = format!("The form has a text field '{}'; send files.", field.name);
@@ -71,7 +72,7 @@ pub fn of_form(form: &[Field], most: u64) -> Result<PeftFiles, Problem> {
         let named = [name, field.name.as_str()];
         match named.into_iter().find(|name| is_wanted(name)) {
             Some(name) => found.put(name, field.bytes.to_vec())?,
-            None if is_archive_name(name) => found.add_archive(&field.bytes, most)?,
+            None if is_archive_name(name) => found.add_archive(&field.bytes)?,
             None => {}
         }
     }
@@ -90,13 +91,46 @@ fn is_archive_name(name: &str) -> bool {
 }
 
 /// The files found so far.
-#[derive(Default)]
 struct Found {
     config: Option<Vec<u8>>,
     weights: Option<Vec<u8>>,
+    /// Most bytes of what is unpacked.
+    most: u64,
+    /// Of these the bytes that are left, whatever file or archive of the upload needs them.
+    left: u64,
 }
 
 impl Found {
+    fn new(most: u64) -> Self {
+        Found {
+            config: None,
+            weights: None,
+            most,
+            left: most,
+        }
+    }
+
+    /// Unpacks as much as is left.
+    fn unpacked(
+        &mut self,
+        what: &str,
+        unpack: impl FnOnce(u64) -> Result<Vec<u8>, Inflate>,
+    ) -> Result<Vec<u8>, Problem> {
+        let content = unpack(self.left).map_err(|error| self.inflated(what, error))?;
+        self.left -= content.len() as u64;
+        Ok(content)
+    }
+
+    fn inflated(&self, what: &str, error: Inflate) -> Problem {
+        match error {
+            Inflate::TooLarge(_) => invalid(format!(
+                "The {what} archive unpacks to more than {} bytes, the largest adapter that is taken.",
+                self.most
+            )),
+            Inflate::Damaged(reason) => damaged(&format!("{what} archive"), &reason),
+        }
+    }
+
     fn put(&mut self, name: &str, content: Vec<u8>) -> Result<(), Problem> {
         let slot = match name {
             CONFIG_FILE => &mut self.config,
@@ -116,11 +150,11 @@ impl Found {
         })
     }
 
-    fn add_archive(&mut self, bytes: &[u8], most: u64) -> Result<(), Problem> {
+    fn add_archive(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         match bytes {
-            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => self.add_zip(bytes, most),
+            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => self.add_zip(bytes),
             [0x1f, 0x8b, ..] => {
-                let tar = gunzip(bytes, most).map_err(|error| inflated("gzip", error))?;
+                let tar = self.unpacked("gzip", |left| gunzip(bytes, left))?;
                 self.add_tar(&tar)
             }
             [b'B', b'Z', b'h', ..] => Err(other("bzip2")),
@@ -150,7 +184,7 @@ impl Found {
             };
             let size = entry.size();
             let content = read_bounded(entry, bytes.len() as u64);
-            let content = content.map_err(|error| inflated("tar", error))?;
+            let content = content.map_err(|error| self.inflated("tar", error))?;
             if content.len() as u64 != size {
                 return Err(damaged("tar archive", &format!("it ends within {name}")));
             }
@@ -159,10 +193,9 @@ impl Found {
         Ok(())
     }
 
-    fn add_zip(&mut self, bytes: &[u8], most: u64) -> Result<(), Problem> {
+    fn add_zip(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         let broken = |error: ZipError| damaged("zip archive", &error.to_string());
         let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
-        let mut left = most;
         for nth in 0..archive.len() {
             let entry = archive.by_index_raw(nth).map_err(broken)?;
             let path = String::from_utf8_lossy(entry.name_raw()).into_owned();
@@ -187,8 +220,7 @@ impl Found {
                 return Err(invalid(detail));
             }
             let entry = archive.by_index(nth).map_err(broken)?;
-            let content = read_bounded(entry, left).map_err(|error| inflated("zip", error))?;
-            left -= content.len() as u64;
+            let content = self.unpacked("zip", |left| read_bounded(entry, left))?;
             self.put(name, content)?;
         }
         Ok(())
@@ -237,15 +269,6 @@ fn not_plain(path: &str) -> Problem {
 fn damaged(what: &str, reason: &str) -> Problem {
     let detail = format!("The body is not a {what} that can be read: {reason}.");
     Problem::bad_request("malformed_archive", detail)
-}
-
-fn inflated(what: &str, error: Inflate) -> Problem {
-    match error {
-        Inflate::TooLarge(most) => invalid(format!(
-            "The {what} archive unpacks to more than {most} bytes, the largest adapter that is taken."
-        )),
-        Inflate::Damaged(reason) => damaged(&format!("{what} archive"), &reason),
-    }
 }
 
 fn other(compression: &str) -> Problem {
@@ -305,6 +328,22 @@ mod tests {
             let problem = refused(&crafted(kind));
             assert!(problem.detail.contains(CONFIG_FILE), "{}", problem.detail);
         }
+    }
+
+    #[test]
+    fn the_archives_of_a_form_share_the_bound() {
+        let zip = {
+            let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+            let options = zip::write::SimpleFileOptions::default();
+            writer.start_file(WEIGHTS_FILE, options).unwrap();
+            io::Write::write_all(&mut writer, &[7; 600]).unwrap();
+            writer.finish().unwrap().into_inner()
+        };
+        let mut found = Found::new(1000);
+        found.add_archive(&zip).unwrap();
+        found.weights = None;
+        let problem = found.add_archive(&zip).unwrap_err();
+        assert!(problem.detail.contains("1000 bytes"), "{}", problem.detail);
     }
 
     #[test]

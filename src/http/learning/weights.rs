@@ -2,10 +2,10 @@
 //! GGUF with the adapter merged into it.
 //!
 //! ```text
-//! format   dtype                what
-//! peft     as stored f32 f16 bf16   adapter_config.json and adapter_model.safetensors, in a tar archive
-//! gguf     f32                  the adapter, for llama.cpp's --lora and Ollama's ADAPTER
-//! merged   f16 q8_0             the base's GGUF file with the adapter in its weights
+//! format   dtype                      what
+//! peft     (as stored) f32 f16 bf16   adapter_config.json and adapter_model.safetensors, in a tar archive
+//! gguf     f32                        the adapter, for llama.cpp's --lora and Ollama's ADAPTER
+//! merged   f16 q8_0                   the base's GGUF file with the adapter in its weights
 //! ```
 
 use super::archive;

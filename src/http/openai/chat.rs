@@ -150,8 +150,8 @@ fn prepare(state: &AppState, request: ChatRequest) -> Result<GenerationRequest, 
         let thinking = extra.entry("enable_thinking");
         thinking.or_insert(Value::Bool(false));
     }
-    let opened = request.add_generation_prompt.unwrap_or(true);
-    let prompt = render(state, &messages, opened, &extra)?;
+    let opened = variables(&mut extra)?.or(request.add_generation_prompt);
+    let prompt = render(state, &messages, opened.unwrap_or(true), &extra)?;
     Ok(GenerationRequest {
         resolved,
         field: "messages",
@@ -160,6 +160,36 @@ fn prepare(state: &AppState, request: ChatRequest) -> Result<GenerationRequest, 
         n,
         token_ids: request.sampling.token_ids(),
     })
+}
+
+/// Names that mean something to those who call a template, and would be lost among its variables.
+const NO_VARIABLES: [&str; 4] = [
+    "messages",
+    "chat_template",
+    "continue_final_message",
+    "tokenize",
+];
+
+/// Takes `add_generation_prompt` out of the template's variables, where vLLM lets it stand, too. Refuses names that
+/// are no variables.
+fn variables(extra: &mut Map<String, Value>) -> Result<Option<bool>, Problem> {
+    let at = |name: &str| format!("chat_template_kwargs.{name}");
+    for name in NO_VARIABLES {
+        let given = extra.get(name).unwrap_or(&Value::Null);
+        if !matches!(given, Value::Null | Value::Bool(false)) {
+            let detail = format!("{name} is not a variable of the chat template.");
+            return Err(Problem::invalid(at(name), detail));
+        }
+    }
+    match extra.shift_remove("add_generation_prompt") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(opened)) => Ok(Some(opened)),
+        Some(_) => {
+            let name = "add_generation_prompt";
+            let detail = "add_generation_prompt is true or false.";
+            Err(Problem::invalid(at(name), detail))
+        }
+    }
 }
 
 fn render(

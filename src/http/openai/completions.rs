@@ -93,10 +93,12 @@ fn prepare(state: &AppState, request: CompletionRequest) -> Result<GenerationReq
     let sampling = request.sampling.params(limit, request.logprobs)?;
     let n = request.sampling.samples()?;
     // One adapter answers all prompts of a request, so the router reads all prompts together.
+    let text = |tokens: &Vec<u32>| state.engine.files().tokenizer.decode(tokens, true);
     let question = match &request.prompt {
         Prompt::Text(text) => text.clone(),
         Prompt::Texts(texts) => texts.join(" "),
-        Prompt::Tokens(_) | Prompt::TokenLists(_) => String::new(),
+        Prompt::Tokens(tokens) => text(tokens),
+        Prompt::TokenLists(lists) => lists.iter().map(text).collect::<Vec<_>>().join(" "),
     };
     let question = Conversation::question(&question);
     let resolved = state.registry.resolve_for(&request.model, &question)?;

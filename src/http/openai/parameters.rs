@@ -2,7 +2,7 @@
 //!
 //! OpenAI's clients and vLLM's send many fields. A field that cannot change the answer is a label and is ignored. A
 //! field that could change the answer and is not implemented is refused by name, unless its value asks for nothing.
-//! The table is also what `openapi.json` says about these fields (`described.rs`).
+//! The table is also what `openapi.json` says about these fields (`docs/requests.rs`).
 
 use Rule::{Label, Obeyed, Refused, Unknown};
 

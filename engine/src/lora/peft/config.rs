@@ -113,6 +113,9 @@ const REFUSED: [(&str, &str); 10] = [
     ),
 ];
 
+/// The most bytes of the file. PEFT writes some kilobytes, with a pattern for every module some tens of them.
+const LARGEST: usize = 1 << 20;
+
 /// A whole module that an adapter may replace.
 const WHOLE: [Module; 2] = [Module::Embedding, Module::Head];
 
@@ -122,6 +125,12 @@ impl PeftConfig {
     /// # Errors
     /// [`Error::Adapter`] names the entry, what is wrong, and what would be right.
     pub fn read(bytes: &[u8], model: &ModelConfig) -> Result<Self> {
+        if bytes.len() > LARGEST {
+            return Err(Error::Adapter(format!(
+                "{CONFIG_FILE} has {} bytes, {LARGEST} at most are read",
+                bytes.len()
+            )));
+        }
         let Fields(fields) = serde_json::from_slice(bytes).map_err(|e| {
             Error::Adapter(format!("{CONFIG_FILE} is not a PEFT configuration: {e}"))
         })?;
@@ -373,8 +382,8 @@ impl Entries {
 
     fn modules_to_save(&self) -> Result<Vec<String>> {
         let list = self.list("modules_to_save")?;
-        let known = |entry: &&String| !WHOLE.iter().any(|m| is_ending(&m.name(), entry));
-        match list.iter().find(known) {
+        let unknown = |entry: &&String| !WHOLE.iter().any(|m| is_ending(&m.name(), entry));
+        match list.iter().find(unknown) {
             Some(other) => Err(wrong(format!(
                 "modules_to_save names {other:?}; of whole modules embed_tokens and lm_head are supported"
             ))),

@@ -5,7 +5,7 @@
 use super::CONFIG_FILE;
 use crate::config::{Family, ModelConfig, Projection};
 use crate::error::{Error, Result};
-use fancy_regex::Regex;
+use fancy_regex::{Regex, RegexBuilder};
 
 /// A module that an adapter may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,6 +132,7 @@ impl Targets {
 
 /// The expressions that find the layer's number in a module's name, for `layers_pattern`.
 pub fn layer_patterns(names: &[String]) -> Result<Vec<Regex>> {
+    check_count("layers_pattern", names.len())?;
     let any = r"\A.*?\.[^.]*\.(?P<idx>\d+)\.".to_string();
     let sources = match names {
         [] => vec![("", any)],
@@ -152,6 +153,7 @@ pub struct Patterns<T>(Vec<(String, Regex, T)>);
 impl<T: Copy> Patterns<T> {
     /// Compiles the keys, in the order in which they are tried.
     pub fn new(key: &str, entries: Vec<(String, T)>) -> Result<Self> {
+        check_count(key, entries.len())?;
         let compile = |(text, value): (String, T)| {
             let regex = regex(key, &text, &format!(r"\A(.*\.)?({text})$"))?;
             Ok((text, regex, value))
@@ -179,8 +181,27 @@ fn matches(regex: &Regex, name: &str) -> bool {
     regex.is_match(name).unwrap_or(false)
 }
 
+/// The most expressions of one entry: more than any model has modules.
+const MOST_EXPRESSIONS: usize = 1024;
+/// The most bytes of one compiled expression, and the most steps of matching one name. Names have some fifty characters.
+const MOST_COMPILED: usize = 1 << 20;
+const MOST_STEPS: usize = 100_000;
+
+fn check_count(key: &str, count: usize) -> Result<()> {
+    match count > MOST_EXPRESSIONS {
+        true => Err(Error::Adapter(format!(
+            "{CONFIG_FILE}: {key} has {count} expressions; {MOST_EXPRESSIONS} at most are read"
+        ))),
+        false => Ok(()),
+    }
+}
+
 fn regex(key: &str, text: &str, source: &str) -> Result<Regex> {
-    Regex::new(source).map_err(|e| {
+    let mut builder = RegexBuilder::new(source);
+    builder
+        .backtrack_limit(MOST_STEPS)
+        .delegate_size_limit(MOST_COMPILED);
+    builder.build().map_err(|e| {
         Error::Adapter(format!(
             "{CONFIG_FILE}: {key} has {text:?}, which is not a regular expression that can be read: {e}"
         ))
@@ -269,5 +290,14 @@ mod tests {
         );
         assert_eq!(find(&[("^q_proj", 5)], Q1), None);
         assert!(Patterns::new("rank_pattern", vec![("(".to_string(), 1)]).is_err());
+    }
+
+    #[test]
+    fn expressions_are_bounded() {
+        let many = |n: usize| (0..n).map(|i| (format!("m{i}"), i)).collect();
+        assert!(Patterns::new("rank_pattern", many(MOST_EXPRESSIONS)).is_ok());
+        assert!(Patterns::new("rank_pattern", many(MOST_EXPRESSIONS + 1)).is_err());
+        let large = vec![(r"\w{1000}".to_string(), 1)];
+        assert!(Patterns::new("rank_pattern", large).is_err());
     }
 }

@@ -55,7 +55,7 @@ pub fn from_files(config_json: &[u8], safetensors: &[u8], model: &ModelConfig) -
             "{WEIGHTS_FILE} holds no LoRA tensor"
         )));
     }
-    let lora = join(found, extras, reader.config.rank.max(1), model);
+    let lora = join(found, extras, model)?;
     lora.validate(model)?;
     Ok(lora)
 }
@@ -75,15 +75,29 @@ impl Pair {
     }
 }
 
+/// The most numbers (a gigabyte) that filling up lower ranks may lead to: one pair of a high rank makes all others as
+/// large as itself.
+const LARGEST_FILLED: usize = 1 << 28;
+
 /// Puts pairs of any ranks and scales into an adapter of one.
 fn join(
     found: Vec<(usize, Projection, Pair)>,
     extras: Option<Arc<Extras>>,
-    default_rank: usize,
     model: &ModelConfig,
-) -> Lora {
+) -> Result<Lora> {
     let pairs = || found.iter().map(|(_, _, pair)| pair);
-    let rank = pairs().map(|p| p.rank).max().unwrap_or(default_rank);
+    // Without any pair the rank means nothing, whatever the configuration says.
+    let rank = pairs().map(|p| p.rank).max().unwrap_or(1);
+    let own: usize = pairs().map(|p| p.a.len() + p.b.len()).sum();
+    let filled: usize = pairs()
+        .map(|p| (p.a.len() + p.b.len()) / p.rank * rank)
+        .sum();
+    if filled > own.max(LARGEST_FILLED) {
+        return Err(Error::Adapter(format!(
+            "its pairs have ranks up to {rank}, and filled up to that rank they would be {filled} numbers; save it \
+             with ranks that differ less"
+        )));
+    }
     let same = pairs().all(|p| p.rank == rank && p.alpha == found[0].2.alpha);
     // The largest scale, so that no B grows.
     let largest = pairs()
@@ -110,11 +124,11 @@ fn join(
         layers[layer][projection.index()] =
             Some(fill_up(pair, rank, factor, model.features(projection).0));
     }
-    Lora {
+    Ok(Lora {
         config,
         layers,
         extras,
-    }
+    })
 }
 
 /// A pair of rank `rank`: zeros for the ranks that it does not have, and B times `factor`.

@@ -346,6 +346,52 @@ fn the_first_pattern_of_the_file_decides_a_pairs_scale() {
     }
 }
 
+/// The reader of a file without pairs gets no rank from the configuration, so no executor makes room for it.
+#[test]
+fn a_rank_without_pairs_is_one() {
+    let table: Vec<u8> = (0..32 * 8).flat_map(|_| 0.5f32.to_le_bytes()).collect();
+    let view = TensorView::new(Dtype::F32, vec![32, 8], &table).unwrap();
+    let name = "base_model.model.lm_head.weight";
+    let safetensors = safetensors::serialize([(name, view)], None).unwrap();
+    let config =
+        json!({"peft_type": "LORA", "r": 1_000_000_000_000u64, "modules_to_save": ["lm_head"]});
+    let read = from_files(config.to_string().as_bytes(), &safetensors, &model()).unwrap();
+    assert_eq!((read.config.rank, read.config.scale()), (1, 1.0));
+    assert!(read.extras.is_some());
+}
+
+#[test]
+fn pairs_of_very_different_ranks_are_not_filled_up() {
+    const HIGH: usize = 1 << 21;
+    let tensors: Vec<(String, [usize; 2], Vec<u8>)> = (0..2)
+        .flat_map(|layer| Projection::ALL.map(|p| (layer, p)))
+        .flat_map(|(layer, p)| {
+            let rank = if (layer, p) == (0, Projection::Q) {
+                HIGH
+            } else {
+                1
+            };
+            let (inputs, outputs) = model().features(p);
+            let name = |part| format!("{PREFIX}{layer}.{}.{part}.weight", p.path());
+            let zeros = vec![0; rank * inputs * 2];
+            let b = vec![0; outputs * rank * 2];
+            [
+                (name("lora_A"), [rank, inputs], zeros),
+                (name("lora_B"), [outputs, rank], b),
+            ]
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        let view = TensorView::new(Dtype::F16, shape.to_vec(), bytes);
+        (name, view.unwrap())
+    });
+    let safetensors = safetensors::serialize(views, None).unwrap();
+    let config =
+        json!({"peft_type": "LORA", "r": 1, "rank_pattern": {"layers.0.self_attn.q_proj": HIGH}});
+    let error = from_files(config.to_string().as_bytes(), &safetensors, &model()).unwrap_err();
+    assert!(error.to_string().contains("differ less"), "{error}");
+}
+
 fn one_tensor(name: &str, dtype: Dtype, bytes: &[u8], shape: [usize; 2]) -> Result<Lora> {
     let view = TensorView::new(dtype, shape.to_vec(), bytes).unwrap();
     let config = json!({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ".*"});
