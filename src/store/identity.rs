@@ -77,8 +77,7 @@ fn common(a: &[String], b: &[String]) -> usize {
 }
 
 fn tokens(text: &str) -> Vec<String> {
-    let nfkc = ComposingNormalizerBorrowed::new_nfkc();
-    let text = nfkc.normalize(text).to_lowercase();
+    let text = compatible(text).to_lowercase();
     let (mut found, mut word) = (Vec::new(), String::new());
     for c in text.chars() {
         let alone = is_unspaced(c);

@@ -109,11 +109,23 @@ async fn a_byte_order_mark_is_not_text() {
     let lines = format!("{line}\n\u{feff}{line}\n");
     let whole = format!(r#"{{"adapter": "a", "again": true, "documents": [{line}]}}"#);
     for (query, kind, body) in [
-        ("adapter=a&again=true", "application/x-ndjson", lines.as_str()),
+        (
+            "adapter=a&again=true",
+            "application/x-ndjson",
+            lines.as_str(),
+        ),
         ("", "application/json", &whole),
         ("adapter=a&again=true", "text/markdown", "# Größe\n\nZwölf."),
-        ("adapter=a&again=true&title=Gr%C3%B6%C3%9Fe", "text/plain", "Zwölf."),
-        ("adapter=a&again=true", "text/html", "<title>Größe</title><p>Zwölf."),
+        (
+            "adapter=a&again=true&title=Gr%C3%B6%C3%9Fe",
+            "text/plain",
+            "Zwölf.",
+        ),
+        (
+            "adapter=a&again=true",
+            "text/html",
+            "<title>Größe</title><p>Zwölf.",
+        ),
     ] {
         for bytes in [marked(body), utf16(body)] {
             let found = stored(&server, query, kind, bytes).await;
