@@ -114,7 +114,12 @@ fn iso_code(lang: Lang) -> Option<&'static str> {
 /// The lists of all languages in normal form, which has no points and no final sigma.
 static NORMAL: LazyLock<HashMap<&str, HashSet<String>>> = LazyLock::new(|| {
     let codes = Lang::all().iter().filter_map(|lang| iso_code(*lang));
-    let words = |code| stop_words::get(code).iter().map(|word| normal(word)).collect();
+    let words = |code| {
+        stop_words::get(code)
+            .iter()
+            .map(|word| normal(word))
+            .collect()
+    };
     codes.map(|code| (code, words(code))).collect()
 });
 
