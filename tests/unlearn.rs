@@ -15,7 +15,7 @@ fn deleted(server: &Client, document: &str) -> Value {
 fn a_deleted_document_leaves_the_routes_and_its_bytes_go() {
     let place = Place::tiny();
     let server = place.serve();
-    let (_, documents) = server.learn(&ungated(
+    let (job, documents) = server.learn(&ungated(
         "kb",
         &[lighthouse(), ferry("Ada Finch", "seven"), mill()],
         4,
@@ -52,6 +52,9 @@ fn a_deleted_document_leaves_the_routes_and_its_bytes_go() {
     );
     let lineages = server.get("/adapters/kb/versions").to_string();
     assert!(!lineages.contains("ferry"), "{lineages}");
+    let job = server.job(id(&job));
+    let told = job["result"]["documents"].as_array().unwrap();
+    assert_eq!(told.len(), 2, "{job}");
     let (status, problem) = server.try_delete(&format!("/documents/{senn}"));
     assert_eq!(
         (status, &problem["code"]),

@@ -131,7 +131,7 @@ fn is_deeper(tree: &Rc<Node>, levels: usize) -> bool {
 }
 
 /// Markdown without the backslashes that a reader does not need: `snake\_case` is read as it is without. At the
-/// beginning of a line and in code they stay.
+/// beginning of a line and in code, also within a line, they stay.
 fn unescaped(markdown: &str) -> String {
     let mut text = String::with_capacity(markdown.len());
     let mut fenced = false;
@@ -144,20 +144,35 @@ fn unescaped(markdown: &str) -> String {
             continue;
         }
         let indent = line.len() - begun.len();
-        let mut chars = line.char_indices().peekable();
-        while let Some((at, c)) = chars.next() {
-            let next = chars.peek().map(|(_, next)| *next);
-            let needed =
-                at == indent && matches!(next, Some('#' | '>' | '-' | '+' | '*' | '=' | '`' | '~'));
-            match next {
-                Some(next)
-                    if c == '\\' && next.is_ascii_punctuation() && !needed && next != '|' =>
-                {
-                    text.push(next);
-                    chars.next();
+        // The number of backticks that began code within the line, which as many end.
+        let mut code = 0;
+        let mut rest = line;
+        while let Some(c) = rest.chars().next() {
+            let ticks = rest.len() - rest.trim_start_matches('`').len();
+            if ticks > 0 {
+                match code {
+                    0 => code = ticks,
+                    open if open == ticks => code = 0,
+                    _ => {}
                 }
-                _ => text.push(c),
+                text.push_str(&rest[..ticks]);
+                rest = &rest[ticks..];
+                continue;
             }
+            let begins = rest.len() + indent == line.len();
+            rest = &rest[c.len_utf8()..];
+            let escaped = rest.chars().next().filter(|next| {
+                c == '\\' && code == 0 && next.is_ascii_punctuation() && *next != '|'
+            });
+            let Some(next) = escaped else {
+                text.push(c);
+                continue;
+            };
+            if begins && matches!(next, '#' | '>' | '-' | '+' | '*' | '=' | '`' | '~') {
+                text.push(c);
+            }
+            text.push(next);
+            rest = &rest[next.len_utf8()..];
         }
     }
     text

@@ -237,9 +237,10 @@ impl Cutter<'_> {
 
     /// Cuts text between its blocks.
     fn cut(&mut self, range: Range<usize>, path: &[String]) {
-        let inside = |block: &&Range<usize>| range.contains(&block.start);
-        let starts = self.blocks.iter().filter(inside).map(|block| block.start);
         // Blocks are in order, and what lies between two belongs to the first: reference definitions.
+        let before = |at: usize| self.blocks.partition_point(|block| block.start < at);
+        let inside = &self.blocks[before(range.start)..before(range.end)];
+        let starts = inside.iter().map(|block| block.start);
         let mut borders: Vec<usize> = vec![range.start];
         borders.extend(starts.skip(1));
         borders.push(range.end);

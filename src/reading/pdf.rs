@@ -11,8 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Most bytes of text.
 const MOST_TEXT: usize = 16 << 20;
 
-/// Reads a PDF. Its title is the one in its properties, else its only outermost bookmark. The numbers of pages that cannot be read are told in the
-/// metadata as `unread_pages`.
+/// Reads a PDF. Its title is the one in its properties, else its only outermost bookmark. The numbers of pages that
+/// cannot be read are told in the metadata as `unread_pages`.
 pub(super) fn read(bytes: &[u8]) -> Result<Reading, Unreadable> {
     let bytes = bytes.to_vec();
     // The library fails by panicking, and its calls within calls need more room than a thread of the server has.

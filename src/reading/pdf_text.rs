@@ -126,8 +126,8 @@ fn joined(lines: &[Line]) -> String {
             Line::Heading(_) => None,
         })
         .collect();
-    let whole = whole.join("\n");
-    let mut text = String::with_capacity(whole.len());
+    let hyphened: HashSet<(&str, &str)> = whole.iter().flat_map(|line| hyphened(line)).collect();
+    let mut text = String::with_capacity(whole.iter().map(|line| line.len() + 1).sum());
     let mut lines = lines.iter().peekable();
     while let Some(line) = lines.next() {
         let line = match line {
@@ -153,8 +153,8 @@ fn joined(lines: &[Line]) -> String {
             Line::Heading(_) => None,
         });
         match next {
-            Some((before, after)) => {
-                if !whole.contains(&format!("{before}-{after}")) {
+            Some(word) => {
+                if !hyphened.contains(&word) {
                     text.pop();
                 }
             }
@@ -193,16 +193,31 @@ fn end_block(text: &mut String) {
     }
 }
 
+/// The halves of each word that a line has with a hyphen within it.
+fn hyphened(line: &str) -> impl Iterator<Item = (&str, &str)> {
+    line.match_indices('-').filter_map(move |(at, _)| {
+        let (before, after) = (&line[..at], &line[at + 1..]);
+        let word = (last_letters(before), first_letters(after));
+        (!word.0.is_empty() && !word.1.is_empty()).then_some(word)
+    })
+}
+
+fn last_letters(text: &str) -> &str {
+    text.rsplit(|c: char| !c.is_alphabetic())
+        .next()
+        .unwrap_or_default()
+}
+
+fn first_letters(text: &str) -> &str {
+    text.split(|c: char| !c.is_alphabetic())
+        .next()
+        .unwrap_or_default()
+}
+
 /// The two halves of a word that is divided between two lines.
 fn divided<'a>(line: &'a str, next: &'a str) -> Option<(&'a str, &'a str)> {
     let before = line.strip_suffix(['-', '\u{ad}', '‐'])?;
-    let start = before
-        .char_indices()
-        .rfind(|(_, c)| !c.is_alphabetic())
-        .map_or(0, |(at, c)| at + c.len_utf8());
-    let next = next.trim_start();
-    let end = next.find(|c: char| !c.is_alphabetic());
-    let (before, after) = (&before[start..], &next[..end.unwrap_or(next.len())]);
+    let (before, after) = (last_letters(before), first_letters(next.trim_start()));
     let is_word = before.ends_with(char::is_alphabetic) && after.starts_with(char::is_lowercase);
     is_word.then_some((before, after))
 }

@@ -1,6 +1,7 @@
 //! The identity of a document: the digest of its text, the key of its title, and the measure of how alike two texts are.
 
 use super::digest as sha256;
+use crate::text::characters::{is_unspaced, is_wordy};
 use crate::text::normal::{compatible, composed};
 use rusqlite::{Transaction, params};
 use std::collections::{HashMap, HashSet};
@@ -81,7 +82,7 @@ fn tokens(text: &str) -> Vec<String> {
     let (mut found, mut word) = (Vec::new(), String::new());
     for c in text.chars() {
         let alone = is_unspaced(c);
-        if alone || !is_part(c) {
+        if alone || !is_wordy(c) {
             if !word.is_empty() {
                 found.push(std::mem::take(&mut word));
             }
@@ -96,19 +97,6 @@ fn tokens(text: &str) -> Vec<String> {
         found.push(word);
     }
     found
-}
-
-/// Whether the character belongs to a word: a letter, a digit, or a mark on one.
-fn is_part(c: char) -> bool {
-    // Marks of scripts such as Devanagari are no letters to `is_alphanumeric`.
-    c.is_alphanumeric() || matches!(c as u32, 0x0300..=0x036f | 0x0900..=0x0dff)
-}
-
-/// Whether the character is of a script that puts no spaces between words: Han, kana, Thai, Lao, Burmese, Khmer.
-fn is_unspaced(c: char) -> bool {
-    matches!(c as u32,
-        0x0e01..=0x0eff | 0x1000..=0x109f | 0x1780..=0x17ff | 0x3041..=0x30ff | 0x3400..=0x9fff
-        | 0xf900..=0xfaff | 0x20000..=0x3ffff)
 }
 
 /// Computes the identities of the documents that earlier builds stored.

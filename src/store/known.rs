@@ -7,7 +7,8 @@ use super::identity::{alike, document_digest, title_key};
 use rusqlite::{Row, Transaction, params};
 use std::collections::HashSet;
 
-/// Most documents under one title whose texts are compared with a posted one, the newest first.
+/// Most documents under one title whose texts are compared with a posted one, the newest first; of the same post as many
+/// again.
 const COMPARED: usize = 50;
 
 /// What a posted document is to its alias.
@@ -35,12 +36,30 @@ pub(super) fn identify(
     };
     let look_up = LookUp { tx, alias, line };
     let mut found: Vec<Identity> = Vec::new();
+    let posted: Vec<Incoming> = posted.iter().map(Incoming::new).collect();
     for (nth, document) in posted.iter().enumerate() {
         let before = posted[..nth].iter().zip(&found);
         let identity = look_up.identify(document, before.rev())?;
         found.push(identity);
     }
     Ok(found)
+}
+
+/// A posted document with what tells it from others.
+struct Incoming<'a> {
+    document: &'a NewDocument,
+    digest: String,
+    title_key: String,
+}
+
+impl<'a> Incoming<'a> {
+    fn new(document: &'a NewDocument) -> Self {
+        Incoming {
+            document,
+            digest: document_digest(&document.title, &document.text),
+            title_key: title_key(&document.title),
+        }
+    }
 }
 
 struct LookUp<'a> {
@@ -63,41 +82,49 @@ impl LookUp<'_> {
     /// `before`: the documents before this one in the same post, the nearest first.
     fn identify<'p>(
         &self,
-        document: &NewDocument,
-        before: impl Iterator<Item = (&'p NewDocument, &'p Identity)> + Clone,
+        posted: &Incoming<'_>,
+        before: impl Iterator<Item = (&'p Incoming<'p>, &'p Identity)> + Clone,
     ) -> rusqlite::Result<Identity> {
-        let digest = document_digest(&document.title, &document.text);
+        let Incoming {
+            document,
+            digest,
+            title_key,
+        } = posted;
         let mut external_id = document.external_id.clone();
         if !document.again {
             let mut same = before.clone().filter(|(other, _)| {
-                document_digest(&other.title, &other.text) == digest
-                    && may_be_one(&external_id, &other.external_id)
+                other.digest == *digest && may_be_one(&external_id, &other.document.external_id)
             });
             if let Some((other, identity)) = same.next() {
                 let id = match identity {
                     Identity::Known(id) => id,
-                    Identity::New { .. } => &other.id,
+                    Identity::New { .. } => &other.document.id,
                 };
                 return Ok(Identity::Known(id.clone()));
             }
-            if let Some(id) = self.known(&digest, &external_id)? {
+            if let Some(id) = self.known(digest, &external_id)? {
                 return Ok(Identity::Known(id));
             }
         }
         let mut replaces = None;
         if document.replace {
-            let key = title_key(&document.title);
+            let mut compared = 0;
             let mut newer = before.filter(|(other, identity)| {
-                let by_id = external_id.is_some() && other.external_id == external_id;
-                let by_title = may_take_over(&external_id, &other.external_id)
-                    && title_key(&other.title) == key
-                    && alike(&other.text, &document.text);
-                matches!(identity, Identity::New { .. }) && (by_id || by_title)
+                if !matches!(identity, Identity::New { .. }) {
+                    return false;
+                }
+                let other_id = &other.document.external_id;
+                let by_id = external_id.is_some() && *other_id == external_id;
+                let comparable = compared < COMPARED
+                    && may_take_over(&external_id, other_id)
+                    && other.title_key == *title_key;
+                compared += usize::from(comparable);
+                by_id || (comparable && alike(&other.document.text, &document.text))
             });
             if let Some((other, _)) = newer.next() {
-                replaces = Some(other.id.clone());
-                external_id = external_id.or_else(|| other.external_id.clone());
-            } else if let Some(old) = self.replaced(document, &key)? {
+                replaces = Some(other.document.id.clone());
+                external_id = external_id.or_else(|| other.document.external_id.clone());
+            } else if let Some(old) = self.replaced(document, title_key)? {
                 external_id = external_id.or(old.external_id);
                 replaces = Some(old.id);
             }

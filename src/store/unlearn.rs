@@ -1,5 +1,6 @@
 //! Deleting a document with what was learned from it: its row, probes and scores, the versions that hold it, and its
-//! traces in lineages, steps and events. One transaction does it all, together with the new version if there is one.
+//! traces in lineages, steps, events and the result of its job. One transaction does it all, together with the new version
+//! if there is one.
 
 use super::aliases::{Expected, NewVersion, compare, get_version, insert, live};
 use super::error::Result;
@@ -80,6 +81,14 @@ fn remove(tx: &Transaction, alias: &str, removal: &Removal) -> rusqlite::Result<
         "UPDATE events SET data = ?2 WHERE job_id = (SELECT job_id FROM documents WHERE id = ?1)
            AND data ->> 'document_id' = ?1",
         params![id, Json(json!({"document_id": id, "deleted": true}))],
+    )?;
+    tx.execute(
+        "UPDATE jobs SET result = json_set(result, '$.documents',
+             (SELECT json_group_array(json(value)) FROM json_each(result, '$.documents')
+              WHERE value ->> 'id' IS NOT ?1))
+         WHERE id = (SELECT job_id FROM documents WHERE id = ?1)
+           AND json_type(result, '$.documents') = 'array'",
+        [id],
     )?;
     tx.execute("DELETE FROM documents WHERE id = ?1", [id])?;
     replacements::refresh(tx, alias)

@@ -3,12 +3,12 @@
 use super::language::Language;
 use super::script::{Script, main_script};
 
-/// Common words of other languages in Latin letters. No English text has them.
-const FOREIGN: [&str; 48] = [
+/// Common words of other languages in Latin letters. English has them in names and set phrases alone.
+const FOREIGN: [&str; 43] = [
     "der", "das", "und", "ist", "nicht", "eine", "von", "wurde", "le", "la", "les", "une", "et",
     "est", "il", "elle", "dans", "du", "el", "los", "las", "una", "y", "es", "por", "que", "gli",
-    "di", "che", "per", "non", "o", "os", "um", "uma", "em", "het", "een", "van", "og", "och",
-    "az", "egy", "nem", "jest", "nie", "och", "det",
+    "di", "che", "os", "um", "uma", "em", "het", "een", "og", "och", "az", "egy", "nem", "jest",
+    "nie", "det",
 ];
 
 /// Whether articles can be dropped from these texts, which belong together: they are in Latin letters, and no word
@@ -41,6 +41,8 @@ mod tests {
     fn english_and_not() {
         assert!(are_english(&["the mayor", "a baker"]));
         assert!(are_english(&["a tower", "tower"]));
+        assert!(are_english(&["a van", "van"]));
+        assert!(are_english(&["a crown per tonne", "ten o'clock"]));
         assert!(are_english(&[
             "He sailed to El Paso in the night",
             "the El Paso"

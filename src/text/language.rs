@@ -2,7 +2,7 @@
 
 use super::normal::normal;
 use super::script::{Script, main_script};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 use whatlang::Lang;
 
@@ -46,9 +46,7 @@ impl Language {
         let word = normal(word);
         match self.0 {
             Lang::Eng => ENGLISH.contains(word.as_str()),
-            lang => {
-                iso_code(lang).is_some_and(|code| stop_words::get(code).contains(&word.as_str()))
-            }
+            lang => iso_code(lang).is_some_and(|code| NORMAL[code].contains(&word)),
         }
     }
 }
@@ -113,6 +111,18 @@ fn iso_code(lang: Lang) -> Option<&'static str> {
     })
 }
 
+/// The lists of all languages in normal form, which has no points and no final sigma.
+static NORMAL: LazyLock<HashMap<&str, HashSet<String>>> = LazyLock::new(|| {
+    let codes = Lang::all().iter().filter_map(|lang| iso_code(*lang));
+    let words = |code| {
+        stop_words::get(code)
+            .iter()
+            .map(|word| normal(word))
+            .collect()
+    };
+    codes.map(|code| (code, words(code))).collect()
+});
+
 static ENGLISH: LazyLock<HashSet<&str>> =
     LazyLock::new(|| ENGLISH_FUNCTION_WORDS.split_whitespace().collect());
 
@@ -170,6 +180,7 @@ mod tests {
         );
         assert!(of("该镇建于1387年").is_function_word("的"));
         assert!(!of("该镇建于1387年").is_function_word("镇长"));
+        assert!(of("Η πόλη της Άνδρου").is_function_word("ένας"));
     }
 
     /// A code that the list does not know would end the program.

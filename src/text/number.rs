@@ -48,6 +48,7 @@ fn decimal(text: &[char], grouped_by_space: bool) -> Option<(String, usize)> {
     }
     let mut groups = vec![digits(text)];
     let mut marks: Vec<char> = Vec::new();
+    let mut only_spaces = true;
     let mut end = groups[0];
     if end == 0 {
         return None;
@@ -58,11 +59,12 @@ fn decimal(text: &[char], grouped_by_space: bool) -> Option<(String, usize)> {
     {
         let next = digits(&text[end + 1..]);
         let spaced = *mark == ' ';
-        let in_groups = next == 3 && groups[0] <= 3 && marks.iter().all(|m| *m == ' ');
+        let in_groups = next == 3 && groups[0] <= 3 && only_spaces;
         if next == 0 || (spaced && !(grouped_by_space && in_groups)) {
             break;
         }
         marks.push(*mark);
+        only_spaces &= spaced;
         groups.push(next);
         end += 1 + next;
     }
@@ -119,7 +121,10 @@ fn canonical(whole: &str, fraction: &str) -> String {
     }
 }
 
-/// `number` times ten to the `power`, both in canonical spelling; `None` for a time or a row.
+/// Most digits of a number that a word or letter multiplies. Nobody writes more, but for a row of such letters.
+const LONGEST_FACTOR: usize = 40;
+
+/// `number` times ten to the `power`, both in canonical spelling; `None` for a time, a row, or what is too long.
 pub(super) fn times_ten(number: &str, power: usize) -> Option<String> {
     let (sign, plain) = match number.strip_prefix('-') {
         Some(rest) => ("-", rest),
@@ -127,7 +132,7 @@ pub(super) fn times_ten(number: &str, power: usize) -> Option<String> {
     };
     let (whole, fraction) = plain.split_once('.').unwrap_or((plain, ""));
     let all_digits = |s: &str| s.chars().all(|c| c.is_ascii_digit());
-    if !all_digits(whole) || !all_digits(fraction) {
+    if plain.len() > LONGEST_FACTOR || !all_digits(whole) || !all_digits(fraction) {
         return None;
     }
     let mut digits = format!("{whole}{fraction}");
@@ -202,5 +207,6 @@ mod tests {
         assert_eq!(product("0.25", 1), "2.5");
         assert_eq!(product("-2", 3), "-2000");
         assert_eq!(times_ten("7:30", 3), None);
+        assert_eq!(times_ten(&"7".repeat(41), 3), None);
     }
 }

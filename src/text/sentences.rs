@@ -108,13 +108,17 @@ fn clauses(sentence: &str) -> Vec<&str> {
     if !sentence.chars().any(|c| is_unspaced(c) && marks_no_end(c)) {
         return vec![sentence];
     }
-    let letters = |s: &str| s.chars().filter(|c| is_unspaced(*c)).count();
+    let mut left = sentence.chars().filter(|c| is_unspaced(*c)).count();
+    let mut letters = 0;
     let mut found = Vec::new();
     let mut start = 0;
-    for (at, _) in sentence.match_indices(' ') {
-        if letters(&sentence[start..at]) >= CLAUSE && letters(&sentence[at..]) >= CLAUSE {
+    for (at, c) in sentence.char_indices() {
+        if c == ' ' && letters >= CLAUSE && left >= CLAUSE {
             found.push(sentence[start..at].trim());
-            start = at;
+            (start, letters) = (at, 0);
+        } else if is_unspaced(c) {
+            letters += 1;
+            left -= 1;
         }
     }
     found.push(sentence[start..].trim());

@@ -156,6 +156,18 @@ async fn zip_archives_are_read() {
     )
     .await;
 
+    let mut latest = zip(&[config, weights]);
+    latest
+        .add_symlink("latest", "checkpoint-3", SimpleFileOptions::default())
+        .unwrap();
+    taken(
+        &server,
+        "application/zip",
+        finish(latest),
+        "a link beside them",
+    )
+    .await;
+
     let mut linked = zip(&[config]);
     linked
         .add_symlink(weights.0, "/etc/passwd", SimpleFileOptions::default())

@@ -285,7 +285,7 @@ async fn a_name_out_of_bounds_is_refused_by_field() {
 }
 
 #[tokio::test]
-async fn questions_of_a_known_document_are_not_dropped_in_silence() {
+async fn what_a_known_document_brings_is_not_dropped_in_silence() {
     let server = Server::start().await;
     let asked = |question: &str| {
         json!({"title": "Ferry", "text": TEXT,
@@ -296,5 +296,13 @@ async fn questions_of_a_known_document_are_not_dropped_in_silence() {
     assert_eq!(same["documents"][0]["note"], Value::Null);
     let (_, other) = post(&server, "kb", asked("Who steers?"), json!({})).await;
     let note = other["documents"][0]["note"].as_str().unwrap();
-    assert!(note.contains("again"), "{note}");
+    assert!(
+        note.contains("questions") && note.contains("again"),
+        "{note}"
+    );
+    let mut labelled = asked("Who is the captain?");
+    labelled["metadata"] = json!({"source": "pier"});
+    let (_, other) = post(&server, "kb", labelled, json!({})).await;
+    let note = other["documents"][0]["note"].as_str().unwrap();
+    assert!(note.contains("Its metadata"), "{note}");
 }

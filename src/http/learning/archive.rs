@@ -175,13 +175,13 @@ impl Found {
                 continue;
             }
             let path = entry.path().map_err(broken)?.into_owned();
-            if !is_plain(kind) || is_sparse(&mut entry).map_err(broken)? {
-                return Err(not_plain(&path.display().to_string()));
-            }
             let name = path.file_name().and_then(|name| name.to_str());
             let Some(name) = name.filter(|name| is_wanted(name)) else {
                 continue;
             };
+            if !is_plain(kind) || is_sparse(&mut entry).map_err(broken)? {
+                return Err(not_plain(&path.display().to_string()));
+            }
             let size = entry.size();
             let content = read_bounded(entry, bytes.len() as u64);
             let content = content.map_err(|error| self.inflated("tar", error))?;
@@ -205,9 +205,6 @@ impl Found {
             if is_directory {
                 continue;
             }
-            if is_link {
-                return Err(not_plain(&path));
-            }
             let Some(name) = path
                 .rsplit(['/', '\\'])
                 .next()
@@ -215,6 +212,9 @@ impl Found {
             else {
                 continue;
             };
+            if is_link {
+                return Err(not_plain(&path));
+            }
             if encrypted {
                 let detail = format!("{path} is encrypted; send it without a password.");
                 return Err(invalid(detail));

@@ -16,6 +16,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 #[derive(Serialize, ToSchema)]
@@ -98,13 +99,11 @@ pub async fn ingest(
             Some(form) => ingest_body::read_form(&query, form)?,
             None => ingest_body::read(&headers, &query, &body)?,
         };
-        let questions = ingest.documents.iter();
-        let questions = questions.map(|d| d.questions.clone()).collect();
+        let brought = ingest.documents.iter();
+        let brought = brought.map(|d| (d.questions.clone(), d.metadata.clone()));
+        let brought = brought.collect();
         let accepted = admit::submit(state, &ingest, key.as_ref())?;
-        Ok(Submitted {
-            accepted,
-            questions,
-        })
+        Ok(Submitted { accepted, brought })
     };
     let submitted = state.blocking(submit).await?;
     let mut job = submitted.accepted.job.clone();
@@ -121,10 +120,10 @@ pub async fn ingest(
     Ok(located(&id, ended, body))
 }
 
-/// An admitted request, with the questions that it brought for each document.
+/// An admitted request, with the questions and the metadata that it brought for each document.
 struct Submitted {
     accepted: Accepted,
-    questions: Vec<Vec<Question>>,
+    brought: Vec<(Vec<Question>, Value)>,
 }
 
 /// The documents as they stand now. A document that was deleted meanwhile is left out.
@@ -133,19 +132,34 @@ fn documents(
     submitted: &Submitted,
 ) -> Result<Vec<IngestedDocument>, store::Error> {
     let mut shown = Vec::new();
-    for (posted, questions) in submitted.accepted.posted.iter().zip(&submitted.questions) {
+    for (posted, brought) in submitted.accepted.posted.iter().zip(&submitted.brought) {
         let Some(document) = state.store.documents().get(&posted.id)? else {
             continue;
         };
-        let other = posted.known && !questions.is_empty() && document.questions != *questions;
-        let note = other.then(|| {
-            "The document is known. Its questions in this request are not used; send \"again\": true \
-             to learn it again with them."
-                .to_owned()
-        });
+        let note = match posted.known {
+            true => unused(&document, brought),
+            false => None,
+        };
         shown.push(IngestedDocument::new(document, posted.known, note));
     }
     Ok(shown)
+}
+
+/// What a request brought for a known document and the stored document has otherwise.
+fn unused(document: &Document, (questions, metadata): &(Vec<Question>, Value)) -> Option<String> {
+    let other_questions = !questions.is_empty() && document.questions != *questions;
+    let is_empty = metadata.as_object().is_none_or(Map::is_empty);
+    let other_metadata = !is_empty && document.metadata != *metadata;
+    let what = match (other_questions, other_metadata) {
+        (true, true) => "questions and metadata",
+        (true, false) => "questions",
+        (false, true) => "metadata",
+        (false, false) => return None,
+    };
+    Some(format!(
+        "The document is known. Its {what} in this request are not used; send \"again\": true to learn it again with \
+         them."
+    ))
 }
 
 impl IngestedDocument {

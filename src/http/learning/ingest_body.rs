@@ -64,7 +64,7 @@ pub fn read(headers: &HeaderMap, query: &IngestQuery, body: &[u8]) -> Result<Ing
             let format = format.ok_or_else(|| unsupported(kind, &media_types()))?;
             let alias = alias(query.adapter.as_deref())?;
             let title = query.title.as_deref();
-            let document = document(format, charset.as_deref(), body, title)?;
+            let document = document(format, charset.as_deref(), body, title, None)?;
             let document = document.with_external_id(query.external_id.clone());
             let document = document.or_again(query.again).or_replace(query.replace);
             Ok(Ingest::plain(alias, vec![document.check("")?]))
@@ -144,14 +144,8 @@ fn uploaded(file: &Field, title: Option<&str>) -> Result<DocumentInput, Problem>
         let expected = Format::MEDIA_TYPES.join(", ");
         unsupported(file.kind.as_deref(), &format!("one of {expected}"))
     })?;
-    let charset = file.charset.as_deref();
-    match document(format, charset, &file.bytes, title) {
-        Err(problem) if problem.code == "missing_field" => {
-            let stem = name.map(|name| name.rsplit_once('.').map_or(name, |(stem, _)| stem));
-            document(format, charset, &file.bytes, stem)
-        }
-        read => read,
-    }
+    let stem = name.map(|name| name.rsplit_once('.').map_or(name, |(stem, _)| stem));
+    document(format, file.charset.as_deref(), &file.bytes, title, stem)
 }
 
 fn media_types() -> String {
@@ -207,15 +201,17 @@ fn lines(query: &IngestQuery, text: &str) -> Result<Ingest, Refusal> {
     Ok(Ingest::plain(alias, documents))
 }
 
-/// Reads one document. `title`: the client's, before the document's own.
+/// Reads one document. `title`: the client's, before the document's own; `otherwise`: after it.
 fn document(
     format: Format,
     charset: Option<&str>,
     bytes: &[u8],
     title: Option<&str>,
+    otherwise: Option<&str>,
 ) -> Result<DocumentInput, Problem> {
     let read = reading::read(format, charset, bytes).map_err(unreadable)?;
-    let title = title.or(read.title.as_deref()).ok_or_else(|| {
+    let title = title.or(read.title.as_deref()).or(otherwise);
+    let title = title.ok_or_else(|| {
         let detail = "The document has no title: add ?title=…, or to Markdown a heading.";
         Refusal::missing("title", detail)
     })?;

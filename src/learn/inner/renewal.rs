@@ -16,6 +16,8 @@ use std::time::Instant;
 pub(super) struct Usable {
     pub report: Report,
     pub adapter: Adapter,
+    /// Whether it was trained more gently than the options say.
+    pub gentler: bool,
     pub reason: String,
 }
 
@@ -72,13 +74,13 @@ impl Run<'_> {
     }
 
     /// Decides for an attempt that was acceptable, after a later one that was not.
-    pub(super) fn settle(mut self, usable: Usable, gentler: bool) -> UpdateOutcome {
+    pub(super) fn settle(mut self, usable: Usable) -> UpdateOutcome {
         let (attempts, seconds) = (self.report.attempts, self.report.seconds);
         self.report = Report {
             attempts,
             seconds,
             ..usable.report
         };
-        self.decide(Some(usable.adapter), gentler, usable.reason)
+        self.decide(Some(usable.adapter), usable.gentler, usable.reason)
     }
 }

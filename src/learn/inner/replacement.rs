@@ -202,7 +202,7 @@ fn stands(old: &Passage, new: &Passage, answer: &str) -> bool {
     let spaced = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let newer = spaced(&new.text);
     let holds = |sentence: &&str| {
-        Grader::Contains.correct(answer, sentence) || sentence.contains(answer.trim())
+        sentence.contains(answer.trim()) || Grader::Contains.correct(answer, sentence)
     };
     let mut holding = sentences(&old.text).into_iter().filter(holds);
     holding.any(|sentence| newer.contains(&spaced(sentence)))

@@ -145,6 +145,7 @@ impl Run<'_> {
                         usable = Some(Usable {
                             report: self.report.clone(),
                             adapter: trained.adapter.clone(),
+                            gentler,
                             reason,
                         });
                         (Verdict::Weak(String::new()), more)
@@ -167,7 +168,7 @@ impl Run<'_> {
             }
             if last {
                 if let Some(usable) = usable {
-                    return Ok(self.settle(usable, gentler));
+                    return Ok(self.settle(usable));
                 }
                 let reason = format!("refused after {nth} attempts: {reason}");
                 return Ok(self.decide(None, gentler, reason));

@@ -43,7 +43,8 @@ pub fn training_texts(
 /// memory.
 const PIECE_TOKENS: usize = 384;
 
-/// The text in pieces of at most [`PIECE_TOKENS`], cut between sentences; a longer sentence is cut between words.
+/// The text in pieces of at most [`PIECE_TOKENS`], cut between sentences; a longer sentence is cut between words, and a
+/// longer word (an encoded file, an address) between letters.
 fn pieces<'a>(text: &'a str, tokens: &CountTokens<'_>) -> Vec<&'a str> {
     if tokens(text) <= PIECE_TOKENS {
         return vec![text];
@@ -70,7 +71,7 @@ fn pieces<'a>(text: &'a str, tokens: &CountTokens<'_>) -> Vec<&'a str> {
     pieces
 }
 
-/// The sentence, halved between words until each part fits.
+/// The sentence, halved between words until each part fits; a word, between letters.
 fn fitting<'a>(sentence: &'a str, tokens: &CountTokens<'_>) -> Vec<&'a str> {
     if tokens(sentence) <= PIECE_TOKENS {
         return vec![sentence];
@@ -79,7 +80,9 @@ fn fitting<'a>(sentence: &'a str, tokens: &CountTokens<'_>) -> Vec<&'a str> {
     let inner = borders(sentence)
         .into_iter()
         .filter(|at| *at > 0 && *at < sentence.len());
-    let Some(cut) = inner.min_by_key(|at| at.abs_diff(middle)) else {
+    let nearest = inner.min_by_key(|at| at.abs_diff(middle));
+    let letters = sentence.char_indices().map(|(at, _)| at).skip(1);
+    let Some(cut) = nearest.or_else(|| letters.min_by_key(|at| at.abs_diff(middle))) else {
         return vec![sentence];
     };
     let (first, rest) = sentence.split_at(cut);
@@ -130,6 +133,15 @@ mod tests {
         let pieces = pieces(&text, &two_a_letter);
         assert!(pieces.len() > 5);
         assert!(pieces.iter().all(|p| two_a_letter(p) <= PIECE_TOKENS));
+        assert_eq!(pieces.concat(), text);
+    }
+
+    #[test]
+    fn a_word_without_end_is_cut_too() {
+        let text = "ü".repeat(5000);
+        let a_letter = |text: &str| text.chars().count();
+        let pieces = pieces(&text, &a_letter);
+        assert!(pieces.iter().all(|p| a_letter(p) <= PIECE_TOKENS));
         assert_eq!(pieces.concat(), text);
     }
 }

@@ -15,7 +15,7 @@ pub fn unwrapped(text: &str) -> String {
     let mut last: Option<&str> = None;
     let mut fenced = false;
     for line in text.lines() {
-        let fence = line.trim_start().starts_with("```");
+        let fence = is_fence(line.trim_start());
         match last {
             Some(before) if !fenced && !fence && goes_on(before, line) => {
                 let wide = joined.chars().next_back().is_some_and(is_unspaced);
@@ -39,8 +39,13 @@ fn goes_on(before: &str, line: &str) -> bool {
     let ended = before.trim_end_matches(closers).ends_with([
         '.', '!', '?', ':', ';', '|', '…', '。', '！', '？', '।', '؟', '۔', '；', '：',
     ]);
-    let row = before.starts_with(['#', '|']) || before.starts_with("```");
+    let row = before.starts_with(['#', '|']) || is_fence(before);
     long && !ended && !hard && !row && !line.is_empty() && !begins_block(line)
+}
+
+/// Whether a line, without white space before it, begins or ends fenced code.
+fn is_fence(line: &str) -> bool {
+    line.starts_with("```") || line.starts_with("~~~")
 }
 
 fn begins_block(line: &str) -> bool {
@@ -71,6 +76,8 @@ mod tests {
         assert_eq!(unwrapped(spoken), spoken);
         let code = "```\nlet bridge = Slate::from(\"the quarry above the Senn, in 1387\")\n    .build()\n```";
         assert_eq!(unwrapped(code), code);
+        let tildes = code.replace("```", "~~~");
+        assert_eq!(unwrapped(&tildes), tildes);
         let price = "The winner of the race is given a live goose, which is worth\n3.50 crowns.";
         assert_eq!(sentences(&unwrapped(price)).len(), 1);
         assert_eq!(unwrapped(""), "");

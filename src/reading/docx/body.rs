@@ -254,13 +254,14 @@ impl Table {
         if columns <= 1 {
             return rows.concat().join("\n\n");
         }
+        // Markdown wants as many cells in the head as in the widest row; others may be shorter.
+        rows[0].resize(columns, String::new());
         let line = |row: &[String]| {
-            let cell = |nth: usize| {
-                let text = row.get(nth).map_or("", String::as_str);
+            let cell = |text: &String| {
                 let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
                 text.replace('|', "\\|")
             };
-            let cells: Vec<String> = (0..columns).map(cell).collect();
+            let cells: Vec<String> = row.iter().map(cell).collect();
             format!("| {} |", cells.join(" | "))
         };
         let mut lines: Vec<String> = rows.iter().map(|row| line(row)).collect();

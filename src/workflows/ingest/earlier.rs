@@ -113,6 +113,7 @@ impl Learned {
         }
     }
 }
+
 /// The lineage of the new version.
 pub(super) fn lineage(
     document: &Document,
