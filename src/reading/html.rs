@@ -2,6 +2,7 @@
 //! remain.
 
 use super::encoding;
+use super::html_table::table;
 use super::{Reading, Unreadable, markdown};
 use htmd::element_handler::Handlers;
 use htmd::{Element, HtmlToMarkdown, Node};
@@ -98,23 +99,76 @@ fn convert(html: &str) -> Result<(Option<String>, String), Unreadable> {
         .add_handler(vec!["title"], keep_title)
         .add_handler(vec!["a"], words_alone)
         .add_handler(vec!["img"], alternative)
+        .add_handler(vec!["table"], table)
         .scripting_enabled(false)
         .build();
     let damaged = |error: std::io::Error| Unreadable::Damaged {
         format: "HTML",
         reason: error.to_string(),
     };
+    let too_deep = || Unreadable::TooLarge {
+        format: "HTML",
+        most: DEEPEST,
+        unit: "elements within each other",
+    };
+    // The parser takes the square of the depth in time.
+    if opens_more(html, 4 * DEEPEST) {
+        return Err(too_deep());
+    }
     let tree = converter.html_to_tree(html).map_err(damaged)?;
     if is_deeper(&tree, DEEPEST) {
-        return Err(Unreadable::TooLarge {
-            format: "HTML",
-            most: DEEPEST,
-            unit: "elements within each other",
-        });
+        return Err(too_deep());
     }
     let text = unescaped(&converter.tree_to_markdown(&tree));
     let title = title.lock().ok().and_then(|mut title| title.take());
     Ok((title.filter(|title| !title.is_empty()), text))
+}
+
+/// Whether more elements than these are open at once, of those that need a closing tag.
+fn opens_more(html: &str, most: usize) -> bool {
+    const CLOSED: [&str; 22] = [
+        "div",
+        "span",
+        "section",
+        "article",
+        "main",
+        "blockquote",
+        "ul",
+        "ol",
+        "dl",
+        "table",
+        "form",
+        "font",
+        "b",
+        "i",
+        "em",
+        "strong",
+        "a",
+        "u",
+        "small",
+        "center",
+        "figure",
+        "details",
+    ];
+    let mut open = 0_usize;
+    for tag in html.split('<').skip(1) {
+        let closing = tag.starts_with('/');
+        let name = tag.trim_start_matches('/');
+        let name = &name[..name
+            .find(|c: char| !c.is_ascii_alphanumeric())
+            .unwrap_or(name.len())];
+        if CLOSED.iter().any(|c| c.eq_ignore_ascii_case(name)) {
+            open = if closing {
+                open.saturating_sub(1)
+            } else {
+                open + 1
+            };
+        }
+        if open > most {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether a tree has more levels than these.

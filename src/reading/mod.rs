@@ -18,6 +18,7 @@ mod encoding;
 mod error;
 mod front_matter;
 mod html;
+mod html_table;
 pub mod inflate;
 mod markdown;
 mod parts;

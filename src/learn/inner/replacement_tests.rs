@@ -292,7 +292,7 @@ fn the_clients_own_questions_go_first() {
     let model = reader(&[]);
     let model = Interruptible::new(&model, &|| false);
     let given = [
-        probe("who is the captain", "Bo").question,
+        probe("who is captain of the ferry", "Bo").question,
         probe(ASKED[2].0, "4 marks").question,
     ];
     let grading = Grader::default().into();
