@@ -55,6 +55,8 @@ fn yaml(matter: &str) -> Result<Option<Map<String, Value>>, Unreadable> {
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
         with_snippet: false,
+        // Front matter is a page at most; a few aliases of aliases would stand for millions of values.
+        budget: serde_saphyr::budget! { max_nodes: 10_000 },
     };
     match serde_saphyr::from_str_with_options::<Value>(matter, options) {
         Ok(Value::Object(fields)) => Ok(Some(fields)),
