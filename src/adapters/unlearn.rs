@@ -107,7 +107,7 @@ impl Registry {
                 live == Some(*v) || by.is_some_and(|by| by.contains(v))
             };
             let replaced = document.state == DocumentState::Replaced;
-            versions.retain(|v| !used(v) && !(replaced && !history.routes.contains_key(v)));
+            versions.retain(|v| !used(v) && (!replaced || history.routes.contains_key(v)));
         }
         let start = live.and_then(|live| history.start(live));
         let by = |d: &Document| match routes {

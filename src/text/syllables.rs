@@ -69,7 +69,7 @@ pub fn without_particle(word: &str) -> &str {
         word.strip_suffix(*particle)
             .filter(|r| r.chars().count() >= 2)
     };
-    PARTICLES.iter().find_map(|p| rest(&p)).unwrap_or(word)
+    PARTICLES.iter().find_map(rest).unwrap_or(word)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Uploads of adapters in archives as people's programs write them: every format of tar, `git archive`, gzip, zip, and
 //! forms.
 
-use super::formats::form;
+use super::formats::{FormField, form};
 use crate::common::{Server, adapter, archive, json_of, tar_of};
 use autodidact_engine::lora::peft::{self, PeftFiles};
 use serde_json::{Value, json};
@@ -200,7 +200,7 @@ async fn a_form_brings_the_two_files() {
     let json = "application/json";
     let octets = "application/octet-stream";
     let packed = archive(&files);
-    let named: Vec<(&str, Option<(&str, &str)>, &[u8])> = vec![
+    let named: Vec<FormField<'_>> = vec![
         ("file", Some(("adapter_config.json", json)), config),
         (
             "file",
@@ -209,11 +209,11 @@ async fn a_form_brings_the_two_files() {
         ),
         ("file", Some(("README.md", octets)), b"# hello"),
     ];
-    let by_field: Vec<(&str, Option<(&str, &str)>, &[u8])> = vec![
+    let by_field: Vec<FormField<'_>> = vec![
         ("adapter_config.json", Some(("blob", octets)), config),
         ("adapter_model.safetensors", Some(("blob", octets)), weights),
     ];
-    let archived: Vec<(&str, Option<(&str, &str)>, &[u8])> =
+    let archived: Vec<FormField<'_>> =
         vec![("file", Some(("adapter.tar", "application/x-tar")), &packed)];
     for fields in [&named, &by_field, &archived] {
         let (kind, body) = form(fields, "xyz");

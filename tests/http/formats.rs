@@ -306,8 +306,11 @@ async fn pages_pdfs_and_word_documents_are_read() {
     }
 }
 
+/// Name, file name with content type, and bytes.
+pub type FormField<'a> = (&'a str, Option<(&'a str, &'a str)>, &'a [u8]);
+
 /// The body of a form. A field is its name, with a file name and a type for files, and its content.
-pub fn form(fields: &[(&str, Option<(&str, &str)>, &[u8])], boundary: &str) -> (String, Vec<u8>) {
+pub fn form(fields: &[FormField<'_>], boundary: &str) -> (String, Vec<u8>) {
     let mut body = Vec::new();
     for (name, file, content) in fields {
         body.extend(
@@ -331,7 +334,7 @@ pub fn form(fields: &[(&str, Option<(&str, &str)>, &[u8])], boundary: &str) -> (
 async fn a_form_brings_several_files() {
     let server = Server::start().await;
     let pdf = pdf("The ferry leaves at seven.");
-    let files: [(&str, Option<(&str, &str)>, &[u8]); 5] = [
+    let files: [FormField<'_>; 5] = [
         ("adapter", None, b"forms"),
         ("file", Some(("ferry.pdf", "application/pdf")), &pdf),
         (
@@ -354,7 +357,7 @@ async fn a_form_brings_several_files() {
 
     // The same form in other bytes is the same request.
     let send = async |boundary: &str, title: &[u8]| {
-        let fields: [(&str, Option<(&str, &str)>, &[u8]); 2] = [
+        let fields: [FormField<'_>; 2] = [
             ("title", None, title),
             ("file", Some(("a.txt", "text/plain")), b"Text."),
         ];

@@ -87,7 +87,7 @@ fn check(schema: &Value, at: &str) {
     let kind = schema["type"]
         .as_str()
         .unwrap_or_else(|| panic!("{at} has no single type: {schema}"));
-    if at != "" {
+    if !at.is_empty() {
         assert!(
             !schema["description"]
                 .as_str()

@@ -302,7 +302,7 @@ fn ascii_digits(text: &str) -> Option<String> {
         out.push(digit.unwrap_or(c));
         underscore = false;
     }
-    (!underscore && !out.starts_with(['-', '+']) || out.len() > 1 && !underscore).then_some(out)
+    (!underscore && (!out.starts_with(['-', '+']) || out.len() > 1)).then_some(out)
 }
 
 fn default(args: Rest<ValueOrKwargs>) -> Value {

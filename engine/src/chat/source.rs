@@ -64,8 +64,7 @@ enum Tag {
 
 fn next_tag(source: &str, from: usize) -> Option<Tag> {
     let start = from
-        + source[from..]
-            .as_bytes()
+        + source.as_bytes()[from..]
             .windows(2)
             .position(|pair| matches!(pair, b"{{" | b"{%" | b"{#"))?;
     let inside = start + 2;

@@ -21,6 +21,7 @@ pub struct Item {
 pub type Load<'a> = dyn Fn(u64) -> Result<Adapter, Interrupted> + 'a;
 
 /// An alias that answers with one adapter, or with several behind a router.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Answerer<'a> {
     /// One adapter answers every question; `None`: the base.
     One(Option<&'a Adapter>),

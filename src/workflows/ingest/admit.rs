@@ -57,9 +57,8 @@ fn check_options(services: &Services, ingest: &Ingest) -> Result<IngestOptions, 
     let request = Value::Object(ingest.options.clone());
     let options = services.learning.under(&request, made_by)?;
     options.check_helpers(config.teacher.is_some(), config.judge.is_some())?;
-    match &options.self_edit.policy {
-        Some(policy) => check_policy(services, policy)?,
-        None => {}
+    if let Some(policy) = &options.self_edit.policy {
+        check_policy(services, policy)?
     }
     Ok(options)
 }

@@ -17,6 +17,7 @@ use serde_json::json;
 const TRIES: usize = 8;
 
 /// The outcome of a request to delete a document.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Deletion {
     Done {
         alias: String,

@@ -148,6 +148,6 @@ fn plain(word: String) -> String {
         .collect();
     let long_enough = |s: &&str| s.chars().count() >= 3;
     let prefixes = ["وال", "بال", "كال", "فال", "لل", "ال"];
-    let cut = prefixes.iter().filter_map(|p| word.strip_prefix(p));
-    cut.filter(long_enough).next().unwrap_or(&word).to_owned()
+    let mut cut = prefixes.iter().filter_map(|p| word.strip_prefix(p));
+    cut.find(long_enough).unwrap_or(&word).to_owned()
 }
