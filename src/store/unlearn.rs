@@ -84,8 +84,8 @@ fn remove(tx: &Transaction, alias: &str, removal: &Removal) -> rusqlite::Result<
     )?;
     tx.execute(
         "UPDATE jobs SET result = json_set(result, '$.documents',
-             (SELECT json_group_array(json(value)) FROM json_each(result, '$.documents')
-              WHERE value ->> 'id' IS NOT ?1))
+             json((SELECT json_group_array(json(value)) FROM json_each(result, '$.documents')
+                   WHERE value ->> 'id' IS NOT ?1)))
          WHERE id = (SELECT job_id FROM documents WHERE id = ?1)
            AND json_type(result, '$.documents') = 'array'",
         [id],
