@@ -15,19 +15,9 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-mkdir src
-cat > Cargo.toml <<'END'
-[package]
-name = "finding"
-version = "0.0.0"
-edition = "2021"
-[dependencies]
-htmd = "=0.5.6"
-pulldown-cmark = { version = "=0.13.6", default-features = false, features = ["html"] }
-[profile.dev]
-debug = false
-[workspace]
-END
+cargo init --quiet --vcs none --edition 2021 --name finding
+cargo add --quiet htmd@=0.5.6
+cargo add --quiet --no-default-features --features html pulldown-cmark@=0.13.6
 cat > src/main.rs <<'END'
 use pulldown_cmark::{html::push_html, Options, Parser};
 

@@ -16,18 +16,8 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-mkdir src
-cat > Cargo.toml <<'END'
-[package]
-name = "finding"
-version = "0.0.0"
-edition = "2021"
-[dependencies]
-htmd = "=0.5.6"
-[profile.dev]
-debug = false
-[workspace]
-END
+cargo init --quiet --vcs none --edition 2021 --name finding
+cargo add --quiet htmd@=0.5.6
 cat > src/main.rs <<'END'
 use htmd::options::{Options, TranslationMode};
 

@@ -19,18 +19,8 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-mkdir src
-cat > Cargo.toml <<'END'
-[package]
-name = "finding"
-version = "0.0.0"
-edition = "2021"
-[dependencies]
-tar = { version = "=0.4.46", default-features = false }
-[profile.dev]
-debug = false
-[workspace]
-END
+cargo init --quiet --vcs none --edition 2021 --name finding
+cargo add --quiet --no-default-features tar@=0.4.46
 cat > src/main.rs <<'END'
 fn main() {
     let file = std::fs::File::open(std::env::args().nth(1).unwrap()).unwrap();
