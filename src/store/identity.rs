@@ -3,8 +3,9 @@
 use super::digest as sha256;
 use crate::text::characters::{is_unspaced, is_wordy};
 use crate::text::normal::{compatible, composed};
+use crate::text::words::in_common;
 use rusqlite::{Transaction, params};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// The digest of a document, as `sha256:` and 64 hex digits. It covers title and text in Unicode's form NFC, without a
 /// byte order mark and with each run of white space as one space, so that another line length or encoding form is the
@@ -58,23 +59,7 @@ pub(super) fn alike(a: &str, b: &str) -> bool {
         return true;
     }
     let all = (a.len() + b.len()) as f32;
-    shorter < SHORT && 2.0 * common(&a, &b) as f32 >= TOKENS_SHARED * all
-}
-
-/// Number of tokens in common, counted with repetition.
-fn common(a: &[String], b: &[String]) -> usize {
-    let mut left: HashMap<&str, usize> = HashMap::new();
-    for token in a {
-        *left.entry(token).or_default() += 1;
-    }
-    let taken = b.iter().filter(|token| match left.get_mut(token.as_str()) {
-        Some(n) if *n > 0 => {
-            *n -= 1;
-            true
-        }
-        _ => false,
-    });
-    taken.count()
+    shorter < SHORT && 2.0 * in_common(&a, &b) as f32 >= TOKENS_SHARED * all
 }
 
 fn tokens(text: &str) -> Vec<String> {

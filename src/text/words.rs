@@ -5,6 +5,8 @@ use super::normal::normal;
 use super::scan::{Hyphens, Kind, Token, scan};
 use icu_segmenter::WordSegmenter;
 use icu_segmenter::options::WordBreakInvariantOptions;
+use std::collections::HashMap;
+use std::hash::Hash;
 
 /// The words and numbers of `text` in any language, in normal form: hyphenated words apart, scripts without spaces
 /// cut by dictionary, numbers in one spelling, no punctuation.
@@ -31,6 +33,22 @@ pub fn count(text: &str) -> usize {
     let spaced = text.split(|c: char| c.is_whitespace() || is_unspaced(c));
     let spaced = spaced.filter(|w| w.chars().any(char::is_alphanumeric));
     spaced.count() + wide.div_ceil(2) + alphabetic.div_ceil(5)
+}
+
+/// Words that both lists have, counted with repetition.
+pub fn in_common<W: Eq + Hash>(a: &[W], b: &[W]) -> usize {
+    let mut left: HashMap<&W, usize> = HashMap::new();
+    for word in b {
+        *left.entry(word).or_default() += 1;
+    }
+    let taken = a.iter().filter(|word| match left.get_mut(word) {
+        Some(n) if *n > 0 => {
+            *n -= 1;
+            true
+        }
+        _ => false,
+    });
+    taken.count()
 }
 
 /// A text as tokens, laid out so that a phrase can be found in it.

@@ -4,11 +4,9 @@
 //! [`crate::text::words`]: hyphens and apostrophes in either reading, numbers as numbers with their units.
 
 use crate::text::scan::Hyphens;
-use crate::text::words::Line;
+use crate::text::words::{Line, in_common};
 use crate::text::{articles, squad};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
-use std::hash::Hash;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -92,7 +90,7 @@ fn in_either_reading(gold: &str, answer: &str, right: impl Fn(&Line, &Line) -> b
 /// At least [`RECALL_NEEDED`] of the gold words stand in the answer, in any order.
 fn recalled(gold: &Line, answer: &Line) -> bool {
     let words: Vec<&str> = gold.words().collect();
-    let found = overlap(&words, &answer.words().collect::<Vec<_>>());
+    let found = in_common(&words, &answer.words().collect::<Vec<_>>());
     answer.contains(gold) || found as f32 >= RECALL_NEEDED * words.len() as f32
 }
 
@@ -108,27 +106,10 @@ fn contradicts(gold: &Line, answer: &Line) -> bool {
 
 /// Harmonic mean of precision and recall over words (SQuAD's F1).
 fn f1(gold: &[String], answer: &[String]) -> f32 {
-    match overlap(gold, answer) as f32 {
+    match in_common(gold, answer) as f32 {
         0.0 => 0.0,
         common => 2.0 * common / (gold.len() + answer.len()) as f32,
     }
-}
-
-/// Words the two have in common, counted with repetition.
-fn overlap<W: Eq + Hash>(gold: &[W], answer: &[W]) -> usize {
-    let mut left: HashMap<&W, usize> = HashMap::new();
-    for w in answer {
-        *left.entry(w).or_default() += 1;
-    }
-    gold.iter()
-        .filter(|w| match left.get_mut(w) {
-            Some(n) if *n > 0 => {
-                *n -= 1;
-                true
-            }
-            _ => false,
-        })
-        .count()
 }
 
 #[cfg(test)]
