@@ -1,6 +1,7 @@
 //! The report of learning one document, which `GET /documents/{id}` shows.
 
 use super::replacement::ReplacedReport;
+use super::replay::Probe;
 use crate::learn::figures::{nan_if_null, nan_where_null};
 use crate::learn::knowledge::closed_book::{Answer, accuracy};
 use crate::learn::knowledge::questions::Dropped;
@@ -167,6 +168,20 @@ pub struct RetainedProbe {
     pub answer: String,
     pub before: Answer,
     pub after: Option<Answer>,
+}
+
+impl RetainedProbe {
+    /// A probe of the document with this title, answered before anything is trained.
+    pub fn asked(title: String, probe: Probe, before: Answer) -> Self {
+        RetainedProbe {
+            probe: probe.id,
+            title,
+            question: probe.question.question,
+            answer: probe.question.answer,
+            before,
+            after: None,
+        }
+    }
 }
 
 /// A question of general knowledge, asked around this update.

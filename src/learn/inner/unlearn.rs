@@ -54,6 +54,20 @@ pub struct Answering<'a> {
     pub base: Answerer<'a>,
 }
 
+impl Answering<'_> {
+    /// The answers before the deletion, and those of the base.
+    fn ask(
+        &self,
+        model: Interruptible<'_>,
+        items: &[Item],
+        grading: Grading<'_>,
+    ) -> Result<(Vec<Answer>, Vec<Answer>), Interrupted> {
+        let before = self.before.answer(model, items, grading, ANSWER_TOKENS)?;
+        let base = self.base.answer(model, items, grading, ANSWER_TOKENS)?;
+        Ok((before, base))
+    }
+}
+
 /// The documents that are learned again.
 pub struct Again<'a> {
     pub documents: &'a [Earlier],
@@ -76,12 +90,7 @@ pub fn left_of(
 ) -> Result<UnlearnReport, Interrupted> {
     let items = questions(std::slice::from_ref(forgotten));
     let mut report = UnlearnReport::default();
-    let before = answering
-        .before
-        .answer(model, &items, grading, ANSWER_TOKENS)?;
-    let base = answering
-        .base
-        .answer(model, &items, grading, ANSWER_TOKENS)?;
+    let (before, base) = answering.ask(model, &items, grading)?;
     let now = after.answer(model, &items, grading, ANSWER_TOKENS)?;
     report.forget(forgotten, &before, &base, now);
     Ok(report)
@@ -101,12 +110,7 @@ pub fn relearn(
     let model = Interruptible::new(model, &stop);
     journal.progress("before", 0.02, "asking before unlearning");
     let items = questions(std::slice::from_ref(forgotten));
-    let before = answering
-        .before
-        .answer(model, &items, grading, ANSWER_TOKENS)?;
-    let base = answering
-        .base
-        .answer(model, &items, grading, ANSWER_TOKENS)?;
+    let (before, base) = answering.ask(model, &items, grading)?;
     let kept = replay::probes(again.documents);
     let kept_items: Vec<Item> = (kept.iter())
         .map(|(title, p)| item(title, &p.question.question, &p.question.answer))
@@ -116,14 +120,7 @@ pub fn relearn(
         .answer(model, &kept_items, grading, ANSWER_TOKENS)?;
     let mut report = UnlearnReport {
         retained: (kept.into_iter().zip(kept_before))
-            .map(|((title, probe), before)| RetainedProbe {
-                probe: probe.id,
-                title,
-                question: probe.question.question,
-                answer: probe.question.answer,
-                before,
-                after: None,
-            })
+            .map(|((title, probe), before)| RetainedProbe::asked(title, probe, before))
             .collect(),
         ..UnlearnReport::default()
     };

@@ -86,14 +86,8 @@ impl Run<'_> {
             probe.before = Some(answer);
         }
         let retained = earlier.into_iter().zip(retained);
-        let retained = retained.map(|((title, probe), before)| RetainedProbe {
-            probe: probe.id,
-            title,
-            question: probe.question.question,
-            answer: probe.question.answer,
-            before,
-            after: None,
-        });
+        let retained =
+            retained.map(|((title, probe), before)| RetainedProbe::asked(title, probe, before));
         self.report.retained = retained.collect();
         let general = questions.into_iter().zip(general);
         let general = general.map(|(q, before)| GeneralProbe {
