@@ -50,25 +50,19 @@ impl Jobs {
         }
     }
 
-    /// Stores the job with its documents. The same request with the same key returns the same job.
+    /// Stores a job without documents. The same request with the same key returns the same job.
     pub fn submit(
         &self,
         kind: JobKind,
         alias: &AliasName,
         input: &Value,
-        documents: &[NewDocument],
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Job> {
-        let accepted = self.accept(NewJob {
-            kind,
-            alias: alias.as_str(),
-            input,
-            documents,
+        let new = NewJob {
             idempotency,
-            queue_limit: self.shared.queue_limit,
-            estimate_seconds: None,
-        })?;
-        Ok(accepted.job)
+            ..self.new_job(kind, alias, input)
+        };
+        Ok(self.accept(new)?.job)
     }
 
     /// Stores an ingest with those of its documents that are not known. `input`: its list `documents` names them all.
@@ -80,13 +74,9 @@ impl Jobs {
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Accepted> {
         self.accept(NewJob {
-            kind: JobKind::Ingest,
-            alias: alias.as_str(),
-            input,
             documents,
             idempotency,
-            queue_limit: self.shared.queue_limit,
-            estimate_seconds: None,
+            ..self.new_job(JobKind::Ingest, alias, input)
         })
     }
 
@@ -97,16 +87,23 @@ impl Jobs {
         input: &Value,
         estimate_seconds: Option<f32>,
     ) -> Result<Job> {
-        let accepted = self.accept(NewJob {
-            kind: JobKind::Unlearn,
+        let new = NewJob {
+            estimate_seconds,
+            ..self.new_job(JobKind::Unlearn, alias, input)
+        };
+        Ok(self.accept(new)?.job)
+    }
+
+    fn new_job<'a>(&self, kind: JobKind, alias: &'a AliasName, input: &'a Value) -> NewJob<'a> {
+        NewJob {
+            kind,
             alias: alias.as_str(),
             input,
             documents: &[],
             idempotency: None,
             queue_limit: self.shared.queue_limit,
-            estimate_seconds,
-        })?;
-        Ok(accepted.job)
+            estimate_seconds: None,
+        }
     }
 
     fn accept(&self, new: NewJob) -> Result<Accepted> {

@@ -67,7 +67,8 @@ fn reopen(path: &Path) -> Jobs {
 fn submit(jobs: &Jobs, alias: &str) -> Job {
     let alias = AliasName::parse(alias).unwrap();
     let documents = [NewDocument::new("Title", "Text")];
-    jobs.submit(JobKind::Ingest, &alias, &json!({}), &documents, None)
+    jobs.submit_documents(&alias, &json!({}), &documents, None)
+        .map(|accepted| accepted.job)
         .unwrap()
 }
 
@@ -176,7 +177,8 @@ fn the_same_request_under_the_same_key_is_one_job() {
             request: request.into(),
         };
         let documents = [NewDocument::new("Title", "Text")];
-        jobs.submit(JobKind::Ingest, &alias, &json!({}), &documents, Some(&key))
+        jobs.submit_documents(&alias, &json!({}), &documents, Some(&key))
+            .map(|accepted| accepted.job)
     };
     let first = send("k1", "sha256:a").unwrap();
     assert_eq!(send("k1", "sha256:a").unwrap().id, first.id);
@@ -207,7 +209,7 @@ fn a_full_queue_refuses_and_says_when_to_come_again() {
     let (_dir, jobs) = open();
     let waiting: Vec<Job> = (0..3).map(|n| submit(&jobs, &format!("kb{n}"))).collect();
     let alias = AliasName::parse("kb").unwrap();
-    let again = || jobs.submit(JobKind::Ingest, &alias, &json!({}), &[], None);
+    let again = || jobs.submit(JobKind::Ingest, &alias, &json!({}), None);
     match again() {
         Err(Error::QueueFull {
             queued: 3,

@@ -32,7 +32,7 @@ pub fn submit(
     };
     let input = serde_json::to_value(input).map_err(Refusal::internal)?;
     let jobs = &services.jobs;
-    Ok(jobs.submit(JobKind::Adapt, &alias, &input, &[], key)?)
+    Ok(jobs.submit(JobKind::Adapt, &alias, &input, key)?)
 }
 
 /// The adapter to start from: the named one, else the adapter under the kept name if it may be continued and is live.

@@ -121,7 +121,7 @@ impl Place {
         let alias = AliasName::parse(alias).unwrap();
         let input = json!(input);
         self.jobs
-            .submit(JobKind::Adapt, &alias, &input, &[], None)
+            .submit(JobKind::Adapt, &alias, &input, None)
             .unwrap();
     }
 

@@ -107,7 +107,9 @@ fn writing() -> Place {
         Runner::start(&jobs, [(JobKind::Ingest, Arc::new(handler) as _)].into(), 1).unwrap();
     let alias = AliasName::parse("kb").unwrap();
     let documents = [NewDocument::new("Ferry", "The ferry leaves at ten.")];
-    let job = jobs.submit(JobKind::Ingest, &alias, &json!({}), &documents, None);
+    let job = jobs
+        .submit_documents(&alias, &json!({}), &documents, None)
+        .map(|accepted| accepted.job);
     inside.recv().unwrap();
     Place {
         job: job.unwrap().id,

@@ -7,7 +7,7 @@ use crate::learn::options::precedence::SettingsStack;
 use crate::learn::ports::model::{Adapter, Trained, TrainingText};
 use crate::learn::scripted::ScriptedModel;
 use crate::question::Question;
-use crate::store::{Document, DocumentState, Job, JobKind, NewDocument, Store};
+use crate::store::{Document, DocumentState, Job, NewDocument, Store};
 use autodidact_engine::tiny::tiny_config;
 use autodidact_engine::{Error, Family, Lora, LoraConfig};
 use serde_json::{Value, json};
@@ -85,7 +85,8 @@ impl Place {
         };
         let documents: Vec<NewDocument> = texts.iter().map(document).collect();
         self.jobs
-            .submit(JobKind::Ingest, &alias, &json!({}), &documents, None)
+            .submit_documents(&alias, &json!({}), &documents, None)
+            .map(|accepted| accepted.job)
             .unwrap();
     }
 

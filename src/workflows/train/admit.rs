@@ -46,7 +46,7 @@ pub fn submit(
     input.contexts = blobs.put(&contexts.blob)?;
     let input = serde_json::to_value(&input).map_err(Refusal::internal)?;
     let jobs = &services.jobs;
-    Ok(jobs.submit(JobKind::Train, &policy, &input, &[], key)?)
+    Ok(jobs.submit(JobKind::Train, &policy, &input, key)?)
 }
 
 fn check_policy(services: &Services, name: &str) -> Result<AliasName, Refusal> {

@@ -8,7 +8,7 @@ use crate::learn::options::precedence::SettingsStack;
 use crate::learn::ports::model::{Adapter, Trained};
 use crate::learn::scripted::ScriptedModel;
 use crate::question::Question;
-use crate::store::{Document, JobKind, NewDocument, Store};
+use crate::store::{Document, NewDocument, Store};
 use crate::workflows::ingest::run::IngestHandler;
 use autodidact_engine::tiny::tiny_config;
 use autodidact_engine::{Family, Lora, LoraConfig};
@@ -79,7 +79,8 @@ impl Place {
         let documents: Vec<NewDocument> = texts.iter().map(new).collect();
         let job = self
             .jobs
-            .submit(JobKind::Ingest, &kb(), &json!({}), &documents, None);
+            .submit_documents(&kb(), &json!({}), &documents, None)
+            .map(|accepted| accepted.job);
         let handler = IngestHandler::new(
             self.model.clone(),
             self.registry.clone(),
