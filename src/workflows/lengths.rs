@@ -103,21 +103,23 @@ pub fn parts(
 }
 
 /// Refuses the first document with a part that does not fit the window with its prompts, with too many parts, or with
-/// too long a question. `at`: the field of the documents within the request.
+/// too long a question. `at`: the field of the documents within the request. Returns how many parts each document has.
 pub fn check_documents(
     services: &Services,
     documents: &[NewDocument],
     at: &str,
-) -> Result<(), Refusal> {
+) -> Result<Vec<usize>, Refusal> {
+    let mut counts = Vec::with_capacity(documents.len());
     for (i, document) in documents.iter().enumerate() {
         let field = |refusal: Refusal| refusal.field(format!("{at}[{i}].text"));
-        let parts = parts_for(&services.engine, &document.title, &document.text);
-        for part in parts.map_err(field)? {
+        let parts = parts_for(&services.engine, &document.title, &document.text).map_err(field)?;
+        for part in &parts {
             check_length(services, &part.title, &part.text).map_err(field)?;
         }
         check_questions(services, document, &format!("{at}[{i}]"))?;
+        counts.push(parts.len());
     }
-    Ok(())
+    Ok(counts)
 }
 
 /// Refuses the first context of practice that does not fit the window with its prompts, or that has too long a

@@ -7,7 +7,7 @@ use crate::jobs::Accepted;
 use crate::learn::options::strategy::Method;
 use crate::learn::options::update::IngestOptions;
 use crate::store::IdempotencyKey;
-use crate::workflows::lengths::{check_documents, parts_for};
+use crate::workflows::lengths::check_documents;
 use crate::workflows::refusal::Refusal;
 use crate::workflows::services::Services;
 use serde_json::{Value, json};
@@ -23,9 +23,9 @@ pub fn submit(
     services.registry.check_name(&ingest.alias)?;
     services.registry.check_continues(&ingest.alias)?;
     let method = check_options(services, ingest)?.training.method;
-    check_documents(services, &ingest.documents, "documents")?;
+    let parts = check_documents(services, &ingest.documents, "documents")?;
     if method == Method::Distill {
-        check_whole(services, ingest)?;
+        check_whole(&parts)?;
     }
     let ids: Vec<&str> = ingest.documents.iter().map(|d| d.id.as_str()).collect();
     let mut input = ingest.options.clone();
@@ -64,9 +64,8 @@ fn check_options(services: &Services, ingest: &Ingest) -> Result<IngestOptions, 
 }
 
 /// Refuses documents in parts: distillation has the whole document in the prompt.
-fn check_whole(services: &Services, ingest: &Ingest) -> Result<(), Refusal> {
-    for (nth, document) in ingest.documents.iter().enumerate() {
-        let parts = parts_for(&services.engine, &document.title, &document.text)?.len();
+fn check_whole(parts: &[usize]) -> Result<(), Refusal> {
+    for (nth, &parts) in parts.iter().enumerate() {
         if parts > 1 {
             let detail = format!(
                 "documents[{nth}].text is learned in {parts} parts, and method \"distill\" needs the whole \
