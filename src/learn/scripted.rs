@@ -2,7 +2,7 @@
 
 use crate::learn::ports::journal::{Interrupted, Journal};
 use crate::learn::ports::model::{
-    Adapter, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
+    Adapter, Limits, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
 };
 use crate::learn::ports::text_model::TextModel;
 use autodidact_engine::{Lora, LoraConfig};
@@ -148,10 +148,11 @@ impl Model for ScriptedModel {
         Ok(items.iter().map(of).collect())
     }
 
-    fn train(
+    fn train_within(
         &self,
         trainings: Vec<Training>,
         on_step: &mut OnStep<'_>,
+        limits: &Limits<'_>,
     ) -> Result<Vec<Trained>, ModelError> {
         let mut calls = self.calls.lock().unwrap();
         calls.names.push("train");
@@ -159,7 +160,7 @@ impl Model for ScriptedModel {
         let nth = calls.trainings.len();
         drop(calls);
         for step in 1..=self.steps {
-            if !on_step(step, self.steps, 1.0 / step as f32) {
+            if !on_step(step, self.steps, 1.0 / step as f32) || (limits.stop)() {
                 return Err(ModelError::Stopped);
             }
         }

@@ -254,18 +254,6 @@ impl Model for LocalModel {
             .collect())
     }
 
-    fn train(
-        &self,
-        trainings: Vec<Training>,
-        on_step: &mut OnStep<'_>,
-    ) -> Result<Vec<Trained>, ModelError> {
-        let limits = Limits {
-            stop: &|| false,
-            deadline: None,
-        };
-        self.train_within(trainings, on_step, &limits)
-    }
-
     fn train_within(
         &self,
         trainings: Vec<Training>,

@@ -56,10 +56,6 @@ impl Model for Endless {
         Err(until(stop))
     }
 
-    fn train(&self, _: Vec<Training>, _: &mut OnStep<'_>) -> Result<Vec<Trained>, ModelError> {
-        panic!("an adaptation gives each training its limits");
-    }
-
     fn train_within(
         &self,
         trainings: Vec<Training>,

@@ -278,25 +278,26 @@ pub trait Model: Send + Sync {
     /// Most tokens of a prompt with its answer.
     fn window(&self) -> usize;
 
-    /// Trains the adapters together, in one packed batch; each comes out as if trained alone.
-    fn train(
-        &self,
-        trainings: Vec<Training>,
-        on_step: &mut OnStep<'_>,
-    ) -> Result<Vec<Trained>, ModelError>;
-
-    /// [`Model::train`] that can also end inside a step, which is then thrown away. The default is for models without
-    /// long steps: it stops between two, and knows no deadline.
+    /// Trains the adapters together, in one packed batch; each comes out as if trained alone. `limits` may end the
+    /// training inside a step, which is then thrown away.
     fn train_within(
         &self,
         trainings: Vec<Training>,
         on_step: &mut OnStep<'_>,
         limits: &Limits<'_>,
+    ) -> Result<Vec<Trained>, ModelError>;
+
+    /// [`Model::train_within`] without limits: the training ends with its last step, or when `on_step` returns false.
+    fn train(
+        &self,
+        trainings: Vec<Training>,
+        on_step: &mut OnStep<'_>,
     ) -> Result<Vec<Trained>, ModelError> {
-        let stop = limits.stop;
-        self.train(trainings, &mut |done, steps, loss| {
-            on_step(done, steps, loss) && !stop()
-        })
+        let limits = Limits {
+            stop: &|| false,
+            deadline: None,
+        };
+        self.train_within(trainings, on_step, &limits)
     }
 
     /// Trains one adapter on soft targets. The default fails: such a model does not tell its distributions.
