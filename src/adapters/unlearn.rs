@@ -46,6 +46,15 @@ pub struct Unlearning {
 }
 
 impl Unlearning {
+    /// What goes. `strip`: rewrites the lineages that stay.
+    fn removal<'a>(&'a self, strip: &'a dyn Fn(&Value) -> Option<Value>) -> Removal<'a> {
+        Removal {
+            document: &self.document.id,
+            versions: &self.versions,
+            strip,
+        }
+    }
+
     /// The documents to be learned again.
     pub fn to_train(&self) -> Vec<&Document> {
         let again = self
@@ -165,12 +174,7 @@ impl Registry {
         let expected = Expected::Exactly(plan.live);
         let alias = plan.alias.as_str();
         let strip = |lineage: &Value| stripped(lineage, plan);
-        let versions: Vec<u64> = plan.versions.iter().copied().collect();
-        let removal = Removal {
-            document: &plan.document.id,
-            versions: &versions,
-            strip: &strip,
-        };
+        let removal = plan.removal(&strip);
         let gone = self.digests(plan)?;
         let live = if plan.in_force {
             let blobs = self.store.blobs().guard();
@@ -223,12 +227,7 @@ impl Registry {
         lineage: UnlearnLineage,
     ) -> Result<Version> {
         let strip = |lineage: &Value| stripped(lineage, plan);
-        let versions: Vec<u64> = plan.versions.iter().copied().collect();
-        let removal = Removal {
-            document: &plan.document.id,
-            versions: &versions,
-            strip: &strip,
-        };
+        let removal = plan.removal(&strip);
         let gone = self.digests(plan)?;
         let files = peft::to_files(lora, self.base_id());
         let blobs = self.store.blobs().guard();

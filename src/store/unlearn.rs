@@ -8,13 +8,14 @@ use super::sql::{Figures, Json, RecordText};
 use super::{Aliases, Version, now, replacements};
 use rusqlite::{Transaction, params};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// What goes with a deleted document.
 pub struct Removal<'a> {
     /// Id of the document.
     pub document: &'a str,
     /// The versions that go because they hold the document.
-    pub versions: &'a [u64],
+    pub versions: &'a BTreeSet<u64>,
     /// Rewrites the lineage of a version that stays; `None` if it does not name the document.
     pub strip: &'a dyn Fn(&Value) -> Option<Value>,
 }
