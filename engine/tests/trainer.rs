@@ -1,9 +1,11 @@
 //! Training steps: what a candidate's result depends on, and what it does not.
 
+use crate::common::{cpu, tiny};
 use crate::scripted::{Scripted, files};
 use autodidact_engine::trainer::{Candidate, step};
 use autodidact_engine::{
-    Error, Example, Lora, LoraConfig, LoraGrads, Projection, Schedule, TrainConfig,
+    Error, Example, Family, Lora, LoraConfig, LoraGrads, Precision, Projection, Schedule,
+    TrainConfig,
 };
 
 const WINDOW: usize = 64;
@@ -286,4 +288,68 @@ fn a_candidate_that_diverges_is_no_result() {
         ),
         "{error}"
     );
+}
+
+/// The losses of a tiny model's adapter that learns three sequences by heart.
+fn by_heart(early_stop: Option<f32>, soft: bool) -> Vec<f32> {
+    let files = tiny(Family::Llama);
+    let mut executor = cpu(&files, Precision::F32);
+    let text = |i: u32| {
+        let mut example = Example::all((0..8).map(|j| (i * 13 + j * j) % 90).collect());
+        if soft {
+            example.soft = example.tokens.iter().map(|t| vec![(*t, 0.9)]).collect();
+        }
+        example
+    };
+    let config = TrainConfig {
+        lora: LoraConfig::all_linear(8, 16.0),
+        learning_rate: 2e-2,
+        epochs: 40,
+        early_stop,
+        batch_size: 2,
+        seed: 5,
+        ..TrainConfig::default()
+    };
+    let examples: Vec<Example> = (0..3).map(text).collect();
+    let model = &files.config;
+    let mut candidate = [Candidate::new(config, examples, None, model, WINDOW).unwrap()];
+    while !candidate[0].finished() {
+        step(&mut executor, &mut candidate, 100).unwrap();
+    }
+    candidate[0].losses().to_vec()
+}
+
+#[test]
+fn training_ends_after_the_epoch_that_learned_enough() {
+    let all = by_heart(None, false);
+    assert_eq!(all.len(), 80);
+    let ended = by_heart(Some(1.0), false);
+    // Two steps an epoch; until then it is the same training.
+    assert!(
+        ended.len().is_multiple_of(2) && ended.len() < 60,
+        "{ended:?}"
+    );
+    assert_eq!(ended, all[..ended.len()]);
+    // A mean loss of ln 2 or more cannot come from targets that are all likely.
+    let last = &ended[ended.len() - 2..];
+    assert!(
+        last.iter().all(|loss| *loss < std::f32::consts::LN_2),
+        "{last:?}"
+    );
+    let half = by_heart(Some(0.5), false);
+    assert!(half.len() < ended.len());
+    assert_eq!(by_heart(Some(0.5), true).len(), 80);
+}
+
+#[test]
+fn a_share_that_no_epoch_can_reach_is_refused() {
+    for share in [0.0, 1.1, f32::NAN] {
+        let config = TrainConfig {
+            early_stop: Some(share),
+            ..config(2, 1e-3, 0)
+        };
+        let refused = Candidate::new(config, examples(2), None, &files().config, WINDOW);
+        let message = refused.unwrap_err().to_string();
+        assert!(message.contains("early_stop"), "{message}");
+    }
 }

@@ -4,7 +4,7 @@ use super::TrainConfig;
 use super::adamw::{self, AdamW, Rates};
 use super::hidden_cache::HiddenCache;
 use super::orthogonal::OrthogonalProjection;
-use super::step::{StepReport, clip_scale};
+use super::step::{StepReport, Sums, clip_scale};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::executor::Target;
@@ -148,6 +148,10 @@ pub struct Candidate {
     order: Vec<usize>,
     rng: ChaCha8Rng,
     losses: Vec<f32>,
+    /// The likely targets of the epoch under way, and all of its targets so far.
+    epoch: [usize; 2],
+    /// Whether enough was learned before the last epoch.
+    ended: bool,
 }
 
 impl Candidate {
@@ -216,6 +220,8 @@ impl Candidate {
             order: (0..examples.len()).collect(),
             rng,
             losses: Vec::new(),
+            epoch: [0; 2],
+            ended: false,
             config,
             examples,
         })
@@ -234,7 +240,7 @@ impl Candidate {
     }
 
     pub fn finished(&self) -> bool {
-        self.steps_done() >= self.total_steps()
+        self.ended || self.steps_done() >= self.total_steps()
     }
 
     /// The mean loss of each step so far.
@@ -271,7 +277,7 @@ impl Candidate {
         &mut self,
         index: usize,
         loss: f32,
-        tokens: usize,
+        sums: &Sums,
     ) -> Result<StepReport> {
         let step = self.steps_done();
         let config = &self.config;
@@ -308,6 +314,7 @@ impl Candidate {
         }
         adamw::clear(&mut self.grads);
         self.losses.push(loss);
+        self.end_early(sums);
         // No later loss would show what the last update did.
         if self.finished() && !finite(&self.lora) {
             return Err(diverged);
@@ -319,8 +326,20 @@ impl Candidate {
             loss,
             learning_rate,
             grad_norm,
-            tokens,
+            tokens: sums.tokens,
         })
+    }
+
+    /// Ends the training after an epoch whose targets were likely enough.
+    fn end_early(&mut self, sums: &Sums) {
+        let [likely, targets] = &mut self.epoch;
+        *likely += sums.likely;
+        *targets += sums.targets;
+        if self.losses.len().is_multiple_of(self.steps_per_epoch()) {
+            let [likely, targets] = std::mem::take(&mut self.epoch);
+            let share = likely as f32 / targets as f32;
+            self.ended = self.config.early_stop.is_some_and(|enough| share >= enough);
+        }
     }
 
     fn steps_per_epoch(&self) -> usize {

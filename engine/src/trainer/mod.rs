@@ -31,7 +31,12 @@ pub struct TrainConfig {
     /// Layers under this one get no pair; their output for an example is computed once for all epochs.
     pub first_layer: usize,
     pub learning_rate: f32,
+    /// Most passes over the examples.
     pub epochs: usize,
+    /// Ends the training after the epoch in which this share of the targets had a probability above one half, so that
+    /// the most likely text is the example's own. Each target counts as it was before its step's update. Above 0 and at
+    /// most 1; `None`: every epoch is trained. Soft targets never end a training.
+    pub early_stop: Option<f32>,
     /// Sequences in one optimizer step.
     pub batch_size: usize,
     pub schedule: Schedule,
@@ -59,6 +64,7 @@ impl Default for TrainConfig {
             first_layer: 0,
             learning_rate: 1e-3,
             epochs: 10,
+            early_stop: None,
             batch_size: 1,
             schedule: Schedule::Linear,
             warmup_steps: 0,
@@ -93,6 +99,11 @@ impl TrainConfig {
                 "learning_rate must be 0 or above",
             ),
             (self.epochs >= 1, "epochs must be at least 1"),
+            (
+                self.early_stop
+                    .is_none_or(|share| share > 0.0 && share <= 1.0),
+                "early_stop must be above 0 and at most 1",
+            ),
             (self.batch_size >= 1, "batch_size must be at least 1"),
             (
                 self.weight_decay.is_finite() && self.weight_decay >= 0.0,

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::executor::{BackwardPass, Executor, HiddenStates, Target};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::f32::consts::LN_2;
 
 /// The result of one optimizer step of one candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -68,10 +69,14 @@ struct Item {
     example: usize,
 }
 
+/// What a candidate's examples of one step add up to.
 #[derive(Debug, Clone, Default)]
-struct Sums {
-    targets: usize,
-    tokens: usize,
+pub(super) struct Sums {
+    pub targets: usize,
+    /// Targets with a probability above one half.
+    pub likely: usize,
+    /// Tokens that went through the model.
+    pub tokens: usize,
     loss: f64,
 }
 
@@ -139,6 +144,7 @@ impl Step {
         }
         for ((candidate, share), nll) in pass.shares.into_iter().zip(nll) {
             self.sums[candidate].loss += f64::from(share * nll);
+            self.sums[candidate].likely += usize::from(share == 1.0 && nll < LN_2);
         }
         Ok(batch.tokens.len())
     }
@@ -226,7 +232,7 @@ impl Step {
             .filter(|(_, (_, sums))| sums.targets > 0)
             .map(|(index, (candidate, sums))| {
                 let loss = (sums.loss / sums.targets as f64) as f32;
-                candidate.finish_step(index, loss, sums.tokens)
+                candidate.finish_step(index, loss, &sums)
             })
             .collect()
     }
