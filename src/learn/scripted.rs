@@ -2,9 +2,10 @@
 
 use crate::learn::ports::journal::{Interrupted, Journal};
 use crate::learn::ports::model::{
-    Adapter, Limits, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
+    Adapter, Limits, Model, ModelError, OnStep, Prompt, Sampling, Trained, Training,
 };
 use crate::learn::ports::text_model::TextModel;
+use crate::learn::ports::watch::Watch;
 use autodidact_engine::{Lora, LoraConfig};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -125,7 +126,7 @@ impl Model for ScriptedModel {
         prompts: &[Prompt],
         adapter: Option<&Adapter>,
         sampling: &Sampling,
-        _: &ShouldStop<'_>,
+        _: &dyn Watch,
     ) -> Result<Vec<Vec<String>>, ModelError> {
         let mut calls = self.calls.lock().unwrap();
         calls.names.push("generate");
@@ -141,7 +142,7 @@ impl Model for ScriptedModel {
         &self,
         items: &[(Prompt, String)],
         adapter: Option<&Adapter>,
-        _: &ShouldStop<'_>,
+        _: &dyn Watch,
     ) -> Result<Vec<f32>, ModelError> {
         self.calls.lock().unwrap().names.push("likelihood");
         let of = |(prompt, answer): &(Prompt, String)| (self.likelihood)(prompt, answer, adapter);
@@ -160,7 +161,7 @@ impl Model for ScriptedModel {
         let nth = calls.trainings.len();
         drop(calls);
         for step in 1..=self.steps {
-            if !on_step(step, self.steps, 1.0 / step as f32) || (limits.stop)() {
+            if !on_step(step, self.steps, 1.0 / step as f32) || limits.watch.stopped() {
                 return Err(ModelError::Stopped);
             }
         }
@@ -222,9 +223,9 @@ impl TextModel for ScriptedText {
         &self,
         prompts: &[Prompt],
         sampling: &Sampling,
-        stop: &ShouldStop<'_>,
+        watch: &dyn Watch,
     ) -> Result<Vec<Vec<String>>, ModelError> {
-        if stop() {
+        if watch.stopped() {
             return Err(ModelError::Stopped);
         }
         let call = (prompts.to_vec(), sampling.clone());

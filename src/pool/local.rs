@@ -2,9 +2,10 @@
 //! to the scheduler, which serves people's requests first.
 
 use crate::learn::ports::model::{
-    Adapter, Learn, Limits, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, SoftTargets,
-    Trained, Training, TrainingText, Turn,
+    Adapter, Learn, Limits, Model, ModelError, OnStep, Prompt, Sampling, SoftTargets, Trained,
+    Training, TrainingText, Turn,
 };
+use crate::learn::ports::watch::{Tokens, Watch};
 use autodidact_engine::chat::Message;
 use autodidact_engine::sampler::SamplingParams;
 use autodidact_engine::scheduler::{
@@ -167,6 +168,8 @@ impl LocalModel {
                 schedule: Schedule::Linear,
                 seed: update.seed,
                 kept_ranks: update.kept_ranks,
+                early_stop: update.early_stop,
+                lora_plus_ratio: update.lora_plus,
                 ..Default::default()
             },
             examples: examples.into(),
@@ -195,7 +198,7 @@ impl Model for LocalModel {
         prompts: &[Prompt],
         adapter: Option<&Adapter>,
         sampling: &Sampling,
-        stop: &ShouldStop<'_>,
+        watch: &dyn Watch,
     ) -> Result<Vec<Vec<String>>, ModelError> {
         let requests = prompts.iter().zip(0u64..).map(|(prompt, i)| {
             Ok(CompleteRequest {
@@ -220,8 +223,14 @@ impl Model for LocalModel {
             })
         });
         let requests = requests.collect::<Result<Vec<_>, Error>>()?;
-        let completions = self.engine.complete_until(requests, stop);
+        let completions = self.engine.complete_until(requests, &|| watch.stopped());
         let completions = completions.map_err(stopped)?;
+        let of = |c: &Completion| Tokens {
+            prompt: c.prompt_tokens,
+            generated: c.tokens.len(),
+            ..Default::default()
+        };
+        watch.spent(completions.iter().flatten().map(of).sum());
         let texts = |n: Vec<Completion>| {
             let completed = |c: Completion| {
                 let cut_off = c.reason == FinishReason::Length;
@@ -236,7 +245,7 @@ impl Model for LocalModel {
         &self,
         items: &[(Prompt, String)],
         adapter: Option<&Adapter>,
-        stop: &ShouldStop<'_>,
+        watch: &dyn Watch,
     ) -> Result<Vec<f32>, ModelError> {
         let requests = items.iter().map(|(prompt, answer)| {
             Ok(ScoreRequest {
@@ -246,8 +255,16 @@ impl Model for LocalModel {
             })
         });
         let requests = requests.collect::<Result<Vec<_>, Error>>()?;
-        let scores = self.engine.score_until(requests, self.priority, stop);
+        let scored = requests.iter().map(|r| r.prompt.len() + r.answer.len());
+        let scored = scored.sum();
+        let scores = self
+            .engine
+            .score_until(requests, self.priority, &|| watch.stopped());
         let scores = scores.map_err(stopped)?;
+        watch.spent(Tokens {
+            scored,
+            ..Default::default()
+        });
         Ok(scores
             .iter()
             .map(|s| s.iter().map(|t| t.logprob).sum::<f32>() / s.len().max(1) as f32)
@@ -263,7 +280,7 @@ impl Model for LocalModel {
         let mut requests = Vec::with_capacity(trainings.len());
         for training in &trainings {
             // Long texts take their time to become tokens.
-            if (limits.stop)() {
+            if limits.watch.stopped() {
                 return Err(ModelError::Stopped);
             }
             requests.push(self.train_request(training)?);
@@ -276,12 +293,14 @@ impl Model for LocalModel {
         training: Training,
         targets: &SoftTargets,
         on_step: &mut OnStep<'_>,
-        stop: &ShouldStop<'_>,
+        watch: &dyn Watch,
     ) -> Result<Trained, ModelError> {
         let mut request = self.train_request(&training)?;
-        request.examples = self.soft_examples(&request.examples, targets, stop)?.into();
+        request.examples = self
+            .soft_examples(&request.examples, targets, watch)?
+            .into();
         let deadline = None;
-        let trained = self.run(vec![request], on_step, &Limits { stop, deadline })?;
+        let trained = self.run(vec![request], on_step, &Limits { watch, deadline })?;
         let trained = trained.into_iter().next();
         Ok(trained.expect("one adapter for one training"))
     }
@@ -295,7 +314,7 @@ impl LocalModel {
         limits: &Limits<'_>,
     ) -> Result<Vec<Trained>, ModelError> {
         let sizes: Vec<[usize; 2]> = requests.iter().map(size).collect();
-        let Limits { stop, deadline } = *limits;
+        let Limits { watch, deadline } = *limits;
         let enough = Box::new(move || deadline.is_some_and(|end| Instant::now() >= end));
         let stopped = Arc::new(AtomicBool::new(false));
         let (sender, reports) = mpsc::channel();
@@ -309,7 +328,7 @@ impl LocalModel {
             let training = scope.spawn(|| {
                 let hooks: (_, Enough) = (progress as Progress, enough);
                 self.engine
-                    .train_until(requests, self.priority, hooks, stop)
+                    .train_until(requests, self.priority, hooks, &|| watch.stopped())
             });
             for step in reports {
                 let loss = step.iter().map(|s| s.loss).sum::<f32>() / step.len().max(1) as f32;
@@ -328,7 +347,7 @@ impl LocalModel {
         }
         let trained = result.unwrap_or(Err(Error::Stopped));
         let trained: Vec<EngineTrained> = trained.map_err(self::stopped)?;
-        Ok(trained
+        let trained: Vec<Trained> = trained
             .into_iter()
             .zip(sizes)
             .map(|(t, [tokens, steps])| Trained {
@@ -337,7 +356,12 @@ impl LocalModel {
                 tokens: tokens * t.losses.len() / steps.max(1),
                 losses: t.losses,
             })
-            .collect())
+            .collect();
+        watch.spent(Tokens {
+            trained: trained.iter().map(|t| t.tokens).sum(),
+            ..Default::default()
+        });
+        Ok(trained)
     }
 }
 

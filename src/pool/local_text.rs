@@ -1,8 +1,9 @@
 //! A model of this process as teacher or judge: its base, without an adapter.
 
 use super::LocalModel;
-use crate::learn::ports::model::{Model, ModelError, Prompt, Sampling, ShouldStop};
+use crate::learn::ports::model::{Model, ModelError, Prompt, Sampling};
 use crate::learn::ports::text_model::TextModel;
+use crate::learn::ports::watch::Watch;
 
 /// The base of this process as a text model.
 pub struct LocalText {
@@ -28,8 +29,8 @@ impl TextModel for LocalText {
         &self,
         prompts: &[Prompt],
         sampling: &Sampling,
-        stop: &ShouldStop<'_>,
+        watch: &dyn Watch,
     ) -> Result<Vec<Vec<String>>, ModelError> {
-        self.model.generate(prompts, None, sampling, stop)
+        self.model.generate(prompts, None, sampling, watch)
     }
 }

@@ -3,8 +3,9 @@
 //! adapters at run time.
 
 use super::prefill;
-use crate::learn::ports::model::{ModelError, Prompt, Sampling, ShouldStop};
+use crate::learn::ports::model::{ModelError, Prompt, Sampling};
 use crate::learn::ports::text_model::TextModel;
+use crate::learn::ports::watch::Watch;
 use mistralrs::{
     GgufModelBuilder, Model, RequestBuilder, SamplingParams, StopTokens, TextMessageRole,
 };
@@ -86,7 +87,7 @@ impl TextModel for MistralModel {
         &self,
         prompts: &[Prompt],
         sampling: &Sampling,
-        stop: &ShouldStop<'_>,
+        watch: &dyn Watch,
     ) -> Result<Vec<Vec<String>>, ModelError> {
         let failed = |reason| ModelError::Text {
             model: format!("{} (mistralrs)", self.name),
@@ -97,7 +98,7 @@ impl TextModel for MistralModel {
                 let answer = self.ask(prompt, sampling);
                 let mut answer = std::pin::pin!(answer);
                 loop {
-                    if stop() {
+                    if watch.stopped() {
                         return Err(ModelError::Stopped);
                     }
                     if let Ok(text) = tokio::time::timeout(TICK, &mut answer).await {

@@ -5,7 +5,8 @@
 
 use super::LocalModel;
 use super::local::{stack, stopped};
-use crate::learn::ports::model::{Adapter, ModelError, ShouldStop, SoftTargets};
+use crate::learn::ports::model::{Adapter, ModelError, SoftTargets};
+use crate::learn::ports::watch::Watch;
 use autodidact_engine::sampler::SamplingParams;
 use autodidact_engine::scheduler::CompleteRequest;
 use autodidact_engine::trainer::Example;
@@ -23,11 +24,11 @@ impl LocalModel {
         &self,
         examples: &[Example],
         targets: &SoftTargets,
-        stop: &ShouldStop<'_>,
+        watch: &dyn Watch,
     ) -> Result<Vec<Example>, ModelError> {
         match targets {
             SoftTargets::PreviousModel { adapter, share } => {
-                self.mixed_with_previous(examples, adapter.as_ref(), *share, stop)
+                self.mixed_with_previous(examples, adapter.as_ref(), *share, watch)
             }
             SoftTargets::Teacher { adapter, lessons } => {
                 let end = self.engine.files().eos.first().copied();
@@ -40,7 +41,7 @@ impl LocalModel {
                     prompts.push((teacher.clone(), answer.clone()));
                     taught.push(Example::completion(&student, &answer));
                 }
-                let rows = self.distributions(&prompts, adapter.as_ref(), stop)?;
+                let rows = self.distributions(&prompts, adapter.as_ref(), watch)?;
                 for (example, rows) in taught.iter_mut().zip(rows) {
                     let prompt = example.tokens.len() - rows.len();
                     example.soft = vec![Vec::new(); prompt];
@@ -58,7 +59,7 @@ impl LocalModel {
         examples: &[Example],
         old: Option<&Adapter>,
         share: f32,
-        stop: &ShouldStop<'_>,
+        watch: &dyn Watch,
     ) -> Result<Vec<Example>, ModelError> {
         // The tokens before the first supervised one are the prompt.
         let split = |e: &Example| {
@@ -66,7 +67,7 @@ impl LocalModel {
             (e.tokens[..first].to_vec(), e.tokens[first..].to_vec())
         };
         let prompts: Vec<_> = examples.iter().map(split).collect();
-        let rows = self.distributions(&prompts, old, stop)?;
+        let rows = self.distributions(&prompts, old, watch)?;
         let mixed = examples.iter().zip(rows).map(|(example, rows)| {
             let first = example.tokens.len() - rows.len();
             let mut soft = vec![Vec::new(); first];
@@ -93,7 +94,7 @@ impl LocalModel {
         &self,
         prompts: &[(Vec<u32>, Vec<u32>)],
         adapter: Option<&Adapter>,
-        stop: &ShouldStop<'_>,
+        watch: &dyn Watch,
     ) -> Result<Vec<Vec<Distribution>>, ModelError> {
         let ask = |prompt: Vec<u32>| CompleteRequest {
             prompt,
@@ -109,7 +110,11 @@ impl LocalModel {
         let upto = |(prompt, answer): &(Vec<u32>, Vec<u32>), i: usize| {
             [prompt.as_slice(), &answer[..i]].concat()
         };
-        let run = |requests| self.engine.complete_until(requests, stop).map_err(stopped);
+        let run = |requests| {
+            self.engine
+                .complete_until(requests, &|| watch.stopped())
+                .map_err(stopped)
+        };
         let whole = prompts.iter().filter(|(_, answer)| !answer.is_empty());
         run(whole.map(|p| ask(upto(p, p.1.len() - 1))).collect())?;
         let mut all = Vec::with_capacity(prompts.len());
@@ -161,6 +166,8 @@ mod tests {
                 seed: 0,
                 upper_layers: None,
                 kept_ranks: 0,
+                early_stop: None,
+                lora_plus: 1.0,
             },
             init: None,
         }

@@ -149,5 +149,7 @@ fn update(seed: u64) -> Update {
         seed,
         upper_layers: None,
         kept_ranks: 0,
+        early_stop: None,
+        lora_plus: 1.0,
     }
 }

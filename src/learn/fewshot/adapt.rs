@@ -450,6 +450,8 @@ impl Run<'_> {
             seed: options.seed,
             upper_layers: None,
             kept_ranks: 0,
+            early_stop: None,
+            lora_plus: 1.0,
         }
     }
 
@@ -477,7 +479,7 @@ impl Run<'_> {
             journal.check().is_ok()
         };
         let limits = Limits {
-            stop: &|| journal.check().is_err(),
+            watch: &|| journal.check().is_err(),
             deadline: Some(end),
         };
         let trained = (self.model).train_within(trainings.collect(), &mut on_step, &limits);

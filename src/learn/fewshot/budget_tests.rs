@@ -6,8 +6,9 @@ use super::task::{FewShot, Pair, Task};
 use super::{Adaptation, Grid, adapt};
 use crate::learn::ports::journal::{Interrupted, Journal};
 use crate::learn::ports::model::{
-    Adapter, Limits, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, Trained, Training,
+    Adapter, Limits, Model, ModelError, OnStep, Prompt, Sampling, Trained, Training,
 };
+use crate::learn::ports::watch::Watch;
 use crate::learn::scripted::{MemoryJournal, numbered_adapter};
 use serde_json::Value;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,8 +21,8 @@ struct Endless {
     trained: AtomicUsize,
 }
 
-fn until(stop: &ShouldStop<'_>) -> ModelError {
-    while !stop() {
+fn until(watch: &dyn Watch) -> ModelError {
+    while !watch.stopped() {
         std::thread::yield_now();
     }
     ModelError::Stopped
@@ -41,19 +42,19 @@ impl Model for Endless {
         _: &[Prompt],
         _: Option<&Adapter>,
         _: &Sampling,
-        stop: &ShouldStop<'_>,
+        watch: &dyn Watch,
     ) -> Result<Vec<Vec<String>>, ModelError> {
         self.generated.fetch_add(1, Ordering::Relaxed);
-        Err(until(stop))
+        Err(until(watch))
     }
 
     fn likelihood(
         &self,
         _: &[(Prompt, String)],
         _: Option<&Adapter>,
-        stop: &ShouldStop<'_>,
+        watch: &dyn Watch,
     ) -> Result<Vec<f32>, ModelError> {
-        Err(until(stop))
+        Err(until(watch))
     }
 
     fn train_within(
@@ -65,7 +66,7 @@ impl Model for Endless {
         self.trained.fetch_add(1, Ordering::Relaxed);
         let end = limits.deadline.expect("the budget ends it");
         while Instant::now() < end {
-            if (limits.stop)() {
+            if limits.watch.stopped() {
                 return Err(ModelError::Stopped);
             }
             std::thread::yield_now();

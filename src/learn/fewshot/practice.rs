@@ -49,6 +49,8 @@ pub fn training(task: &Task, edit: &SelfEdit, init: Option<&Adapter>, s: &Settin
             seed: s.seed,
             upper_layers: None,
             kept_ranks: 0,
+            early_stop: None,
+            lora_plus: 1.0,
         },
         init: init.cloned(),
     }

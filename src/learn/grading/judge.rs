@@ -7,8 +7,9 @@
 //! `autodidact grade --judge` first.
 
 use super::grader::Grader;
-use crate::learn::ports::model::{ModelError, Prompt, Sampling, ShouldStop};
+use crate::learn::ports::model::{ModelError, Prompt, Sampling};
 use crate::learn::ports::text_model::TextModel;
+use crate::learn::ports::watch::Watch;
 
 /// An answer to be graded.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,14 +36,14 @@ const VERDICT_TOKENS: usize = 4;
 pub fn judge(
     judge: &dyn TextModel,
     answers: &[AnswerToGrade<'_>],
-    stop: &ShouldStop<'_>,
+    watch: &dyn Watch,
 ) -> Result<Vec<Verdict>, ModelError> {
     let open = |given: &&AnswerToGrade| !Grader::Exact.correct(given.gold, given.answer);
     let prompts: Vec<Prompt> = answers.iter().filter(open).map(prompt).collect();
     if prompts.is_empty() {
         return Ok(vec![Verdict::Right; answers.len()]);
     }
-    let said = judge.complete(&prompts, &Sampling::greedy(VERDICT_TOKENS), stop)?;
+    let said = judge.complete(&prompts, &Sampling::greedy(VERDICT_TOKENS), watch)?;
     let mut said = said.iter().map(|n| n.first().map_or("", String::as_str));
     let verdict = |given: &AnswerToGrade| match open(&given) {
         true => read(said.next().unwrap_or_default()),

@@ -3,8 +3,9 @@
 pub mod grader;
 pub mod judge;
 
-use crate::learn::ports::model::{ModelError, ShouldStop};
+use crate::learn::ports::model::ModelError;
 use crate::learn::ports::text_model::TextModel;
+use crate::learn::ports::watch::Watch;
 use grader::Grader;
 use judge::{AnswerToGrade, Verdict};
 
@@ -31,7 +32,7 @@ impl Grading<'_> {
     pub fn grade(
         &self,
         answers: &[AnswerToGrade<'_>],
-        stop: &ShouldStop<'_>,
+        watch: &dyn Watch,
     ) -> Result<Vec<bool>, ModelError> {
         if self.grader != Grader::Judge {
             let by_words = answers
@@ -40,7 +41,7 @@ impl Grading<'_> {
             return Ok(by_words.collect());
         }
         let judge = self.judge.ok_or(ModelError::Missing("judge"))?;
-        let verdicts = judge::judge(judge, answers, stop)?;
+        let verdicts = judge::judge(judge, answers, watch)?;
         Ok(verdicts.iter().map(|v| *v == Verdict::Right).collect())
     }
 }

@@ -7,6 +7,7 @@ use crate::learn::knowledge::closed_book::{Answer, accuracy};
 use crate::learn::knowledge::questions::Dropped;
 use crate::learn::knowledge::self_edit::SelfEdit;
 use crate::learn::ports::model::{TrainingText, Update};
+use crate::learn::ports::watch::Tokens;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -44,6 +45,9 @@ pub struct Report {
     pub decision: Option<Decision>,
     /// Wall-clock seconds by stage
     pub seconds: BTreeMap<String, f32>,
+    /// Tokens by stage. A stage that was done before a restart of the job is not counted again
+    #[serde(default)]
+    pub tokens: BTreeMap<String, Tokens>,
 }
 
 /// What was made of a part of a long document.
@@ -228,7 +232,9 @@ pub struct Attempt {
     #[serde(deserialize_with = "nan_where_null")]
     pub losses: Vec<f32>,
     pub tokens: usize,
-    pub seconds: f32,
+    /// Seconds of asking after the training
+    #[serde(alias = "seconds")]
+    pub asking_seconds: f32,
     pub answers: Vec<Answer>,
     pub score: f32,
     pub retention: Option<Retention>,

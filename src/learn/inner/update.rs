@@ -17,6 +17,7 @@ use crate::learn::ports::journal::{Interrupted, Journal, step};
 use crate::learn::ports::model::{
     Adapter, Model, SoftTargets, Trained, Training, TrainingText, Update,
 };
+use crate::learn::ports::watch::{Meter, Tokens, Watch};
 use serde_json::json;
 use std::time::Instant;
 
@@ -44,9 +45,13 @@ pub fn learn(
     input: &UpdateInput<'_>,
     journal: &dyn Journal,
 ) -> Result<UpdateOutcome, Interrupted> {
-    let stop = || journal.check().is_err();
+    let work = Work {
+        journal,
+        meter: Meter::default(),
+    };
     let mut run = Run {
-        model: Interruptible::new(model, &stop),
+        model: Interruptible::new(model, &work),
+        meter: &work.meter,
         input,
         journal,
         parts: (input.cut)(input.passage),
@@ -60,8 +65,26 @@ pub fn learn(
     run.train_until_accepted()
 }
 
+/// The watch over an update's calls of the model.
+struct Work<'a> {
+    journal: &'a dyn Journal,
+    meter: Meter,
+}
+
+impl Watch for Work<'_> {
+    fn stopped(&self) -> bool {
+        self.journal.check().is_err()
+    }
+
+    fn spent(&self, tokens: Tokens) {
+        self.meter.add(tokens);
+    }
+}
+
 pub(super) struct Run<'a> {
     pub(super) model: Interruptible<'a>,
+    /// The tokens of the stage under way.
+    meter: &'a Meter,
     pub(super) input: &'a UpdateInput<'a>,
     pub(super) journal: &'a dyn Journal,
     /// The parts that the passage is learned in; the passage itself where it is short.
@@ -335,7 +358,7 @@ impl Run<'_> {
             replayed_sequences: self.report.replayed_sequences,
             losses: trained.losses.clone(),
             tokens: trained.tokens,
-            seconds: clock.elapsed().as_secs_f32(),
+            asking_seconds: clock.elapsed().as_secs_f32(),
             score: accuracy(&after),
             retention,
             general,
@@ -387,6 +410,7 @@ impl Run<'_> {
 
     pub(super) fn done(&mut self, stage: &str, clock: Instant) {
         *self.report.seconds.entry(stage.to_owned()).or_default() += clock.elapsed().as_secs_f32();
+        *self.report.tokens.entry(stage.to_owned()).or_default() += self.meter.take();
         (self.input.on_report)(&self.report);
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::learn::options::self_edit::Writer;
 use crate::learn::ports::interruptible::Interruptible;
-use crate::learn::ports::model::{Adapter, ModelError, Prompt, Sampling, ShouldStop};
+use crate::learn::ports::model::{Adapter, ModelError, Prompt, Sampling};
 use crate::learn::ports::text_model::{Helpers, TextModel};
+use crate::learn::ports::watch::Watch;
 
 #[derive(Clone, Copy)]
 pub enum Author<'a> {
@@ -14,7 +15,7 @@ pub enum Author<'a> {
     },
     Teacher {
         model: &'a dyn TextModel,
-        stop: &'a ShouldStop<'a>,
+        watch: &'a dyn Watch,
     },
 }
 
@@ -34,7 +35,7 @@ impl<'a> Author<'a> {
                     .teacher
                     .as_deref()
                     .ok_or(ModelError::Missing("teacher"))?,
-                stop: model.stop,
+                watch: model.watch,
             }),
         }
     }
@@ -52,7 +53,7 @@ impl<'a> Author<'a> {
     ) -> Result<Vec<Vec<String>>, ModelError> {
         match self {
             Author::Policy { model, adapter } => model.generate(prompts, *adapter, sampling),
-            Author::Teacher { model, stop } => model.complete(prompts, sampling, *stop),
+            Author::Teacher { model, watch } => model.complete(prompts, sampling, *watch),
         }
     }
 

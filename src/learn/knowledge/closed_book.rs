@@ -108,7 +108,7 @@ pub fn graded<'g>(
     });
     let correct = grading
         .into()
-        .grade(&given.collect::<Vec<_>>(), model.stop)?;
+        .grade(&given.collect::<Vec<_>>(), model.watch)?;
     let mut correct = correct.into_iter();
     let of_item = |of: Vec<String>| of.into_iter().zip(correct.by_ref()).collect();
     Ok(answers.into_iter().map(of_item).collect())

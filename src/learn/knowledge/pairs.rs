@@ -4,7 +4,7 @@
 //! right sentence.
 
 use super::author::Author;
-use super::closed_book::{answer_all, ask_open_book};
+use super::closed_book::{ANSWER_TOKENS, ask_open_book, graded};
 use super::examples::{self, Example};
 use super::phrases::Phrase;
 use super::self_edit::in_its_language;
@@ -87,9 +87,11 @@ pub fn answerable(
         .iter()
         .map(|p| (ask_open_book(passage, &p.question), p.answer.clone()))
         .collect();
-    let answers = answer_all(model, None, &items, Grader::Contains)?;
+    let sampling = Sampling::greedy(ANSWER_TOKENS);
+    let answers = graded(model, None, &items, Grader::Contains, &sampling)?;
     let kept = questions.into_iter().zip(answers);
-    Ok(kept.filter(|(_, a)| a.correct).map(|(q, _)| q).collect())
+    let kept = kept.filter(|(_, answers)| answers.iter().all(|(_, right)| *right));
+    Ok(kept.map(|(question, _)| question).collect())
 }
 
 /// The prompt that asks for the question that `phrase` answers.

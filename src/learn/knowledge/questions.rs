@@ -17,6 +17,21 @@ pub struct WrittenProbes {
     pub dropped: Vec<Dropped>,
 }
 
+impl WrittenProbes {
+    fn add(&mut self, pair: Question, known: bool, wanted: usize) {
+        let reason = match known {
+            true => "it is known already",
+            false if self.kept.len() == wanted => "enough others were kept",
+            false => return self.kept.push(pair),
+        };
+        self.dropped.push(Dropped {
+            question: pair.question,
+            answer: pair.answer,
+            reason: reason.to_owned(),
+        });
+    }
+}
+
 /// A pair that was answered right with the passage in sight, but is no probe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Dropped {
@@ -27,53 +42,42 @@ pub struct Dropped {
 
 /// Phrases asked about for every probe wanted: about half of the questions fail the round trip.
 const PHRASES_A_PROBE: usize = 2;
+/// Questions written about each phrase at most; a second only where the first were too few.
+const WORDINGS: u64 = 2;
 
 /// Writes at most `wanted` probes. The base writes the questions and answers them with the passage in sight;
 /// `knows` says which are answered right without the passage. A question of `trained` is left out: it is trained
 /// on and proves nothing.
 pub fn write<E: From<ModelError>>(
     model: Interruptible<'_>,
-    knows: impl FnOnce(&[Question]) -> Result<Vec<bool>, E>,
+    knows: impl Fn(&[Question]) -> Result<Vec<bool>, E>,
     passage: &Passage,
     trained: &[TrainingText],
     wanted: usize,
     seed: u64,
 ) -> Result<WrittenProbes, E> {
     let phrases = phrases(passage, wanted * PHRASES_A_PROBE);
-    // Warmer than study notes, and two of each: other wordings than those trained on are wanted.
+    // Warmer than study notes: other wordings than those trained on are wanted.
     let options = SelfEditOptions {
-        samples: 2,
+        samples: 1,
         temperature: 0.8,
         ..Default::default()
     };
-    let samples = pairs::write(
-        Author::policy(model, None),
-        passage,
-        &phrases,
-        &options,
-        seed,
-    )?;
+    let author = Author::policy(model, None);
     let mut seen: HashSet<Vec<String>> = trained.iter().filter_map(asked).collect();
-    let mut fresh = samples.concat();
-    fresh.retain(|p| seen.insert(words(&p.question)));
-    let pairs = pairs::answerable(model, passage, fresh)?;
-    let known = knows(&pairs)?;
-
     let mut written = WrittenProbes::default();
-    for (pair, known) in pairs.into_iter().zip(known) {
-        let reason = match known {
-            true => "it is known already",
-            false if written.kept.len() == wanted => "enough others were kept",
-            false => {
-                written.kept.push(pair);
-                continue;
-            }
-        };
-        written.dropped.push(Dropped {
-            question: pair.question,
-            answer: pair.answer,
-            reason: reason.to_owned(),
-        });
+    for wording in 0..WORDINGS {
+        if written.kept.len() == wanted {
+            break;
+        }
+        let seed = seed.wrapping_add(wording);
+        let mut fresh = pairs::write(author, passage, &phrases, &options, seed)?.concat();
+        fresh.retain(|p| seen.insert(words(&p.question)));
+        let pairs = pairs::answerable(model, passage, fresh)?;
+        let known = knows(&pairs)?;
+        for (pair, known) in pairs.into_iter().zip(known) {
+            written.add(pair, known, wanted);
+        }
     }
     Ok(written)
 }

@@ -14,8 +14,13 @@ pub struct TrainingOptions {
     pub rank: usize,
     pub alpha: f32,
     pub learning_rate: f32,
-    /// Passes over the training sequences. 1 to 100.
+    /// Passes over the training sequences at most. 1 to 100.
     pub epochs: usize,
+    /// The training ends after the epoch in which this share of the trained tokens was likely (each above one half, so
+    /// that the model says them by itself). Above 0, at most 1; null trains every epoch.
+    pub early_stop: Option<f32>,
+    /// The learning rate of LoRA's second matrix, as a multiple of that of the first (LoRA+, arXiv 2402.12354). 1 to 100.
+    pub lora_plus: f32,
     /// Training sequences per optimizer step.
     pub batch_size: usize,
     /// Number of upper layers to train; null, or more than there are, trains all layers. The frozen layers below compute
@@ -43,9 +48,16 @@ pub struct InnerOptions {
     pub alpha: f32,
     #[schema(required = false)]
     pub learning_rate: f32,
-    /// Passes over the training sequences. 1 to 100.
+    /// Passes over the training sequences at most. 1 to 100.
     #[schema(required = false)]
     pub epochs: usize,
+    /// Ends the training after the epoch in which this share of the trained tokens was likely. Above 0, at most 1; null
+    /// trains every epoch.
+    #[serde(default)]
+    pub early_stop: Option<f32>,
+    /// The learning rate of LoRA's second matrix, as a multiple of that of the first. 1 to 100.
+    #[schema(required = false)]
+    pub lora_plus: f32,
     /// Training sequences an optimizer step.
     #[schema(required = false)]
     pub batch_size: usize,
@@ -65,6 +77,8 @@ impl InnerOptions {
             seed,
             upper_layers: self.upper_layers,
             kept_ranks: 0,
+            early_stop: self.early_stop,
+            lora_plus: self.lora_plus,
         }
     }
 
@@ -78,6 +92,14 @@ impl InnerOptions {
         check("learning_rate", self.learning_rate as f64, 1e-7, 0.1)?;
         check("epochs", self.epochs as f64, 1.0, 100.0)?;
         check("batch_size", self.batch_size as f64, 1.0, 64.0)?;
+        // The least share that is above 0 by a token in ten thousand.
+        check(
+            "early_stop",
+            self.early_stop.unwrap_or(1.0).into(),
+            1e-4,
+            1.0,
+        )?;
+        check("lora_plus", self.lora_plus.into(), 1.0, 100.0)?;
         let upper = self.upper_layers.unwrap_or(1);
         check("upper_layers", upper as f64, 1.0, 1000.0)
     }
@@ -93,6 +115,8 @@ impl TrainingOptions {
             epochs: self.epochs,
             batch_size: self.batch_size,
             upper_layers: self.upper_layers,
+            early_stop: self.early_stop,
+            lora_plus: self.lora_plus,
         }
     }
 
@@ -109,6 +133,8 @@ impl Default for TrainingOptions {
             alpha: 64.0,
             learning_rate: 1e-3,
             epochs: 5,
+            early_stop: None,
+            lora_plus: 1.0,
             batch_size: 4,
             upper_layers: None,
             method: Method::default(),

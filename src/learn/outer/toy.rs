@@ -83,6 +83,8 @@ impl Domain for Toy {
                 seed,
                 upper_layers: None,
                 kept_ranks: 0,
+                early_stop: None,
+                lora_plus: 1.0,
             },
             init: None,
         })

@@ -1,21 +1,21 @@
 //! A model together with the wish to stop it.
 
 use super::model::{
-    Adapter, Limits, Model, ModelError, OnStep, Prompt, Sampling, ShouldStop, SoftTargets, Trained,
-    Training,
+    Adapter, Limits, Model, ModelError, OnStep, Prompt, Sampling, SoftTargets, Trained, Training,
 };
+use super::watch::Watch;
 
-/// A model that works for one job: every wait for it ends as [`ModelError::Stopped`] soon after `stop`
-/// returns true. The methods are those of [`Model`].
+/// A model that works for one job: every wait for it ends as [`ModelError::Stopped`] soon after `watch`
+/// wants it stopped. The methods are those of [`Model`].
 #[derive(Clone, Copy)]
 pub struct Interruptible<'a> {
     pub model: &'a dyn Model,
-    pub stop: &'a ShouldStop<'a>,
+    pub watch: &'a dyn Watch,
 }
 
 impl<'a> Interruptible<'a> {
-    pub fn new(model: &'a dyn Model, stop: &'a ShouldStop<'a>) -> Self {
-        Interruptible { model, stop }
+    pub fn new(model: &'a dyn Model, watch: &'a dyn Watch) -> Self {
+        Interruptible { model, watch }
     }
 
     /// See [`Model::generate`].
@@ -25,7 +25,7 @@ impl<'a> Interruptible<'a> {
         adapter: Option<&Adapter>,
         sampling: &Sampling,
     ) -> Result<Vec<Vec<String>>, ModelError> {
-        self.model.generate(prompts, adapter, sampling, self.stop)
+        self.model.generate(prompts, adapter, sampling, self.watch)
     }
 
     /// See [`Model::likelihood`].
@@ -34,7 +34,7 @@ impl<'a> Interruptible<'a> {
         items: &[(Prompt, String)],
         adapter: Option<&Adapter>,
     ) -> Result<Vec<f32>, ModelError> {
-        self.model.likelihood(items, adapter, self.stop)
+        self.model.likelihood(items, adapter, self.watch)
     }
 
     /// See [`Model::tokens`].
@@ -43,14 +43,14 @@ impl<'a> Interruptible<'a> {
     }
 
     /// See [`Model::train`]. A training stops between two optimizer steps when `on_step` returns false, and also inside
-    /// one when `stop` returns true.
+    /// one when `watch` wants it stopped.
     pub fn train(
         &self,
         trainings: Vec<Training>,
         on_step: &mut OnStep<'_>,
     ) -> Result<Vec<Trained>, ModelError> {
         let limits = Limits {
-            stop: self.stop,
+            watch: self.watch,
             deadline: None,
         };
         self.model.train_within(trainings, on_step, &limits)
@@ -64,6 +64,6 @@ impl<'a> Interruptible<'a> {
         on_step: &mut OnStep<'_>,
     ) -> Result<Trained, ModelError> {
         self.model
-            .train_on_soft_targets(training, targets, on_step, self.stop)
+            .train_on_soft_targets(training, targets, on_step, self.watch)
     }
 }

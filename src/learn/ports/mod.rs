@@ -4,6 +4,7 @@
 //! ```text
 //! model          the model that learns: generate, score, train
 //! ├ interruptible  the same with the wish to stop it
+//! │ watch          who watches over a call: its stop and its cost
 //! text_model     a teacher or a judge: text in, text out
 //! journal        the job around a run: remember a step, tell progress, stop
 //! tasks          work that several workers share: lease, heartbeat, complete
@@ -14,3 +15,4 @@ pub mod journal;
 pub mod model;
 pub mod tasks;
 pub mod text_model;
+pub mod watch;

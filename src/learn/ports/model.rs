@@ -1,6 +1,7 @@
 //! The model that learns: it generates, scores answers and trains adapters. `pool::LocalModel` implements the
 //! trait over the engine of this process; tests script it.
 
+use super::watch::Watch;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -149,11 +150,25 @@ pub struct Update {
     /// The number of first ranks of a continued adapter that stay unchanged; the others stay orthogonal to them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub kept_ranks: usize,
+    /// See [`crate::learn::options::training::TrainingOptions::early_stop`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stop: Option<f32>,
+    /// See [`crate::learn::options::training::TrainingOptions::lora_plus`].
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub lora_plus: f32,
     pub seed: u64,
 }
 
 fn is_zero(n: &usize) -> bool {
     *n == 0
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+fn is_one(x: &f32) -> bool {
+    *x == 1.0
 }
 
 /// One adapter to train.
@@ -226,21 +241,18 @@ impl Trained {
 /// Hears of every optimizer step: (steps done, steps in all, mean loss in nats a token). False stops the training.
 pub type OnStep<'a> = dyn FnMut(usize, usize, f32) -> bool + Send + 'a;
 
-/// Polled while the model works, maybe by several threads at once; true ends the wait.
-pub type ShouldStop<'a> = dyn Fn() -> bool + Sync + 'a;
-
 /// When a training ends before its last step.
 #[derive(Clone, Copy)]
 pub struct Limits<'a> {
-    /// Ends the training without a result, as [`ModelError::Stopped`].
-    pub stop: &'a ShouldStop<'a>,
+    /// May end the training without a result, as [`ModelError::Stopped`].
+    pub watch: &'a dyn Watch,
     /// From then on the training has the steps that it has: its result is what they made.
     pub deadline: Option<Instant>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// Stopped by [`ShouldStop`] or by [`OnStep`].
+    /// Stopped by its [`Watch`] or by [`OnStep`].
     #[error("stopped")]
     Stopped,
     #[error(transparent)]
@@ -253,7 +265,7 @@ pub enum ModelError {
     Missing(&'static str),
 }
 
-/// Every call waits for its result; it fails as [`ModelError::Stopped`] soon after `stop` returns true.
+/// Every call waits for its result; it fails as [`ModelError::Stopped`] soon after `watch` wants it stopped.
 pub trait Model: Send + Sync {
     /// `sampling.n` completions for each prompt: `[prompt][completion]`.
     fn generate(
@@ -261,7 +273,7 @@ pub trait Model: Send + Sync {
         prompts: &[Prompt],
         adapter: Option<&Adapter>,
         sampling: &Sampling,
-        stop: &ShouldStop<'_>,
+        watch: &dyn Watch,
     ) -> Result<Vec<Vec<String>>, ModelError>;
 
     /// Mean log-likelihood, nats a token, of each answer after its prompt.
@@ -269,7 +281,7 @@ pub trait Model: Send + Sync {
         &self,
         items: &[(Prompt, String)],
         adapter: Option<&Adapter>,
-        stop: &ShouldStop<'_>,
+        watch: &dyn Watch,
     ) -> Result<Vec<f32>, ModelError>;
 
     /// The number of tokens of `text`.
@@ -294,7 +306,7 @@ pub trait Model: Send + Sync {
         on_step: &mut OnStep<'_>,
     ) -> Result<Vec<Trained>, ModelError> {
         let limits = Limits {
-            stop: &|| false,
+            watch: &|| false,
             deadline: None,
         };
         self.train_within(trainings, on_step, &limits)
@@ -306,7 +318,7 @@ pub trait Model: Send + Sync {
         _training: Training,
         _toward: &SoftTargets,
         _on_step: &mut OnStep<'_>,
-        _stop: &ShouldStop<'_>,
+        _watch: &dyn Watch,
     ) -> Result<Trained, ModelError> {
         let reason =
             "this model does not tell its distributions, so nothing can be trained towards them";

@@ -1,7 +1,8 @@
 //! A teacher or a judge: text in, text out. Neither needs adapters or training, so any model will do: one of
 //! this process, one behind an OpenAI-compatible URL, or one that mistralrs runs (`crate::pool` has the three).
 
-use super::model::{ModelError, Prompt, Sampling, ShouldStop};
+use super::model::{ModelError, Prompt, Sampling};
+use super::watch::Watch;
 use std::sync::Arc;
 
 pub trait TextModel: Send + Sync {
@@ -9,7 +10,7 @@ pub trait TextModel: Send + Sync {
     fn name(&self) -> &str;
 
     /// `sampling.n` completions for each prompt: `[prompt][completion]`. Fails as [`ModelError::Stopped`] soon
-    /// after `stop` returns true.
+    /// after `watch` wants it stopped.
     ///
     /// A completion never repeats the prompt's `prefill`. A model that cannot go on from a prefill is asked to
     /// begin with it, and the beginning is taken off.
@@ -17,7 +18,7 @@ pub trait TextModel: Send + Sync {
         &self,
         prompts: &[Prompt],
         sampling: &Sampling,
-        stop: &ShouldStop<'_>,
+        watch: &dyn Watch,
     ) -> Result<Vec<Vec<String>>, ModelError>;
 }
 

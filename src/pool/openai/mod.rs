@@ -8,8 +8,9 @@ mod request;
 
 use super::prefill;
 use crate::config::{KEY_ENV, UrlModel};
-use crate::learn::ports::model::{ModelError, Prompt, Sampling, ShouldStop};
+use crate::learn::ports::model::{ModelError, Prompt, Sampling};
 use crate::learn::ports::text_model::TextModel;
+use crate::learn::ports::watch::Watch;
 use request::{Caller, Said};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -67,7 +68,7 @@ impl TextModel for OpenAiModel {
         &self,
         prompts: &[Prompt],
         sampling: &Sampling,
-        stop: &ShouldStop<'_>,
+        watch: &dyn Watch,
     ) -> Result<Vec<Vec<String>>, ModelError> {
         let n = sampling.n;
         let asks = prompts.iter().zip(0u64..).flat_map(|(prompt, i)| {
@@ -80,7 +81,7 @@ impl TextModel for OpenAiModel {
                 }
             })
         });
-        let all = self.ask_all(asks.collect(), stop)?.into_iter();
+        let all = self.ask_all(asks.collect(), watch)?.into_iter();
         let mut texts = all.map(|said| sampling.completed(said.text, said.cut_off));
         let of_prompt = |_: &Prompt| texts.by_ref().take(n).collect();
         Ok(prompts.iter().map(of_prompt).collect())
@@ -89,7 +90,7 @@ impl TextModel for OpenAiModel {
 
 impl OpenAiModel {
     /// The answers, in the order of `asks`. Fails with the first request that fails.
-    fn ask_all(&self, asks: Vec<Ask>, stop: &ShouldStop<'_>) -> Result<Vec<Said>, ModelError> {
+    fn ask_all(&self, asks: Vec<Ask>, watch: &dyn Watch) -> Result<Vec<Said>, ModelError> {
         let total = asks.len();
         let (asks, next) = (Arc::new(asks), Arc::new(AtomicUsize::new(0)));
         let over = SetOnDrop::default();
@@ -118,7 +119,7 @@ impl OpenAiModel {
         let mut all: Vec<Option<Said>> = (0..total).map(|_| None).collect();
         for _ in 0..total {
             let (nth, said) = loop {
-                if stop() {
+                if watch.stopped() {
                     return Err(ModelError::Stopped);
                 }
                 match results.recv_timeout(TICK) {

@@ -102,6 +102,8 @@ impl KnowledgeOptions {
                     epochs: 10,
                     batch_size: 1,
                     upper_layers: None,
+                    early_stop: None,
+                    lora_plus: 1.0,
                 },
             ),
         };
