@@ -10,7 +10,7 @@ use autodidact::jobs::{Handlers, Jobs, Runner, prune_daily};
 use autodidact::learn::options::precedence::SettingsStack;
 use autodidact::learn::ports::model::Model;
 use autodidact::models::Models;
-use autodidact::pool::{LocalModel, open_engine};
+use autodidact::pool::{LocalModel, Remembering, open_engine};
 use autodidact::store::{JobKind, Store};
 use autodidact::workflows::adapt::expiry::expire_adapters;
 use autodidact::workflows::adapt::run::AdaptHandler;
@@ -108,14 +108,15 @@ fn rooms(config: Config, store: Store, models: Models) -> Result<(AppState, Runn
     let base_id = models.id(&config.model);
     let registry = Arc::new(Registry::new(store, model, base_id, digest));
     let learning = learning(&config, &models)?;
-    let learner = Arc::new(LocalModel::new(engine.clone(), Priority::Ingest));
+    let learner = LocalModel::new(engine.clone(), Priority::Ingest);
+    let remembering = Arc::new(Remembering::new(learner.clone()));
     let mut practice = practice(&config, &models, &engine)?.into_iter();
     let first = practice.next().ok_or("nothing practises")?;
-    let adapt = AdaptHandler::new(learner.clone(), registry.clone(), engine.window());
+    let adapt = AdaptHandler::new(Arc::new(learner), registry.clone(), engine.window());
     let helpers = TextModels::new(config.clone(), models, Some(engine.clone())).helpers()?;
-    let unlearn = UnlearnHandler::new(learner.clone(), registry.clone(), learning.clone())
+    let unlearn = UnlearnHandler::new(remembering.clone(), registry.clone(), learning.clone())
         .with_helpers(helpers.clone());
-    let ingest = IngestHandler::new(learner, registry.clone(), learning.clone())
+    let ingest = IngestHandler::new(remembering, registry.clone(), learning.clone())
         .with_helpers(helpers)
         .map_err(|e| e.to_string())?;
     let train = TrainHandler::new(

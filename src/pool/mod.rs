@@ -4,6 +4,7 @@
 
 mod local;
 mod local_text;
+mod memory;
 #[cfg(feature = "mistralrs")]
 mod mistral;
 mod open;
@@ -14,6 +15,7 @@ pub mod tasks;
 
 pub use local::LocalModel;
 pub use local_text::LocalText;
+pub use memory::Remembering;
 #[cfg(feature = "mistralrs")]
 pub use mistral::MistralModel;
 pub use open::{open_engine, open_executor};
