@@ -330,7 +330,7 @@ fn training_ends_after_the_epoch_that_learned_enough() {
         "{ended:?}"
     );
     assert_eq!(ended, all[..ended.len()]);
-    // A mean loss of ln 2 or more cannot come from targets that are all likely.
+    // A mean loss of ln 2 or more cannot come from targets that all have more than one half.
     let last = &ended[ended.len() - 2..];
     assert!(
         last.iter().all(|loss| *loss < std::f32::consts::LN_2),

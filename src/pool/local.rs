@@ -313,7 +313,6 @@ impl LocalModel {
         on_step: &mut OnStep<'_>,
         limits: &Limits<'_>,
     ) -> Result<Vec<Trained>, ModelError> {
-        let sizes: Vec<[usize; 2]> = requests.iter().map(size).collect();
         let Limits { watch, deadline } = *limits;
         let enough = Box::new(move || deadline.is_some_and(|end| Instant::now() >= end));
         let stopped = Arc::new(AtomicBool::new(false));
@@ -349,11 +348,9 @@ impl LocalModel {
         let trained: Vec<EngineTrained> = trained.map_err(self::stopped)?;
         let trained: Vec<Trained> = trained
             .into_iter()
-            .zip(sizes)
-            .map(|(t, [tokens, steps])| Trained {
+            .map(|t| Trained {
                 adapter: Adapter(Arc::new(t.lora)),
-                // A deadline may have cut the steps.
-                tokens: tokens * t.losses.len() / steps.max(1),
+                tokens: t.tokens,
                 losses: t.losses,
             })
             .collect();
@@ -371,11 +368,4 @@ pub(super) fn stopped(error: Error) -> ModelError {
         Error::Cancelled => ModelError::Stopped,
         other => other.into(),
     }
-}
-
-/// Tokens and steps of the whole training.
-fn size(request: &TrainRequest) -> [usize; 2] {
-    let tokens: usize = request.examples.iter().map(|e| e.inputs().len()).sum();
-    let steps = request.examples.len().div_ceil(request.config.batch_size);
-    [tokens, steps].map(|once| once * request.config.epochs)
 }

@@ -233,6 +233,8 @@ pub struct Trained {
     pub lora: Lora,
     /// Mean loss of each step: negative log-likelihood a supervised token, before the step's update.
     pub losses: Vec<f32>,
+    /// Tokens of the examples in all steps; a shared prefix counts for each example.
+    pub tokens: usize,
     /// Time from the first slice to the end, of all candidates together.
     pub seconds: f64,
 }

@@ -97,6 +97,7 @@ impl Training {
             .into_iter()
             .map(|candidate| Trained {
                 losses: candidate.losses().to_vec(),
+                tokens: candidate.tokens(),
                 lora: candidate.into_lora(),
                 seconds,
             })

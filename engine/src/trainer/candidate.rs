@@ -2,6 +2,7 @@
 
 use super::TrainConfig;
 use super::adamw::{self, AdamW, Rates};
+use super::course::Course;
 use super::hidden_cache::HiddenCache;
 use super::orthogonal::OrthogonalProjection;
 use super::step::{StepReport, Sums, clip_scale};
@@ -10,7 +11,6 @@ use crate::error::{Error, Result};
 use crate::executor::Target;
 use crate::lora::{Lora, LoraGrads};
 use rand::SeedableRng;
-use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
@@ -144,14 +144,10 @@ pub struct Candidate {
     pub(super) grads: LoraGrads,
     optimizer: AdamW,
     orthogonal: Option<OrthogonalProjection>,
-    /// The current epoch's order.
-    order: Vec<usize>,
-    rng: ChaCha8Rng,
+    pub(super) course: Course,
     losses: Vec<f32>,
-    /// The likely targets of the epoch under way, and all of its targets so far.
-    epoch: [usize; 2],
-    /// Whether enough was learned before the last epoch.
-    ended: bool,
+    /// Tokens of the examples trained on so far.
+    tokens: usize,
 }
 
 impl Candidate {
@@ -217,11 +213,9 @@ impl Candidate {
             optimizer: AdamW::new(&lora),
             lora: Arc::new(lora),
             orthogonal,
-            order: (0..examples.len()).collect(),
-            rng,
+            course: Course::new(&config, examples.len(), rng),
             losses: Vec::new(),
-            epoch: [0; 2],
-            ended: false,
+            tokens: 0,
             config,
             examples,
         })
@@ -231,8 +225,9 @@ impl Candidate {
         &self.config
     }
 
+    /// Steps at most.
     pub fn total_steps(&self) -> usize {
-        self.config.epochs * self.steps_per_epoch()
+        self.course.longest()
     }
 
     pub fn steps_done(&self) -> usize {
@@ -240,12 +235,17 @@ impl Candidate {
     }
 
     pub fn finished(&self) -> bool {
-        self.ended || self.steps_done() >= self.total_steps()
+        self.course.finished()
     }
 
     /// The mean loss of each step so far.
     pub fn losses(&self) -> &[f32] {
         &self.losses
+    }
+
+    /// Tokens of the examples trained on so far; a shared prefix counts for each of them.
+    pub fn tokens(&self) -> usize {
+        self.tokens
     }
 
     pub fn lora(&self) -> &Lora {
@@ -260,15 +260,15 @@ impl Candidate {
         &self.examples[index]
     }
 
-    /// The examples of the next step. Each epoch has its own order; batches do not cross epochs.
+    /// The examples of the next step.
     pub(super) fn next_batch(&mut self) -> Vec<usize> {
-        let within = self.steps_done() % self.steps_per_epoch();
-        if within == 0 {
-            self.order.shuffle(&mut self.rng);
-        }
-        let start = within * self.config.batch_size;
-        let end = (start + self.config.batch_size).min(self.order.len());
-        self.order[start..end].to_vec()
+        self.course.next_batch()
+    }
+
+    /// An example of the step under way went through the model. `answered`: each of its targets had a probability
+    /// above one half.
+    pub(super) fn visited(&mut self, example: usize, answered: bool) {
+        self.course.visited(example, answered);
     }
 
     /// Applies the gathered gradient. A candidate that diverges is an error, so that nobody takes its earlier
@@ -286,9 +286,10 @@ impl Candidate {
             step,
             learning_rate: config.learning_rate,
         };
-        let factor = config
-            .schedule
-            .factor(step, config.warmup_steps, self.total_steps());
+        let factor =
+            config
+                .schedule
+                .factor(self.course.place(), config.warmup_steps, self.total_steps());
         let learning_rate = config.learning_rate * factor;
         if let Some(orthogonal) = &self.orthogonal {
             orthogonal.mask_kept(&mut self.grads);
@@ -314,7 +315,8 @@ impl Candidate {
         }
         adamw::clear(&mut self.grads);
         self.losses.push(loss);
-        self.end_early(sums);
+        self.tokens += sums.inputs;
+        self.course.step_done();
         // No later loss would show what the last update did.
         if self.finished() && !finite(&self.lora) {
             return Err(diverged);
@@ -328,22 +330,6 @@ impl Candidate {
             grad_norm,
             tokens: sums.tokens,
         })
-    }
-
-    /// Ends the training after an epoch whose targets were likely enough.
-    fn end_early(&mut self, sums: &Sums) {
-        let [likely, targets] = &mut self.epoch;
-        *likely += sums.likely;
-        *targets += sums.targets;
-        if self.losses.len().is_multiple_of(self.steps_per_epoch()) {
-            let [likely, targets] = std::mem::take(&mut self.epoch);
-            let share = likely as f32 / targets as f32;
-            self.ended = self.config.early_stop.is_some_and(|enough| share >= enough);
-        }
-    }
-
-    fn steps_per_epoch(&self) -> usize {
-        self.examples.len().div_ceil(self.config.batch_size)
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod adamw;
 mod candidate;
+mod course;
 mod hidden_cache;
 mod orthogonal;
 mod prefix;
@@ -33,9 +34,10 @@ pub struct TrainConfig {
     pub learning_rate: f32,
     /// Most passes over the examples.
     pub epochs: usize,
-    /// Ends the training after the epoch in which this share of the targets had a probability above one half, so that
-    /// the most likely text is the example's own. Each target counts as it was before its step's update. Above 0 and at
-    /// most 1; `None`: every epoch is trained. Soft targets never end a training.
+    /// Ends the training after the epoch by which this share of the examples was answered: every target had a probability
+    /// above one half, so that the most likely text is the example's own. What counts is an example's last visit, before
+    /// its step's update. An answered example rests for one epoch. Above 0 and at most 1; `None`: every epoch trains every
+    /// example. A soft target never counts as answered.
     pub early_stop: Option<f32>,
     /// Sequences in one optimizer step.
     pub batch_size: usize,

@@ -58,7 +58,7 @@ struct Pass {
     backward: BackwardPass,
     /// The candidate of each adapter.
     trained: Vec<usize>,
-    /// The candidate of each target, and the target's probability.
+    /// The place of each target's example among `places`, and the target's probability.
     shares: Vec<(usize, f32)>,
     places: Vec<(Item, Placement)>,
 }
@@ -72,11 +72,11 @@ struct Item {
 /// What a candidate's examples of one step add up to.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sums {
-    pub targets: usize,
-    /// Targets with a probability above one half.
-    pub likely: usize,
+    targets: usize,
     /// Tokens that went through the model.
     pub tokens: usize,
+    /// Tokens of the examples; a shared prefix counts for each of them.
+    pub inputs: usize,
     loss: f64,
 }
 
@@ -142,9 +142,16 @@ impl Step {
             candidates[candidate].grads =
                 grads.ok_or_else(|| Error::Executor("backward lost a gradient".into()))?;
         }
-        for ((candidate, share), nll) in pass.shares.into_iter().zip(nll) {
-            self.sums[candidate].loss += f64::from(share * nll);
-            self.sums[candidate].likely += usize::from(share == 1.0 && nll < LN_2);
+        let mut answered = vec![true; pass.places.len()];
+        for ((place, share), nll) in pass.shares.into_iter().zip(nll) {
+            let (item, _) = &pass.places[place];
+            self.sums[item.candidate].loss += f64::from(share * nll);
+            answered[place] &= share == 1.0 && nll < LN_2;
+        }
+        for ((item, _), answered) in pass.places.iter().zip(answered) {
+            let candidate = &mut candidates[item.candidate];
+            self.sums[item.candidate].inputs += candidate.example(item.example).inputs().len();
+            candidate.visited(item.example, answered);
         }
         Ok(batch.tokens.len())
     }
@@ -177,7 +184,7 @@ impl Step {
                     for (token, share) in example.target(i) {
                         let weight = share * weight;
                         targets.push(Target { row, token, weight });
-                        shares.push((index, share));
+                        shares.push((places.len(), share));
                     }
                 }
                 places.push((items[nth], place));

@@ -16,6 +16,9 @@ const ALPHA: &str = r#"{"minimum": 0.01, "maximum": 1024}"#;
 const RATE: &str = r#"{"minimum": 0.0000001, "maximum": 0.1}"#;
 const EPOCHS: &str = r#"{"minimum": 1, "maximum": 100}"#;
 const BATCH: &str = r#"{"minimum": 1, "maximum": 64}"#;
+/// The least share has one example of ten thousand.
+const EARLY: &str = r#"{"minimum": 0.0001, "maximum": 1}"#;
+const RATIO: &str = r#"{"minimum": 1, "maximum": 100}"#;
 const UPPER: &str = r#"{"minimum": 1, "maximum": 1000}"#;
 const TEMPERATURE: &str = r#"{"minimum": 0, "maximum": 2}"#;
 const TOP_P: &str = r#"{"minimum": 0.01, "maximum": 1}"#;
@@ -83,6 +86,7 @@ const BOUNDS: &[(&str, &str, &str)] = &[
     ("Question", "question", FILLED),
     ("Question", "answer", FILLED),
     ("SelfEditOptions", "samples", FEW),
+    ("SelfEditOptions", "phrases", r#"{"minimum": 1, "maximum": 64}"#),
     ("SelfEditOptions", "temperature", TEMPERATURE),
     ("SelfEditOptions", "top_p", TOP_P),
     ("SelfEditOptions", "policy", REFERENCE),
@@ -91,6 +95,8 @@ const BOUNDS: &[(&str, &str, &str)] = &[
     ("TrainingOptions", "learning_rate", RATE),
     ("TrainingOptions", "epochs", EPOCHS),
     ("TrainingOptions", "batch_size", BATCH),
+    ("TrainingOptions", "early_stop", EARLY),
+    ("TrainingOptions", "lora_plus", RATIO),
     ("TrainingOptions", "upper_layers", UPPER),
     ("TrainingOptions", "replay", r#"{"minimum": 0, "maximum": 10}"#),
     ("TrainingOptions", "stay", r#"{"minimum": 0, "maximum": 0.95}"#),
@@ -127,6 +133,8 @@ const BOUNDS: &[(&str, &str, &str)] = &[
     ("InnerOptions", "learning_rate", RATE),
     ("InnerOptions", "epochs", EPOCHS),
     ("InnerOptions", "batch_size", BATCH),
+    ("InnerOptions", "early_stop", EARLY),
+    ("InnerOptions", "lora_plus", RATIO),
     ("InnerOptions", "upper_layers", UPPER),
     ("WritingOptions", "temperature", TEMPERATURE),
     ("WritingOptions", "top_p", TOP_P),

@@ -214,7 +214,7 @@ fn write_pairs(
     options: &SelfEditOptions,
     seed: u64,
 ) -> Result<Vec<SelfEdit>, ModelError> {
-    let most = PHRASES.max(PHRASES_A_SENTENCE * sentences(&passage.text).len());
+    let most = (options.phrases).max(PHRASES_A_SENTENCE * sentences(&passage.text).len());
     let phrases = phrases(passage, most);
     let samples = pairs::write(author, passage, &phrases, options, seed)?;
     Ok(samples
@@ -246,8 +246,7 @@ fn write_pairs(
         .collect())
 }
 
-/// Phrases asked about in a passage: this many, and in a long one this many a sentence.
-const PHRASES: usize = 32;
+/// Phrases asked about in a long passage, a sentence.
 const PHRASES_A_SENTENCE: usize = 2;
 
 /// `Question: …` / `Answer: …` blocks; half pairs and repeats are dropped.

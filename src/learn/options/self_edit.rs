@@ -65,6 +65,9 @@ pub struct SelfEditOptions {
     pub policy: Option<String>,
     /// Self-edits written for a document; their sequences are trained on together. 1 to 16.
     pub samples: usize,
+    /// Phrases of a document that `self-qa` writes a question about, over all of its sentences; a longer document has two a
+    /// sentence. 1 to 64.
+    pub phrases: usize,
     /// Small models stay near the passage at 0.3 to 0.7; the paper's 7B used 1.0.
     pub temperature: f32,
     pub top_p: f32,
@@ -77,6 +80,7 @@ impl Default for SelfEditOptions {
             writer: Writer::default(),
             policy: None,
             samples: 1,
+            phrases: 32,
             temperature: 0.3,
             top_p: 0.95,
         }

@@ -16,8 +16,9 @@ pub struct TrainingOptions {
     pub learning_rate: f32,
     /// Passes over the training sequences at most. 1 to 100.
     pub epochs: usize,
-    /// The training ends after the epoch in which this share of the trained tokens was likely (each above one half, so
-    /// that the model says them by itself). Above 0, at most 1; null trains every epoch.
+    /// The training ends after the epoch in which this share of the training sequences was answered: every trained token
+    /// had a probability above one half, so the model says the sequence by itself. Above 0, at most 1; null trains every
+    /// epoch.
     pub early_stop: Option<f32>,
     /// The learning rate of LoRA's second matrix, as a multiple of that of the first (LoRA+, arXiv 2402.12354). 1 to 100.
     pub lora_plus: f32,
@@ -51,8 +52,8 @@ pub struct InnerOptions {
     /// Passes over the training sequences at most. 1 to 100.
     #[schema(required = false)]
     pub epochs: usize,
-    /// Ends the training after the epoch in which this share of the trained tokens was likely. Above 0, at most 1; null
-    /// trains every epoch.
+    /// Ends the training after the epoch in which this share of the training sequences was answered. Above 0, at most 1;
+    /// null trains every epoch.
     #[serde(default)]
     pub early_stop: Option<f32>,
     /// The learning rate of LoRA's second matrix, as a multiple of that of the first. 1 to 100.
@@ -92,7 +93,6 @@ impl InnerOptions {
         check("learning_rate", self.learning_rate as f64, 1e-7, 0.1)?;
         check("epochs", self.epochs as f64, 1.0, 100.0)?;
         check("batch_size", self.batch_size as f64, 1.0, 64.0)?;
-        // The least share that is above 0 by a token in ten thousand.
         check(
             "early_stop",
             self.early_stop.unwrap_or(1.0).into(),

@@ -56,6 +56,7 @@ impl IngestOptions {
             });
         }
         within("self_edit.samples", s.samples as f64, 1.0, 16.0)?;
+        within("self_edit.phrases", s.phrases as f64, 1.0, 64.0)?;
         within("self_edit.temperature", s.temperature as f64, 0.0, 2.0)?;
         within("self_edit.top_p", s.top_p as f64, 0.01, 1.0)?;
         if t.strategy == Strategy::Orthogonal && !(1..=64).contains(&t.rank) {

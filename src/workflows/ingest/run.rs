@@ -409,6 +409,8 @@ fn summary(document: &Document) -> Result<Value, JobFailure> {
         "replaces": report.replaced.as_ref().map(|old| old.document.clone()),
         "score_before": report.score_before,
         "score_after": report.score_after,
+        "seconds": report.seconds,
+        "tokens": report.tokens,
         "reason": report.decision.map(|d| d.reason),
     }))
 }
