@@ -22,6 +22,7 @@ mod pages;
 mod python;
 mod retention;
 mod streams;
+mod titles;
 mod train;
 mod train_fewshot;
 mod uploads;
