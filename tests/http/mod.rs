@@ -16,6 +16,7 @@ mod jobs;
 mod known;
 mod limits;
 mod mcp;
+mod messages;
 mod openai_python;
 mod openapi;
 mod pages;
