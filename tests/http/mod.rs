@@ -21,6 +21,7 @@ mod openai_python;
 mod openapi;
 mod pages;
 mod python;
+mod refusals;
 mod retention;
 mod streams;
 mod titles;
