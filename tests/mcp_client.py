@@ -76,7 +76,7 @@ async def main():
         refusals = {
             "examples[1].input": ("adapt_from_examples", {"examples": [examples[0], {"output": "x"}]}),
             "1 to 32 demonstrations, not 0": ("adapt_from_examples", {"examples": []}),
-            "task.kind: unknown variant `song`": (
+            "kind: unknown variant `song`": (
                 "adapt_from_examples", {"examples": examples, "kind": "song"}
             ),
             "questions[0].answer: missing field": (

@@ -88,6 +88,27 @@ fn questions_of_every_language_and_talks_reach_their_adapter() {
         assert_eq!(answered(&server, &[user(question)]), base, "{question}");
     }
 
+    // Each of several prompts is routed on its own, and the engine's answers come in the order of the prompts.
+    let ask = |prompt: Value| {
+        let body = json!({"model": "kb", "prompt": prompt, "max_tokens": 4, "temperature": 0});
+        server.post("/v1/completions", &body)
+    };
+    let prompts = [
+        DOCUMENTS[2].2,
+        "Who built the lighthouse of Vell?",
+        "How are you?",
+    ];
+    let together = ask(json!(prompts));
+    let all = [adapters[2].as_str(), adapters[6].as_str(), base].join("+");
+    assert_eq!(together["system_fingerprint"], all);
+    for (nth, prompt) in prompts.iter().enumerate() {
+        let alone = ask(json!(prompt));
+        assert_eq!(
+            together["choices"][nth]["text"], alone["choices"][0]["text"],
+            "{prompt}"
+        );
+    }
+
     // A talk over two documents. The system message names the lighthouse in every request, and decides nothing.
     let (town, lamp) = (adapters[2].as_str(), adapters[6].as_str());
     let mut messages = vec![json!({"role": "system", "content": "You know the lighthouse."})];

@@ -29,23 +29,31 @@ struct CachedRouter {
 }
 
 impl Registry {
-    /// Resolves `model` for a conversation. If the version has routes, the conversation chooses the adapter.
-    pub fn resolve_for(&self, model: &str, conversation: &Conversation) -> Result<Resolved> {
+    /// Resolves `model` once, for several conversations. If the version has routes, each conversation chooses its
+    /// adapter.
+    pub fn resolve_for(
+        &self,
+        model: &str,
+        conversations: &[Conversation],
+    ) -> Result<Vec<Resolved>> {
         let resolved = self.resolve(model)?;
         let (Some(routes), Some((alias, number))) = (&resolved.routes, &resolved.version) else {
-            return Ok(resolved);
+            return Ok(vec![resolved; conversations.len()]);
         };
         let router = self.routers.get(alias, &self.store, routes)?;
-        let chosen = routes.responders.choose(router.route(conversation));
-        let adapter = match chosen {
-            Responder::Version(chosen) if chosen == *number => resolved.adapter,
-            Responder::Version(chosen) => Some(self.load_number(alias, chosen)?),
-            Responder::Base | Responder::New => None,
-        };
-        Ok(Resolved {
-            adapter,
-            ..resolved
-        })
+        let routed = conversations.iter().map(|conversation| {
+            let chosen = routes.responders.choose(router.route(conversation));
+            let adapter = match chosen {
+                Responder::Version(chosen) if chosen == *number => resolved.adapter.clone(),
+                Responder::Version(chosen) => Some(self.load_number(alias, chosen)?),
+                Responder::Base | Responder::New => None,
+            };
+            Ok(Resolved {
+                adapter,
+                ..resolved.clone()
+            })
+        });
+        routed.collect()
     }
 }
 

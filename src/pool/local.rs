@@ -150,11 +150,24 @@ impl LocalModel {
         grammars.json_schema(schema)
     }
 
-    fn train_request(&self, training: &Training) -> Result<TrainRequest, Error> {
-        let texts = training.texts.iter();
-        let examples: Vec<Example> = texts
-            .map(|t| self.example(t))
-            .collect::<Result<_, Error>>()?;
+    /// Long texts take their time to become tokens. Those that are not ready at the deadline are left out, because no
+    /// step would come to them; one at least is there.
+    fn train_request(
+        &self,
+        training: &Training,
+        limits: &Limits<'_>,
+    ) -> Result<TrainRequest, ModelError> {
+        let late = || limits.deadline.is_some_and(|end| Instant::now() >= end);
+        let mut examples = Vec::with_capacity(training.texts.len());
+        for text in &training.texts {
+            if limits.watch.stopped() {
+                return Err(ModelError::Stopped);
+            }
+            if !examples.is_empty() && late() {
+                break;
+            }
+            examples.push(self.example(text)?);
+        }
         let update = &training.update;
         Ok(TrainRequest {
             config: TrainConfig {
@@ -277,14 +290,8 @@ impl Model for LocalModel {
         on_step: &mut OnStep<'_>,
         limits: &Limits<'_>,
     ) -> Result<Vec<Trained>, ModelError> {
-        let mut requests = Vec::with_capacity(trainings.len());
-        for training in &trainings {
-            // Long texts take their time to become tokens.
-            if limits.watch.stopped() {
-                return Err(ModelError::Stopped);
-            }
-            requests.push(self.train_request(training)?);
-        }
+        let requests = trainings.iter().map(|t| self.train_request(t, limits));
+        let requests = requests.collect::<Result<Vec<_>, ModelError>>()?;
         self.run(requests, on_step, limits)
     }
 
@@ -295,12 +302,13 @@ impl Model for LocalModel {
         on_step: &mut OnStep<'_>,
         watch: &dyn Watch,
     ) -> Result<Trained, ModelError> {
-        let mut request = self.train_request(&training)?;
+        let deadline = None;
+        let limits = Limits { watch, deadline };
+        let mut request = self.train_request(&training, &limits)?;
         request.examples = self
             .soft_examples(&request.examples, targets, watch)?
             .into();
-        let deadline = None;
-        let trained = self.run(vec![request], on_step, &Limits { watch, deadline })?;
+        let trained = self.run(vec![request], on_step, &limits)?;
         let trained = trained.into_iter().next();
         Ok(trained.expect("one adapter for one training"))
     }

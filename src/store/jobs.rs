@@ -154,6 +154,7 @@ impl Jobs<'_> {
             if let Some(job) = same_unlearning(tx, &new)? {
                 return Ok(Submission::Unlearning(job));
             }
+            tx.execute_batch("SAVEPOINT posted")?;
             let identities = known::identify(tx, new.alias, new.documents)?;
             let posted = posted(new.documents, &identities);
             if !posted.is_empty() && posted.iter().all(|p| p.known) {
@@ -165,6 +166,8 @@ impl Jobs<'_> {
             }
             let queued = count_queued(tx)?;
             if queued >= new.queue_limit {
+                // A refused post leaves nothing: `identify` may have given a known document its name.
+                tx.execute_batch("ROLLBACK TO posted")?;
                 return Ok(Submission::QueueFull { queued });
             }
             let id = new_id("job");

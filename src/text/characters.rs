@@ -55,6 +55,13 @@ pub fn is_invisible(c: char) -> bool {
     !c.is_ascii() && CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
+/// Whether a reader sees nothing of the text: white space, control characters, invisible ones and the blank cell of
+/// Braille.
+pub fn is_blank(text: &str) -> bool {
+    let blank = |c: char| c.is_whitespace() || c.is_control() || c == '\u{2800}' || is_invisible(c);
+    text.chars().all(blank)
+}
+
 /// The value of a decimal digit of any script.
 pub fn digit(c: char) -> Option<u32> {
     if c.is_ascii() {
@@ -69,6 +76,21 @@ pub fn digit(c: char) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_without_a_visible_character_is_blank() {
+        for blank in [
+            "",
+            " \u{a0}\u{3000}\n",
+            "\u{200b}\u{feff}\u{2060}",
+            "\u{ad}\u{3164}\u{2800}\0",
+        ] {
+            assert!(is_blank(blank), "{blank:?}");
+        }
+        for seen in ["a", ".", "\u{200b}あ", "\u{301}", "👍\u{fe0f}"] {
+            assert!(!is_blank(seen), "{seen:?}");
+        }
+    }
 
     #[test]
     fn digits_of_every_script_have_their_value() {

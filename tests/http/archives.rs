@@ -215,7 +215,8 @@ async fn a_form_brings_the_two_files() {
     ];
     let archived: Vec<FormField<'_>> =
         vec![("file", Some(("adapter.tar", "application/x-tar")), &packed)];
-    for fields in [&named, &by_field, &archived] {
+    let unnamed: Vec<FormField<'_>> = vec![("file", Some(("blob", octets)), &packed)];
+    for fields in [&named, &by_field, &archived, &unnamed] {
         let (kind, body) = form(fields, "xyz");
         taken(&server, &kind, body, "a form").await;
     }
@@ -289,4 +290,29 @@ async fn sparse_files_and_other_kinds_of_archives_are_refused_by_name() {
             .contains("application/zip"),
         "{problem}"
     );
+}
+
+#[tokio::test]
+async fn a_zip_of_very_many_entries_is_refused() {
+    let server = Server::start().await;
+    let zip = |entries: usize| {
+        let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        for nth in 0..entries {
+            let name = nth.to_string();
+            let options = SimpleFileOptions::default();
+            writer.start_file(name.as_str(), options).unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    };
+    for (entries, told) in [
+        (10_001, "more than 10000 entries"),
+        (10_000, "adapter_config.json"),
+    ] {
+        let (status, problem) = upload(&server, "application/zip", zip(entries)).await;
+        assert_eq!(status, 422, "{problem}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains(told),
+            "{problem}"
+        );
+    }
 }

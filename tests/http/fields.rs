@@ -4,8 +4,8 @@
 use crate::common::{BASE, Server, json_of, merge};
 use serde_json::{Value, json};
 
-const CHAT: &str = "/v1/chat/completions";
-const COMPLETIONS: &str = "/v1/completions";
+pub const CHAT: &str = "/v1/chat/completions";
+pub const COMPLETIONS: &str = "/v1/completions";
 
 /// What becomes of a field that asks for something.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -174,11 +174,11 @@ fn plain(route: &str, more: Value) -> Value {
     body
 }
 
-async fn send(server: &Server, route: &str, more: Value) -> (u16, Value) {
+pub async fn send(server: &Server, route: &str, more: Value) -> (u16, Value) {
     json_of(server.post(route).json(&plain(route, more))).await
 }
 
-fn text_of(answer: &Value) -> Value {
+pub fn text_of(answer: &Value) -> Value {
     let choice = &answer["choices"][0];
     json!([
         choice["message"]["content"],

@@ -2,11 +2,12 @@
 //! manuals that are learned in parts.
 
 use crate::common::{Server, json_of};
+use autodidact::workflows::lengths::parts_for;
 use serde_json::{Value, json};
 use std::io::{Cursor, Write};
 
 /// The stored documents of a body, as `GET /documents/{id}` shows them.
-async fn stored(server: &Server, query: &str, kind: &str, body: Vec<u8>) -> Vec<Value> {
+pub async fn stored(server: &Server, query: &str, kind: &str, body: Vec<u8>) -> Vec<Value> {
     let path = format!("/ingest?{query}");
     let request = server.post(&path).header("content-type", kind).body(body);
     let (status, answer) = json_of(request).await;
@@ -20,7 +21,7 @@ async fn stored(server: &Server, query: &str, kind: &str, body: Vec<u8>) -> Vec<
 }
 
 /// The problem of a refused body: status, code and detail. Nothing may be stored.
-async fn refused(server: &Server, kind: &str, body: Vec<u8>) -> (u16, String, String) {
+pub async fn refused(server: &Server, kind: &str, body: Vec<u8>) -> (u16, String, String) {
     let request = server.post("/ingest?adapter=refused");
     let (status, problem) = json_of(request.header("content-type", kind).body(body)).await;
     let text = |field: &str| problem[field].as_str().unwrap_or_default().to_owned();
@@ -431,16 +432,17 @@ async fn a_manual_is_one_document_in_parts() {
     }
     let found = stored(&server, "adapter=a", "text/markdown", manual.clone().into()).await;
     assert_eq!(found.len(), 1);
-    let parts = found[0]["parts"].as_array().unwrap();
-    assert!(parts.len() >= 8, "{}", parts.len());
-    for part in parts {
-        assert!(part["tokens"].as_u64() <= Some(1024), "{part}");
-        assert!(
-            part["title"].as_str().unwrap().starts_with("Pump manual"),
-            "{part}"
-        );
+    let parts = |document: &Value| {
+        let [title, text] = ["title", "text"].map(|name| document[name].as_str().unwrap());
+        parts_for(&server.state.engine, title, text).unwrap()
+    };
+    let cut = parts(&found[0]);
+    assert!(cut.len() >= 8, "{}", cut.len());
+    for part in &cut {
+        assert!(part.tokens <= 1024, "{part:?}");
+        assert!(part.title.starts_with("Pump manual"), "{part:?}");
     }
-    let titles: Vec<&str> = parts.iter().map(|p| p["title"].as_str().unwrap()).collect();
+    let titles: Vec<&str> = cut.iter().map(|p| p.title.as_str()).collect();
     assert!(
         titles.contains(&"Pump manual > Chapter 4 > Section 4.4"),
         "{titles:?}"
@@ -452,6 +454,6 @@ async fn a_manual_is_one_document_in_parts() {
         b"# A\n\na\n\n## B\n\nb\n".to_vec(),
     )
     .await;
-    assert_eq!(short[0]["parts"].as_array().unwrap().len(), 1);
-    assert_eq!(short[0]["parts"][0]["title"], "A");
+    let whole = parts(&short[0]);
+    assert_eq!((whole.len(), whole[0].title.as_str()), (1, "A"));
 }

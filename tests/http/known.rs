@@ -1,6 +1,7 @@
 //! A document posted twice, with a handler that learns at once: what is known is told and not learned again.
 
-use crate::common::{Server, json_of};
+use crate::common::{Server, eventually, json_of};
+use autodidact::store::{DocumentState, JobState};
 use serde_json::{Value, json};
 
 const TEXT: &str = "The ferry leaves at seven. Its captain is Ada Finch. A ticket costs 4 marks.";
@@ -305,4 +306,77 @@ async fn what_a_known_document_brings_is_not_dropped_in_silence() {
     let (_, other) = post(&server, "kb", labelled, json!({})).await;
     let note = other["documents"][0]["note"].as_str().unwrap();
     assert!(note.contains("Its metadata"), "{note}");
+}
+
+#[tokio::test]
+async fn a_post_that_finds_the_queue_full_leaves_nothing() {
+    let server = Server::with(|config| {
+        config.limits.queue = 1;
+        config.jobs.workers = 1;
+    })
+    .await;
+    let (_, first) = post(&server, "kb", ferry(TEXT), json!({})).await;
+    let id = first["documents"][0]["id"].as_str().unwrap();
+    server.gate.close();
+    // One runs, and one fills the queue.
+    let other = async |adapter: &str| {
+        let answer = server.ingest(adapter, &["Mill"]).send().await.unwrap();
+        assert_eq!(answer.status(), 202);
+    };
+    other("running").await;
+    eventually("a running job", || {
+        let counts = server.state.store.jobs().counts().unwrap();
+        counts
+            .iter()
+            .any(|(_, state, _)| *state == JobState::Running)
+    })
+    .await;
+    other("waiting").await;
+    let named = json!({"title": "Ferry", "text": TEXT, "external_id": "f1"});
+    let new = json!({"title": "Mill", "text": "The mill grinds rye for Tam Reed."});
+    let body = json!({"adapter": "kb", "documents": [named, new]});
+    let (status, problem) = json_of(server.post("/ingest").json(&body)).await;
+    assert_eq!((status, &problem["code"]), (429, &json!("queue_full")));
+    let (_, document) = json_of(server.get(&format!("/documents/{id}"))).await;
+    assert_eq!(document["external_id"], Value::Null);
+    // Alone it needs no place in the queue, and the name stays.
+    let body = json!({"adapter": "kb", "documents": [named]});
+    assert_eq!(json_of(server.post("/ingest").json(&body)).await.0, 200);
+    let (_, document) = json_of(server.get(&format!("/documents/{id}"))).await;
+    assert_eq!(document["external_id"], "f1");
+}
+
+#[tokio::test]
+async fn a_rolled_back_document_is_told_from_a_live_one() {
+    let server = Server::start().await;
+    let (_, posted) = post(&server, "kb", ferry(TEXT), json!({})).await;
+    let id = posted["documents"][0]["id"].as_str().unwrap();
+    server.upload("kb", 1).await;
+    server.upload("kb", 2).await;
+    let learned = DocumentState::Learned;
+    server
+        .state
+        .store
+        .documents()
+        .set_state(id, learned, Some(2))
+        .unwrap();
+    let told = async || {
+        let (_, page) = json_of(server.get("/documents?adapter=kb")).await;
+        let (_, document) = json_of(server.get(&format!("/documents/{id}"))).await;
+        assert_eq!(page["items"][0]["live"], document["live"]);
+        (document["state"].clone(), document["live"].clone())
+    };
+    // An upload continues no version, so the document belongs to the second alone.
+    assert_eq!(told().await, (json!("learned"), json!(true)));
+    for (version, live) in [(1, false), (2, true)] {
+        let body = json!({"version": version});
+        let (status, _) = json_of(server.post("/adapters/kb/rollback").json(&body)).await;
+        assert_eq!(status, 200);
+        assert_eq!(told().await, (json!("learned"), json!(live)));
+    }
+    let unload = server
+        .post("/v1/unload_lora_adapter")
+        .json(&json!({"lora_name": "kb"}));
+    assert_eq!(unload.send().await.unwrap().status(), 200);
+    assert_eq!(told().await, (json!("learned"), json!(false)));
 }

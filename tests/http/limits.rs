@@ -2,6 +2,7 @@
 
 use super::train::with;
 use crate::common::{BASE, Server, json_of};
+use autodidact::workflows::lengths::parts_for;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -85,19 +86,9 @@ async fn a_text_leaves_room_in_the_window_for_its_questions() {
     let text = text_of(most + 1);
     let (status, body) = post(text.clone()).await;
     assert_eq!(status, 202, "{body}");
-    let path = format!(
-        "/documents/{}",
-        body["documents"][0]["id"].as_str().unwrap()
-    );
-    let (_, document) = json_of(server.get(&path)).await;
-    let parts = document["parts"].as_array().unwrap();
-    let sum = |field: &str| {
-        parts
-            .iter()
-            .map(|p| p[field].as_u64().unwrap())
-            .sum::<u64>()
-    };
-    assert!(parts.len() > 1 && parts.iter().all(|p| p["tokens"].as_u64() <= Some(768)));
-    assert_eq!(sum("characters"), text.len() as u64);
+    let parts = parts_for(&server.state.engine, "A", &text).unwrap();
+    assert!(parts.len() > 1 && parts.iter().all(|part| part.tokens <= 768));
+    let characters = parts.iter().map(|part| part.text.chars().count());
+    assert_eq!(characters.sum::<usize>(), text.len());
     refused(post("0 ".repeat(256 * 768)).await, &[256, 768]);
 }

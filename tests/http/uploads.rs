@@ -165,3 +165,38 @@ async fn a_client_that_asks_first_is_told_at_once() {
     })
     .await;
 }
+
+/// Bodies of uploads share a room, which a body has from its first byte to its end.
+#[tokio::test]
+async fn uploads_are_bounded_together() {
+    let server = Server::start().await;
+    let head = |mebibytes: usize| {
+        format!(
+            "POST /adapters?name=kb HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-tar\r\n\
+             content-length: {}\r\nexpect: 100-continue\r\n\r\n",
+            mebibytes << 20
+        )
+    };
+    let mut held = [Connection::to(&server), Connection::to(&server)];
+    let mut third = Connection::to(&server);
+    let rest = aside(move || {
+        for connection in &mut held {
+            connection.0.write_all(head(500).as_bytes()).unwrap();
+            assert!(connection.read().0.starts_with("http/1.1 100 "));
+        }
+        third.0.write_all(head(100).as_bytes()).unwrap();
+        let (head, body) = third.read();
+        assert!(head.starts_with("http/1.1 429 "), "{head}");
+        assert!(
+            head.contains("retry-after: ") && body.contains("uploads_full"),
+            "{head}{body}"
+        );
+        held
+    })
+    .await;
+    // A small one finds room beside them, and a large one after them.
+    server.upload("kb", 1).await;
+    drop(rest);
+    let room = || server.state.uploads.free_mebibytes();
+    crate::common::eventually("the room of the two", || room() == 1024).await;
+}

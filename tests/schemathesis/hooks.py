@@ -71,6 +71,8 @@ def before_call(context, case, kwargs):
             case.body = LINE
     if case.media_type == "application/x-tar":
         case.body = ARCHIVE
+    if case.path == "/adapters" and case.media_type == "multipart/form-data":
+        case.body = {"file": [ARCHIVE]}
     if case.path == "/adapt" and isinstance(body, dict):
         rectangular(body.get("task"))
         body["budget"] = {"seconds": 1}

@@ -7,6 +7,7 @@ use super::tools::TOOLS;
 use crate::adapters::AliasName;
 use crate::http::common::error::Problem;
 use crate::http::common::state::AppState;
+use crate::http::learning::documents::Lines;
 use crate::http::openai::chat::{self, ChatRequest};
 use crate::http::openai::messages::ChatMessage;
 use crate::store::{DocumentFilter, Job, JobFilter, JobState};
@@ -178,15 +179,18 @@ impl Tools {
                 None => state.registry.list(None, LISTED)?.items,
             };
             let mut listed = Vec::new();
+            let mut lines = Lines::new(&state.store);
             for adapter in adapters {
                 let filter = DocumentFilter {
                     alias: Some(&adapter.name),
                     ..Default::default()
                 };
                 let documents = state.store.documents().list(filter, None, LISTED)?.items;
-                let documents: Vec<Value> = (documents.iter())
-                    .map(|d| json!({"title": d.title, "state": d.state}))
-                    .collect();
+                let documents = documents.into_iter().map(|d| {
+                    let live = lines.is_live(&d.alias, d.state, d.version)?;
+                    Ok(json!({"title": d.title, "state": d.state, "live": live}))
+                });
+                let documents: Vec<Value> = documents.collect::<Result<_, Problem>>()?;
                 listed.push(
                     json!({"adapter": adapter.name, "live_version": adapter.live,
                     "versions": adapter.versions, "documents": documents}),
@@ -252,7 +256,7 @@ fn adapt_request(arguments: &JsonObject) -> Result<Adapt, Refusal> {
             .map(str::to_owned)
     };
     let kind = given(arguments, "kind").cloned();
-    let kind = kind.map_or(Ok(TaskKind::Text), |kind| fields::at("task.kind", kind))?;
+    let kind = kind.map_or(Ok(TaskKind::Text), |kind| fields::at("kind", kind))?;
     let grids = matches!(kind, TaskKind::Grid);
     let list = |name: &str| {
         let list = given(arguments, name).and_then(Value::as_array);
@@ -285,7 +289,12 @@ fn adapt_request(arguments: &JsonObject) -> Result<Adapt, Refusal> {
         }),
         seed: None,
     };
-    let names = [("task.train", "examples"), ("task.test", "inputs")];
+    let names = [
+        ("task.train", "examples"),
+        ("task.test", "inputs"),
+        ("budget.seconds", "seconds"),
+        ("keep.alias", "keep_as"),
+    ];
     let adapt = request.check().map_err(|r| renamed(r, &names))?;
     Ok(Adapt {
         continue_kept: true,

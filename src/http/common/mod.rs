@@ -11,3 +11,4 @@ pub mod linger;
 pub mod metrics;
 pub mod sse;
 pub mod state;
+pub mod upload;

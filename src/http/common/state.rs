@@ -3,6 +3,7 @@
 use super::auth::Access;
 use super::error::Problem;
 use super::sse::HEARTBEAT;
+use super::upload::Uploads;
 use crate::adapters::Registry;
 use crate::config::Config;
 use crate::jobs::Jobs;
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub struct AppState {
     services: Services,
     pub access: Arc<Access>,
+    pub uploads: Uploads,
     /// Start of the server in Unix seconds, which is the base model's `created`.
     pub started: i64,
     /// The time of silence after which a stream of events, or an agent's call, shows that it is alive.
@@ -44,6 +46,7 @@ impl AppState {
     ) -> Result<Self, String> {
         Ok(AppState {
             access: Arc::new(Access::from_config(&config.auth.keys)?),
+            uploads: Uploads::default(),
             services: Services {
                 store: jobs.store().clone(),
                 jobs,

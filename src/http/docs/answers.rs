@@ -17,9 +17,10 @@ const CONFLICTS: [&str; 10] = [
 ];
 
 /// Operations with a queue that may be full.
-const QUEUED: [&str; 6] = [
+const QUEUED: [&str; 7] = [
     "delete /documents/{id}",
     "post /adapt",
+    "post /adapters",
     "post /ingest",
     "post /train",
     "post /v1/chat/completions",

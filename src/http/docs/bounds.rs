@@ -6,9 +6,15 @@ use serde_json::{Map, Value, json};
 const NAME: &str = r#"{"pattern": "^[a-z0-9][a-z0-9._-]{0,63}$"}"#;
 /// An adapter, or one of its versions (`name@2`).
 const REFERENCE: &str = r#"{"pattern": "^[a-z0-9][a-z0-9._-]{0,63}(@.+)?$"}"#;
-/// A text that is not only white space.
-const FILLED: &str = r#"{"minLength": 1, "pattern": "\\S"}"#;
-const TITLE: &str = r#"{"minLength": 1, "maxLength": 300, "pattern": "\\S"}"#;
+/// A character that is seen: no white space, no control character and none without a shape.
+macro_rules! seen {
+    () => {
+        r#""pattern": "[^\\s\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u2800\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufff8]""#
+    };
+}
+/// A text of which something is seen.
+const FILLED: &str = concat!(r#"{"minLength": 1, "#, seen!(), "}");
+const TITLE: &str = concat!(r#"{"minLength": 1, "maxLength": 300, "#, seen!(), "}");
 const TIME: &str = r#"{"format": "date-time"}"#;
 const SHARE: &str = r#"{"minimum": 0, "maximum": 1}"#;
 const RANK: &str = r#"{"minimum": 1, "maximum": 256}"#;
@@ -27,7 +33,7 @@ const PROBES: &str = r#"{"minimum": 1, "maximum": 32}"#;
 /// A grid has rows of equal length; JSON schema cannot say that.
 const GRID: &str = r#"{"type": "array", "minItems": 1, "maxItems": 30, "items": {"type": "array", "minItems": 1,
     "maxItems": 30, "items": {"type": "integer", "minimum": 0, "maximum": 9}}}"#;
-const TEXT: &str = r#"{"type": "string", "minLength": 1, "pattern": "\\S"}"#;
+const TEXT: &str = concat!(r#"{"type": "string", "minLength": 1, "#, seen!(), "}");
 /// 1 second to 30 days.
 const LIFETIME: &str = r#"{"pattern": "^0*([1-9][0-9]{0,5}|1[0-9]{6}|2[0-4][0-9]{5}|25[0-8][0-9]{4}|259[01][0-9]{3}|2592000)s$|^0*([1-9][0-9]{0,3}|[1-3][0-9]{4}|4[0-2][0-9]{3}|43[01][0-9]{2}|43200)m$|^0*([1-9][0-9]?|[1-6][0-9]{2}|7[01][0-9]|720)h$|^0*([1-9]|[12][0-9]|30)d$"}"#;
 const PROMPT: &str = r#"{"oneOf": [
@@ -36,11 +42,10 @@ const PROMPT: &str = r#"{"oneOf": [
     {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0, "maximum": 4294967295}},
     {"type": "array", "minItems": 1, "maxItems": 64, "items": {"type": "array", "minItems": 1,
         "items": {"type": "integer", "minimum": 0, "maximum": 4294967295}}}]}"#;
-const CONTENT: &str = r#"{"oneOf": [
+const CONTENT: &str = r##"{"oneOf": [
     {"type": "string"},
-    {"type": "array", "items": {"type": "object", "required": ["type", "text"],
-        "properties": {"type": {"type": "string", "enum": ["text"]}, "text": {"type": "string"}}}},
-    {"type": "null"}]}"#;
+    {"type": "array", "items": {"$ref": "#/components/schemas/TextPart"}},
+    {"type": "null"}]}"##;
 /// An answer may have no content.
 const MESSAGE: &str = r#"{"anyOf": [
     {"properties": {"role": {"enum": ["assistant"]}}},

@@ -1,7 +1,9 @@
 //! What the description says about the fields of chats and plain completions: the fields of the request's type, and
 //! those of the table in `openai/parameters.rs`. Any other field is accepted only if it asks for nothing.
 
-use crate::http::openai::parameters::{FIELDS, NEUTRAL, Route, Rule, STREAM_OPTIONS};
+use crate::http::openai::parameters::{
+    FIELDS, MESSAGE, NEUTRAL, PART, Route, Rule, STREAM_OPTIONS,
+};
 use serde_json::{Map, Value, json};
 
 /// Completes the two requests among the schemas.
@@ -18,18 +20,40 @@ pub fn complete(schemas: &mut Map<String, Value>) {
         }
         schemas.insert(name.to_owned(), request);
     }
-    let options = &mut schemas["StreamOptions"];
-    options["additionalProperties"] = neutral();
-    if let Some(properties) = options.get_mut("properties").and_then(Value::as_object_mut) {
-        for (name, rule) in STREAM_OPTIONS {
-            describe(properties, name, *rule);
-        }
-    }
+    close(&mut schemas["StreamOptions"], STREAM_OPTIONS);
+    close(&mut schemas["ChatMessage"], MESSAGE);
+    schemas.insert("TextPart".to_owned(), part());
     for name in ["LoadRequest", "UnloadRequest"] {
         schemas[name]["additionalProperties"] = neutral();
     }
     // Its fields stand in the requests now.
     schemas.remove("SamplingFields");
+}
+
+/// The schema of a part of a message.
+fn part() -> Value {
+    let text = json!({"type": "string"});
+    let mut part = json!({"type": "object", "required": ["type", "text"],
+        "properties": {"type": {"type": "string", "enum": ["text"]}, "text": text}});
+    close(&mut part, PART);
+    part
+}
+
+/// Completes the schema of an object by its table.
+fn close(schema: &mut Value, table: &[(&str, Rule)]) {
+    schema["additionalProperties"] = neutral();
+    let properties = schema["properties"].as_object_mut();
+    let properties = properties.expect("an object has fields");
+    for (name, rule) in table {
+        match rule {
+            Rule::Obeyed if !properties.contains_key(*name) => {
+                let shown =
+                    json!({"type": ["string", "null"], "description": "The chat template gets it"});
+                properties.insert((*name).to_owned(), shown);
+            }
+            _ => describe(properties, name, *rule),
+        }
+    }
 }
 
 /// One object of the parts that a flattened type consists of.

@@ -7,9 +7,10 @@ use super::archive;
 use super::jobs::limit;
 use crate::adapters::AliasName;
 use crate::http::common::error::Problem;
-use crate::http::common::extract::{Body, Json as JsonBody, Query, media_type, unsupported};
+use crate::http::common::extract::{Json as JsonBody, Query, media_type, unsupported};
 use crate::http::common::form;
 use crate::http::common::state::AppState;
+use crate::http::common::upload::Upload;
 use crate::store::{Alias, Page, Version, without_format};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -113,6 +114,11 @@ pub struct RollbackRequest {
     expected_version: Option<u64>,
 }
 
+/// The adapter that the address names.
+pub(super) fn in_path(alias: &str) -> Result<AliasName, Problem> {
+    AliasName::parse(alias).map_err(|error| Problem::from(error).field("alias"))
+}
+
 /// List adapters by name
 #[utoipa::path(get, path = "/adapters", tag = "adapters", params(PageQuery),
     responses((status = 200, description = "A page of adapters", body = AdapterPage)))]
@@ -139,8 +145,9 @@ pub async fn upload_adapter(
     State(state): State<AppState>,
     Query(query): Query<UploadQuery>,
     headers: HeaderMap,
-    Body(bytes): Body,
+    Upload { bytes, room }: Upload,
 ) -> Result<impl IntoResponse, Problem> {
+    let turn = state.uploads.turn().await?;
     let form = match media_type(&headers).as_deref() {
         Some(form::MEDIA_TYPE) => Some(form::fields(&headers, bytes.clone()).await?),
         Some(kind) if archive::is_archive(kind) => None,
@@ -148,12 +155,16 @@ pub async fn upload_adapter(
     };
     let alias = AliasName::parse(&query.name).map_err(|e| Problem::from(e).field("name"))?;
     let publish = move |state: &AppState| -> Result<Version, Problem> {
+        // Held until the work is done, even if the client is gone.
+        let _held = (room, turn);
         let files = match &form {
             Some(form) => archive::of_form(form, LARGEST_ADAPTER as u64)?,
             None => archive::unpack(&bytes, LARGEST_ADAPTER as u64)?,
         };
         let expected = query.expected_version;
         let registry = &state.registry;
+        let name = registry.check_name(&alias).map_err(Problem::from);
+        name.map_err(|problem| problem.field("name"))?;
         Ok(registry.upload(&alias, files.config_json, files.safetensors, expected)?)
     };
     let version = state.blocking(publish).await?;
@@ -169,7 +180,7 @@ pub async fn get_adapter(
     State(state): State<AppState>,
     Path(alias): Path<String>,
 ) -> Result<Json<AdapterBody>, Problem> {
-    let alias = AliasName::parse(&alias)?;
+    let alias = in_path(&alias)?;
     let found = state.blocking(move |s| s.registry.get(&alias)).await?;
     Ok(Json(found.into()))
 }
@@ -183,7 +194,7 @@ pub async fn delete_adapter(
     Path(alias): Path<String>,
     Query(query): Query<DeleteQuery>,
 ) -> Result<StatusCode, Problem> {
-    let alias = AliasName::parse(&alias)?;
+    let alias = in_path(&alias)?;
     let delete = move |s: &AppState| s.registry.delete(&alias, query.expected_version);
     state.blocking(delete).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -198,7 +209,7 @@ pub async fn list_versions(
     Path(alias): Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<VersionPage>, Problem> {
-    let alias = AliasName::parse(&alias)?;
+    let alias = in_path(&alias)?;
     let limit = limit(query.limit)?;
     let after =
         match query.after {
@@ -229,7 +240,7 @@ pub async fn rollback_adapter(
     Path(alias): Path<String>,
     JsonBody(request): JsonBody<RollbackRequest>,
 ) -> Result<Json<AdapterBody>, Problem> {
-    let alias = AliasName::parse(&alias)?;
+    let alias = in_path(&alias)?;
     let move_live = move |s: &AppState| {
         let expected = request.expected_version;
         s.registry.rollback(&alias, request.version, expected)

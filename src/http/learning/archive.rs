@@ -31,6 +31,9 @@ const MEDIA_TYPES: [&str; 11] = [
 pub const EXPECTED: &str =
     "application/x-tar, application/gzip, application/zip or multipart/form-data";
 
+/// Most entries of a zip archive.
+const MOST_ENTRIES: usize = 10_000;
+
 pub fn is_archive(media_type: &str) -> bool {
     MEDIA_TYPES.contains(&media_type)
 }
@@ -72,7 +75,10 @@ pub fn of_form(form: &[Field], most: u64) -> Result<PeftFiles, Problem> {
         let named = [name, field.name.as_str()];
         match named.into_iter().find(|name| is_wanted(name)) {
             Some(name) => found.put(name, field.bytes.to_vec())?,
-            None if is_archive_name(name) => found.add_archive(&field.bytes)?,
+            // A browser's blob has no name that tells.
+            None if is_archive_name(name) || begins_as_archive(&field.bytes) => {
+                found.add_archive(&field.bytes)?;
+            }
             None => {}
         }
     }
@@ -88,6 +94,11 @@ fn is_archive_name(name: &str) -> bool {
     [".tar", ".tar.gz", ".tgz", ".zip"]
         .iter()
         .any(|end| name.ends_with(end))
+}
+
+fn begins_as_archive(bytes: &[u8]) -> bool {
+    let compressed = [b"PK\x03\x04".as_slice(), &[0x1f, 0x8b]];
+    compressed.iter().any(|start| bytes.starts_with(start)) || bytes.get(257..262) == Some(b"ustar")
 }
 
 /// The files found so far.
@@ -195,6 +206,13 @@ impl Found {
 
     fn add_zip(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         let broken = |error: ZipError| damaged("zip archive", &error.to_string());
+        // Every entry stands in the directory at the archive's end, which is read as a whole.
+        let entries = bytes.windows(4).filter(|four| *four == b"PK\x01\x02");
+        if entries.take(MOST_ENTRIES + 1).count() > MOST_ENTRIES {
+            return Err(invalid(format!(
+                "The zip archive has more than {MOST_ENTRIES} entries; send the adapter's two files."
+            )));
+        }
         let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
         for nth in 0..archive.len() {
             let entry = archive.by_index_raw(nth).map_err(broken)?;

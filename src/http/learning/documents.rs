@@ -8,14 +8,14 @@ use crate::http::common::state::AppState;
 use crate::learn::inner::report::Report;
 use crate::question::Question;
 use crate::store::{
-    Document, DocumentFilter, DocumentState, DocumentSummary, Page, Probe, ProbeOrigin,
-    without_format,
+    self, Document, DocumentFilter, DocumentState, DocumentSummary, Page, Probe, ProbeOrigin,
+    Store, without_format,
 };
-use crate::workflows::lengths;
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::{HashMap, HashSet};
 use utoipa::{IntoParams, ToSchema};
 
 #[derive(Serialize, ToSchema)]
@@ -32,8 +32,6 @@ pub struct DocumentBody {
     replaced_by: Option<String>,
     title: String,
     text: String,
-    /// The parts that a long document is learned in; one for a short document
-    parts: Vec<PartBody>,
     #[schema(value_type = Object)]
     metadata: Value,
     /// The client's questions. The report has the questions that the model wrote
@@ -42,6 +40,8 @@ pub struct DocumentBody {
     job_id: String,
     /// The version of the adapter that learned the document
     version: Option<u64>,
+    /// Whether the live version knows the document. A learned one it does not know after a rollback or an unload
+    live: bool,
     /// The questions that this document is guarded by, and those that a newer text retired
     probes: Vec<DocumentProbe>,
     /// Self-edits, training sequences, probes, scores and decision. The report grows while the document is learned
@@ -63,16 +63,6 @@ pub struct DocumentProbe {
 }
 
 #[derive(Serialize, ToSchema)]
-struct PartBody {
-    /// The document's title with those of the headings above the part: `Manual > Safety > Fuses`
-    title: String,
-    /// Size of its text in characters
-    characters: usize,
-    /// Size of its text in tokens of the base
-    tokens: usize,
-}
-
-#[derive(Serialize, ToSchema)]
 pub struct DocumentItem {
     id: String,
     adapter: String,
@@ -83,6 +73,8 @@ pub struct DocumentItem {
     title: String,
     state: DocumentState,
     version: Option<u64>,
+    /// Whether the live version knows the document. A learned one it does not know after a rollback or an unload
+    live: bool,
     /// Share of the document's questions answered right closed book before the update, 0 to 1
     score_before: Option<f64>,
     /// The same share after the update, 0 to 1
@@ -122,18 +114,22 @@ pub async fn list_documents(
 ) -> Result<Json<DocumentPage>, Problem> {
     let limit = limit(query.limit)?;
     let alias = query.adapter.as_deref().map(AliasName::parse).transpose()?;
-    let list = move |state: &AppState| {
+    let list = move |state: &AppState| -> Result<DocumentPage, store::Error> {
         let filter = DocumentFilter {
             alias: alias.as_ref().map(AliasName::as_str),
             external_id: query.external_id.as_deref(),
             state: query.state,
         };
         let documents = state.store.documents();
-        documents.list(filter, query.after.as_deref(), limit)
+        let Page { items, next } = documents.list(filter, query.after.as_deref(), limit)?;
+        let mut lines = Lines::new(&state.store);
+        let items = items
+            .into_iter()
+            .map(|item| DocumentItem::new(&mut lines, item));
+        let items = items.collect::<Result<_, _>>()?;
+        Ok(DocumentPage { items, next })
     };
-    let Page { items, next } = state.blocking(list).await?;
-    let items = items.into_iter().map(DocumentItem::from).collect();
-    Ok(Json(DocumentPage { items, next }))
+    Ok(Json(state.blocking(list).await?))
 }
 
 /// One document, with its report
@@ -147,7 +143,11 @@ pub async fn get_document(
         let document = s.store.documents().get(&id)?;
         let document = document.ok_or_else(|| not_found(&id))?;
         let probes = s.store.probes().for_document(&id)?;
-        Ok(DocumentBody::new(s, document, probes))
+        Ok(DocumentBody::new(
+            &mut Lines::new(&s.store),
+            document,
+            probes,
+        )?)
     };
     Ok(Json(state.blocking(read).await?))
 }
@@ -158,16 +158,13 @@ pub(super) fn not_found(id: &str) -> Problem {
 }
 
 impl DocumentBody {
-    fn new(state: &AppState, document: Document, probes: Vec<Probe>) -> Self {
-        // A document of an earlier build may be too long for parts; then there is nothing to tell.
-        let parts = lengths::parts_for(&state.engine, &document.title, &document.text);
-        let parts = parts.unwrap_or_default().into_iter().map(|part| PartBody {
-            characters: part.text.chars().count(),
-            tokens: part.tokens,
-            title: part.title,
-        });
-        DocumentBody {
-            parts: parts.collect(),
+    fn new(
+        lines: &mut Lines<'_>,
+        document: Document,
+        probes: Vec<Probe>,
+    ) -> Result<Self, store::Error> {
+        Ok(DocumentBody {
+            live: lines.is_live(&document.alias, document.state, document.version)?,
             id: document.id,
             adapter: document.alias,
             external_id: document.external_id,
@@ -185,7 +182,7 @@ impl DocumentBody {
             report: document.report.map(without_format),
             created_at: document.created_at,
             updated_at: document.updated_at,
-        }
+        })
     }
 }
 
@@ -201,9 +198,10 @@ impl From<Probe> for DocumentProbe {
     }
 }
 
-impl From<DocumentSummary> for DocumentItem {
-    fn from(document: DocumentSummary) -> Self {
-        DocumentItem {
+impl DocumentItem {
+    fn new(lines: &mut Lines<'_>, document: DocumentSummary) -> Result<Self, store::Error> {
+        Ok(DocumentItem {
+            live: lines.is_live(&document.alias, document.state, document.version)?,
             id: document.id,
             adapter: document.alias,
             external_id: document.external_id,
@@ -217,6 +215,41 @@ impl From<DocumentSummary> for DocumentItem {
             score_after: document.score_after,
             job_id: document.job_id,
             created_at: document.created_at,
+        })
+    }
+}
+
+/// What the live versions know, read once for each adapter.
+pub struct Lines<'a> {
+    store: &'a Store,
+    /// The live version of each adapter and the versions that it continues.
+    read: HashMap<String, HashSet<u64>>,
+}
+
+impl<'a> Lines<'a> {
+    pub fn new(store: &'a Store) -> Self {
+        Lines {
+            store,
+            read: HashMap::new(),
         }
+    }
+
+    /// Whether the live version knows a document in this state, learned by this version.
+    pub fn is_live(
+        &mut self,
+        alias: &str,
+        state: DocumentState,
+        version: Option<u64>,
+    ) -> Result<bool, store::Error> {
+        let (DocumentState::Learned, Some(version)) = (state, version) else {
+            return Ok(false);
+        };
+        if !self.read.contains_key(alias) {
+            let aliases = self.store.aliases();
+            let live = aliases.get(alias)?.and_then(|found| found.live);
+            let line = live.map(|live| aliases.line(alias, live)).transpose()?;
+            self.read.insert(alias.to_owned(), line.unwrap_or_default());
+        }
+        Ok(self.read[alias].contains(&version))
     }
 }

@@ -7,8 +7,9 @@ use crate::http::common::extract::{charset, media_type, unreadable, unsupported}
 use crate::http::common::form::{self, Field};
 use crate::reading::{self, Format};
 use crate::store::{NewDocument, digest};
+use crate::text::characters::is_blank;
 use crate::workflows::fields;
-use crate::workflows::ingest::request::{DocumentInput, Ingest, IngestRequest};
+use crate::workflows::ingest::request::{DocumentInput, Ingest, IngestRequest, shortened};
 use crate::workflows::refusal::Refusal;
 use axum::http::HeaderMap;
 use serde::Deserialize;
@@ -210,7 +211,9 @@ fn document(
     otherwise: Option<&str>,
 ) -> Result<DocumentInput, Problem> {
     let read = reading::read(format, charset, bytes).map_err(unreadable)?;
-    let title = title.or(read.title.as_deref()).or(otherwise);
+    let own = [read.title.as_deref(), otherwise].into_iter().flatten();
+    let own = own.filter(|title| !is_blank(title)).map(shortened).next();
+    let title = title.map(str::to_owned).or(own);
     let title = title.ok_or_else(|| {
         let detail = "The document has no title: add ?title=…, or to Markdown a heading.";
         Refusal::missing("title", detail)

@@ -1,5 +1,6 @@
 //! `GET /adapters/{alias}/retention`: the scores of an adapter's versions on all learned documents.
 
+use super::adapters::in_path;
 use super::jobs::limit;
 use crate::adapters::AliasName;
 use crate::http::common::error::Problem;
@@ -69,7 +70,7 @@ pub async fn adapter_retention(
     Path(alias): Path<String>,
     Query(query): Query<RetentionQuery>,
 ) -> Result<Json<RetentionBody>, Problem> {
-    let alias = AliasName::parse(&alias)?;
+    let alias = in_path(&alias)?;
     let limit = limit(query.limit)?;
     let read = move |state: &AppState| read(state, &alias, limit);
     Ok(Json(state.blocking(read).await?))

@@ -8,6 +8,7 @@
 //! merged   f16 q8_0                   the base's GGUF file with the adapter in its weights
 //! ```
 
+use super::adapters::in_path;
 use super::archive;
 use crate::adapters::AliasName;
 use crate::http::common::error::Problem;
@@ -22,6 +23,9 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use std::io::{self, Write};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::{IntoParams, ToSchema};
@@ -74,7 +78,7 @@ pub async fn download_weights(
     Path((alias, version)): Path<(String, String)>,
     Query(query): Query<WeightsQuery>,
 ) -> Result<Response, Problem> {
-    let alias = AliasName::parse(&alias)?;
+    let alias = in_path(&alias)?;
     let number: u64 = version
         .parse()
         .map_err(|_| Problem::invalid("version", "The version of an adapter is a whole number."))?;
@@ -169,14 +173,19 @@ async fn merged_model(
         let mut out = Chunks {
             chunk: Vec::with_capacity(CHUNK),
             to: chunks,
+            patience: PATIENCE,
         };
         let written = merged.write(&mut out).and_then(|()| out.flush());
-        if let Err(error) = written
-            && error.kind() != io::ErrorKind::BrokenPipe
-        {
-            tracing::error!(%alias, number, %error, "a merged model could not be written to its end");
-            // The client sees the body break off, because it is shorter than announced.
-            let _ = out.to.blocking_send(Err(error));
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                tracing::info!(%alias, number, "a client stopped reading a merged model");
+            }
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                tracing::error!(%alias, number, %error, "a merged model could not be written to its end");
+                // The client sees the body break off, because it is shorter than announced.
+                let _ = out.send(Err(error));
+            }
+            _ => {}
         }
     });
     let len: u64 = announced.await.map_err(Problem::internal)??;
@@ -198,6 +207,8 @@ const GGUF: &str = "application/octet-stream";
 const CHUNK: usize = 1 << 20;
 /// Pieces that are made ahead of the client.
 const CHUNKS_AHEAD: usize = 4;
+/// The longest time that a client reads nothing of a body, which holds a thread and the adapter meanwhile.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn headers(kind: &str, name: &str) -> [(header::HeaderName, String); 2] {
     [
@@ -213,6 +224,20 @@ fn headers(kind: &str, name: &str) -> [(header::HeaderName, String); 2] {
 struct Chunks {
     chunk: Vec<u8>,
     to: mpsc::Sender<io::Result<Bytes>>,
+    patience: Duration,
+}
+
+impl Chunks {
+    /// Waits for room, on a thread that may block. Fails if the client is gone or reads no more.
+    fn send(&self, piece: io::Result<Bytes>) -> io::Result<()> {
+        let sent = self.to.send_timeout(piece, self.patience);
+        Handle::current()
+            .block_on(sent)
+            .map_err(|error| match error {
+                SendTimeoutError::Timeout(_) => io::ErrorKind::TimedOut.into(),
+                SendTimeoutError::Closed(_) => io::ErrorKind::BrokenPipe.into(),
+            })
+    }
 }
 
 impl Write for Chunks {
@@ -230,7 +255,36 @@ impl Write for Chunks {
             return Ok(());
         }
         let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
-        let sent = self.to.blocking_send(Ok(chunk.into()));
-        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.send(Ok(chunk.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_reads_no_more_is_given_up() {
+        let (to, mut body) = mpsc::channel(1);
+        let mut out = Chunks {
+            chunk: Vec::new(),
+            to,
+            patience: Duration::from_millis(1),
+        };
+        let writing = tokio::task::spawn_blocking(move || {
+            let first = out.write(b"first").and_then(|_| out.flush());
+            let second = out.write(b"second").and_then(|_| out.flush());
+            (first, second.unwrap_err().kind(), out)
+        });
+        let (first, second, mut out) = writing.await.unwrap();
+        first.unwrap();
+        assert_eq!(second, io::ErrorKind::TimedOut);
+        assert_eq!(body.recv().await.unwrap().unwrap(), "first");
+        drop(body);
+        let gone = tokio::task::spawn_blocking(move || out.write(b"x").and_then(|_| out.flush()));
+        assert_eq!(
+            gone.await.unwrap().unwrap_err().kind(),
+            io::ErrorKind::BrokenPipe
+        );
     }
 }

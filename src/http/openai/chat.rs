@@ -5,7 +5,7 @@ use super::generation::{Choice, Delta, Generation, GenerationRequest, LoggedToke
 use super::messages::{ChatMessage, messages};
 use super::parameters::Route;
 use super::response::{Described, Shape, StreamEvent, send};
-use super::sampling::SamplingFields;
+use super::sampling::{SamplingFields, check_limit};
 use crate::adapters::Conversation;
 use crate::http::common::error::Problem;
 use crate::http::common::extract::Json as Body;
@@ -133,18 +133,17 @@ impl ChatRequest {
 
 /// Resolves the adapter and renders the messages to tokens.
 fn prepare(state: &AppState, request: ChatRequest) -> Result<GenerationRequest, Problem> {
-    let limit = request.max_completion_tokens.or(request.max_tokens);
+    let limit = limit(&request)?;
     let logprobs = logprobs(&request)?;
-    let sampling = request
-        .sampling
-        .params(limit.unwrap_or(usize::MAX), logprobs)?;
+    let sampling = request.sampling.params(limit, logprobs)?;
     let n = request.sampling.samples()?;
     let messages = messages(request.messages)?;
     let spoken = messages
         .iter()
         .map(|m| (m.role.as_str(), m.content.as_str()));
     let conversation = Conversation::new(spoken);
-    let resolved = state.registry.resolve_for(&request.model, &conversation)?;
+    let registry = &state.registry;
+    let resolved = registry.resolve_for(&request.model, &[conversation])?;
     let mut extra = request.chat_template_kwargs.unwrap_or_default();
     if no_reasoning(request.reasoning_effort.as_deref())? {
         let thinking = extra.entry("enable_thinking");
@@ -153,6 +152,7 @@ fn prepare(state: &AppState, request: ChatRequest) -> Result<GenerationRequest, 
     let opened = variables(&mut extra)?.or(request.add_generation_prompt);
     let prompt = render(state, &messages, opened.unwrap_or(true), &extra)?;
     Ok(GenerationRequest {
+        model: request.model,
         resolved,
         field: "messages",
         prompts: vec![prompt],
@@ -160,6 +160,19 @@ fn prepare(state: &AppState, request: ChatRequest) -> Result<GenerationRequest, 
         n,
         token_ids: request.sampling.token_ids(),
     })
+}
+
+/// The most tokens of the answer, by either of the two names.
+fn limit(request: &ChatRequest) -> Result<usize, Problem> {
+    let given = [
+        ("max_completion_tokens", request.max_completion_tokens),
+        ("max_tokens", request.max_tokens),
+    ];
+    for (name, tokens) in given {
+        check_limit(name, tokens)?;
+    }
+    let [newer, older] = given.map(|(_, tokens)| tokens);
+    Ok(newer.or(older).unwrap_or(usize::MAX))
 }
 
 /// Names that mean something to those who call a template, and would be lost among its variables.

@@ -4,7 +4,7 @@ use super::fields::{StreamOptions, read, streaming};
 use super::generation::{Choice, Delta, Generation, GenerationRequest, LoggedToken};
 use super::parameters::Route;
 use super::response::{Described, Shape, StreamEvent, send};
-use super::sampling::SamplingFields;
+use super::sampling::{SamplingFields, check_limit};
 use crate::adapters::Conversation;
 use crate::http::common::error::Problem;
 use crate::http::common::extract::Json as Body;
@@ -89,40 +89,36 @@ fn prepare(state: &AppState, request: CompletionRequest) -> Result<GenerationReq
         let detail = format!("logprobs is {top}; it must be from 0 to 5.");
         return Err(Problem::invalid("logprobs", detail));
     }
+    check_limit("max_tokens", request.max_tokens)?;
     let limit = request.max_tokens.unwrap_or(DEFAULT_TOKENS);
     let sampling = request.sampling.params(limit, request.logprobs)?;
     let n = request.sampling.samples()?;
-    // One adapter answers all prompts of a request, so the router reads all prompts together.
-    let text = |tokens: &Vec<u32>| state.engine.files().tokenizer.decode(tokens, true);
-    let question = match &request.prompt {
-        Prompt::Text(text) => text.clone(),
-        Prompt::Texts(texts) => texts.join(" "),
-        Prompt::Tokens(tokens) => text(tokens),
-        Prompt::TokenLists(lists) => lists.iter().map(text).collect::<Vec<_>>().join(" "),
-    };
-    let question = Conversation::question(&question);
-    let resolved = state.registry.resolve_for(&request.model, &question)?;
     let token_ids = request.sampling.token_ids();
-    let encode = |text: String| {
-        let files = state.engine.files();
+    let files = state.engine.files();
+    let text = |tokens: &Vec<u32>| files.tokenizer.decode(tokens, true);
+    let encode = |text: &String| -> Result<Vec<u32>, Problem> {
         let mut tokens: Vec<u32> = files.bos.into_iter().collect();
-        tokens.extend(files.tokenizer.encode(&text)?);
+        tokens.extend(files.tokenizer.encode(text)?);
         Ok(tokens)
     };
-    let prompts = match request.prompt {
-        Prompt::Text(text) => vec![encode(text)?],
-        Prompt::Texts(texts) => texts
-            .into_iter()
-            .map(encode)
-            .collect::<Result<_, Problem>>()?,
-        Prompt::Tokens(tokens) => vec![tokens],
-        Prompt::TokenLists(lists) => lists,
+    // What the router reads of each prompt, and what the engine reads.
+    let (read, prompts): (Vec<String>, Vec<Vec<u32>>) = match request.prompt {
+        Prompt::Text(text) => (vec![text.clone()], vec![encode(&text)?]),
+        Prompt::Texts(texts) => {
+            let tokens = texts.iter().map(encode).collect::<Result<_, _>>()?;
+            (texts, tokens)
+        }
+        Prompt::Tokens(tokens) => (vec![text(&tokens)], vec![tokens]),
+        Prompt::TokenLists(lists) => (lists.iter().map(text).collect(), lists),
     };
     if !(1..=MOST_PROMPTS).contains(&prompts.len()) || prompts.iter().any(Vec::is_empty) {
         let detail = "prompt is one text or up to 64, none of them empty.";
         return Err(Problem::invalid("prompt", detail));
     }
+    let questions: Vec<_> = read.iter().map(|r| Conversation::question(r)).collect();
+    let resolved = state.registry.resolve_for(&request.model, &questions)?;
     Ok(GenerationRequest {
+        model: request.model,
         resolved,
         field: "prompt",
         prompts,

@@ -1,6 +1,6 @@
 //! Reading a chat or a completion by the table of `parameters.rs`.
 
-use super::parameters::{NEUTRAL, Route, Rule, rule, stream_rule};
+use super::parameters::{NEUTRAL, Route, Rule, STREAM_OPTIONS, rule, rule_of};
 use super::sampling::SamplingFields;
 use crate::http::common::error::Problem;
 use crate::workflows::fields::from_value;
@@ -32,7 +32,9 @@ pub fn streaming(stream: Option<bool>, options: Option<StreamOptions>) -> Option
 pub fn read<T: DeserializeOwned>(mut body: Map<String, Value>, route: Route) -> Result<T, Problem> {
     screen("", &mut body, |name| rule(route, name))?;
     match body.get_mut("stream_options") {
-        Some(Value::Object(options)) => screen("stream_options.", options, stream_rule)?,
+        Some(Value::Object(options)) => screen("stream_options.", options, |name| {
+            rule_of(STREAM_OPTIONS, name)
+        })?,
         // Serde would accept a list as the fields in order.
         Some(Value::Array(_)) => {
             let detail = "stream_options is an object.";
@@ -51,6 +53,17 @@ pub fn screen(
     body: &mut Map<String, Value>,
     rule: impl Fn(&str) -> Rule,
 ) -> Result<(), Problem> {
+    check(at, body, &rule)?;
+    body.retain(|name, _| matches!(rule(name), Rule::Obeyed));
+    Ok(())
+}
+
+/// Refuses fields by their rules.
+pub fn check(
+    at: &str,
+    body: &Map<String, Value>,
+    rule: impl Fn(&str) -> Rule,
+) -> Result<(), Problem> {
     for (name, value) in body.iter() {
         let refuse = |sentence: &str| Err(unsupported(format!("{at}{name}"), sentence));
         match rule(name) {
@@ -65,7 +78,6 @@ pub fn screen(
             }
         }
     }
-    body.retain(|name, _| matches!(rule(name), Rule::Obeyed));
     Ok(())
 }
 

@@ -19,7 +19,10 @@ use uuid::Uuid;
 
 /// A request to generate `n` samples of each prompt.
 pub struct GenerationRequest {
-    pub resolved: Resolved,
+    /// The model as the request names it.
+    pub model: String,
+    /// The adapter of each prompt, all of one version's routes.
+    pub resolved: Vec<Resolved>,
     /// The request's field with the prompts, for errors.
     pub field: &'static str,
     pub prompts: Vec<Vec<u32>>,
@@ -46,7 +49,7 @@ pub struct Generation {
     /// For each choice, how far its text has come.
     offsets: Vec<Offsets>,
     /// Held until the end, so that this version answers even if its alias moves.
-    _resolved: Resolved,
+    _resolved: Vec<Resolved>,
 }
 
 /// The data that a whole answer and each chunk repeat.
@@ -114,12 +117,13 @@ impl Generation {
     pub fn start(state: &AppState, request: GenerationRequest) -> Result<Self, Problem> {
         let (sender, events) = unbounded_channel();
         let choices = request.prompts.len() * request.n;
-        let adapter = request.resolved.adapter.clone();
-        for (prompt, offset) in request.prompts.into_iter().zip((0..).step_by(request.n)) {
+        let routed = request.prompts.into_iter().zip(&request.resolved);
+        for ((prompt, resolved), offset) in routed.zip((0..).step_by(request.n)) {
             let sender = sender.clone();
+            let adapter = resolved.adapter.iter();
             let started = state.engine.generate(GenerateRequest {
                 prompt,
-                adapters: adapter.iter().map(|loaded| loaded.lora.clone()).collect(),
+                adapters: adapter.map(|loaded| loaded.lora.clone()).collect(),
                 sampling: request.sampling.clone(),
                 n: request.n,
                 priority: Priority::Interactive,
@@ -137,8 +141,8 @@ impl Generation {
             metadata: Metadata {
                 id: Uuid::now_v7().simple().to_string(),
                 created: chrono::Utc::now().timestamp(),
-                model: request.resolved.name.clone(),
-                system_fingerprint: fingerprint(state, &request.resolved),
+                model: request.model,
+                system_fingerprint: fingerprints(state, &request.resolved),
             },
             usage: Usage::default(),
             heartbeat: state.heartbeat,
@@ -261,6 +265,17 @@ impl Generation {
             offset,
         }
     }
+}
+
+/// The fingerprints of all that write the answer, each once, in the order of the prompts.
+fn fingerprints(state: &AppState, resolved: &[Resolved]) -> String {
+    let mut all: Vec<String> = Vec::new();
+    for one in resolved.iter().map(|one| fingerprint(state, one)) {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+    all.join("+")
 }
 
 /// The digest of the weights that wrote the answer: the adapter's or the base's.

@@ -1,6 +1,7 @@
 //! The messages of a chat: read as clients write them, converted for the chat template.
 
-use super::fields::unsupported;
+use super::fields::{check, screen, unsupported};
+use super::parameters::{MESSAGE, PART, rule_of};
 use crate::http::common::error::Problem;
 use autodidact_engine::Message;
 use serde::de::Error;
@@ -72,15 +73,9 @@ fn message(index: usize, given: ChatMessage) -> Result<Message, Problem> {
         }
     };
     let mut fields = given.fields;
-    for field in ["tool_calls", "function_call", "audio"] {
-        let value = fields.shift_remove(field).unwrap_or_default();
-        // An empty list of calls asks for nothing, and a template might take it for one that does.
-        if !value.is_null() && value.as_array().is_none_or(|calls| !calls.is_empty()) {
-            return Err(unsupported(
-                at(field),
-                "Only text is supported in messages.",
-            ));
-        }
+    screen(&at(""), &mut fields, |name| rule_of(MESSAGE, name))?;
+    if let Some((name, _)) = fields.iter().find(|(_, v)| !v.is_null() && !v.is_string()) {
+        return Err(Problem::invalid(at(name), format!("{name} is a string.")));
     }
     let mut message = match given.content {
         Value::String(text) => Message::new(role, text),
@@ -105,10 +100,14 @@ fn message(index: usize, given: ChatMessage) -> Result<Message, Problem> {
 fn part<'p>(field: &str, index: usize, part: &'p Value) -> Result<&'p str, Problem> {
     let at = |leaf: &str| format!("{field}[{index}]{leaf}");
     match part.get("type").and_then(Value::as_str) {
-        Some("text") => part
-            .get("text")
-            .and_then(Value::as_str)
-            .ok_or_else(|| Problem::invalid(at(".text"), "The text of a text part is a string.")),
+        Some("text") => {
+            if let Some(fields) = part.as_object() {
+                check(&at("."), fields, |name| rule_of(PART, name))?;
+            }
+            let text = part.get("text").and_then(Value::as_str);
+            let detail = "The text of a text part is a string.";
+            text.ok_or_else(|| Problem::invalid(at(".text"), detail))
+        }
         Some(kind) => Err(unsupported(
             at(".type"),
             &format!("Parts of type '{kind}' are not supported: this model reads text only."),

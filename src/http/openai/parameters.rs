@@ -334,6 +334,46 @@ pub const STREAM_OPTIONS: &[(&str, Rule)] = &[
     ),
 ];
 
+const CONTINUED: &str = "A message is not continued; see /v1/completions.";
+const CALLS: &str = "Only text is supported in messages.";
+
+/// The fields of a message. The chat template gets those that are obeyed.
+pub const MESSAGE: &[(&str, Rule)] = &[
+    ("role", Obeyed),
+    ("content", Obeyed),
+    ("name", Obeyed),
+    ("reasoning_content", Obeyed),
+    ("reasoning", Obeyed),
+    ("thinking", Obeyed),
+    ("tool_call_id", Obeyed),
+    ("tool_calls", Refused(&["[]"], CALLS)),
+    ("function_call", Refused(&[], CALLS)),
+    ("audio", Refused(&[], CALLS)),
+    (
+        "refusal",
+        Refused(
+            &["\"\""],
+            "A refusal is sent as the content of its message.",
+        ),
+    ),
+    // The sources of an earlier answer.
+    ("annotations", Label),
+    // What other servers keep of a prompt.
+    ("cache_control", Label),
+    // By these other servers go on with the last message.
+    ("prefix", Refused(&["false"], CONTINUED)),
+    ("partial", Refused(&["false"], CONTINUED)),
+];
+
+/// The fields of a part of a message.
+pub const PART: &[(&str, Rule)] = &[
+    ("type", Obeyed),
+    ("text", Obeyed),
+    ("annotations", Label),
+    ("cache_control", Label),
+    ("prompt_cache_breakpoint", Label),
+];
+
 /// The rule of a field of vLLM's routes for adapters.
 pub fn lora_rule(name: &str) -> Rule {
     match name {
@@ -355,9 +395,9 @@ pub fn rule(route: Route, name: &str) -> Rule {
     field.map_or(Unknown, |field| field.rule(route))
 }
 
-/// The rule of a field of `stream_options`.
-pub fn stream_rule(name: &str) -> Rule {
-    let found = STREAM_OPTIONS.iter().find(|(known, _)| *known == name);
+/// The rule of a field in one of the smaller tables.
+pub fn rule_of(table: &[(&str, Rule)], name: &str) -> Rule {
+    let found = table.iter().find(|(known, _)| *known == name);
     found.map_or(Unknown, |(_, rule)| *rule)
 }
 
@@ -372,7 +412,8 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), FIELDS.len(), "a field stands twice");
         let rules = FIELDS.iter().flat_map(|f| [f.chat, f.completions]);
-        for rule in rules.chain(STREAM_OPTIONS.iter().map(|(_, rule)| *rule)) {
+        let smaller = [STREAM_OPTIONS, MESSAGE, PART].concat();
+        for rule in rules.chain(smaller.into_iter().map(|(_, rule)| rule)) {
             if let Refused(harmless, sentence) = rule {
                 for text in harmless {
                     serde_json::from_str::<serde_json::Value>(text).unwrap();

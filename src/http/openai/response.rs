@@ -192,7 +192,8 @@ impl<S: Shape> PartialSchema for Described<S> {
             let string = ObjectBuilder::new().schema_type(utoipa::openapi::Type::String);
             string.description(description)
         };
-        let writer = "Names the adapter (or base) that wrote the answer";
+        let writer = "Names the adapter (or base) that wrote the answer; of a list of prompts, all that did, joined \
+            by `+`";
         ObjectBuilder::new()
             .property("id", text(None))
             .property("object", text(Some(format!("`{}`", S::OBJECT))))

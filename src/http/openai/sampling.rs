@@ -70,12 +70,12 @@ impl SamplingFields {
         Ok(n)
     }
 
+    /// `max_tokens`: at least 1 ([`check_limit`]).
     pub fn params(
         &self,
         max_tokens: usize,
         logprobs: Option<usize>,
     ) -> Result<SamplingParams, Problem> {
-        check(max_tokens >= 1, "max_tokens", max_tokens, "at least 1")?;
         let temperature = self.temperature.unwrap_or(1.0);
         let fits = (0.0..=2.0).contains(&temperature);
         check(fits, "temperature", temperature, "from 0 to 2")?;
@@ -135,6 +135,11 @@ impl SamplingFields {
             None => getrandom::u64().map_err(Problem::internal),
         }
     }
+}
+
+/// Refuses an answer without a token. `field`: the name that the request gives to the most tokens.
+pub fn check_limit(field: &'static str, tokens: Option<usize>) -> Result<(), Problem> {
+    check(tokens != Some(0), field, 0, "at least 1")
 }
 
 fn check(

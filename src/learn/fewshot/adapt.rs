@@ -2,30 +2,27 @@
 //!
 //! 1. The model writes configurations.
 //! 2. A few timed training steps measure the speed of this machine.
-//! 3. A plan cuts the work to the time.
+//! 3. A plan cuts the work to the time (`pacing.rs`).
 //! 4. The configurations are compared on demonstrations that were held out of their training.
 //! 5. The best configuration is trained on all demonstrations.
 //! 6. The resulting adapter answers the test inputs.
 
-use super::budget::Budget;
+use super::budget::{Budget, over};
 use super::options::AdaptOptions;
-use super::plan::{Pace, Plan, Wish};
+use super::plan::Plan;
 use super::predict::{Prediction, Question, predict};
 use super::report::{AdaptReport, Origin, Score, Training, Tried};
 use super::self_edit::{self, SelfEdit};
-use super::sizes::{bytes, prompt_bytes};
 use super::task::{MOST_SEQUENCES, Task, TaskInput};
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::{Interrupted, Journal, step};
 use crate::learn::ports::model::{
     self, Adapter, Limits, Model, ModelError, Trained, TrainingText, Update,
 };
+use crate::learn::ports::watch::Watch;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-
-/// Training steps that are timed. A single step would mostly measure the start and the end of a training.
-const TIMED: usize = 4;
 
 /// The input of an adaptation.
 pub struct Adaptation<'a> {
@@ -97,11 +94,11 @@ const WRITING: f32 = 0.2;
 /// The share of the planned time of the final training and the predictions that comparing must leave.
 const LEFT: f32 = 0.7;
 
-struct Run<'a> {
+pub(super) struct Run<'a> {
     model: &'a dyn Model,
-    input: &'a Adaptation<'a>,
-    journal: &'a dyn Journal,
-    budget: Budget,
+    pub(super) input: &'a Adaptation<'a>,
+    pub(super) journal: &'a dyn Journal,
+    pub(super) budget: Budget,
     seconds: BTreeMap<String, f32>,
 }
 
@@ -163,75 +160,6 @@ impl Run<'_> {
         }
     }
 
-    /// The work that fits the time, estimated from the measured time of one training step.
-    fn plan(&mut self, edits: &[SelfEdit]) -> Result<Plan, Interrupted> {
-        let clock = Instant::now();
-        self.journal.progress("plan", 0.1, "timing training steps");
-        let plan = step(self.journal, "plan", || {
-            let texts: Vec<Vec<TrainingText>> = (edits.iter())
-                .map(|edit| self.texts(edit, None, MOST_SEQUENCES))
-                .collect();
-            let measured = texts.iter().flatten().min_by_key(|text| bytes(text));
-            let pace = match measured {
-                Some(text) => self.pace(text)?,
-                None => Pace(0.0),
-            };
-            let sequences = texts.iter().map(|texts| {
-                let bytes: usize = texts.iter().map(bytes).sum();
-                (texts.len(), bytes as f32 / texts.len().max(1) as f32)
-            });
-            let task = self.input.task;
-            let asked: Vec<Vec<Question>> = self.questions(&edits[0], usize::MAX);
-            let prompts = asked.iter().flatten().map(|q| prompt_bytes(&q.prompt));
-            let prompts: Vec<usize> = prompts.collect();
-            let answers = task.demonstrations();
-            let answers = answers.iter().map(|turn| turn.assistant.len()).max();
-            let wish = Wish {
-                edits,
-                sequences: sequences.collect(),
-                folds: if task.train_len() > 1 {
-                    task.train_len()
-                } else {
-                    0
-                },
-                views: asked.iter().map(Vec::len).max().unwrap_or(0),
-                tests: asked.len(),
-                prompt: prompts.iter().sum::<usize>() as f32 / prompts.len().max(1) as f32,
-                answer: answers.unwrap_or(0) as f32,
-                seconds: self.budget.left(),
-            };
-            Ok(wish.plan(pace))
-        })?;
-        self.done("plan", clock);
-        Ok(plan)
-    }
-
-    fn pace(&self, text: &TrainingText) -> Result<Pace, Interrupted> {
-        let update = Update {
-            epochs: 1,
-            ..self.update(&SelfEdit::default(), 1)
-        };
-        // The first training step of a process also prepares data for all later steps (without AVX512_BF16 the
-        // transposed weights), so it is not timed, unless it takes half of the time that is left.
-        let end = self.budget.before_end(self.budget.left() / 2.0);
-        let first = Instant::now();
-        self.train_all(vec![(vec![text.clone()], update.clone())], [0.1, 0.11], end)?;
-        let clock = Instant::now();
-        if clock >= end {
-            return Ok(Pace((clock - first).as_secs_f32() / bytes(text) as f32));
-        }
-        let timed = vec![(vec![text.clone(); TIMED], update)];
-        let trained = self.train_all(timed, [0.11, 0.12], end)?;
-        let elapsed = clock.elapsed().as_secs_f32();
-        // Of steps that were cut short the finished ones tell the pace.
-        let steps = match Instant::now() >= end {
-            true => trained.iter().map(|t| t.losses.len()).sum::<usize>(),
-            false => TIMED,
-        };
-        let one = elapsed / steps.max(1) as f32;
-        Ok(Pace(one / bytes(text) as f32))
-    }
-
     /// Scores the configurations by cross-validation: each is trained without the held-out demonstration that it is
     /// then asked about. Also gives the score without training. Candidates with a stored score are not trained again.
     fn compare(
@@ -245,7 +173,7 @@ impl Run<'_> {
         let clock = Instant::now();
         // Most of the time of the final training and of the answers is left to them.
         let (end, journal) = (self.budget.before_end(plan.seconds * LEFT), self.journal);
-        let late = || Instant::now() >= end || journal.check().is_err();
+        let late = over(end, journal);
         let model = Interruptible::new(self.model, &late);
         let candidates = 0..plan.candidates.len();
         let in_context: Result<Score, Interrupted> = step(self.journal, "in_context", || {
@@ -271,7 +199,7 @@ impl Run<'_> {
         if !folds.is_empty() {
             let trainings = folds.iter().map(|fold| {
                 let (edit, share) = (&edits[fold.candidate], plan.candidates[fold.candidate]);
-                let texts = self.texts(edit, Some(fold.held), share.sequences);
+                let texts = self.texts(edit, Some(fold.held), share.sequences, &late);
                 (texts, self.update(edit, share.epochs))
             });
             let trained = self.train_all(trainings.collect(), [0.15, 0.5], end)?;
@@ -368,12 +296,13 @@ impl Run<'_> {
     ) -> Result<(Trained, Training), Interrupted> {
         let clock = Instant::now();
         let left = self.budget.left();
-        let mut texts = self.texts(edit, None, MOST_SEQUENCES);
+        let (end, journal) = (self.budget.training_end(plan.asking), self.journal);
+        let late = over(end, journal);
+        let mut texts = self.texts(edit, None, MOST_SEQUENCES, &late);
         let share = plan.last(chosen, texts.len(), edit.training.num_train_epochs, left);
         texts.truncate(share.sequences);
         let sequences = texts.len();
         let update = self.update(edit, share.epochs);
-        let end = self.budget.training_end(plan.asking);
         let trained = self.train_all(vec![(texts, update)], [0.5, 0.85], end)?;
         let trained = trained.into_iter().next();
         let trained = trained.expect("one adapter for one training");
@@ -403,10 +332,11 @@ impl Run<'_> {
         let clock = Instant::now();
         self.journal.progress("predictions", 0.87, "answering");
         let (end, journal) = (self.budget.answering_end(), self.journal);
-        let late = || Instant::now() >= end || journal.check().is_err();
+        let late = over(end, journal);
         let model = Interruptible::new(self.model, &late);
         let predictions = step(journal, "predictions", || {
-            let questions = self.questions(edit, plan.views);
+            let questions = self.questions(edit, plan.views, &|| journal.check().is_err());
+            journal.check()?;
             let longest = self.input.task.longest_answer();
             Ok(predict(model, Some(adapter), &questions, longest)?)
         });
@@ -417,27 +347,41 @@ impl Run<'_> {
         Ok(predictions)
     }
 
-    /// The questions of every test input, at most `views` each: `[test input][view]`.
-    fn questions(&self, edit: &SelfEdit, views: usize) -> Vec<Vec<Question>> {
+    /// The questions of every test input, at most `views` each: `[test input][view]`. When `stop` says true, only those
+    /// written so far, at least of one input.
+    pub(super) fn questions(
+        &self,
+        edit: &SelfEdit,
+        views: usize,
+        watch: &dyn Watch,
+    ) -> Vec<Vec<Question>> {
         let Adaptation { task, window, .. } = *self.input;
         let seed = self.input.options.seed;
-        (0..task.test_len())
+        let inputs = (0..task.test_len()).take_while(|n| *n == 0 || !watch.stopped());
+        inputs
             .map(|n| task.questions(TaskInput::Test(n), edit, views, window, seed))
             .collect()
     }
 
-    fn texts(&self, edit: &SelfEdit, held: Option<usize>, most: usize) -> Vec<TrainingText> {
+    /// The training sequences, at least one whatever `stop` says.
+    pub(super) fn texts(
+        &self,
+        edit: &SelfEdit,
+        held: Option<usize>,
+        most: usize,
+        watch: &dyn Watch,
+    ) -> Vec<TrainingText> {
         let Adaptation { task, window, .. } = *self.input;
         let seed = self.input.options.seed;
-        let texts = task.training(edit, held, most, window, seed);
+        let texts = task.training_until(edit, held, most, window, seed, watch);
         match texts.is_empty() {
             // The task fits the window in tokens, even though not in bytes.
-            true => task.training(edit, held, most, usize::MAX, seed),
+            true => task.training_until(edit, held, most, usize::MAX, seed, watch),
             false => texts,
         }
     }
 
-    fn update(&self, edit: &SelfEdit, epochs: usize) -> Update {
+    pub(super) fn update(&self, edit: &SelfEdit, epochs: usize) -> Update {
         let options = self.input.options;
         // A continued adapter keeps its rank and alpha.
         let shape = self.input.init.map(|adapter| &adapter.0.config);
@@ -457,7 +401,7 @@ impl Run<'_> {
 
     /// Trains adapters in one batch, until `end` at the latest: they are then what the finished steps made. The job's
     /// progress goes over `span`, inside 0 to 1.
-    fn train_all(
+    pub(super) fn train_all(
         &self,
         trainings: Vec<(Vec<TrainingText>, Update)>,
         span: [f32; 2],
@@ -490,7 +434,7 @@ impl Run<'_> {
         Ok(trained?)
     }
 
-    fn done(&mut self, stage: &str, clock: Instant) {
+    pub(super) fn done(&mut self, stage: &str, clock: Instant) {
         self.seconds
             .insert(stage.to_owned(), clock.elapsed().as_secs_f32());
     }

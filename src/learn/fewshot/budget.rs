@@ -1,6 +1,7 @@
 //! The time budget of an adaptation: every stage ends inside its work when its time is over.
 
 use crate::learn::ports::journal::{Interrupted, Journal};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(super) struct Budget {
@@ -14,6 +15,22 @@ pub(super) struct Budget {
 const ANSWERING: Duration = Duration::from_secs(1);
 /// The largest share of the time that is kept for predictions.
 const KEPT: f32 = 0.4;
+
+/// A job looks into its store when it is asked whether to stop, so it is asked only so often.
+const ASKED_EVERY: Duration = Duration::from_millis(20);
+
+/// Whether it is `end`, or the job is to stop.
+pub(super) fn over<'a>(end: Instant, journal: &'a dyn Journal) -> impl Fn() -> bool + Sync + 'a {
+    let last: Mutex<(Option<Instant>, bool)> = Mutex::default();
+    move || {
+        let now = Instant::now();
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.0.is_none_or(|asked| now - asked >= ASKED_EVERY) {
+            *last = (Some(now), journal.check().is_err());
+        }
+        last.1 || now >= end
+    }
+}
 
 impl Budget {
     pub fn new(seconds: f32) -> Self {

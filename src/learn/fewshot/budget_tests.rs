@@ -85,13 +85,23 @@ fn run(
     seconds: f32,
     journal: &dyn Journal,
 ) -> (Endless, Result<super::AdaptOutcome, Interrupted>) {
+    run_with(2, given, seconds, journal)
+}
+
+/// A task of so many demonstrations, all of the largest grids.
+fn run_with(
+    demonstrations: u8,
+    given: Option<&SelfEdit>,
+    seconds: f32,
+    journal: &dyn Journal,
+) -> (Endless, Result<super::AdaptOutcome, Interrupted>) {
     let grid = |n: u8| Grid::build(30, 30, |y, x| (n + y as u8 + 2 * x as u8) % 10).unwrap();
     let pair = |n| Pair {
         input: grid(n),
         output: grid(n + 1),
     };
     let task = Task::Grid(FewShot {
-        train: vec![pair(0), pair(2)],
+        train: (0..demonstrations).map(|n| pair(2 * n)).collect(),
         test: vec![grid(4), grid(6)],
     });
     let options = AdaptOptions {
@@ -133,6 +143,19 @@ fn every_stage_ends_with_the_budget_and_says_so() {
     let (_, outcome) = run(None, 0.1, &journal);
     let report = outcome.unwrap().report;
     assert_eq!(report.tried.len(), 1);
+    assert_eq!(report.cut_short, ["training", "predictions"]);
+}
+
+#[test]
+fn the_largest_task_is_planned_within_the_budget() {
+    // It has tens of thousands of sequences of a hundred kilobytes.
+    let mut edit = SelfEdit::default();
+    edit.data_generation.use_basic_augmentations = true;
+    let (model, outcome) = run_with(32, Some(&edit), 0.1, &MemoryJournal::default());
+    let report = outcome.unwrap().report;
+    assert_eq!(model.trained.load(Ordering::Relaxed), 2);
+    // The least plan.
+    assert_eq!(report.training.sequences, 1);
     assert_eq!(report.cut_short, ["training", "predictions"]);
 }
 

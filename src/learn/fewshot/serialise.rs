@@ -10,6 +10,11 @@ pub fn write(grid: &Grid) -> String {
     rows.join("\n")
 }
 
+/// Bytes of the grid's text.
+pub fn length(grid: &Grid) -> usize {
+    grid.height() * (grid.width() + 1) - 1
+}
+
 /// The grid in the text; `None` if the text is anything but a grid.
 pub fn read(text: &str) -> Option<Grid> {
     let cell = |c: char| c.to_digit(10).map(|d| d as u8);
@@ -28,7 +33,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(grid in grids()) {
             let text = write(&grid);
-            prop_assert_eq!(text.len(), grid.height() * (grid.width() + 1) - 1);
+            prop_assert_eq!(text.len(), length(&grid));
             prop_assert_eq!(read(&text), Some(grid));
         }
 

@@ -9,19 +9,18 @@ use super::augment::{self, Colours, Transform};
 use super::grid::Grid;
 use super::predict::{Question, Undo};
 use super::self_edit::{SelfEdit, Strategy};
+use super::sequences::{distinct, recipes, until};
 use super::{serialise, text};
 use crate::learn::ports::model::{Learn, Prompt, TrainingText, Turn};
+use crate::learn::ports::watch::Watch;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::HashSet;
 
 /// The most training sequences of one candidate, as in the paper.
 pub const MOST_SEQUENCES: usize = 250;
-/// Recoloured copies of each grid task, in addition to the task in its own colours.
-const RECOLOURED: usize = 3;
 /// The system prompt of a grid task, which tells the model the kind of conversation.
 pub const GRID_SYSTEM: &str = "Every output follows from its input by the same rule.";
 
@@ -131,28 +130,53 @@ impl Task {
         window: usize,
         seed: u64,
     ) -> Vec<TrainingText> {
+        self.training_until(edit, held_out, most, window, seed, &|| false)
+    }
+
+    /// [`Task::training`] until `stop` says true: then those written so far, at least one if there is any.
+    pub fn training_until(
+        &self,
+        edit: &SelfEdit,
+        held_out: Option<usize>,
+        most: usize,
+        window: usize,
+        seed: u64,
+        watch: &dyn Watch,
+    ) -> Vec<TrainingText> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let rng = &mut rng;
+        let mut texts = match self {
+            Task::Grid(task) => {
+                let pairs = kept(&task.train, held_out);
+                let (forms, first, mut rest) = recipes(&pairs, edit, rng, watch);
+                rest.shuffle(rng);
+                let all = until(watch, first.into_iter().chain(rest));
+                let fitting = all.filter(|recipe| forms.length(recipe) <= window);
+                distinct(fitting.map(|recipe| forms.write(&recipe)), most, watch)
+            }
+            Task::Text(task) => {
+                let pairs = kept(&task.train, held_out);
+                let (first, mut rest) = text::sequences(pairs.len(), rng);
+                rest.shuffle(rng);
+                let all = until(watch, first.into_iter().chain(rest));
+                let write = |order: Vec<usize>| -> Vec<Turn> {
+                    order.iter().map(|nth| text::turn(&pairs[*nth])).collect()
+                };
+                let fits = |turns: &Vec<Turn>| length(turns) <= window;
+                distinct(all.map(write).filter(fits), most, watch)
+            }
+        };
+        texts.shuffle(rng);
         let learn = match edit.training.strategy {
             Strategy::TrainUsingAllTokens => Learn::Everything,
             Strategy::TrainUsingOutputTokens => Learn::Answers,
         };
-        let (first, mut rest) = match self {
-            Task::Grid(task) => grid_sequences(&kept(&task.train, held_out), edit, &mut rng),
-            Task::Text(task) => text::sequences(&kept(&task.train, held_out), &mut rng),
+        let conversation = |turns| TrainingText::Conversation {
+            system: self.system(),
+            turns,
+            learn,
         };
-        rest.shuffle(&mut rng);
-        let mut seen = HashSet::new();
-        let mut texts: Vec<TrainingText> = (first.into_iter().chain(rest))
-            .filter(|turns| length(turns) <= window && seen.insert(turns.clone()))
-            .take(most.min(MOST_SEQUENCES))
-            .map(|turns| TrainingText::Conversation {
-                system: self.system(),
-                turns,
-                learn,
-            })
-            .collect();
-        texts.shuffle(&mut rng);
-        texts
+        texts.into_iter().map(conversation).collect()
     }
 
     /// The views of an input, at most `most`, the plain one first. The other views of a grid task have at most `window`
@@ -177,7 +201,7 @@ impl Task {
                     .filter(|(n, _)| !held(*n))
                     .map(|(_, pair)| pair.clone())
                     .collect();
-                grid_questions(&shown, input, edit, window, &mut rng)
+                grid_questions(&shown, input, edit, [most, window], &mut rng)
             }
             Task::Text(task) => text::questions(task, asked, &mut rng),
         };
@@ -201,13 +225,13 @@ fn kept<T: Clone>(train: &[Pair<T>], held_out: Option<usize>) -> Vec<Pair<T>> {
 }
 
 /// Leave-one-out and leave-two-out tasks, the former first. In each the asked demonstration is the last one.
-pub(super) fn left_out<T: Clone>(pairs: &[Pair<T>]) -> Vec<Vec<Pair<T>>> {
+pub(super) fn left_out<T: Clone>(pairs: &[T]) -> Vec<Vec<T>> {
     let mut tasks = Vec::new();
     for asked in 0..pairs.len() {
         let without = |other: Option<usize>| {
             let numbered = pairs.iter().enumerate();
             let shown = numbered.filter(|(n, _)| *n != asked && Some(*n) != other);
-            let mut task: Vec<Pair<T>> = shown.map(|(_, pair)| pair.clone()).collect();
+            let mut task: Vec<T> = shown.map(|(_, pair)| pair.clone()).collect();
             task.push(pairs[asked].clone());
             task
         };
@@ -220,55 +244,11 @@ pub(super) fn left_out<T: Clone>(pairs: &[Pair<T>]) -> Vec<Vec<Pair<T>>> {
     tasks
 }
 
-/// Two lists: the sequences of the task itself, and those with transforms, other colours or fewer demonstrations.
-fn grid_sequences(
-    pairs: &[Pair<Grid>],
-    edit: &SelfEdit,
-    rng: &mut ChaCha8Rng,
-) -> (Vec<Vec<Turn>>, Vec<Vec<Turn>>) {
-    let data = &edit.data_generation;
-    let mut transforms = vec![Transform::Identity];
-    let wanted = [
-        (data.use_basic_augmentations, augment::basic(rng)),
-        (data.use_size_augmentations, augment::size()),
-        (data.use_chain_augmentations, augment::chain()),
-        (data.use_repeat_augmentations, augment::repeat()),
-    ];
-    transforms.extend(
-        wanted
-            .into_iter()
-            .filter(|(on, _)| *on)
-            .flat_map(|(_, t)| t),
-    );
-    let (mut own, mut others) = (Vec::new(), Vec::new());
-    for task in left_out(pairs) {
-        for transform in &transforms {
-            // A transform is skipped if any grid of the task would become too large.
-            let Some(task) = transformed(&task, transform) else {
-                continue;
-            };
-            let own_colours = task.iter().map(grid_turn).collect();
-            match transform {
-                Transform::Identity if task.len() == pairs.len() => own.push(own_colours),
-                _ => others.push(own_colours),
-            }
-            for _ in 0..RECOLOURED {
-                let colours = Colours::shuffled(rng);
-                let mut task: Vec<Turn> = task.iter().map(|p| recoloured(p, &colours)).collect();
-                let asked = task.len() - 1;
-                task[..asked].shuffle(rng);
-                others.push(task);
-            }
-        }
-    }
-    (own, others)
-}
-
 fn grid_questions(
     shown: &[Pair<Grid>],
     input: &Grid,
     edit: &SelfEdit,
-    window: usize,
+    [most, window]: [usize; 2],
     rng: &mut ChaCha8Rng,
 ) -> Vec<Question> {
     let transforms = match edit.data_generation.use_basic_augmentations {
@@ -281,6 +261,9 @@ fn grid_questions(
     let mut questions = Vec::new();
     for round in 0..2 + recoloured_views {
         for transform in &transforms {
+            if questions.len() >= most {
+                return questions;
+            }
             let colours = match round {
                 0 | 1 => Colours::same(),
                 _ => Colours::shuffled(rng),
@@ -324,7 +307,7 @@ fn grid_turn(pair: &Pair<Grid>) -> Turn {
     }
 }
 
-fn recoloured(pair: &Pair<Grid>, colours: &Colours) -> Turn {
+pub(super) fn recoloured(pair: &Pair<Grid>, colours: &Colours) -> Turn {
     grid_turn(&Pair {
         input: colours.apply(&pair.input),
         output: colours.apply(&pair.output),
@@ -341,16 +324,23 @@ pub(super) fn ask(system: Option<String>, shown: &[Turn], question: String) -> P
     }
 }
 
-/// An upper bound of the conversation's tokens: its bytes, plus a constant per turn for the chat format's markup.
 fn length(turns: &[Turn]) -> usize {
-    let turn = |t: &Turn| t.user.len() + t.assistant.len() + 16;
-    64 + turns.iter().map(turn).sum::<usize>()
+    length_of(turns.iter().map(|t| [t.user.len(), t.assistant.len()]))
+}
+
+/// An upper bound of a conversation's tokens, from the bytes of the two sides of each turn: the bytes, plus a constant
+/// per turn for the chat format's markup.
+pub(super) fn length_of(turns: impl Iterator<Item = [usize; 2]>) -> usize {
+    64 + turns
+        .map(|[user, assistant]| user + assistant + 16)
+        .sum::<usize>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::learn::fewshot::self_edit::DataGeneration;
+    use std::collections::HashSet;
 
     fn grid(n: u8) -> Grid {
         Grid::build(2, 3, |y, x| (n + y as u8 + 2 * x as u8) % 10).unwrap()

@@ -20,23 +20,23 @@ pub(super) fn turn(pair: &Pair<String>) -> Turn {
     }
 }
 
-/// Two lists: each demonstration alone and after all the others; and the same with fewer demonstrations or other
-/// orders.
+/// Two lists of sequences, each as the numbers of its demonstrations: each demonstration alone and after all the
+/// others; and the same with fewer demonstrations or other orders.
 pub(super) fn sequences(
-    pairs: &[Pair<String>],
+    demonstrations: usize,
     rng: &mut ChaCha8Rng,
-) -> (Vec<Vec<Turn>>, Vec<Vec<Turn>>) {
-    let mut first: Vec<Vec<Turn>> = pairs.iter().map(|pair| vec![turn(pair)]).collect();
+) -> (Vec<Vec<usize>>, Vec<Vec<usize>>) {
+    let numbers: Vec<usize> = (0..demonstrations).collect();
+    let mut first: Vec<Vec<usize>> = numbers.iter().map(|nth| vec![*nth]).collect();
     let mut rest = Vec::new();
-    for task in left_out(pairs) {
-        let turns: Vec<Turn> = task.iter().map(turn).collect();
+    for turns in left_out(&numbers) {
         for _ in 0..SHUFFLED {
             let mut turns = turns.clone();
             let asked = turns.len() - 1;
             turns[..asked].shuffle(rng);
             rest.push(turns);
         }
-        match task.len() == pairs.len() {
+        match turns.len() == demonstrations {
             true => first.push(turns),
             false => rest.push(turns),
         }
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn every_demonstration_is_learned_alone_and_in_company() {
-        let (first, rest) = sequences(&task().train, &mut ChaCha8Rng::seed_from_u64(1));
+        let (first, rest) = sequences(3, &mut ChaCha8Rng::seed_from_u64(1));
         let lengths: Vec<usize> = first.iter().map(Vec::len).collect();
         assert_eq!(lengths, [1, 1, 1, 3, 3, 3]);
         assert!(rest.iter().any(|turns| turns.len() == 2));

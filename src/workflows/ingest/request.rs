@@ -7,6 +7,7 @@ use crate::learn::options::training::TrainingOptions;
 use crate::learn::options::update::IngestOptions;
 use crate::question::Question;
 use crate::store::NewDocument;
+use crate::text::words::borders;
 use crate::workflows::fields::{self, filled};
 use crate::workflows::refusal::Refusal;
 use serde::Deserialize;
@@ -186,6 +187,24 @@ impl DocumentInput {
     }
 }
 
+/// A title that nobody typed, such as a heading: one that is too long is cut after a word.
+pub fn shortened(title: &str) -> String {
+    let most = LONGEST_TITLE - 1;
+    let place = |characters| title.char_indices().nth(characters).map(|(at, _)| at);
+    if place(LONGEST_TITLE).is_none() {
+        return title.to_owned();
+    }
+    let end = place(most).unwrap_or(title.len());
+    // With what follows, so that the last word that fits is told from the beginning of a longer one.
+    let seen = &title[..place(2 * LONGEST_TITLE).unwrap_or(title.len())];
+    let ends = borders(seen).into_iter().filter(|at| *at <= end);
+    let kept = match ends.max() {
+        Some(at) if at > 0 => &title[..at],
+        _ => &title[..end],
+    };
+    format!("{}…", kept.trim_end())
+}
+
 /// Refuses an external id that is blank, too long, or could not be told from another one.
 fn check_external_id(field: &str, id: &str) -> Result<(), Refusal> {
     filled(field, id)?;
@@ -217,4 +236,25 @@ fn check_options(options: &Map<String, Value>) -> Result<(), Refusal> {
     }
     IngestOptions::merged(&[&Value::Object(options.clone())])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_title_is_cut_after_a_word_of_any_script() {
+        let long = format!("{} lighthouse keepers", "x".repeat(290));
+        assert_eq!(shortened(&long), format!("{}…", "x".repeat(290)));
+        let fits = format!("{} keepers", "x".repeat(292));
+        assert_eq!(shortened(&fits), fits);
+        let chinese = shortened(&"番茄每天需要六小时的阳光。".repeat(30));
+        let length = chinese.chars().count();
+        assert!(
+            (290..=300).contains(&length) && chinese.ends_with('…'),
+            "{chinese}"
+        );
+        // One word alone is cut where it must be.
+        assert_eq!(shortened(&"x".repeat(5000)).chars().count(), 300);
+    }
 }

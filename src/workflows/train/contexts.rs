@@ -38,17 +38,36 @@ pub fn read(
 }
 
 fn passages(services: &Services, request: TrainRequest) -> Result<Contexts, Refusal> {
-    let (at, inputs) = match (request.contexts, request.dataset) {
-        (contexts, None) => {
-            let inputs = sent(services, contexts)?.into_iter().enumerate();
-            let read = |(i, value)| object::<ContextInput>(&format!("contexts[{i}]"), value);
-            ("contexts", inputs.map(read).collect::<Result<_, _>>()?)
-        }
-        (_, Some(name)) => ("dataset", passage_file(services, &name)?),
+    let Some(name) = request.dataset else {
+        let contexts = sent(services, request.contexts)?;
+        // Those whose text has its other name.
+        let renamed = |value: &Value| value.get("context").is_some();
+        let renamed: Vec<bool> = contexts.iter().map(renamed).collect();
+        let inputs = contexts.into_iter().enumerate();
+        let read = |(i, value)| object::<ContextInput>(&format!("contexts[{i}]"), value);
+        let inputs: Vec<ContextInput> = inputs.map(read).collect::<Result<_, _>>()?;
+        return checked(services, "contexts", inputs).map_err(|refusal| {
+            let nth = renamed.iter().enumerate().filter(|(_, renamed)| **renamed);
+            let mut texts = nth.map(|(i, _)| (i, format!("contexts[{i}].text")));
+            match texts.find(|(_, text)| refusal.field.as_ref() == Some(text)) {
+                None => refusal,
+                Some((i, text)) => {
+                    let sent = format!("contexts[{i}].context");
+                    let detail = refusal.detail.replace(&text, &sent);
+                    Refusal { detail, ..refusal }.field(sent)
+                }
+            }
+        });
     };
+    let inputs = passage_file(services, &name)?;
     if inputs.is_empty() {
-        return Err(Refusal::invalid(at, "There is no context."));
+        return Err(Refusal::invalid("dataset", "There is no context."));
     }
+    checked(services, "dataset", inputs)
+}
+
+/// The contexts, each of which must fit. `at`: their field within the request.
+fn checked(services: &Services, at: &str, inputs: Vec<ContextInput>) -> Result<Contexts, Refusal> {
     let documents = inputs.into_iter().enumerate().map(|(i, c)| {
         let document = DocumentInput::new(c.title, c.text).with_questions(c.questions);
         document.check(&format!("{at}[{i}]."))

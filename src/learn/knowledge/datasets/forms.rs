@@ -167,8 +167,9 @@ impl Answers {
             *counts.entry(answer.trim()).or_default() += 1;
         }
         let most = counts.values().copied().max()?;
-        let agreed = self.0.iter().find(|answer| counts[answer.trim()] == most);
-        agreed.cloned()
+        let mut answers = self.0.iter().map(|answer| answer.trim());
+        let agreed = answers.find(|answer| counts[answer] == most);
+        agreed.map(str::to_owned)
     }
 }
 
@@ -223,8 +224,8 @@ impl<'de> Deserialize<'de> for Answers {
 impl Dataset {
     fn add_list(&mut self, list: Vec<Listed>) {
         let question = |q: ListedQuestion| Question {
-            question: q.question,
-            answer: q.answer,
+            question: q.question.trim().to_owned(),
+            answer: q.answer.trim().to_owned(),
         };
         self.entries.extend(list.into_iter().map(|listed| Entry {
             passage: Passage {
@@ -312,7 +313,7 @@ mod tests {
         let text = r#"{"data": [{"title": "River_Senn", "paragraphs": [
             {"context": "It is long.", "qas": [
                 {"id": "1", "question": "How is it? ", "answers": [
-                    {"text": "long", "answer_start": 6}, {"text": "It is long", "answer_start": 0}]},
+                    {"text": " long ", "answer_start": 6}, {"text": "It is long", "answer_start": 0}]},
                 {"id": "2", "question": "Why?", "answers": [], "is_impossible": true,
                     "plausible_answers": [{"text": "long", "answer_start": 6}]}]},
             {"context": "It is cold.", "qas": []}]}], "version": "v2.0"}"#;
@@ -379,9 +380,9 @@ mod tests {
     #[test]
     fn a_list_is_read_and_what_is_neither_is_refused() {
         let list = r#" [{"title": "A", "context": "Text.", "questions":
-            [{"question": "Q?", "answer": "A", "id": "7"}]}, {"title": "B", "text": "More."}]"#;
+            [{"question": " Q?", "answer": "A ", "id": "7"}]}, {"title": "B", "text": "More."}]"#;
         let entries = parse(list).unwrap().entries;
-        assert_eq!(entries[0].questions[0].answer, "A");
+        assert_eq!(asked(&entries[0]), [("Q?", "A")]);
         assert_eq!(entries[1].passage.text, "More.");
         assert_eq!(parse("[]").unwrap().entries, []);
         for text in ["title,text", "", "7", "[7]", r#"{"passages": []}"#] {
