@@ -131,7 +131,7 @@ impl Talk<'_> {
 
     /// The document that the turn names by its own words, with the log-odds that it is about this document.
     fn named(&self, speech: &Speech, asked: &[Asked]) -> Option<(usize, f32)> {
-        let hits = self.router.index.find(asked);
+        let hits = self.router.index.find(asked, speech.script);
         let goes_back = speech.has(Role::RETURN);
         let log_odds = |document: usize| {
             let hit = hits.of(document)?;
