@@ -218,9 +218,35 @@ fn a_talk_stays_with_its_document_until_the_subject_changes() {
             ("Back to the lighthouse: what does it burn?", Some(0)),
             ("What is the capital of Denmark?", None),
             ("And of Norway?", None),
+            ("why?", None),
             ("thx, bye", None),
         ],
     );
+}
+
+/// A turn in words that the document lacks is hardly about anything else, so the next one may go on.
+#[test]
+fn a_turn_in_other_words_does_not_end_the_talk() {
+    let router = Router::new([lamp(), ferry()]);
+    let said = [
+        ("user", "Tell me of the lamp of Vell."),
+        ("assistant", "…"),
+        ("user", "Is smoke any trouble for sailors?"),
+        ("assistant", "…"),
+        ("user", "why not?"),
+    ];
+    assert_eq!(router.route(&Conversation::new(said)), Some(0));
+    let other = [
+        ("user", "Tell me of the lamp of Vell."),
+        ("assistant", "…"),
+        (
+            "user",
+            "What is the capital of Denmark, and who is its prime minister?",
+        ),
+        ("assistant", "…"),
+        ("user", "why not?"),
+    ];
+    assert_eq!(router.route(&Conversation::new(other)), None);
 }
 
 #[test]
