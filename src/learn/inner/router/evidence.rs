@@ -13,20 +13,15 @@ const COVERAGE: f32 = 2.4;
 const HELD: f32 = 1.3;
 /// Per nat of choice among documents: among more documents, some share more with any question by chance.
 const CHOICE: f32 = -0.88;
-/// Per nat of names in the question that the document holds, beyond other words.
-const NAMES: f32 = 0.55;
 /// The share of the title that the question names.
 const TITLE: f32 = 4.5;
-/// The least number of documents that the choice is taken to be among.
-const FEWEST: usize = 20;
 
-/// The log-odds that the question is about the document of `hit`, one of `documents`, rather than about none.
-/// `title`: the share of its title that the question names.
-pub fn log_odds(hits: &Hits, hit: &Hit, title: f32, documents: usize) -> f32 {
+/// The log-odds that the question is about the document of `hit` rather than about none. `title`: the share of its
+/// title that the question names.
+pub fn log_odds(hits: &Hits, hit: &Hit, title: f32) -> f32 {
     NONE + COVERAGE * hit.held / hits.asked.max(f32::MIN_POSITIVE)
         + HELD * hit.held
-        + CHOICE * (documents.max(FEWEST) as f32).ln()
-        + NAMES * hit.names_held
+        + CHOICE * (hits.among as f32).ln()
         + TITLE * title
 }
 

@@ -3,6 +3,7 @@
 use super::asked::Asked;
 use super::speech::Speech;
 use super::terms::{Unit, units};
+use crate::text::script::{Script, main_script};
 use crate::text::sentences::sentences;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -57,6 +58,8 @@ pub struct Index {
     sentences: Postings,
     /// The document of each sentence.
     owners: Vec<u32>,
+    /// Number of documents of each script.
+    scripts: HashMap<Script, usize>,
     len: usize,
 }
 
@@ -67,8 +70,6 @@ pub struct Hit {
     pub score: f32,
     /// The part of the question's information, nats, that the document holds.
     pub held: f32,
-    /// The same of the names in the question.
-    pub names_held: f32,
 }
 
 /// The documents that share a feature with a question.
@@ -76,6 +77,8 @@ pub struct Hits {
     pub hits: Vec<Hit>,
     /// The information of the question, nats.
     pub asked: f32,
+    /// Number of documents that the question can be about.
+    pub among: usize,
 }
 
 impl Index {
@@ -83,8 +86,12 @@ impl Index {
     pub fn new<'a>(documents: impl IntoIterator<Item = Vec<&'a str>>) -> Self {
         let (mut whole, mut parts) = (Vec::new(), Vec::new());
         let mut owners = Vec::new();
+        let mut scripts = HashMap::new();
         for (number, texts) in documents.into_iter().enumerate() {
             let mut counts = Counts::default();
+            if let Some(script) = main_script(&texts.join("\n")) {
+                *scripts.entry(script).or_default() += 1;
+            }
             for speech in Speech::sentences(texts.into_iter().flat_map(sentences)) {
                 let mut keys = Counts::default();
                 for unit in units(&speech.tokens, |i| speech.bears_topic(i)) {
@@ -105,6 +112,7 @@ impl Index {
             documents: Postings::new(whole),
             sentences: Postings::new(parts),
             owners,
+            scripts,
         }
     }
 
@@ -112,16 +120,29 @@ impl Index {
         self.len
     }
 
-    /// Inverse document frequency, nats.
-    fn rarity(&self, feature: u64) -> f32 {
-        let n = self.len.max(SMALLEST) as f32;
-        let holding = self.documents.of(feature).len() as f32;
-        (1.0 + (n - holding + 0.5) / (holding + 0.5)).ln()
+    /// Number of documents that a text of this script can be about, at least [`SMALLEST`]. Every word of a language is
+    /// rare among documents in other scripts, which makes none of them telling.
+    fn among(&self, script: Option<Script>) -> usize {
+        let same = script.and_then(|script| self.scripts.get(&script));
+        same.copied().unwrap_or(0).max(SMALLEST)
     }
 
-    /// The information of a unit, nats, from the mean of its features' rarity.
-    pub fn information(&self, unit: &Unit) -> f32 {
-        let sum: f32 = unit.features.iter().map(|f| self.rarity(*f)).sum();
+    /// Inverse document frequency among all documents, nats.
+    fn rarity(&self, feature: u64) -> f32 {
+        self.rarity_among(feature, self.len.max(SMALLEST))
+    }
+
+    /// The same where only so many documents count.
+    fn rarity_among(&self, feature: u64, documents: usize) -> f32 {
+        let holding = self.documents.of(feature).len();
+        let others = documents.saturating_sub(holding) as f32;
+        (1.0 + (others + 0.5) / (holding as f32 + 0.5)).ln()
+    }
+
+    /// The information of a unit among so many documents, nats, from the mean of its features' rarity.
+    pub fn information(&self, unit: &Unit, documents: usize) -> f32 {
+        let rarity = |f: &u64| self.rarity_among(*f, documents);
+        let sum: f32 = unit.features.iter().map(rarity).sum();
         unit.words * sum / unit.features.len().max(1) as f32
     }
 
@@ -148,10 +169,11 @@ impl Index {
         }
     }
 
-    /// Looks up the units of a question.
-    pub fn find(&self, asked: &[Asked]) -> Hits {
+    /// Looks up the units of a question that is written in this script.
+    pub fn find(&self, asked: &[Asked], script: Option<Script>) -> Hits {
+        let among = self.among(script);
         let mut score = vec![0.0f32; self.len];
-        let (mut held, mut names) = (score.clone(), score.clone());
+        let mut held = score.clone();
         let mut sentence = vec![0.0f32; self.owners.len()];
         let mut all = 0.0;
         for one in asked {
@@ -170,7 +192,7 @@ impl Index {
                     sentence[*at as usize] += one.weight * rarity * value;
                 }
             }
-            let information = one.evidence * self.information(&one.unit);
+            let information = one.evidence * self.information(&one.unit, among);
             all += information;
             if information <= 0.0 {
                 continue;
@@ -185,11 +207,7 @@ impl Index {
                 *found = found.max(INFLECTED * sum);
             }
             for (document, found) in found.iter().enumerate() {
-                let part = information * found / sum.max(f32::MIN_POSITIVE);
-                held[document] += part;
-                if one.is_name {
-                    names[document] += part;
-                }
+                held[document] += information * found / sum.max(f32::MIN_POSITIVE);
             }
         }
         let mut best = vec![0.0f32; self.len];
@@ -201,11 +219,11 @@ impl Index {
             document: i,
             score: score[i] + SENTENCE * best[i],
             held: held[i],
-            names_held: names[i],
         });
         Hits {
             hits: hits.collect(),
             asked: all,
+            among,
         }
     }
 }

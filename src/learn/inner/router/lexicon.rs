@@ -1,5 +1,5 @@
-//! The words that tell how something is said and not what it is about: function words of every language (the lists of
-//! Stopwords ISO), and words of conversation (`speech.json`).
+//! The words that tell how something is said and not what it is about: function words of every language
+//! (`text::language`), and words of conversation (`speech.json`).
 
 use super::terms::tokens;
 use crate::text::characters::is_mark;
@@ -64,27 +64,11 @@ pub struct Lexicon {
     longest: usize,
 }
 
-/// English function words. The list of Stopwords ISO holds words that bear a topic, such as "case" and "system".
-const ENGLISH: &str = "a an the about above after again against all almost along already also although always am among and \
-    any are around as at away back be because become becomes been before began being below between both but by \
-    can cannot could did do does doing done down during each either else enough even ever every few first for \
-    from further gave get gets given gives go goes got had has have having he hence her here hers herself him \
-    himself his how however i if in inside instead into is it its itself just keep keeps kept last later least \
-    less let lets like made make makes many may me might more most much must my near nearly neither never next no \
-    nobody none nor not nothing now of off often on once one only onto or other others our ours out outside over \
-    own per perhaps please quite rather said same saw see seen several shall she should since so some someone \
-    something sometimes soon still such take taken takes tell than that their theirs them themselves then there \
-    therefore these they thing things this those though through throughout thus to together too toward towards \
-    under unless until up upon us use used uses using usually very want was we well went were what whatever when \
-    whenever where whether which while who whoever whole whom whose why will with within without would yet you \
-    your yours i'm im its thats whats id ive dont doesnt didnt isnt arent wasnt cant couldnt wont wouldnt lot \
-    something anything everything somebody anybody anyone everyone kind sort two find finds happen happens happened";
-
-/// Codes of Stopwords ISO whose lists are used, beside English.
-const CODES: [&str; 43] = [
-    "af", "ar", "bg", "bn", "ca", "cs", "da", "de", "el", "eo", "es", "et", "fa", "fi", "fr", "gl",
-    "gu", "he", "hi", "hr", "hu", "hy", "id", "it", "ja", "ko", "lt", "lv", "mr", "nl", "no", "pl",
-    "pt", "ro", "ru", "sk", "sl", "sv", "th", "tl", "tr", "vi", "zh",
+/// Codes of the languages whose function words are used.
+const CODES: [&str; 44] = [
+    "en", "af", "ar", "bg", "bn", "ca", "cs", "da", "de", "el", "eo", "es", "et", "fa", "fi", "fr",
+    "gl", "gu", "he", "hi", "hr", "hu", "hy", "id", "it", "ja", "ko", "lt", "lv", "mr", "nl", "no",
+    "pl", "pt", "ro", "ru", "sk", "sl", "sv", "th", "tl", "tr", "vi", "zh",
 ];
 
 /// The words of all languages.
@@ -98,14 +82,9 @@ impl Lexicon {
         let text = include_str!("speech.json");
         let spoken: BTreeMap<String, Lists> =
             serde_json::from_str(text).expect("the lists are built in and tested");
-        let mut codes: Vec<&str> = vec!["en"];
-        codes.extend(CODES);
-        codes.extend(
-            spoken
-                .keys()
-                .map(String::as_str)
-                .filter(|c| *c != "en" && !CODES.contains(c)),
-        );
+        let mut codes = CODES.to_vec();
+        let others = spoken.keys().map(String::as_str);
+        codes.extend(others.filter(|c| !CODES.contains(c)));
         let mut lexicon = Lexicon {
             words: HashMap::new(),
             languages: codes.len(),
@@ -113,10 +92,9 @@ impl Lexicon {
             longest: 1,
         };
         for (language, code) in codes.iter().enumerate() {
-            let function: Vec<&str> = match *code {
-                "en" => ENGLISH.split_whitespace().collect(),
-                code if CODES.contains(&code) => function_words(code).to_vec(),
-                _ => Vec::new(),
+            let function = match CODES.contains(code) {
+                true => function_words(code),
+                false => &[],
             };
             let mut add = |word: &str, role| lexicon.add(word, Language(language as u8), role);
             function.iter().for_each(|w| add(w, Role::FUNCTION));

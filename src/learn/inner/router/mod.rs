@@ -75,10 +75,11 @@ impl Router {
     pub fn most_like(&self, document: Routable<'_>) -> Option<usize> {
         let text = format!("{}\n{}", document.title, document.text);
         let mut seen = HashSet::new();
-        let mut asked = asked(&Speech::new(&text));
+        let speech = Speech::new(&text);
+        let mut asked = asked(&speech);
         // Repeated words count once.
         asked.retain(|a| seen.insert(a.unit.features.clone()));
-        let hits = self.index.find(&asked).hits;
+        let hits = self.index.find(&asked, speech.script).hits;
         let most = hits.iter().max_by(|a, b| a.held.total_cmp(&b.held));
         let newest = self.index.len().checked_sub(1);
         most.map(|hit| hit.document).or(newest)
@@ -86,17 +87,17 @@ impl Router {
 
     /// The log-odds that a question is about the document of `hit` rather than about none.
     fn log_odds(&self, asked: &[Asked], hits: &Hits, hit: &Hit) -> f32 {
-        let title = self.title(hit.document, asked);
-        evidence::log_odds(hits, hit, title, self.index.len())
+        let title = self.title(hit.document, asked, hits.among);
+        evidence::log_odds(hits, hit, title)
     }
 
-    /// The part of the title's information that the question names.
-    fn title(&self, document: usize, asked: &[Asked]) -> f32 {
+    /// The part of the title's information, among so many documents, that the question names.
+    fn title(&self, document: usize, asked: &[Asked], among: usize) -> f32 {
         let features = asked.iter().flat_map(|a| &a.unit.features);
         let features: HashSet<u64> = features.copied().collect();
         let (mut held, mut all) = (0.0, 0.0);
         for unit in &self.titles[document] {
-            let information = self.index.information(unit);
+            let information = self.index.information(unit, among);
             let found = unit.features.iter().filter(|f| features.contains(f));
             held += information * found.count() as f32 / unit.features.len().max(1) as f32;
             all += information;

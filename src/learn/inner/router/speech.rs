@@ -4,6 +4,7 @@
 use super::lexicon::{Known, Language, Role, lexicon};
 use super::terms::tokens;
 use crate::text::scan::Token;
+use crate::text::script::{Script, main_script};
 use std::collections::HashSet;
 
 /// A text as tokens with what is known of each in the text's language.
@@ -13,6 +14,8 @@ pub struct Speech {
     pub roles: Vec<Option<Role>>,
     /// Whether each token is written like a name: with a capital within a sentence.
     pub names: Vec<bool>,
+    /// The script of most letters, where it was asked for.
+    pub script: Option<Script>,
 }
 
 impl Speech {
@@ -27,6 +30,7 @@ impl Speech {
         let names = words.iter().map(|(t, _)| names.contains(&t.text));
         Speech {
             names: names.collect(),
+            script: main_script(text),
             ..Speech::of(words, language)
         }
     }
@@ -49,6 +53,7 @@ impl Speech {
         Speech {
             roles: words.iter().map(|(_, known)| role(known)).collect(),
             names: vec![false; words.len()],
+            script: None,
             tokens: words.into_iter().map(|(t, _)| t).collect(),
         }
     }

@@ -1,5 +1,6 @@
 //! Conversations. A turn that names a document is about it. A turn that says little by itself goes on about the subject
-//! of the turn before. A turn with a subject of its own that fits no document is about none, and so are thanks.
+//! of the turn before. A turn with a subject of its own that fits no document is about none, and so are thanks. After a
+//! turn that was hardly about another subject, the document is still what a short turn is about.
 //!
 //! The choice is a function of the messages alone, so the same conversation is always routed alike.
 
@@ -69,6 +70,8 @@ enum Subject {
 struct Talk<'r> {
     router: &'r Router,
     subject: Subject,
+    /// The document that the talk was last about, where it may still be, with the log-odds of that.
+    left: Option<(usize, f32)>,
     /// The documents that it was about.
     spoken_of: BTreeSet<usize>,
     /// The features of what was said on the subject.
@@ -83,6 +86,7 @@ pub fn route(router: &Router, conversation: &Conversation) -> Option<usize> {
     let mut talk = Talk {
         router,
         subject: Subject::Nothing,
+        left: None,
         spoken_of: BTreeSet::new(),
         said: HashSet::new(),
     };
@@ -109,7 +113,10 @@ impl Talk<'_> {
         let goes_on = match self.subject {
             Subject::Document(now) if speech.has(Role::RETURN) => Some((now, 0.0)),
             Subject::Document(now) => Some((now, self.goes_on(&speech, &asked, now))),
-            _ => None,
+            _ => self.left.map(|(document, doubt)| {
+                let goes_on = self.goes_on(&speech, &asked, document);
+                (document, goes_on + doubt)
+            }),
         };
         let chosen = match (goes_on, named) {
             (Some((now, goes_on)), Some((other, names))) if goes_on > names && other != now => {
@@ -118,6 +125,10 @@ impl Talk<'_> {
             (_, Some((document, _))) => Some(document),
             (Some((now, goes_on)), None) if goes_on > 0.0 => Some(now),
             _ => None,
+        };
+        self.left = match chosen {
+            Some(_) => None,
+            None => goes_on,
         };
         let subject = chosen.map_or(Subject::General, Subject::Document);
         if subject != self.subject {
@@ -131,7 +142,7 @@ impl Talk<'_> {
 
     /// The document that the turn names by its own words, with the log-odds that it is about this document.
     fn named(&self, speech: &Speech, asked: &[Asked]) -> Option<(usize, f32)> {
-        let hits = self.router.index.find(asked);
+        let hits = self.router.index.find(asked, speech.script);
         let goes_back = speech.has(Role::RETURN);
         let log_odds = |document: usize| {
             let hit = hits.of(document)?;
@@ -154,9 +165,11 @@ impl Talk<'_> {
 
     /// The log-odds that the turn goes on about the document that the talk is about.
     fn goes_on(&self, speech: &Speech, asked: &[Asked], document: usize) -> f32 {
+        // After another subject these words point to that.
+        let is_general = self.subject == Subject::General;
         let mut bearing = evidence::Bearing {
-            points_back: speech.has(Role::ANAPHORA),
-            opens: speech.opens_with(Role::OPENER),
+            points_back: speech.has(Role::ANAPHORA) && !is_general,
+            opens: speech.opens_with(Role::OPENER) && !is_general,
             ..Default::default()
         };
         for one in asked.iter().filter(|a| a.evidence > 0.0) {

@@ -45,6 +45,31 @@ fn a_question_goes_to_its_document_or_to_none() {
     assert_eq!(deleted.choose("Who built the lighthouse?"), Some(1));
 }
 
+/// Among hundreds of documents in Latin letters every Chinese word is rare, and tells no more for that.
+#[test]
+fn documents_of_other_scripts_make_no_word_telling() {
+    let other = |i: usize| {
+        (
+            format!("Ward {i}"),
+            format!("Ward {i} has {} lamps and a pump.", i * 7),
+        )
+    };
+    let others: Vec<(String, String)> = (0..500).map(other).collect();
+    let others = others.iter().map(|(title, text)| document(title, text));
+    let router = Router::new(towns().into_iter().chain(others));
+    for question in [
+        "日本で一番長い川は何ですか？",
+        "서울의 인구는 몇 명인가요?",
+        "一个镇长的工作是什么？",
+        "Чем занимается мэр?",
+        "नगर और गाँव में क्या अंतर है?",
+    ] {
+        assert_eq!(router.choose(question), None, "{question}");
+    }
+    assert_eq!(router.choose("奎尔米尔的镇长是谁？"), Some(9));
+    assert_eq!(router.choose("How many lamps has Ward 7?"), Some(17));
+}
+
 /// Of equals the newest wins: it may correct an older one.
 #[test]
 fn of_two_alike_the_newer_is_chosen() {
@@ -193,9 +218,35 @@ fn a_talk_stays_with_its_document_until_the_subject_changes() {
             ("Back to the lighthouse: what does it burn?", Some(0)),
             ("What is the capital of Denmark?", None),
             ("And of Norway?", None),
+            ("why?", None),
             ("thx, bye", None),
         ],
     );
+}
+
+/// A turn in words that the document lacks is hardly about anything else, so the next one may go on.
+#[test]
+fn a_turn_in_other_words_does_not_end_the_talk() {
+    let router = Router::new([lamp(), ferry()]);
+    let said = [
+        ("user", "Tell me of the lamp of Vell."),
+        ("assistant", "…"),
+        ("user", "Is smoke any trouble for sailors?"),
+        ("assistant", "…"),
+        ("user", "why not?"),
+    ];
+    assert_eq!(router.route(&Conversation::new(said)), Some(0));
+    let other = [
+        ("user", "Tell me of the lamp of Vell."),
+        ("assistant", "…"),
+        (
+            "user",
+            "What is the capital of Denmark, and who is its prime minister?",
+        ),
+        ("assistant", "…"),
+        ("user", "why not?"),
+    ];
+    assert_eq!(router.route(&Conversation::new(other)), None);
 }
 
 #[test]
