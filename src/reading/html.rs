@@ -3,6 +3,7 @@
 
 use super::bounded::Places;
 use super::encoding;
+use super::html_code::code;
 use super::html_table::table;
 use super::{Limit, Reading, Unreadable, markdown};
 use htmd::element_handler::Handlers;
@@ -22,7 +23,7 @@ static PLACES: Places = Places::new("HTML", 4);
 const DECLARED_WITHIN: usize = 1024;
 
 /// Elements that are no text.
-const SKIPPED: [&str; 13] = [
+pub(super) const SKIPPED: [&str; 13] = [
     "script", "style", "noscript", "template", "nav", "svg", "math", "canvas", "iframe", "object",
     "button", "select", "textarea",
 ];
@@ -93,6 +94,7 @@ fn convert(html: &str) -> Result<(Option<String>, String), Unreadable> {
         .add_handler(vec!["a"], words_alone)
         .add_handler(vec!["img"], alternative)
         .add_handler(vec!["table"], table)
+        .add_handler(vec!["pre", "listing", "xmp"], code)
         .scripting_enabled(false)
         .build();
     let damaged = |error: std::io::Error| Unreadable::Damaged {

@@ -20,6 +20,7 @@ mod encoding;
 mod error;
 mod front_matter;
 mod html;
+mod html_code;
 mod html_table;
 pub mod inflate;
 mod markdown;
