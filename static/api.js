@@ -27,12 +27,14 @@ async function json(method, path, body, options) {
 
 export async function send(method, path, body, { headers = {}, signal } = {}) {
   const all = { ...headers };
-  if (body !== undefined) all["content-type"] = "application/json";
+  // The browser writes the content type of a form itself, with the border between its fields.
+  const form = body instanceof FormData;
+  if (body !== undefined && !form) all["content-type"] = "application/json";
   const key = sessionStorage.getItem(KEY);
   if (key) all.authorization = `Bearer ${key}`;
   let response;
   try {
-    response = await fetch(path, { method, headers: all, signal, body: body === undefined ? undefined : JSON.stringify(body) });
+    response = await fetch(path, { method, headers: all, signal, body: body === undefined || form ? body : JSON.stringify(body) });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("The server cannot be reached. Is it still running?", 0, "unreachable");

@@ -5,6 +5,7 @@ import { badge, el, empty, heading, inspect, pages, row, scores, table, when } f
 import { documentCard } from "./learning.js";
 
 const COLUMNS = ["Document", "Adapter", "State", "Score", "Posted"];
+const PARTS = ["Part", "Tokens", "Questions kept"];
 
 export async function documentsView({ root, signal }) {
   const host = el("div", {});
@@ -29,7 +30,7 @@ function adapterLink(name) {
 
 export async function documentView({ root, id, signal }) {
   const found = await get(`/documents/${encodeURIComponent(id)}`, signal);
-  const { report, text, title, adapter, state, version, score_before: before, score_after: after, job_id: job, created_at: made, id: _, ...rest } = found;
+  const { report, text, title, adapter, state, version, score_before: before, score_after: after, job_id: job, created_at: made, parts, id: _, ...rest } = found;
   root.append(heading(title || id),
     el("section", { class: "card" },
       el("dl", { class: "facts" },
@@ -37,12 +38,21 @@ export async function documentView({ root, id, signal }) {
         fact("Score", scores(before ?? report?.score_before, after ?? report?.score_after)), fact("Posted", when(made)),
         job ? fact("Job", el("a", { href: `#/jobs/${encodeURIComponent(job)}` }, "Watch how it was learned")) : []),
       typeof text === "string" ? el("details", {}, el("summary", {}, "Text"), el("pre", { class: "text" }, text)) : null));
-  const { self_edits: edits, probes, decision, ...details } = report ?? {};
+  if (parts?.length) root.append(partsCard(parts, report));
+  const { self_edits: edits, probes, decision, parts: _parts, ...details } = report ?? {};
   if (report) root.append(learned(found, { edits, probes, decision }));
   const told = { ...rest, ...details };
   if (Object.keys(told).length) {
     root.append(el("section", { class: "card report" }, el("details", {}, el("summary", {}, "Everything that was recorded"), inspect(told))));
   }
+}
+
+// What the document is learned in. The report tells of the parts of a long one alone.
+function partsCard(parts, report) {
+  const kept = (nth) => (parts.length === 1 ? report?.probes?.length : report?.parts?.[nth]?.probes);
+  return el("section", { class: "card parts" },
+    el("h2", {}, "Parts ", el("span", { class: "figure" }, `${parts.length}`)),
+    table("Parts", PARTS, parts.map((part, nth) => row(PARTS, [part.title, String(part.tokens), String(kept(nth) ?? "–")]))).node);
 }
 
 // The report tells the same story as the job's events, so it is drawn by the same card.

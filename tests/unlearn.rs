@@ -231,3 +231,39 @@ fn what_is_not_in_force_is_just_deleted() {
         (404, &json!("document_not_found"))
     );
 }
+
+#[test]
+fn a_replaced_and_deleted_text_never_comes_back() {
+    let place = Place::tiny();
+    let server = place.serve();
+    let sequential = |document: Value| {
+        let mut body = ungated("kb", &[document], 2);
+        body["training"]["strategy"] = json!("sequential");
+        body
+    };
+    let (_, first) = server.learn(&sequential(ferry("Ada Finch", "seven")));
+    let (_, mill) = server.learn(&sequential(mill()));
+    let (_, second) = server.learn(&sequential(ferry("Bo Lund", "nine")));
+    assert_eq!(server.document(id(&first[0]))["state"], "replaced");
+    let live = by(&server, WHO);
+    let body = deleted(&server, id(&first[0]));
+    assert_eq!(body["live_version"], 3, "{body}");
+    assert_eq!(numbers(&server), [3]);
+    for gone in [1, 2] {
+        let back = json!({"version": gone});
+        let (status, problem) = server.try_post("/adapters/kb/rollback", &back);
+        assert_eq!(status, 404, "{problem}");
+        let path = format!("/adapters/kb/versions/{gone}/weights");
+        assert_eq!(server.try_get(&path).0, 404);
+    }
+    // The other documents are known as before.
+    assert_eq!(by(&server, WHO), live);
+    assert_eq!(server.get("/adapters/kb")["documents"], 2);
+    for document in [&mill[0], &second[0]] {
+        let document = server.document(id(document));
+        assert_eq!(
+            (&document["state"], &document["version"]),
+            (&json!("learned"), &json!(3))
+        );
+    }
+}

@@ -7,7 +7,8 @@
 //! the live version does not know it its row goes, with the versions that hold it
 //! ```
 //!
-//! Versions that hold the document are deleted, so that no rollback brings it back. Their bytes go with them.
+//! Versions that hold the document are deleted, so that no rollback brings it back. Their bytes go with them. A version
+//! whose own adapter learned a newer text over it holds it no more.
 
 use super::lineage::{LearnedDocument, Lineage, RouteRecord, RoutesRecord, UnlearnLineage};
 use super::registry::Learned;
@@ -37,7 +38,7 @@ pub struct Unlearning {
     /// Whether the version without it chooses the adapter by the question.
     pub routed: bool,
     pub strategy: Strategy,
-    /// Whether the live version knows the document.
+    /// Whether the live version answers by an adapter that holds the document.
     pub in_force: bool,
     /// The uploaded version that the alias began with, if any.
     pub start: Option<u64>,
@@ -105,18 +106,21 @@ impl Registry {
         let line = live.map_or_else(HashSet::new, |live| history.line(live));
         let learned = self.store.documents().learned(alias.as_str())?;
         let knows = |d: &Document| d.version.is_some_and(|v| line.contains(&v));
-        let in_force = document.state == DocumentState::Learned && knows(document);
         let routes = live.and_then(|live| history.routes.get(&live));
         let mut versions = history.holders(document);
+        // Under routes an adapter may go on for another document after this one was replaced.
+        let answering = routes.map(|r| r.responders.versions()).unwrap_or_default();
+        let shared = answering.intersection(&versions).next().copied();
+        let in_force =
+            shared.is_some() || (document.state == DocumentState::Learned && knows(document));
         if !in_force {
-            // The live adapter goes on without the earlier text of a replaced document: its newer text was trained over
-            // it.
-            let used = |v: &u64| {
-                let by = routes.map(|r| r.responders.versions());
-                live == Some(*v) || by.is_some_and(|by| by.contains(v))
-            };
-            let replaced = document.state == DocumentState::Replaced;
-            versions.retain(|v| !used(v) && (!replaced || history.routes.contains_key(v)));
+            let newer = self
+                .store
+                .aliases()
+                .replacing(alias.as_str(), &document.id)?;
+            let learned_over =
+                |v: &u64| !history.routes.contains_key(v) && !history.line(*v).is_disjoint(&newer);
+            versions.retain(|v| live != Some(*v) && !learned_over(v));
         }
         let start = live.and_then(|live| history.start(live));
         let by = |d: &Document| match routes {
@@ -135,7 +139,9 @@ impl Registry {
                     true => (other, Responder::New),
                     false => (other, responder),
                 });
-            } else if let Some(version) = other.version.filter(|v| versions.contains(v)) {
+            } else if let Some(version) = other.version.filter(|v| versions.contains(v))
+                && !history.is_kept(&other, &versions)
+            {
                 return Err(Error::Stranded {
                     document: document.id.clone(),
                     other: other.id,
@@ -151,7 +157,9 @@ impl Registry {
         // Another deletion may have taken the live version meanwhile; then carrying out the plan is a conflict.
         let strategy = live.and_then(|live| history.lineages.get(&live)?.strategy());
         Ok(Unlearning {
-            responder: by(document),
+            responder: routes
+                .and_then(|routes| routes.of_document(&document.id))
+                .unwrap_or_else(|| shared.or(live).into()),
             otherwise: match lost {
                 true => start.into(),
                 false => otherwise,
@@ -320,6 +328,20 @@ impl History {
         let first = self.line(number).into_iter().min()?;
         let lineage = self.lineages.get(&first)?;
         (!lineage.continues_parent()).then_some(first)
+    }
+
+    /// Whether a version that stays still knows a document when the versions `gone` are deleted.
+    fn is_kept(&self, document: &Document, gone: &BTreeSet<u64>) -> bool {
+        let mut left = self.lineages.keys().filter(|v| !gone.contains(v));
+        left.any(|v| match self.routes.get(v) {
+            Some(routes) => {
+                let by = routes.of_document(&document.id).and_then(|by| by.version());
+                by.is_some_and(|by| !gone.contains(&by))
+            }
+            None => document
+                .version
+                .is_some_and(|of| self.line(*v).contains(&of)),
+        })
     }
 
     /// The versions whose adapters have learned the document.

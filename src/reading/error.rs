@@ -13,7 +13,7 @@ pub enum Unreadable {
     )]
     Charset(String),
     #[error(
-        "line {line} of the front matter is wrong: {reason}; if it is no front matter, begin the text with another line"
+        "line {line} of the front matter is wrong: {reason} (if it is no front matter, begin the text with another line)"
     )]
     FrontMatter { line: usize, reason: String },
     #[error("it is said to be {said}, and it is {found}; send it as {instead}")]
@@ -34,12 +34,28 @@ pub enum Unreadable {
         format: &'static str,
         reason: &'static str,
     },
+    #[error(transparent)]
+    TooLarge(#[from] Limit),
+}
+
+/// A limit of reading that a document goes beyond.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Limit {
     #[error("the {format} has more than {most} {unit}, which is the most that is read; split it")]
-    TooLarge {
+    Size {
         format: &'static str,
         most: usize,
         unit: &'static str,
     },
+    #[error(
+        "the {format} takes more than {seconds} seconds to read, which is the longest; split it, or send it as another \
+         program writes it"
+    )]
+    Time { format: &'static str, seconds: u64 },
+    #[error(
+        "{most} {format} documents are being read already, which is the most at once; send it again later"
+    )]
+    Places { format: &'static str, most: usize },
 }
 
 /// How formats begin that are often sent under the type of another: the first bytes, a name, and what to send.

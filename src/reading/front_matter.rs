@@ -4,6 +4,9 @@
 use super::Unreadable;
 use serde_json::{Map, Value};
 
+/// Most values of front matter in YAML, those of aliases counted each time.
+const MOST_VALUES: usize = 10_000;
+
 /// The front matter, and the text behind it. A `---` that no second one closes is a thematic break, and so are two
 /// that enclose anything but keys with values. Fails with the line where the enclosed keys are not YAML or TOML.
 pub(super) fn split(text: &str) -> Result<(Map<String, Value>, &str), Unreadable> {
@@ -56,7 +59,7 @@ fn yaml(matter: &str) -> Result<Option<Map<String, Value>>, Unreadable> {
         underscored_numbers_as_strings: true,
         with_snippet: false,
         // Front matter is a page at most; a few aliases of aliases would stand for millions of values.
-        budget: serde_saphyr::budget! { max_nodes: 10_000 },
+        budget: serde_saphyr::budget! { max_nodes: MOST_VALUES },
     };
     match serde_saphyr::from_str_with_options::<Value>(matter, options) {
         Ok(Value::Object(fields)) => Ok(Some(fields)),
@@ -64,8 +67,100 @@ fn yaml(matter: &str) -> Result<Option<Map<String, Value>>, Unreadable> {
         Ok(_) => Ok(None),
         Err(error) => {
             let line = error.location().map_or(1, |place| place.line() as usize);
-            Err(wrong(line, &error.without_snippet().to_string()))
+            let reason = yaml_reason(error.without_snippet());
+            // The parser names the line where a value begins that a tab ends.
+            let tabbed = |line: &str| line.trim_start_matches(' ').starts_with('\t');
+            let after = match reason == TAB {
+                true => matter.lines().skip(line.saturating_sub(1)).position(tabbed),
+                false => None,
+            };
+            Err(wrong(line + after.unwrap_or(0), &reason))
         }
+    }
+}
+
+const ANCHOR: &str = "an alias (`*name`) has no anchor (`&name`) before it; put the value in quotes to have it as text";
+const TAB: &str = "a tab stands where YAML has spaces; indent by spaces";
+const OTHERWISE: &str = "it does not follow the rules of YAML; write `key: value`, a key on each line, with words or numbers as keys";
+
+/// What the parser's sentences mean: parts of them, what is wrong, and what would be right. The first that fits counts.
+const SYNTAX: [(&[&str], &str); 7] = [
+    (
+        &["mapping values", "illegal placement", "':' m"],
+        "a value has a colon of its own, or a key stands further right than the one before; put such a value in quotes, \
+         and keys at the same column",
+    ),
+    (&["anchor"], ANCHOR),
+    (
+        &["quote", "surrogate", "character escape"],
+        "a text in quotes does not end, or has a backslash before a letter that means nothing; close the quotes, and write \
+         a backslash twice",
+    ),
+    (
+        &["bracket", "flow"],
+        "a bracket is not closed, or by another; a list is `[a, b]`, and text with brackets is in quotes",
+    ),
+    (&["tab"], TAB),
+    (
+        &["indent", "block", "simple key", "expected key"],
+        "a line is no `key: value`, or begins at another column than the keys before; write a key on each line, all at \
+         the same column",
+    ),
+    (
+        &["character", "comment", "directive", "tag", "scalar"],
+        "a value begins with a mark that YAML keeps for itself; put the value in quotes",
+    ),
+];
+
+/// What is wrong with YAML, and what would be right.
+fn yaml_reason(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error;
+    match error {
+        Error::DuplicateMappingKey { key, .. } => match key {
+            Some(key) => format!("the key `{key}` stands there twice; keep one"),
+            None => "a key stands there twice; keep one".into(),
+        },
+        Error::ExternalMessage { msg, .. } => {
+            let known = SYNTAX
+                .iter()
+                .find(|(parts, _)| parts.iter().any(|part| msg.contains(part)));
+            known.map_or(OTHERWISE, |(_, reason)| reason).into()
+        }
+        Error::Eof { .. } => {
+            "it ends in the middle of a value; close its quotes or brackets".into()
+        }
+        Error::NonFiniteFloat { value, .. } => {
+            format!("the number `{value}` is not finite; put it in quotes to have it as text")
+        }
+        Error::UnknownAnchor { .. } => ANCHOR.into(),
+        Error::UnsupportedTag { tag, .. } => {
+            format!("the tag `{tag}` is not read; leave it out, or put the value in quotes")
+        }
+        Error::InvalidBinaryBase64 { .. }
+        | Error::BinaryNotUtf8 { .. }
+        | Error::TaggedScalarCannotDeserializeIntoString { .. }
+        | Error::InvalidScalar { .. }
+        | Error::HookError { .. } => {
+            "a tag (`!!name`) does not fit its value; leave the tag out, or put the value in quotes"
+                .into()
+        }
+        Error::MergeValueNotMapOrSeqOfMaps { .. } | Error::MergeKeyNotAllowed { .. } => {
+            "`<<` takes over keys of another value, and there are none; name the keys themselves"
+                .into()
+        }
+        Error::Budget { .. }
+        | Error::AliasReplayCounterOverflow { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => format!(
+            "it stands for more values than are read ({MOST_VALUES}), or for values within each other too deeply; keep \
+             title and a few keys, without aliases"
+        ),
+        Error::FoldedBlockScalarMustIndentContent { .. } | Error::IndentationError { .. } => {
+            "its indentation is wrong; the lines of a value stand further right than its key".into()
+        }
+        Error::AliasError { error, .. } => yaml_reason(error),
+        _ => OTHERWISE.into(),
     }
 }
 
@@ -75,7 +170,9 @@ fn toml(matter: &str) -> Result<Option<Map<String, Value>>, Unreadable> {
         Err(error) => {
             let at = error.span().map_or(0, |span| span.start);
             let line = matter.bytes().take(at).filter(|b| *b == b'\n').count() + 1;
-            Err(wrong(line, error.message()))
+            let reason = error.message().lines().collect::<Vec<_>>().join(", ");
+            let right = "TOML has `key = value` there, and text in double quotes";
+            Err(wrong(line, &format!("{reason}; {right}")))
         }
     }
 }

@@ -1,22 +1,29 @@
 //! HTML, turned into Markdown. Scripts, styles, navigation and forms are no text, and of links and pictures their words
 //! remain.
 
+use super::bounded::Places;
 use super::encoding;
+use super::html_code::code;
 use super::html_table::table;
-use super::{Reading, Unreadable, markdown};
+use super::{Limit, Reading, Unreadable, markdown};
 use htmd::element_handler::Handlers;
 use htmd::{Element, HtmlToMarkdown, Node};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Most elements within each other. A page has dozens; a thousand would only exhaust the stack.
 const DEEPEST: usize = 256;
+
+/// Longest time of converting a page, and most that are converted at once.
+const LONGEST: Duration = Duration::from_secs(30);
+static PLACES: Places = Places::new("HTML", 4);
 
 /// Bytes in which a page must declare its character set.
 const DECLARED_WITHIN: usize = 1024;
 
 /// Elements that are no text.
-const SKIPPED: [&str; 13] = [
+pub(super) const SKIPPED: [&str; 13] = [
     "script", "style", "noscript", "template", "nav", "svg", "math", "canvas", "iframe", "object",
     "button", "select", "textarea",
 ];
@@ -50,20 +57,7 @@ fn declared(bytes: &[u8]) -> Option<String> {
 /// Reads a page. The title is that of the page, else its first heading.
 pub(super) fn read(html: &str) -> Result<Reading, Unreadable> {
     let html = html.to_owned();
-    // The converter calls itself for each element within another.
-    let thread = std::thread::Builder::new()
-        .name("html".into())
-        .stack_size(64 << 20);
-    let convert = thread.spawn(move || convert(&html));
-    let damaged = |reason: String| Unreadable::Damaged {
-        format: "HTML",
-        reason,
-    };
-    let convert = convert.map_err(|error| damaged(error.to_string()))?;
-    let (title, text) = match convert.join() {
-        Ok(converted) => converted?,
-        Err(_) => return Err(damaged("the converter gave up".into())),
-    };
+    let (title, text) = PLACES.run(LONGEST, move |_| convert(&html))?;
     if text.trim().is_empty() {
         return Err(Unreadable::Nothing {
             format: "HTML",
@@ -100,16 +94,19 @@ fn convert(html: &str) -> Result<(Option<String>, String), Unreadable> {
         .add_handler(vec!["a"], words_alone)
         .add_handler(vec!["img"], alternative)
         .add_handler(vec!["table"], table)
+        .add_handler(vec!["pre", "listing", "xmp"], code)
         .scripting_enabled(false)
         .build();
     let damaged = |error: std::io::Error| Unreadable::Damaged {
         format: "HTML",
         reason: error.to_string(),
     };
-    let too_deep = || Unreadable::TooLarge {
-        format: "HTML",
-        most: DEEPEST,
-        unit: "elements within each other",
+    let too_deep = || {
+        Unreadable::TooLarge(Limit::Size {
+            format: "HTML",
+            most: DEEPEST,
+            unit: "elements within each other",
+        })
     };
     // The parser takes the square of the depth in time.
     if opens_more(html, 4 * DEEPEST) {
@@ -184,17 +181,36 @@ fn is_deeper(tree: &Rc<Node>, levels: usize) -> bool {
     false
 }
 
+/// The marks at the beginning of a line that begin or end code.
+fn fence_marks(line: &str) -> Option<&str> {
+    let rest = match line.chars().next()? {
+        mark @ ('`' | '~') => line.trim_start_matches(mark),
+        _ => return None,
+    };
+    let marks = &line[..line.len() - rest.len()];
+    (marks.len() >= 3).then_some(marks)
+}
+
 /// Markdown without the backslashes that a reader does not need: `snake\_case` is read as it is without. At the
 /// beginning of a line and in code, also within a line, they stay.
 fn unescaped(markdown: &str) -> String {
     let mut text = String::with_capacity(markdown.len());
-    let mut fenced = false;
+    // The marks that began a fence; at least as many end it.
+    let mut fence: Option<&str> = None;
     for line in markdown.split_inclusive('\n') {
         let begun = line.trim_start();
-        let is_fence = begun.starts_with("```") || begun.starts_with("~~~");
-        if fenced || is_fence || line.starts_with("    ") {
+        let marks = fence_marks(begun);
+        if fence.is_some() || marks.is_some() || line.starts_with("    ") {
             text.push_str(line);
-            fenced ^= is_fence;
+            fence = match (fence, marks) {
+                (None, marks) => marks,
+                (Some(open), Some(marks))
+                    if marks.starts_with(open) && begun.trim_end() == marks =>
+                {
+                    None
+                }
+                (open, _) => open,
+            };
             continue;
         }
         let indent = line.len() - begun.len();

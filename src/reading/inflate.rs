@@ -1,5 +1,6 @@
 //! Bounded decompression: a few kilobytes can claim gigabytes.
 
+use std::cell::Cell;
 use std::io::Read;
 
 /// Why a compressed stream cannot be read.
@@ -53,16 +54,69 @@ pub fn gunzip(bytes: &[u8], most: u64) -> Result<Vec<u8>, Inflate> {
     inflate(data, Some(u32::from_le_bytes(crc)), most)
 }
 
-/// The content of a zlib stream, at most `most` bytes. What follows the stream is passed over.
-pub(super) fn unzlib(bytes: &[u8], most: u64) -> Result<Vec<u8>, Inflate> {
-    let data = bytes.get(2..).unwrap_or_default();
-    inflate(data, None, most)
+/// The bytes that reading a zlib stream takes or gives, whichever are more, at most `most`. Of a damaged stream it is
+/// what comes before the damage. What follows the stream is passed over.
+pub(super) fn zlib_work(bytes: &[u8], most: u64) -> Result<u64, Inflate> {
+    let taken = Cell::new(0);
+    let done = Cell::new(false);
+    let reader = Counted {
+        bytes: bytes.get(2..).unwrap_or_default(),
+        taken: &taken,
+        done: &done,
+    };
+    let mut given = 0;
+    let size = reader.bytes.len();
+    // Damaged or not, what was read was read.
+    let _ = through_zip(reader, size, None, most, |file| {
+        let mut bounded = file.take(most.saturating_add(1));
+        let mut buffer = [0; 1 << 14];
+        while let Ok(length @ 1..) = bounded.read(&mut buffer) {
+            given += length as u64;
+        }
+        // What is left of the file is not looked at.
+        done.set(true);
+        Ok(())
+    });
+    match given.max(taken.get()) {
+        work if work > most => Err(Inflate::TooLarge(most)),
+        work => Ok(work),
+    }
 }
 
-/// Inflates a raw stream by way of a zip archive of one file, which is what the compression library at hand reads.
+/// Counts the bytes that are taken, and ends when it is told.
+struct Counted<'a> {
+    bytes: &'a [u8],
+    taken: &'a Cell<u64>,
+    done: &'a Cell<bool>,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.done.get() {
+            return Ok(0);
+        }
+        let length = self.bytes.read(buffer)?;
+        self.taken.set(self.taken.get() + length as u64);
+        Ok(length)
+    }
+}
+
+/// The content of a raw stream, at most `most` bytes.
 fn inflate(data: &[u8], crc: Option<u32>, most: u64) -> Result<Vec<u8>, Inflate> {
+    through_zip(data, data.len(), crc, most, |file| read_bounded(file, most))
+}
+
+/// Reads a raw stream of `size` bytes by way of a zip archive of one file, which is what the compression library at hand
+/// reads.
+fn through_zip<T>(
+    data: impl Read,
+    size: usize,
+    crc: Option<u32>,
+    most: u64,
+    read: impl FnOnce(&mut dyn Read) -> Result<T, Inflate>,
+) -> Result<T, Inflate> {
     let damaged = |error: zip::result::ZipError| Inflate::Damaged(error.to_string());
-    let size = u32::try_from(data.len())
+    let size = u32::try_from(size)
         .map_err(|_| Inflate::Damaged("it has more than four gigabytes".into()))?;
     let mut header = Vec::with_capacity(30);
     header.extend(b"PK\x03\x04");
@@ -79,7 +133,7 @@ fn inflate(data: &[u8], crc: Option<u32>, most: u64) -> Result<Vec<u8>, Inflate>
     let mut stream = header.as_slice().chain(data);
     let file = zip::read::read_zipfile_from_stream_with_options(&mut stream, options);
     match file.map_err(damaged)? {
-        Some(file) => read_bounded(file, most),
+        Some(mut file) => read(&mut file),
         None => Err(Inflate::Damaged("it is empty".into())),
     }
 }
@@ -136,7 +190,30 @@ mod tests {
         stream.extend(deflated(&zeros).0);
         stream.extend(b"and more");
         assert!(stream.len() < 5000);
-        assert_eq!(unzlib(&stream, 1 << 20).unwrap().len(), 1 << 20);
-        assert_eq!(unzlib(&stream, 1000), Err(Inflate::TooLarge(1000)));
+        assert_eq!(zlib_work(&stream, 1 << 20), Ok(1 << 20));
+        assert_eq!(zlib_work(&stream, 1000), Err(Inflate::TooLarge(1000)));
+    }
+
+    #[test]
+    fn a_damaged_stream_costs_what_comes_before_the_damage() {
+        let zeros = vec![0; 1 << 20];
+        let mut stream = vec![0x78, 0x9c];
+        stream.extend(deflated(&zeros).0);
+        stream.truncate(stream.len() / 2);
+        stream.extend([0xff; 64]);
+        let work = zlib_work(&stream, 1 << 20).unwrap();
+        assert!(work > 1 << 18, "{work}");
+        assert_eq!(zlib_work(&stream, 1000), Err(Inflate::TooLarge(1000)));
+        // Blocks without content take their own bytes: each is stored, not the last, of length 0.
+        let mut empty = vec![0x78, 0x9c];
+        empty.extend([0, 0, 0, 0xff, 0xff].repeat(20_000));
+        let work = zlib_work(&empty, 1 << 20).unwrap();
+        assert!((100_000..110_000).contains(&work), "{work}");
+        assert_eq!(zlib_work(b"x", 1000), Ok(0));
+        // What follows a stream is not paid for.
+        let mut short = vec![0x78, 0x9c];
+        short.extend(deflated(b"short").0);
+        short.extend(vec![7; 1 << 20]);
+        assert!(zlib_work(&short, 1 << 20).unwrap() < 1 << 16);
     }
 }

@@ -8,16 +8,19 @@
 //! parts          a long text cut at its headings
 //! html  docx  pdf   other formats, turned into Markdown
 //! inflate        bounded decompression
+//! bounded        slow libraries, for a time at most
 //! ```
 //!
 //! The text of a document is Markdown where the format has headings, lists or tables. Of Markdown the source itself is
 //! kept, without front matter and comments: a model reads and writes it well.
 
+mod bounded;
 mod docx;
 mod encoding;
 mod error;
 mod front_matter;
 mod html;
+mod html_code;
 mod html_table;
 pub mod inflate;
 mod markdown;
@@ -34,7 +37,7 @@ mod pdf_text;
 mod tests;
 
 pub use encoding::{text, without_mark};
-pub use error::Unreadable;
+pub use error::{Limit, Unreadable};
 pub use parts::{Part, parts, parts_within};
 
 use serde_json::{Map, Value};
@@ -98,7 +101,7 @@ impl Format {
 }
 
 /// Reads a document. `charset`: the declared character set of a textual format. Blocks for the processor: a PDF of a
-/// thousand pages takes seconds.
+/// thousand pages takes seconds. HTML and PDF are refused once they take half a minute.
 pub fn read(format: Format, charset: Option<&str>, bytes: &[u8]) -> Result<Reading, Unreadable> {
     error::check_kind(format, bytes)?;
     let mut read = match format {

@@ -1,29 +1,29 @@
 //! PDF, its text page by page. A PDF has characters at places and neither paragraphs nor headings: lines stay lines, and
 //! bookmarks tell headings.
 
+use super::bounded::{Deadline, Places};
 use super::pdf_outline::bookmarks;
 use super::pdf_text::text_of;
-use super::{Reading, Unreadable, markdown, pdf_guard};
+use super::{Limit, Reading, Unreadable, markdown, pdf_guard};
 use pdf_extract::{Document, Object, PlainTextOutput, decode_text_string, output_doc_page};
 use serde_json::{Map, json};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// Most bytes of text.
 const MOST_TEXT: usize = 16 << 20;
+
+/// Longest time of reading a PDF, and most that are read at once. A thousand pages take seconds.
+const LONGEST: Duration = Duration::from_secs(30);
+static PLACES: Places = Places::new("PDF", 4);
 
 /// Reads a PDF. Its title is the one in its properties, else its only outermost bookmark. The numbers of pages that
 /// cannot be read are told in the metadata as `unread_pages`.
 pub(super) fn read(bytes: &[u8]) -> Result<Reading, Unreadable> {
     let bytes = bytes.to_vec();
-    // The library fails by panicking, and its calls within calls need more room than a thread of the server has.
-    let thread = std::thread::Builder::new()
-        .name("pdf".into())
-        .stack_size(64 << 20);
-    let reading = thread.spawn(move || extract(&bytes));
-    let reading = reading.map_err(|error| damaged(error.to_string()))?;
-    reading
-        .join()
-        .unwrap_or_else(|_| Err(damaged("its structure cannot be followed".into())))
+    // The library fails by panicking, and calls itself for drawings within drawings.
+    PLACES.run(LONGEST, move |deadline| extract(&bytes, deadline))
 }
 
 fn damaged(reason: String) -> Unreadable {
@@ -33,34 +33,37 @@ fn damaged(reason: String) -> Unreadable {
     }
 }
 
-fn extract(bytes: &[u8]) -> Result<Reading, Unreadable> {
+pub(super) fn extract(bytes: &[u8], deadline: &Deadline) -> Result<Reading, Unreadable> {
     pdf_guard::check_bytes(bytes)?;
+    deadline.check()?;
     let mut document = open(bytes)?;
-    let pages = pdf_guard::tame(&mut document)?;
+    let pages = pdf_guard::tame(&mut document, deadline)?;
     let mut texts = Vec::new();
     let mut unread = Vec::new();
-    let mut length = 0;
+    let mut left = MOST_TEXT;
     for number in pages {
-        let page = AssertUnwindSafe(|| {
-            let mut text = String::new();
-            let mut output = PlainTextOutput::new(&mut text);
-            output_doc_page(&document, &mut output, number).map(|()| text)
+        deadline.check()?;
+        let mut page = Page {
+            text: Vec::new(),
+            left,
+            deadline,
+            stopped: None,
+        };
+        let output = AssertUnwindSafe(|| {
+            let mut output = PlainTextOutput::new(&mut page as &mut dyn io::Write);
+            output_doc_page(&document, &mut output, number)
         });
-        match catch_unwind(page) {
-            Ok(Ok(text)) => {
-                length += text.len();
-                texts.push((number, text));
-            }
-            Ok(Err(_)) | Err(_) => unread.push(number),
+        let read = matches!(catch_unwind(output), Ok(Ok(())));
+        if let Some(reason) = page.stopped {
+            return Err(reason);
         }
-        if length > MOST_TEXT {
-            return Err(Unreadable::TooLarge {
-                format: "PDF",
-                most: MOST_TEXT >> 20,
-                unit: "MiB of text",
-            });
+        left = page.left;
+        match String::from_utf8(page.text) {
+            Ok(text) if read => texts.push((number, text)),
+            _ => unread.push(number),
         }
     }
+    deadline.check()?;
     let bookmarks = bookmarks(&document);
     let text = text_of(&texts, &bookmarks);
     if !text.chars().any(char::is_alphanumeric) {
@@ -85,6 +88,42 @@ fn extract(bytes: &[u8]) -> Result<Reading, Unreadable> {
         text,
         metadata,
     })
+}
+
+/// The text of a page while the library writes it.
+struct Page<'a> {
+    text: Vec<u8>,
+    /// Bytes that may still be written.
+    left: usize,
+    deadline: &'a Deadline,
+    /// Why the library was told to stop.
+    stopped: Option<Unreadable>,
+}
+
+impl io::Write for Page<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let fits = match self.left.checked_sub(bytes.len()) {
+            Some(left) => {
+                self.left = left;
+                self.deadline.check()
+            }
+            None => Err(Unreadable::TooLarge(Limit::Size {
+                format: "PDF",
+                most: MOST_TEXT >> 20,
+                unit: "MiB of text",
+            })),
+        };
+        if let Err(reason) = fits {
+            self.stopped.get_or_insert(reason);
+            return Err(io::Error::other("the reading of this document was stopped"));
+        }
+        self.text.extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn open(bytes: &[u8]) -> Result<Document, Unreadable> {

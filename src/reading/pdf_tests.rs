@@ -1,6 +1,9 @@
 //! Reading PDFs that are written here, object by object.
 
+use super::bounded::Deadline;
+use super::pdf::extract;
 use super::{Format, Reading, Unreadable, read};
+use std::time::Duration;
 
 /// A PDF of these objects, numbered from 1; the first is the catalogue. `more`: further keys of the trailer.
 fn pdf(objects: &[String], more: &str) -> Vec<u8> {
@@ -153,6 +156,37 @@ fn circles_and_bombs_are_refused() {
     objects[3] = "<< /Type /Page /Parent 4 0 R /Contents 5 0 R >>".to_owned();
     let refused = found(&pdf(&objects, "")).unwrap_err();
     assert!(refused.to_string().contains("circle"), "{refused}");
+}
+
+#[test]
+fn a_pdf_that_takes_too_long_is_refused() {
+    let bytes = pdf(&pages(&[&["Text."]]), "");
+    let over = Deadline::new("PDF", Duration::ZERO);
+    let refused = extract(&bytes, &over).unwrap_err();
+    let told = refused.to_string();
+    assert!(told.contains("PDF") && told.contains("split it"), "{told}");
+}
+
+#[test]
+fn a_drawing_costs_its_own_work_alone() {
+    // One large drawing that is drawn once, and a small one that is drawn often.
+    let mut objects = pages(&[&["Text."]]);
+    objects[3] =
+        "<< /Type /Page /Parent 2 0 R /Contents 5 0 R /Resources << /Font << /F1 3 0 R >> \
+        /XObject << /Large 6 0 R /Small 7 0 R >> >> >>"
+            .to_owned();
+    let small = "/Small Do ".repeat(2000);
+    let shown = format!("BT /F1 12 Tf 72 720 Td (Do read this.) Tj ET /Large Do {small}");
+    objects[4] = stream("", &shown);
+    let form = "/Type /XObject /Subtype /Form /BBox [0 0 1 1] /Resources << >>";
+    objects.push(stream(form, &"n ".repeat(200_000)));
+    objects.push(stream(form, "n"));
+    let read = found(&pdf(&objects, "")).unwrap();
+    assert_eq!(read.text, "Do read this.");
+    // The large one as often is too much.
+    objects[4] = stream("", &shown.replace("Small", "Large"));
+    let refused = found(&pdf(&objects, "")).unwrap_err();
+    assert!(matches!(refused, Unreadable::TooLarge { .. }), "{refused}");
 }
 
 #[test]

@@ -81,6 +81,77 @@ fn wrong_front_matter_is_refused_with_its_line() {
     assert_eq!(line("+++\na = 1\nb = \n+++\nText\n"), 3);
 }
 
+/// Line by line what is wrong and what would be right, in the words of YAML and not of a program.
+#[test]
+fn wrong_front_matter_is_told_in_its_readers_words() {
+    let told = |matter: &str| {
+        let text = format!("---\n{matter}\n---\nText\n");
+        let refused = read(Format::Markdown, None, text.as_bytes());
+        refused.expect_err(matter).to_string()
+    };
+    for (matter, line, right) in [
+        (
+            "title: a\ntitle: b",
+            "line 3",
+            "`title` stands there twice; keep one",
+        ),
+        ("title: a: b", "line 2", "put such a value in quotes"),
+        ("title: a\n b: c", "line 3", "keys at the same column"),
+        ("title: a\nb: [1, 2", "line 3", "a bracket is not closed"),
+        ("title: a\nb: \"open", "line", "close the quotes"),
+        ("title: a\nb: \"\\q\"", "line 3", "write a backslash twice"),
+        ("title: a\nb: *nobody", "line 3", "put the value in quotes"),
+        ("title: a\nb: .nan", "line 3", "`.nan` is not finite"),
+        ("title: a\nb: 1e999", "line 3", "`1e999` is not finite"),
+        ("title: a\nb: !!binary x", "line 3", "leave the tag out"),
+        ("title: a\nb: !!int x", "line 3", "leave the tag out"),
+        ("title: a\n<<: 7", "line 3", "name the keys themselves"),
+        ("title: a\n? [a, b]\n: c", "line 3", "`key: value`"),
+        ("title: a\n\tb: c", "line 3", "indent by spaces"),
+        ("title: a\nb: %x", "line 3", "put the value in quotes"),
+        ("title: a\nno key", "line", "`key: value`"),
+    ] {
+        let told = told(matter);
+        assert!(
+            told.starts_with(line) && told.contains(right),
+            "{matter}: {told}"
+        );
+        let lower = told.to_lowercase();
+        for word in [
+            "struct",
+            "enum",
+            "invalid type",
+            "deserial",
+            "option",
+            "string",
+            "i64",
+            "f64",
+            "u64",
+            "map",
+            "sequence",
+            "policy",
+            "scalar",
+            "::",
+            "\n",
+            "budget",
+        ] {
+            assert!(!lower.contains(word), "{word} in: {told}");
+        }
+    }
+    let many = format!("title: a\nb: [{}]", "1, ".repeat(20_000));
+    assert!(
+        told(&many).contains("more values than are read (10000)"),
+        "{}",
+        told(&many)
+    );
+    let toml = read(Format::Markdown, None, b"+++\na = 1\nb = x\n+++\nText\n");
+    let toml = toml.unwrap_err().to_string();
+    assert!(
+        toml.starts_with("line 3") && toml.contains("double quotes"),
+        "{toml}"
+    );
+}
+
 #[test]
 fn the_title_is_the_first_heading_of_the_highest_kind() {
     assert_eq!(

@@ -3,9 +3,11 @@
 //! text back, and going forward replaces it again.
 
 use super::aliases::{line, live};
-use super::now;
+use super::error::Result;
 use super::sql::Json;
+use super::{Aliases, now};
 use rusqlite::{Transaction, params};
+use std::collections::HashSet;
 
 /// A document that a newer text replaces.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +18,19 @@ pub struct Replaced {
     pub by: String,
     /// The probes of the earlier document that are not asked any more: their ids, and why.
     pub retired: Vec<(String, String)>,
+}
+
+impl Aliases<'_> {
+    /// The versions that learned a newer text of the document.
+    pub fn replacing(&self, alias: &str, document: &str) -> Result<HashSet<u64>> {
+        self.0.read("read what replaced a document", |c| {
+            c.prepare_cached(
+                "SELECT version FROM replacements WHERE alias = ?1 AND document_id = ?2",
+            )?
+            .query_map([alias, document], |row| Ok(row.get::<_, i64>(0)? as u64))?
+            .collect()
+        })
+    }
 }
 
 pub(super) fn insert(

@@ -2,7 +2,7 @@
 //! traces in lineages, steps, events and the result of its job. One transaction does it all, together with the new version
 //! if there is one.
 
-use super::aliases::{Expected, NewVersion, compare, get_version, insert, live};
+use super::aliases::{Expected, NewVersion, compare, get_version, insert, line, live};
 use super::error::Result;
 use super::sql::{Figures, Json, RecordText};
 use super::{Aliases, Version, now, replacements};
@@ -67,8 +67,11 @@ impl Aliases<'_> {
 }
 
 fn remove(tx: &Transaction, alias: &str, removal: &Removal) -> rusqlite::Result<()> {
+    let live = live(tx, alias)?.flatten();
+    let line = live.map(|live| line(tx, alias, live)).transpose()?;
+    let line: Vec<u64> = line.into_iter().flatten().collect();
     for version in removal.versions {
-        collapse(tx, alias, *version)?;
+        collapse(tx, alias, *version, &line)?;
     }
     strip_lineages(tx, alias, removal)?;
     let id = removal.document;
@@ -95,9 +98,17 @@ fn remove(tx: &Transaction, alias: &str, removal: &Removal) -> rusqlite::Result<
     replacements::refresh(tx, alias)
 }
 
-/// Deletes a version. The versions made from it follow its parent and inherit its replacements.
-fn collapse(tx: &Transaction, alias: &str, version: u64) -> rusqlite::Result<()> {
+/// Deletes a version. The versions made from it follow its parent and inherit its replacements, and one that continues
+/// it, of the live `line` before others, its documents.
+fn collapse(tx: &Transaction, alias: &str, version: u64, line: &[u64]) -> rusqlite::Result<()> {
     let named = params![alias, version as i64];
+    tx.execute(
+        "UPDATE documents SET version = coalesce((SELECT number FROM versions AS child
+             WHERE child.alias = ?1 AND child.parent = ?2 AND child.continues_parent
+             ORDER BY number IN (SELECT value FROM json_each(?3)) DESC, number DESC LIMIT 1), version)
+         WHERE alias = ?1 AND version = ?2",
+        params![alias, version as i64, Json(line)],
+    )?;
     tx.execute(
         "INSERT OR IGNORE INTO replacements (document_id, alias, version, replaced_by)
          SELECT document_id, r.alias, child.number, replaced_by FROM replacements AS r

@@ -11,18 +11,13 @@ const FOREIGN: [&str; 43] = [
     "nie", "det",
 ];
 
-/// Whether articles can be dropped from these texts, which belong together: they are in Latin letters, and no word
-/// says that they are not English.
-pub fn are_english(texts: &[&str]) -> bool {
-    let latin = |text: &&str| matches!(main_script(text), Some(Script::Latin) | None);
-    if !texts.iter().all(latin) {
-        return false;
+/// How much a text speaks for English, by its common words; `None` if it is not in Latin letters.
+pub fn evidence(text: &str) -> Option<i32> {
+    if !matches!(main_script(text), Some(Script::Latin) | None) {
+        return None;
     }
-    let mut score = 0_i32;
-    for word in texts
-        .iter()
-        .flat_map(|text| text.split(|c: char| !c.is_alphabetic()))
-    {
+    let mut score = 0;
+    for word in text.split(|c: char| !c.is_alphabetic()) {
         let word = word.to_lowercase();
         if FOREIGN.contains(&word.as_str()) {
             score -= 1;
@@ -30,12 +25,22 @@ pub fn are_english(texts: &[&str]) -> bool {
             score += 1;
         }
     }
-    score >= 0
+    Some(score)
+}
+
+/// Whether articles can be dropped from texts with this evidence, which belong together: no word says that they are not
+/// English.
+pub fn are_english(evidence: [Option<i32>; 2]) -> bool {
+    matches!(evidence, [Some(one), Some(other)] if one + other >= 0)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::are_english;
+    use super::*;
+
+    fn are_english(texts: &[&str; 2]) -> bool {
+        super::are_english(texts.map(evidence))
+    }
 
     #[test]
     fn english_and_not() {

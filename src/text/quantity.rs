@@ -75,14 +75,49 @@ const UNITS: [&[&str]; 34] = [
 ];
 
 /// Units that are signs, and the words for them.
-const SIGNS: [&[&str]; 6] = [
-    &["%", "percent", "percents", "per cent", "prozent"],
+const SIGNS: [&[&str]; 7] = [
+    &[
+        "%",
+        "percent",
+        "percents",
+        "per cent",
+        "pct",
+        "prozent",
+        "procent",
+        "pourcent",
+        "pour cent",
+        "por ciento",
+        "por cento",
+        "per cento",
+        "процент",
+        "процента",
+        "процентов",
+        "パーセント",
+        "퍼센트",
+        "प्रतिशत",
+        "بالمئة",
+        "بالمائة",
+    ],
+    &[
+        "‰",
+        "permille",
+        "per mille",
+        "per mil",
+        "promille",
+        "pour mille",
+        "por mil",
+    ],
     &["$", "dollar", "dollars", "usd"],
     &["€", "euro", "euros", "eur"],
     &["£", "gbp"],
     &["¥", "yen", "yuan"],
     &["₹", "rupee", "rupees", "inr"],
 ];
+
+/// Whether a sign follows its number; those of money may stand on either side.
+pub(super) fn follows(sign: &str) -> bool {
+    matches!(sign, "%" | "‰")
+}
 
 /// Words that multiply a number before them, and their power of ten.
 const MAGNITUDES: [(usize, &[&str]); 4] = [

@@ -2,7 +2,7 @@
 
 use super::characters::{is_mark, is_unspaced, is_wordy};
 use super::number;
-use super::quantity::{east_asian_magnitude, magnitude, sign, unit};
+use super::quantity::{east_asian_magnitude, follows, magnitude, sign, unit};
 use super::syllables::without_particle;
 use super::words::borders;
 
@@ -132,14 +132,29 @@ impl Scanner<'_> {
             .collect();
         if letters.is_empty()
             || unit(&letters).is_some_and(|u| u != "s")
+            || sign(&letters).is_some()
             || magnitude(&letters).is_some()
             || matches!(letters.as_str(), "am" | "pm")
         {
+            let sign = self.sign_before(begin);
             self.push(number, Kind::Number);
+            self.tokens.extend(sign);
         } else {
             self.at += letters.chars().count();
             self.push(number + &letters, Kind::Word);
         }
+    }
+
+    /// Takes the sign that stands against the number at `begin`, before it, and would stand behind it elsewhere: Turkish
+    /// writes %5. Behind another number it belongs to that one.
+    fn sign_before(&mut self, begin: usize) -> Option<Token> {
+        let [before @ .., last] = &self.tokens[..] else {
+            return None;
+        };
+        let against = begin > 0 && self.text[begin - 1].to_string() == last.text;
+        let free = before.last().is_none_or(|t| t.kind != Kind::Number);
+        let taken = against && free && last.kind == Kind::Sign && follows(&last.text);
+        taken.then(|| self.tokens.pop()).flatten()
     }
 
     /// The word before a number is "minus".
@@ -218,8 +233,22 @@ impl Scanner<'_> {
                 return self.push(unit, Kind::Word);
             }
         }
+        if let Some(sign) = self.sign_in_two_words(&word) {
+            self.tokens.pop();
+            return self.push(sign, Kind::Sign);
+        }
         let word = without_particle(&word).to_owned();
         self.push(word, Kind::Word);
+    }
+
+    /// The sign that `word` ends after a number and a word: 5 per cent.
+    fn sign_in_two_words(&self, word: &str) -> Option<&'static str> {
+        match &self.tokens[..] {
+            [.., number, first] if number.kind == Kind::Number && first.kind == Kind::Word => {
+                sign(&format!("{} {word}", first.text))
+            }
+            _ => None,
+        }
     }
 
     /// A run of letters without spaces, cut into words by dictionary.
@@ -231,7 +260,11 @@ impl Scanner<'_> {
         self.at += run.chars().count();
         let borders = borders(&run);
         for pair in borders.windows(2) {
-            self.push(&run[pair[0]..pair[1]], Kind::Unspaced);
+            let word = &run[pair[0]..pair[1]];
+            match sign(word).filter(|_| self.after_number()) {
+                Some(sign) => self.push(sign, Kind::Sign),
+                None => self.push(word, Kind::Unspaced),
+            }
         }
     }
 }
@@ -280,6 +313,33 @@ mod tests {
         );
         assert_eq!(tokens("a page-5 note"), ["a", "page", "5", "note"]);
         assert_eq!(tokens("4 200 m"), ["4200", "m"]);
+        for percent in [
+            "5 %",
+            "5%",
+            "٥٪",
+            "５％",
+            "5 percent",
+            "5 per cent",
+            "5percent",
+            "%5",
+            "5 Prozent",
+            "5 pour cent",
+            "5 процентов",
+            "5パーセント",
+            "5퍼센트",
+            "5 بالمئة",
+        ] {
+            assert_eq!(tokens(percent), ["5", "%"], "{percent}");
+        }
+        assert_eq!(tokens("5 ‰, 7 per mille"), ["5", "‰", "7", "‰"]);
+        assert_eq!(
+            tokens("3 % 5, 20% per cent"),
+            ["3", "%", "5", "20", "%", "per", "cent"]
+        );
+        assert_eq!(
+            tokens("as per cent values"),
+            ["as", "per", "cent", "values"]
+        );
         assert_eq!(tokens("10², 102"), ["10", "2", "102"]);
     }
 

@@ -9,8 +9,8 @@ use super::normal::normal;
 use super::number;
 use super::scan::{Hyphens, scan};
 
-/// The words of `text`. `articles`: whether English articles are dropped.
-pub fn words(text: &str, articles: bool) -> Vec<String> {
+/// The words of `text`, articles among them: in which language they are some is the caller's to know.
+pub fn words(text: &str) -> Vec<String> {
     let normal = normal(text);
     let chars: Vec<char> = normal.chars().collect();
     let mut kept = String::with_capacity(normal.len());
@@ -23,15 +23,15 @@ pub fn words(text: &str, articles: bool) -> Vec<String> {
                 at += length;
             }
             None => {
-                if !is_punctuation(chars[at]) {
+                // 5 ‰ is not 5 %, which is 5 to the script.
+                if !is_punctuation(chars[at]) || chars[at] == '‰' {
                     kept.push(chars[at]);
                 }
                 at += 1;
             }
         }
     }
-    let words = kept.split_whitespace().flat_map(cut);
-    words.filter(|w| !(articles && is_article(w))).collect()
+    kept.split_whitespace().flat_map(cut).collect()
 }
 
 pub fn is_article(word: &str) -> bool {
@@ -65,28 +65,31 @@ mod tests {
 
     #[test]
     fn english_as_the_script_has_it() {
-        assert_eq!(words("The  Quick, brown-fox!", true), ["quick", "brownfox"]);
         assert_eq!(
-            words("Orr's cat; the 4,200 metres.", true),
-            ["orrs", "cat", "4200", "metres"]
+            words("The  Quick, brown-fox!"),
+            ["the", "quick", "brownfox"]
         );
-        assert_eq!(words("U.S. $5 5%", true), ["us", "5", "5"]);
-        assert_eq!(words("1914-1918", true), ["19141918"]);
+        assert_eq!(
+            words("Orr's cat; the 4,200 metres."),
+            ["orrs", "cat", "the", "4200", "metres"]
+        );
+        assert_eq!(words("U.S. $5 5%"), ["us", "5", "5"]);
+        assert_eq!(words("1914-1918"), ["19141918"]);
     }
 
     #[test]
     fn numbers_keep_what_makes_them() {
         assert_eq!(
-            words("-7 7 1.5 15 7:30 730", true),
+            words("-7 7 1.5 15 7:30 730"),
             ["-7", "7", "1.5", "15", "7:30", "730"]
         );
     }
 
     #[test]
     fn other_scripts() {
-        assert_eq!(words("“Blue Whale”", true), ["blue", "whale"]);
-        assert_eq!(words("أوريل؟", true), ["أوريل"]);
-        assert_eq!(words("1387年。", true), ["1387", "年"]);
-        assert_eq!(words("il a an", false), ["il", "a", "an"]);
+        assert_eq!(words("“Blue Whale”"), ["blue", "whale"]);
+        assert_eq!(words("أوريل؟"), ["أوريل"]);
+        assert_eq!(words("1387年。"), ["1387", "年"]);
+        assert_eq!(words("il a an"), ["il", "a", "an"]);
     }
 }

@@ -66,7 +66,12 @@ const LONG_NAME: usize = 4;
 
 impl Line {
     pub fn new(text: &str, hyphens: Hyphens) -> Line {
-        let mut tokens = scan(&normal(text), hyphens);
+        Line::of_normal(&normal(text), hyphens)
+    }
+
+    /// As [`Line::new`], of a text in normal form.
+    pub fn of_normal(normal: &str, hyphens: Hyphens) -> Line {
+        let mut tokens = scan(normal, hyphens);
         tokens.retain(|t| !t.text.is_empty());
         Line::of(tokens)
     }
@@ -92,10 +97,11 @@ impl Line {
         }
     }
 
-    /// Without English articles.
-    pub fn without_articles(mut self) -> Line {
-        self.tokens.retain(|t| !super::squad::is_article(&t.text));
-        Line::of(self.tokens)
+    /// The same without English articles.
+    pub fn without_articles(&self) -> Line {
+        let tokens = self.tokens.iter();
+        let kept = tokens.filter(|t| !super::squad::is_article(&t.text));
+        Line::of(kept.cloned().collect())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -148,7 +154,7 @@ impl Line {
             let before = i
                 .checked_sub(1)
                 .and_then(place)
-                .filter(|t| t.kind == Kind::Sign && t.text != "%");
+                .filter(|t| t.kind == Kind::Sign && !super::quantity::follows(&t.text));
             let after = place(i + 1).filter(|t| {
                 t.kind == Kind::Sign || super::quantity::unit(&t.text).is_some_and(|u| u == t.text)
             });

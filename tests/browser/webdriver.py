@@ -109,6 +109,11 @@ class Browser:
         self.command("POST", f"/element/{element}/clear", {})
         self.command("POST", f"/element/{element}/value", {"text": text})
 
+    def choose(self, selector, path):
+        """Picks a file in a file input, which may be out of sight."""
+        found = self.command("POST", "/element", {"using": "css selector", "value": selector})
+        self.command("POST", f"/element/{found[ELEMENT]}/value", {"text": str(path)})
+
     def text(self, selector):
         return self.command("GET", f"/element/{self.find(selector)}/text").strip()
 

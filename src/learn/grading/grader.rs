@@ -3,9 +3,11 @@
 //! `exact` and `token_f1` are SQuAD's scores ([`crate::text::squad`]). `contains` and `recall` compare
 //! [`crate::text::words`]: hyphens and apostrophes in either reading, numbers as numbers with their units.
 
+use crate::text::articles::{are_english, evidence};
+use crate::text::normal::normal;
 use crate::text::scan::Hyphens;
+use crate::text::squad;
 use crate::text::words::{Line, in_common};
-use crate::text::{articles, squad};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
@@ -53,38 +55,71 @@ impl Grader {
                 let (gold, answer) = squad_words(gold, answer);
                 f1(&gold, &answer) >= F1_NEEDED
             }
-            Grader::Contains => {
-                in_either_reading(gold, answer, |gold, answer| answer.contains(gold))
-            }
-            Grader::Recall => in_either_reading(gold, answer, recalled),
+            Grader::Contains => Words::new(answer).contain(&Words::new(gold)),
+            Grader::Recall => in_either_reading(&Words::new(gold), &Words::new(answer), recalled),
         }
     }
 }
 
 /// The words of both as SQuAD counts them.
 fn squad_words(gold: &str, answer: &str) -> (Vec<String>, Vec<String>) {
-    let without = drops_articles(gold, answer);
-    (squad::words(gold, without), squad::words(answer, without))
+    let [mut words, mut given] = [gold, answer].map(squad::words);
+    let is_article = |word: &String| squad::is_article(word);
+    if !words.iter().all(is_article) && are_english([gold, answer].map(evidence)) {
+        words.retain(|word| !is_article(word));
+        given.retain(|word| !is_article(word));
+    }
+    (words, given)
 }
 
-/// Whether articles are left out of the comparison. The gold answer "A" may be a grade.
-fn drops_articles(gold: &str, answer: &str) -> bool {
-    !squad::words(gold, true).is_empty() && articles::are_english(&[gold, answer])
+/// A text made ready for [`Grader::Contains`], which is worth it for a text that is compared with many.
+pub struct Words {
+    /// With words like `e-mail` read as two and as one.
+    readings: [Reading; 2],
+    /// How much the text speaks for English.
+    english: Option<i32>,
 }
 
-/// Whether `right` holds, with words like `e-mail` read as two or as one.
-fn in_either_reading(gold: &str, answer: &str, right: impl Fn(&Line, &Line) -> bool) -> bool {
-    let without = drops_articles(gold, answer);
-    [Hyphens::Split, Hyphens::Joined]
-        .into_iter()
-        .any(|hyphens| {
-            let line = |text| match Line::new(text, hyphens) {
-                line if without => line.without_articles(),
-                line => line,
-            };
-            let (gold, answer) = (line(gold), line(answer));
-            !gold.is_empty() && !contradicts(&gold, &answer) && right(&gold, &answer)
-        })
+struct Reading {
+    line: Line,
+    without_articles: Line,
+}
+
+impl Words {
+    pub fn new(text: &str) -> Words {
+        let normal = normal(text);
+        let reading = |hyphens| {
+            let line = Line::of_normal(&normal, hyphens);
+            let without_articles = line.without_articles();
+            Reading {
+                line,
+                without_articles,
+            }
+        };
+        Words {
+            readings: [Hyphens::Split, Hyphens::Joined].map(reading),
+            english: evidence(text),
+        }
+    }
+
+    /// Whether the gold answer stands in this text, word for word.
+    pub fn contain(&self, gold: &Words) -> bool {
+        in_either_reading(gold, self, |gold, answer| answer.contains(gold))
+    }
+}
+
+/// Whether `right` holds in one of the readings. Articles are left out of the comparison, unless the gold answer is one:
+/// "A" may be a grade.
+fn in_either_reading(gold: &Words, answer: &Words, right: impl Fn(&Line, &Line) -> bool) -> bool {
+    let english = are_english([gold.english, answer.english]);
+    let mut both = gold.readings.iter().zip(&answer.readings);
+    both.any(|(gold, answer)| {
+        let (gold, answer) = match english && !gold.without_articles.is_empty() {
+            true => (&gold.without_articles, &answer.without_articles),
+            false => (&gold.line, &answer.line),
+        };
+        !gold.is_empty() && !contradicts(gold, answer) && right(gold, answer)
+    })
 }
 
 /// At least [`RECALL_NEEDED`] of the gold words stand in the answer, in any order.
@@ -180,7 +215,7 @@ mod tests {
     }
 
     /// Gold answer, answer, and whether a fair reader calls the answer right.
-    const READ: [(&str, &str, bool); 50] = [
+    const READ: [(&str, &str, bool); 62] = [
         ("1387年", "该镇建于1387年。", true),
         ("谭欣·奥雷尔", "镇长是谭欣·奥雷尔。", true),
         ("ทัมซิน", "นายกเทศมนตรีคือทัมซิน", true),
@@ -232,6 +267,19 @@ mod tests {
         ("il a dit", "elle dit il a dit oui", true),
         ("1911", "the 1911s", false),
         ("40 km", "40 km, not 40 m", true),
+        // The sign for per cent, and those that are like it.
+        ("5 %", "٥٪", true),
+        ("5 %", "Es sind ５％.", true),
+        ("5 %", "It is 5 per cent.", true),
+        ("5 %", "It is 5 percent.", true),
+        ("5 per cent", "It is 5 %.", true),
+        ("5 percent", "نسبة ٥٪ منها", true),
+        ("5 %", "Oran %5 oldu.", true),
+        ("5 %", "5パーセントです。", true),
+        ("5 ‰", "It is 5 per mille.", true),
+        ("5 ‰", "5 %", false),
+        ("5 per cent", "5 ‰", false),
+        ("5 %", "It is 6 per cent.", false),
     ];
 
     #[test]

@@ -16,6 +16,7 @@ pub mod report;
 pub mod responders;
 pub mod retention;
 pub mod router;
+mod standing;
 #[cfg(test)]
 mod strategy_tests;
 pub mod unlearn;

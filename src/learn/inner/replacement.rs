@@ -9,16 +9,16 @@
 use super::replay::{Earlier, Probe};
 use super::report::{Origin, ProbeReport};
 use super::router::{Routable, Router};
+use super::standing::Standing;
 use crate::learn::grading::Grading;
-use crate::learn::grading::grader::Grader;
 use crate::learn::knowledge::closed_book::{ANSWER_TOKENS, ask_open_book, graded};
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::Interrupted;
 use crate::learn::ports::model::{ModelError, Sampling};
-use crate::text::sentences::sentences;
 use crate::text::words::words;
 use serde::{Deserialize, Serialize};
+use std::cell::LazyCell;
 use utoipa::ToSchema;
 
 /// Most probes of an earlier text that its newer text takes over.
@@ -108,6 +108,7 @@ pub fn review(
     let unsure: Vec<&Probe> = unsure.map(|(p, _)| *p).collect();
     let mut with_old = read(model, texts.old, &unsure, grading)?.into_iter();
 
+    let standing = LazyCell::new(|| Standing::new(&old.passage.text, &new.text));
     let mut reviewed = Vec::new();
     for probe in told {
         let given = same_question(given, probe).map_or("", |q| q.answer.as_str());
@@ -128,7 +129,7 @@ pub fn review(
                     false,
                     format!("with the newer text in sight the answer is \"{said}\""),
                 ),
-                false if stands(&old.passage, new, &probe.question.answer) => {
+                false if standing.says(&probe.question.answer) => {
                     (true, "the sentence with its answer is unchanged".to_owned())
                 }
                 false => (false, "the newer text does not say it any more".to_owned()),
@@ -195,15 +196,4 @@ fn read(
 fn same_question<'q>(given: &'q [Question], probe: &Probe) -> Option<&'q Question> {
     let asked = words(&probe.question.question);
     given.iter().find(|q| words(&q.question) == asked)
-}
-
-/// Whether a sentence of the earlier text that holds the answer stands unchanged in the newer text.
-fn stands(old: &Passage, new: &Passage, answer: &str) -> bool {
-    let spaced = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let newer = spaced(&new.text);
-    let holds = |sentence: &&str| {
-        sentence.contains(answer.trim()) || Grader::Contains.correct(answer, sentence)
-    };
-    let mut holding = sentences(&old.text).into_iter().filter(holds);
-    holding.any(|sentence| newer.contains(&spaced(sentence)))
 }

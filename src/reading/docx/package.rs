@@ -1,8 +1,8 @@
 //! The zip archive that a DOCX file is.
 
-use super::super::Unreadable;
 use super::super::encoding;
 use super::super::inflate::{Inflate, read_bounded};
+use super::super::{Limit, Unreadable};
 use super::{broken, damaged};
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -32,11 +32,11 @@ impl<'a> Package<'a> {
             Err(error) => return Err(damaged(format!("{name}: {error}"))),
         };
         let bytes = read_bounded(file, LARGEST).map_err(|error| match error {
-            Inflate::TooLarge(_) => Unreadable::TooLarge {
+            Inflate::TooLarge(_) => Unreadable::TooLarge(Limit::Size {
                 format: "DOCX",
                 most: LARGEST as usize >> 20,
                 unit: "MiB of text",
-            },
+            }),
             Inflate::Damaged(reason) => damaged(format!("{name}: {reason}")),
         })?;
         encoding::text(&bytes, None).map(Some)

@@ -1,11 +1,11 @@
-//! The deletion of a document: at once where nothing is to be trained, else as a job.
+//! The deletion of a document: at once where nothing is to be trained and no judge to be asked, else as a job.
 
 use super::measure::{self, Adapters};
 use crate::adapters::{self, Unlearning};
-use crate::learn::grading::Grading;
 use crate::learn::grading::grader::Grader;
 use crate::learn::inner::replay::Earlier;
 use crate::learn::inner::unlearn::UnlearnReport;
+use crate::learn::options::update::IngestOptions;
 use crate::pool::LocalModel;
 use crate::store::{self, Document, DocumentState, Job};
 use crate::workflows::refusal::Refusal;
@@ -26,7 +26,7 @@ pub enum Deletion {
         /// What is left of the document; `None` if the live version did not know it.
         report: Option<UnlearnReport>,
     },
-    /// A job learns the other documents of its adapter again.
+    /// A job learns the other documents of its adapter again, or asks a judge what is left of this one.
     Job {
         job: Job,
         /// Estimated running time, if earlier trainings tell.
@@ -60,10 +60,14 @@ pub fn delete(services: &Services, id: &str) -> Result<Deletion, Refusal> {
             return Err(Refusal::conflict("document_busy", detail));
         }
         let plan = services.registry.plan_unlearning(&document)?;
-        if !plan.to_train().is_empty() {
+        let request = measure::request(&services.store, &document)?;
+        let options = services.learning.under(&request, Some(plan.strategy))?;
+        // Only a job asks a judge.
+        let asks_judge = plan.in_force && options.gate.grader == Grader::Judge;
+        if !plan.to_train().is_empty() || asks_judge {
             return submit(services, &plan);
         }
-        match leave(services, &plan) {
+        match leave(services, &plan, &options) {
             Err(adapters::Error::Store(store::Error::Conflict { .. })) if tries < TRIES => {
                 tries += 1;
             }
@@ -72,7 +76,11 @@ pub fn delete(services: &Services, id: &str) -> Result<Deletion, Refusal> {
     }
 }
 
-fn leave(services: &Services, plan: &Unlearning) -> adapters::Result<Deletion> {
+fn leave(
+    services: &Services,
+    plan: &Unlearning,
+    options: &IngestOptions,
+) -> adapters::Result<Deletion> {
     let registry = &services.registry;
     // The adapter and the questions are gone afterwards.
     let asked = match plan.in_force {
@@ -84,7 +92,7 @@ fn leave(services: &Services, plan: &Unlearning) -> adapters::Result<Deletion> {
     };
     let live = registry.leave(plan)?;
     let report = asked.and_then(|(adapters, forgotten)| {
-        match left(services, plan, &adapters, &forgotten) {
+        match left(services, plan, &adapters, &forgotten, options) {
             Ok(report) => Some(report),
             // The document is deleted, whether or not the model can be asked about it.
             Err(error) => {
@@ -105,6 +113,7 @@ fn left(
     plan: &Unlearning,
     adapters: &Adapters,
     forgotten: &Earlier,
+    options: &IngestOptions,
 ) -> Result<UnlearnReport, String> {
     let remaining = plan.remaining.iter();
     let remaining: Result<Vec<_>, store::Error> = remaining
@@ -119,14 +128,9 @@ fn left(
         plan,
         adapters,
         documents,
-        grading(),
+        measure::grading(options, None),
     );
     report.map_err(|e| e.to_string())
-}
-
-/// Questions about a deleted document are graded by words.
-pub(super) fn grading() -> Grading<'static> {
-    Grader::default().into()
 }
 
 fn submit(services: &Services, plan: &Unlearning) -> Result<Deletion, Refusal> {

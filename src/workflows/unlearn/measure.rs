@@ -1,17 +1,44 @@
-//! Who answered for a document and who answers now, for the report of its deletion.
+//! Who answered for a document and who answers now, and how the answers are graded, for the report of its deletion.
 
 use crate::adapters::records::report;
 use crate::adapters::{AliasName, Registry, Unlearning};
 use crate::learn::grading::Grading;
+use crate::learn::grading::grader::Grader;
 use crate::learn::inner::answerer::{Answerer, Load, Routed};
 use crate::learn::inner::replay::{self, Earlier, Probe};
 use crate::learn::inner::responders::{Responder, Responders};
 use crate::learn::inner::unlearn::{Answering, UnlearnReport, left_of};
 use crate::learn::knowledge::{Passage, Question};
+use crate::learn::options::update::IngestOptions;
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::Interrupted;
 use crate::learn::ports::model::{Adapter, Model};
+use crate::learn::ports::text_model::TextModel;
 use crate::store::{self, Document, Store};
+use serde_json::{Value, json};
+
+/// The request by which the document was learned, without its documents. Laid over the server's settings it gives those
+/// under which the document was learned.
+pub(super) fn request(store: &Store, document: &Document) -> Result<Value, store::Error> {
+    let job = store.jobs().get(&document.job_id)?;
+    let mut request = job.map_or(json!({}), |job| job.input);
+    if let Some(fields) = request.as_object_mut() {
+        fields.remove("documents");
+    }
+    Ok(request)
+}
+
+/// The grader of the document's questions, as its gate has it. Where the judge is gone they are graded by words, for a
+/// deletion does not wait for one.
+pub(super) fn grading<'a>(
+    options: &IngestOptions,
+    judge: Option<&'a dyn TextModel>,
+) -> Grading<'a> {
+    match options.gate.grader {
+        Grader::Judge if judge.is_none() => Grader::default().into(),
+        grader => Grading { grader, judge },
+    }
+}
 
 /// The adapters of a plan, loaded.
 pub(super) struct Adapters {

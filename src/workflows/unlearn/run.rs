@@ -1,19 +1,17 @@
 //! The unlearn job: it learns the documents that had shared an adapter with a deleted one again, and publishes the
 //! version without it. Until then nothing changes; the publication deletes the document.
 
-use super::admit::grading;
 use super::measure::{self, Adapters};
 use crate::adapters::lineage::{Lineage, UnlearnLineage};
 use crate::adapters::{self, Registry, Unlearning};
 use crate::jobs::{Handler, JobContext, JobFailure};
-use crate::learn::grading::Grading;
 use crate::learn::inner::replay::Earlier;
 use crate::learn::inner::unlearn::{Again, UnlearnReport, relearn};
 use crate::learn::options::precedence::SettingsStack;
 use crate::learn::options::update::IngestOptions;
 use crate::learn::ports::model::{Model, Update};
 use crate::learn::ports::text_model::Helpers;
-use crate::store::{self, ProbeScore};
+use crate::store::{self, ProbeScore, Store};
 use crate::workflows::journal::JobJournal;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -103,7 +101,9 @@ impl UnlearnHandler {
         let documents = (&forgotten, &*remaining?);
         let adapters = Adapters::load(&self.registry, plan)?;
         let (model, registry) = (&*self.model, &self.registry);
-        let left = measure::left(model, registry, plan, &adapters, documents, grading());
+        let options = self.options(store, plan)?;
+        let grading = measure::grading(&options, self.helpers.judge.as_deref());
+        let left = measure::left(model, registry, plan, &adapters, documents, grading);
         let report = left.map_err(|e| journal.failure(e))?;
         self.remember(cx, &report)?;
         published(self.registry.leave(plan))?;
@@ -119,7 +119,7 @@ impl UnlearnHandler {
             documents.map(|d| measure::earlier(store, d)).collect();
         let documents = documents?;
         let adapters = Adapters::load(&self.registry, plan)?;
-        let options = self.options(plan)?;
+        let options = self.options(store, plan)?;
         // Under `route` an adapter begins fresh, whatever the alias began with.
         let start = adapters.start.as_ref().filter(|_| !plan.routed);
         let mut update = self.update(plan, &options)?;
@@ -134,10 +134,7 @@ impl UnlearnHandler {
             attempts: options.gate.attempts,
             budget: options.gate.retention_budget,
         };
-        let grading = Grading {
-            grader: options.gate.grader,
-            judge: self.helpers.judge.as_deref(),
-        };
+        let grading = measure::grading(&options, self.helpers.judge.as_deref());
         let answering = adapters.answering();
         let learned = relearn(
             &*self.model,
@@ -173,8 +170,10 @@ impl UnlearnHandler {
         Ok(())
     }
 
-    fn options(&self, plan: &Unlearning) -> Result<IngestOptions, JobFailure> {
-        let options = self.learning.under(&json!({}), Some(plan.strategy));
+    /// The settings under which the document was learned.
+    fn options(&self, store: &Store, plan: &Unlearning) -> Result<IngestOptions, JobFailure> {
+        let request = measure::request(store, &plan.document)?;
+        let options = self.learning.under(&request, Some(plan.strategy));
         options.map_err(|e| JobFailure::new("invalid_options", e.to_string()))
     }
 

@@ -8,7 +8,7 @@ use crate::learn::options::precedence::SettingsStack;
 use crate::learn::ports::model::{Adapter, Trained};
 use crate::learn::scripted::ScriptedModel;
 use crate::question::Question;
-use crate::store::{Document, NewDocument, Store};
+use crate::store::{Document, DocumentState, NewDocument, Store};
 use crate::workflows::ingest::run::IngestHandler;
 use autodidact_engine::tiny::tiny_config;
 use autodidact_engine::{Family, Lora, LoraConfig};
@@ -56,6 +56,16 @@ fn place() -> Place {
     }
 }
 
+/// The same with one adapter for all documents.
+fn sequential() -> Place {
+    let settings = json!({"training": {"strategy": "sequential"}, "gate": {"mode": "off", "general_probes": 0},
+        "self_edit": {"kind": "none"}});
+    Place {
+        settings: SettingsStack::new(vec![settings]).unwrap(),
+        ..place()
+    }
+}
+
 impl Place {
     fn run(&self, handler: &dyn Handler) -> Result<Value, JobFailure> {
         let job = self.jobs.store().jobs().lease_next("test").unwrap();
@@ -74,12 +84,18 @@ impl Place {
                 question: format!("Who says: {text}"),
                 answer: "Ada Finch".into(),
             }],
+            external_id: Some(text.clone()),
             ..NewDocument::new(text, text)
         };
         let documents: Vec<NewDocument> = texts.iter().map(new).collect();
+        self.learn(&json!({}), &documents)
+    }
+
+    /// Has the documents learned under these options of a request, and returns them.
+    fn learn(&self, options: &Value, documents: &[NewDocument]) -> Vec<Document> {
         let job = self
             .jobs
-            .submit_documents(&kb(), &json!({}), &documents, None)
+            .submit_documents(&kb(), options, documents, None)
             .map(|accepted| accepted.job);
         let handler = IngestHandler::new(
             self.model.clone(),
@@ -171,18 +187,12 @@ fn a_document_that_joined_an_adapter_leaves_it() {
 
 #[test]
 fn a_document_beside_another_in_a_version_that_is_not_live_is_told() {
-    let place = place();
+    let place = sequential();
     let texts = [
         "The zebra stands.",
         "The pond is deep.",
         "The pier is long.",
     ];
-    let settings = json!({"training": {"strategy": "sequential"}, "gate": {"mode": "off", "general_probes": 0},
-        "self_edit": {"kind": "none"}});
-    let place = Place {
-        settings: SettingsStack::new(vec![settings]).unwrap(),
-        ..place
-    };
     let documents = place.teach(&texts.map(str::to_owned));
     place.registry.rollback(&kb(), 1, None).unwrap();
     let error = place.registry.plan_unlearning(&documents[1]).unwrap_err();
@@ -211,4 +221,98 @@ fn a_deletion_asked_for_twice_is_one_job() {
     assert_eq!(first.progress.eta_seconds, Some(7.0));
     let second = place.jobs.submit_unlearning(&kb(), &input, None).unwrap();
     assert_eq!(second.id, first.id);
+}
+
+#[test]
+fn a_replaced_document_leaves_the_adapter_that_goes_on_for_another() {
+    let place = place();
+    let mut texts: Vec<String> = (0..MAX_ROUTES)
+        .map(|n| format!("The zebra{n}q stands by the pond{n}q."))
+        .collect();
+    // It joins the adapter of the sixth.
+    texts.push("The zebra5q and the pond5q are green.".to_owned());
+    let documents = place.teach(&texts);
+    let (sixth, last) = (&documents[5], &documents[MAX_ROUTES]);
+    // Its newer text is most like the first, and is learned by that adapter.
+    let newer = NewDocument {
+        external_id: sixth.external_id.clone(),
+        replace: true,
+        ..NewDocument::new("newer", "The zebra0q stands by the pond0q and sleeps.")
+    };
+    place.learn(&json!({}), &[newer]);
+    let stored = || place.jobs.store().documents();
+    let replaced = stored().get(&sixth.id).unwrap().unwrap();
+    assert_eq!(replaced.state, DocumentState::Replaced);
+    let number = MAX_ROUTES as u64 + 1;
+    let plan = place.registry.plan_unlearning(&replaced).unwrap();
+    let ids = |documents: Vec<&Document>| -> Vec<String> {
+        documents.into_iter().map(|d| d.id.clone()).collect()
+    };
+    assert_eq!(ids(plan.to_train()), [last.id.clone()]);
+    assert_eq!(plan.versions, [6, number].into());
+    place.unlearn(&replaced);
+    for gone in [6, number] {
+        assert!(place.registry.version(&kb(), gone).is_err(), "{gone}");
+    }
+    assert_eq!(stored().get(&sixth.id).unwrap(), None);
+    let last = stored().get(&last.id).unwrap().unwrap();
+    assert_eq!(last.version, Some(number + 2));
+}
+
+#[test]
+fn no_rollback_brings_a_replaced_and_deleted_document_back() {
+    let place = sequential();
+    let documents = place.teach(&["The zebra stands.", "The pond is deep."].map(str::to_owned));
+    let newer = NewDocument {
+        external_id: documents[0].external_id.clone(),
+        replace: true,
+        ..NewDocument::new("newer", "The zebra sleeps.")
+    };
+    let newer = place.learn(&json!({}), &[newer]).remove(0);
+    let stored = place.jobs.store().documents();
+    let replaced = stored.get(&documents[0].id).unwrap().unwrap();
+    let plan = place.registry.plan_unlearning(&replaced).unwrap();
+    assert!(!plan.in_force);
+    assert_eq!(place.registry.leave(&plan).unwrap(), Some(3));
+    let left = place.registry.versions(&kb(), None, 10).unwrap().items;
+    assert_eq!(left.iter().map(|v| v.number).collect::<Vec<_>>(), [3]);
+    for gone in [1, 2] {
+        assert!(place.registry.rollback(&kb(), gone, None).is_err());
+    }
+    // What version 2 had learned belongs to the version that continued it.
+    for kept in [&documents[1], &newer] {
+        let kept = stored.get(&kept.id).unwrap().unwrap();
+        assert_eq!(
+            (kept.state, kept.version),
+            (DocumentState::Learned, Some(3))
+        );
+    }
+    assert_eq!(place.registry.get(&kb()).unwrap().documents, 2);
+}
+
+#[test]
+fn what_is_left_is_graded_as_the_document_was() {
+    let place = place();
+    let gate =
+        |grader: &str| json!({"gate": {"grader": grader, "mode": "off", "general_probes": 0}});
+    let document = |n: usize| NewDocument {
+        questions: vec![Question {
+            question: format!("Who says {n}?"),
+            answer: "Ada".into(),
+        }],
+        ..NewDocument::new(&format!("zebra{n}"), &format!("The zebra{n}q stands."))
+    };
+    // The adapter says "Ada Finch".
+    for (n, grader, score) in [(0, "exact", 0.0), (1, "contains", 1.0)] {
+        let learned = place.learn(&gate(grader), &[document(n)]).remove(0);
+        let report = place.unlearn(&learned)["report"].clone();
+        assert_eq!(report["score_before"], score, "{report}");
+    }
+    // A judge that is not there any more holds no deletion up.
+    let learned = place.learn(&json!({}), &[document(2)]).remove(0);
+    let judged = Place {
+        settings: SettingsStack::new(vec![json!({"gate": {"grader": "judge"}})]).unwrap(),
+        ..place
+    };
+    assert_eq!(judged.unlearn(&learned)["report"]["score_before"], 1.0);
 }

@@ -5,7 +5,7 @@
 use super::CONFIG_FILE;
 use super::fields::{Field, Fields};
 use super::patterns::{
-    Module, Names, Patterns, Target, Targets, family_name, is_ending, layer_patterns,
+    Module, Names, Pattern, Patterns, Target, Targets, family_name, is_ending, layer_patterns,
 };
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -158,21 +158,21 @@ impl PeftConfig {
     }
 
     /// The rank of a module's pair, and the entry that says so.
-    pub fn rank_of(&self, module: &str) -> (usize, String) {
-        match self.rank_pattern.find(module) {
+    pub fn rank_of(&self, module: &str) -> Result<(usize, String)> {
+        Ok(match self.rank_pattern.find(module)? {
             Some((key, rank)) => (rank, format!("rank_pattern {key:?} = {rank}")),
             None => (self.rank, format!("r = {}", self.rank)),
-        }
+        })
     }
 
     /// The alpha that gives a module's scale as alpha / rank, whatever the stabilisation.
-    pub fn plain_alpha(&self, module: &str, rank: usize) -> f32 {
-        let found = self.alpha_pattern.find(module);
+    pub fn plain_alpha(&self, module: &str, rank: usize) -> Result<f32> {
+        let found = self.alpha_pattern.find(module)?;
         let alpha = found.map_or(self.alpha, |(_, alpha)| alpha);
-        match self.use_rslora {
+        Ok(match self.use_rslora {
             true => alpha * (rank as f32).sqrt(),
             false => alpha,
-        }
+        })
     }
 }
 
@@ -392,7 +392,7 @@ impl Entries {
     }
 
     /// `layers_to_transform` with `layers_pattern`; `None` for all layers.
-    fn layers(&self) -> Result<Option<(Vec<usize>, Vec<fancy_regex::Regex>)>> {
+    fn layers(&self) -> Result<Option<(Vec<usize>, Vec<Pattern>)>> {
         let wrong = |key: &str, right: &str| {
             let field = self.get(key).map(ToString::to_string).unwrap_or_default();
             wrong(format!("{key} is {field}; {right}"))

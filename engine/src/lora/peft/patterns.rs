@@ -61,23 +61,20 @@ pub fn family_name(family: Family) -> &'static str {
 /// A list of names, or a regular expression over whole names.
 pub enum Names {
     List(Vec<String>),
-    Pattern(Box<Regex>),
+    Pattern(Box<Pattern>),
 }
 
 impl Names {
     pub fn pattern(key: &str, text: &str) -> Result<Self> {
-        Ok(Names::Pattern(Box::new(regex(
-            key,
-            text,
-            &format!(r"\A(?:{text})\z"),
-        )?)))
+        let whole = format!(r"\A(?:{text})\z");
+        Ok(Names::Pattern(Box::new(Pattern::new(key, text, &whole)?)))
     }
 
     /// Whether a name is in the list or ends with an entry after a dot, or is matched as a whole.
-    fn match_ending(&self, name: &str) -> bool {
+    fn match_ending(&self, name: &str) -> Result<bool> {
         match self {
-            Names::List(entries) => entries.iter().any(|e| is_ending(name, e)),
-            Names::Pattern(regex) => matches(regex, name),
+            Names::List(entries) => Ok(entries.iter().any(|e| is_ending(name, e))),
+            Names::Pattern(pattern) => pattern.matches(name),
         }
     }
 }
@@ -88,7 +85,7 @@ pub struct Targets {
     pub targets: Option<Target>,
     pub exclude: Option<Names>,
     /// The layers to transform, if not all, and the names that may stand before a layer's number.
-    pub layers: Option<(Vec<usize>, Vec<Regex>)>,
+    pub layers: Option<(Vec<usize>, Vec<Pattern>)>,
     /// `modules_to_save`: they never carry pairs.
     pub whole: Vec<String>,
 }
@@ -101,37 +98,42 @@ pub enum Target {
 }
 
 impl Targets {
-    /// Whether PEFT would give the module a pair.
-    pub fn covers(&self, module: Module) -> bool {
+    /// Whether PEFT would give the module a pair. Fails if an expression takes too many steps to tell.
+    pub fn covers(&self, module: Module) -> Result<bool> {
         let name = module.name();
-        let excluded = self.exclude.as_ref().is_some_and(|e| e.match_ending(&name));
-        if excluded || self.whole.iter().any(|w| is_ending(&name, w)) {
-            return false;
+        if self.whole.iter().any(|w| is_ending(&name, w)) {
+            return Ok(false);
+        }
+        if let Some(exclude) = &self.exclude
+            && exclude.match_ending(&name)?
+        {
+            return Ok(false);
         }
         match &self.targets {
-            None => true,
-            Some(Target::AllLinear) => matches!(module, Module::Linear(..)),
+            None => Ok(true),
+            Some(Target::AllLinear) => Ok(matches!(module, Module::Linear(..))),
             Some(Target::Names(names)) => {
                 let by_name = matches!(names, Names::List(list) if list.contains(&name));
-                by_name || (names.match_ending(&name) && self.in_layers(&name))
+                Ok(by_name || (names.match_ending(&name)? && self.in_layers(&name)?))
             }
         }
     }
 
-    fn in_layers(&self, name: &str) -> bool {
+    fn in_layers(&self, name: &str) -> Result<bool> {
         let Some((layers, patterns)) = &self.layers else {
-            return true;
+            return Ok(true);
         };
-        let index = patterns.iter().find_map(|p| {
-            let found = p.captures(name).ok()??;
-            found.name("idx")?.as_str().parse().ok()
-        });
-        index.is_some_and(|index: usize| layers.contains(&index))
+        for pattern in patterns {
+            if let Some(index) = pattern.layer(name)? {
+                return Ok(layers.contains(&index));
+            }
+        }
+        Ok(false)
     }
 }
 
 /// The expressions that find the layer's number in a module's name, for `layers_pattern`.
-pub fn layer_patterns(names: &[String]) -> Result<Vec<Regex>> {
+pub fn layer_patterns(names: &[String]) -> Result<Vec<Pattern>> {
     check_count("layers_pattern", names.len())?;
     let any = r"\A.*?\.[^.]*\.(?P<idx>\d+)\.".to_string();
     let sources = match names {
@@ -143,30 +145,34 @@ pub fn layer_patterns(names: &[String]) -> Result<Vec<Regex>> {
     };
     let compiled = sources
         .iter()
-        .map(|(text, source)| regex("layers_pattern", text, source));
+        .map(|(text, source)| Pattern::new("layers_pattern", text, source));
     compiled.collect()
 }
 
 /// `rank_pattern` or `alpha_pattern`: the first key that matches decides.
-pub struct Patterns<T>(Vec<(String, Regex, T)>);
+pub struct Patterns<T>(Vec<(Pattern, T)>);
 
 impl<T: Copy> Patterns<T> {
     /// Compiles the keys, in the order in which they are tried.
     pub fn new(key: &str, entries: Vec<(String, T)>) -> Result<Self> {
         check_count(key, entries.len())?;
         let compile = |(text, value): (String, T)| {
-            let regex = regex(key, &text, &format!(r"\A(.*\.)?({text})$"))?;
-            Ok((text, regex, value))
+            let pattern = Pattern::new(key, &text, &format!(r"\A(.*\.)?({text})$"))?;
+            Ok((pattern, value))
         };
         Ok(Patterns(
             entries.into_iter().map(compile).collect::<Result<_>>()?,
         ))
     }
 
-    /// The key that decides for a module, and its value.
-    pub fn find(&self, module: &str) -> Option<(&str, T)> {
-        let found = self.0.iter().find(|(_, regex, _)| matches(regex, module));
-        found.map(|(text, _, value)| (text.as_str(), *value))
+    /// The key that decides for a module, and its value. Fails if a key takes too many steps to tell.
+    pub fn find(&self, module: &str) -> Result<Option<(&str, T)>> {
+        for (pattern, value) in &self.0 {
+            if pattern.matches(module)? {
+                return Ok(Some((&pattern.text, *value)));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -174,11 +180,6 @@ impl<T: Copy> Patterns<T> {
 pub fn is_ending(name: &str, ending: &str) -> bool {
     let before = name.strip_suffix(ending);
     before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
-}
-
-/// A match that is given up, for its steps, is none.
-fn matches(regex: &Regex, name: &str) -> bool {
-    regex.is_match(name).unwrap_or(false)
 }
 
 /// The most expressions of one entry: more than any model has modules.
@@ -196,16 +197,54 @@ fn check_count(key: &str, count: usize) -> Result<()> {
     }
 }
 
-fn regex(key: &str, text: &str, source: &str) -> Result<Regex> {
-    let mut builder = RegexBuilder::new(source);
-    builder
-        .backtrack_limit(MOST_STEPS)
-        .delegate_size_limit(MOST_COMPILED);
-    builder.build().map_err(|e| {
+/// A regular expression, with the entry and the text that it comes from.
+pub struct Pattern {
+    key: String,
+    text: String,
+    regex: Regex,
+}
+
+impl Pattern {
+    /// Compiles `source`, which `text` of the entry `key` became.
+    fn new(key: &str, text: &str, source: &str) -> Result<Self> {
+        Self::within(MOST_STEPS, key, text, source)
+    }
+
+    fn within(steps: usize, key: &str, text: &str, source: &str) -> Result<Self> {
+        let mut builder = RegexBuilder::new(source);
+        builder
+            .backtrack_limit(steps)
+            .delegate_size_limit(MOST_COMPILED);
+        let regex = builder.build().map_err(|e| {
+            Error::Adapter(format!(
+                "{CONFIG_FILE}: {key} has {text:?}, which is not a regular expression that can be read: {e}"
+            ))
+        })?;
+        Ok(Pattern {
+            key: key.to_owned(),
+            text: text.to_owned(),
+            regex,
+        })
+    }
+
+    fn matches(&self, name: &str) -> Result<bool> {
+        self.regex.is_match(name).map_err(|_| self.given_up(name))
+    }
+
+    /// The layer's number in a name that matches.
+    fn layer(&self, name: &str) -> Result<Option<usize>> {
+        let found = self.regex.captures(name).map_err(|_| self.given_up(name))?;
+        let index = found.as_ref().and_then(|found| found.name("idx"));
+        Ok(index.and_then(|index| index.as_str().parse().ok()))
+    }
+
+    fn given_up(&self, name: &str) -> Error {
         Error::Adapter(format!(
-            "{CONFIG_FILE}: {key} has {text:?}, which is not a regular expression that can be read: {e}"
+            "{CONFIG_FILE}: {} has {:?}, which takes too many steps to compare with {name}; write it without repetitions \
+             within each other, or as a list of names",
+            self.key, self.text
         ))
-    })
+    }
 }
 
 #[cfg(test)]
@@ -232,36 +271,42 @@ mod tests {
     #[test]
     fn lists_match_by_ending_and_texts_as_a_whole() {
         let list = targets(names(&["q_proj", "layers.11.mlp.up_proj"]));
-        assert!(list.covers(Q1) && list.covers(UP11));
-        assert!(!list.covers(Module::Linear(1, Projection::Up)));
-        assert!(!targets(names(&["proj", "_proj"])).covers(Q1));
+        assert!(list.covers(Q1).unwrap() && list.covers(UP11).unwrap());
+        assert!(!list.covers(Module::Linear(1, Projection::Up)).unwrap());
+        assert!(!targets(names(&["proj", "_proj"])).covers(Q1).unwrap());
         let text = |t: &str| targets(Some(Target::Names(Names::pattern("k", t).unwrap())));
-        assert!(text(r".*\.(q|v)_proj").covers(Q1));
-        assert!(!text("q_proj").covers(Q1));
-        assert!(text(r"(?!.*layers\.0).*q_proj").covers(Q1));
-        assert!(targets(Some(Target::AllLinear)).covers(UP11));
-        assert!(!targets(Some(Target::AllLinear)).covers(Module::Head));
+        assert!(text(r".*\.(q|v)_proj").covers(Q1).unwrap());
+        assert!(!text("q_proj").covers(Q1).unwrap());
+        assert!(text(r"(?!.*layers\.0).*q_proj").covers(Q1).unwrap());
+        assert!(targets(Some(Target::AllLinear)).covers(UP11).unwrap());
+        assert!(
+            !targets(Some(Target::AllLinear))
+                .covers(Module::Head)
+                .unwrap()
+        );
     }
 
     #[test]
     fn excluded_modules_and_other_layers_are_not_covered() {
         let mut some = targets(names(&["q_proj", "up_proj"]));
         some.exclude = Some(Names::List(vec!["1.self_attn.q_proj".into()]));
-        assert!(!some.covers(Q1) && some.covers(Module::Linear(2, Projection::Q)));
+        assert!(
+            !some.covers(Q1).unwrap() && some.covers(Module::Linear(2, Projection::Q)).unwrap()
+        );
         some.exclude = None;
         some.layers = Some((vec![1], layer_patterns(&[]).unwrap()));
-        assert!(some.covers(Q1) && !some.covers(UP11));
+        assert!(some.covers(Q1).unwrap() && !some.covers(UP11).unwrap());
         some.layers = Some((
             vec![1],
             layer_patterns(&["h".into(), "layers".into()]).unwrap(),
         ));
-        assert!(some.covers(Q1) && !some.covers(UP11));
+        assert!(some.covers(Q1).unwrap() && !some.covers(UP11).unwrap());
         some.layers = Some((vec![1], layer_patterns(&["blocks".into()]).unwrap()));
-        assert!(!some.covers(Q1));
+        assert!(!some.covers(Q1).unwrap());
         // A module that is named in full is not asked for its layer.
         let mut full = targets(names(&["model.layers.11.mlp.up_proj"]));
         full.layers = Some((vec![1], layer_patterns(&[]).unwrap()));
-        assert!(full.covers(UP11));
+        assert!(full.covers(UP11).unwrap());
     }
 
     #[test]
@@ -269,7 +314,7 @@ mod tests {
         let find = |keys: &[(&str, usize)], module: Module| {
             let entries = keys.iter().map(|(k, v)| (k.to_string(), *v)).collect();
             let patterns = Patterns::new("rank_pattern", entries).unwrap();
-            patterns.find(&module.name()).map(|(_, v)| v)
+            patterns.find(&module.name()).unwrap().map(|(_, v)| v)
         };
         let keys = [
             ("layers.1.self_attn.q_proj", 2),
@@ -299,5 +344,37 @@ mod tests {
         assert!(Patterns::new("rank_pattern", many(MOST_EXPRESSIONS + 1)).is_err());
         let large = vec![(r"\w{1000}".to_string(), 1)];
         assert!(Patterns::new("rank_pattern", large).is_err());
+    }
+
+    #[test]
+    fn an_expression_that_takes_too_many_steps_is_refused_by_name() {
+        let source = r"\A(?:.(?!\z))*q_proj\z";
+        let pattern = |steps| Pattern::within(steps, "target_modules", ".*q_proj", source).unwrap();
+        assert!(pattern(MOST_STEPS).matches(&Q1.name()).unwrap());
+        let told = pattern(1).matches(&Q1.name()).unwrap_err().to_string();
+        assert!(
+            told.contains("target_modules") && told.contains(".*q_proj") && told.contains("steps"),
+            "{told}"
+        );
+        let layers = |steps| {
+            Pattern::within(
+                steps,
+                "layers_pattern",
+                "h",
+                r"\A(?:.(?!\z))*\.(?P<idx>\d+)\.",
+            )
+        };
+        assert_eq!(
+            layers(MOST_STEPS).unwrap().layer(&Q1.name()).unwrap(),
+            Some(1)
+        );
+        assert!(layers(1).unwrap().layer(&Q1.name()).is_err());
+        // Nothing that asks goes on with a guess.
+        let names = || Names::Pattern(Box::new(pattern(1)));
+        assert!(targets(Some(Target::Names(names()))).covers(Q1).is_err());
+        let mut excluded = targets(None);
+        excluded.exclude = Some(names());
+        assert!(excluded.covers(Q1).is_err());
+        assert!(Patterns(vec![(pattern(1), 2)]).find(&Q1.name()).is_err());
     }
 }

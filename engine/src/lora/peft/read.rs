@@ -174,8 +174,8 @@ impl Reader<'_> {
                 }
                 _ => {}
             }
-            let tied = *module == Module::Head && self.ties_pairs();
-            if !config.targets.covers(*module) && !tied {
+            let tied = *module == Module::Head && self.ties_pairs()?;
+            if !tied && !config.targets.covers(*module)? {
                 return wrong(format!(
                     "{CONFIG_FILE} does not give {} a pair (target_modules, exclude_modules, layers_to_transform, \
                      modules_to_save)",
@@ -197,9 +197,9 @@ impl Reader<'_> {
     }
 
     /// Whether PEFT gives a tied output projection the embedding's pair.
-    fn ties_pairs(&self) -> bool {
+    fn ties_pairs(&self) -> Result<bool> {
         let tied = self.config.ensure_weight_tying && self.model.tie_word_embeddings;
-        tied && self.config.targets.covers(Module::Embedding)
+        Ok(tied && self.config.targets.covers(Module::Embedding)?)
     }
 
     /// Takes a module's pair. `names` are its parts, `features` its inputs and outputs.
@@ -232,7 +232,7 @@ impl Reader<'_> {
                 )));
             }
         };
-        let (rank, source) = self.config.rank_of(&module.name());
+        let (rank, source) = self.config.rank_of(&module.name())?;
         let (inputs, outputs) = features;
         for (tensor, want) in [(&a, [rank, inputs]), (&b, [outputs, rank])] {
             if tensor.shape != want || rank == 0 {
@@ -248,7 +248,7 @@ impl Reader<'_> {
                 )));
             }
         }
-        let alpha = self.config.plain_alpha(&module.name(), rank);
+        let alpha = self.config.plain_alpha(&module.name(), rank)?;
         Ok(Some(Pair {
             rank,
             alpha,
@@ -304,6 +304,7 @@ impl Reader<'_> {
             });
         }
         let mut head = self.whole(Module::Head)?;
+        let ties_pairs = self.ties_pairs()?;
         match self.pair(Module::Head, (Part::A, Part::B), (hidden, vocab))? {
             Some(mut pair) => {
                 let scale = pair.scale();
@@ -314,7 +315,7 @@ impl Reader<'_> {
                     columns: pair.a,
                 });
             }
-            None if self.ties_pairs() => head.pair.clone_from(&embedding.pair),
+            None if ties_pairs => head.pair.clone_from(&embedding.pair),
             None => {}
         }
         if self.model.tie_word_embeddings {
