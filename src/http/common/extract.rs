@@ -116,48 +116,7 @@ pub fn unreadable(error: Unreadable) -> Problem {
             (StatusCode::UNPROCESSABLE_ENTITY, "unreadable_document")
         }
     };
-    let error = match error {
-        Unreadable::FrontMatter { line, reason } => {
-            let reason = in_words(&reason);
-            Unreadable::FrontMatter { line, reason }
-        }
-        other => other,
-    };
     Problem::new(status, code, format!("The body cannot be read: {error}."))
-}
-
-/// What the libraries of YAML and TOML say, in the words of who wrote the front matter: nothing of their own options and
-/// types, and no second place, which they count from another line.
-fn in_words(reason: &str) -> String {
-    let reason = reason.split(" at line ").next().unwrap_or(reason);
-    let quoted = reason.split('`').nth(1).unwrap_or_default();
-    if let Some(rest) = reason.strip_prefix("duplicate mapping key: ") {
-        let key = rest.split(", set ").next().unwrap_or(rest);
-        return format!("the key {key} stands twice");
-    }
-    match reason {
-        "expected string scalar" => {
-            "a key is a list or has keys of its own; a key is a text".into()
-        }
-        _ if reason.starts_with("cannot deserialize null") => {
-            "a key is null; a key is a text".into()
-        }
-        _ if reason.starts_with("recursive references") => {
-            "an alias stands within its anchor".into()
-        }
-        _ if reason.starts_with("non-finite float") => format!("{quoted} is not a finite number"),
-        _ if reason.contains("as i128") => format!("the number {quoted} is too large"),
-        _ if is_type(reason.strip_prefix("invalid ")) => {
-            "a value is not of the type of its tag".into()
-        }
-        _ => reason.to_owned(),
-    }
-}
-
-/// Whether it is the name of a type of numbers, such as `u64`.
-fn is_type(name: Option<&str>) -> bool {
-    let bits = name.and_then(|name| name.strip_prefix(['u', 'i', 'f']));
-    bits.is_some_and(|bits| bits.parse::<u8>().is_ok())
 }
 
 /// Refuses a body that is not JSON, for routes that take nothing else.
