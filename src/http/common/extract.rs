@@ -2,7 +2,7 @@
 
 use super::error::Problem;
 use super::form;
-use crate::reading::Unreadable;
+use crate::reading::{Limit, Unreadable};
 use crate::store::{IdempotencyKey, digest};
 use crate::workflows::fields;
 use axum::RequestExt;
@@ -14,6 +14,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::time::Duration;
 
+/// After which a document is sent again that found all places of readers taken. HTML and PDF are read for 30 seconds at most.
+const RETRY_AFTER_SECONDS: u64 = 10;
 /// Upper bound of `?wait=`.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
@@ -111,12 +113,19 @@ pub fn unreadable(error: Unreadable) -> Problem {
         Unreadable::FrontMatter { .. } => {
             (StatusCode::UNPROCESSABLE_ENTITY, "invalid_front_matter")
         }
+        Unreadable::TooLarge(Limit::Places { .. }) => {
+            (StatusCode::TOO_MANY_REQUESTS, "readers_full")
+        }
         Unreadable::TooLarge { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "document_too_large"),
         Unreadable::Damaged { .. } | Unreadable::Encrypted { .. } | Unreadable::Nothing { .. } => {
             (StatusCode::UNPROCESSABLE_ENTITY, "unreadable_document")
         }
     };
-    Problem::new(status, code, format!("The body cannot be read: {error}."))
+    let mut problem = Problem::new(status, code, format!("The body cannot be read: {error}."));
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        problem.retry_after_seconds = Some(RETRY_AFTER_SECONDS);
+    }
+    problem
 }
 
 /// Refuses a body that is not JSON, for routes that take nothing else.
@@ -200,6 +209,17 @@ fn too_large(limit: Option<u64>) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_document_without_a_reader_is_to_be_sent_again() {
+        let places = Limit::Places {
+            format: "PDF",
+            most: 4,
+        };
+        let problem = unreadable(Unreadable::TooLarge(places));
+        assert_eq!(problem.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(problem.retry_after_seconds, Some(RETRY_AFTER_SECONDS));
+    }
 
     #[test]
     fn waits_are_read_with_their_unit() {

@@ -245,10 +245,8 @@ fn a_replaced_document_leaves_the_adapter_that_goes_on_for_another() {
     assert_eq!(replaced.state, DocumentState::Replaced);
     let number = MAX_ROUTES as u64 + 1;
     let plan = place.registry.plan_unlearning(&replaced).unwrap();
-    let ids = |documents: Vec<&Document>| -> Vec<String> {
-        documents.into_iter().map(|d| d.id.clone()).collect()
-    };
-    assert_eq!(ids(plan.to_train()), [last.id.clone()]);
+    let again: Vec<&str> = plan.to_train().iter().map(|d| d.id.as_str()).collect();
+    assert_eq!(again, [last.id.as_str()]);
     assert_eq!(plan.versions, [6, number].into());
     place.unlearn(&replaced);
     for gone in [6, number] {
@@ -300,7 +298,7 @@ fn what_is_left_is_graded_as_the_document_was() {
             question: format!("Who says {n}?"),
             answer: "Ada".into(),
         }],
-        ..NewDocument::new(&format!("zebra{n}"), &format!("The zebra{n}q stands."))
+        ..NewDocument::new(format!("zebra{n}"), format!("The zebra{n}q stands."))
     };
     // The adapter says "Ada Finch".
     for (n, grader, score) in [(0, "exact", 0.0), (1, "contains", 1.0)] {
