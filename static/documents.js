@@ -6,6 +6,7 @@ import { documentCard } from "./learning.js";
 
 const COLUMNS = ["Document", "Adapter", "State", "Score", "Posted"];
 const PARTS = ["Part", "Tokens", "Questions kept"];
+const STAGES = ["Stage", "Seconds", "Prompt tokens", "Generated", "Scored", "Trained"];
 
 export async function documentsView({ root, signal }) {
   const host = el("div", {});
@@ -30,7 +31,7 @@ function adapterLink(name) {
 
 export async function documentView({ root, id, signal }) {
   const found = await get(`/documents/${encodeURIComponent(id)}`, signal);
-  const { report, text, title, adapter, state, version, score_before: before, score_after: after, job_id: job, created_at: made, parts, id: _, ...rest } = found;
+  const { report, text, title, adapter, state, version, score_before: before, score_after: after, job_id: job, created_at: made, id: _, ...rest } = found;
   root.append(heading(title || id),
     el("section", { class: "card" },
       el("dl", { class: "facts" },
@@ -38,8 +39,9 @@ export async function documentView({ root, id, signal }) {
         fact("Score", scores(before ?? report?.score_before, after ?? report?.score_after)), fact("Posted", when(made)),
         job ? fact("Job", el("a", { href: `#/jobs/${encodeURIComponent(job)}` }, "Watch how it was learned")) : []),
       typeof text === "string" ? el("details", {}, el("summary", {}, "Text"), el("pre", { class: "text" }, text)) : null));
-  if (parts?.length) root.append(partsCard(parts, report));
-  const { self_edits: edits, probes, decision, parts: _parts, ...details } = report ?? {};
+  const { self_edits: edits, probes, decision, parts, seconds, tokens, ...details } = report ?? {};
+  if (parts?.length) root.append(partsCard(parts));
+  if (Object.keys(seconds ?? {}).length) root.append(stagesCard(seconds, tokens ?? {}));
   if (report) root.append(learned(found, { edits, probes, decision }));
   const told = { ...rest, ...details };
   if (Object.keys(told).length) {
@@ -47,12 +49,20 @@ export async function documentView({ root, id, signal }) {
   }
 }
 
-// What the document is learned in. The report tells of the parts of a long one alone.
-function partsCard(parts, report) {
-  const kept = (nth) => (parts.length === 1 ? report?.probes?.length : report?.parts?.[nth]?.probes);
+// Where the time and the tokens went.
+function stagesCard(seconds, tokens) {
+  const figures = Object.entries(seconds).map(([stage, took]) => {
+    const { prompt = 0, generated = 0, scored = 0, trained = 0 } = tokens[stage] ?? {};
+    return row(STAGES, [stage.replace("_", " "), took.toFixed(1), String(prompt), String(generated), String(scored), String(trained)]);
+  });
+  return el("section", { class: "card stages" }, el("h2", {}, "Stages"), table("Stages", STAGES, figures).node);
+}
+
+// What a long document is learned in.
+function partsCard(parts) {
   return el("section", { class: "card parts" },
     el("h2", {}, "Parts ", el("span", { class: "figure" }, `${parts.length}`)),
-    table("Parts", PARTS, parts.map((part, nth) => row(PARTS, [part.title, String(part.tokens), String(kept(nth) ?? "–")]))).node);
+    table("Parts", PARTS, parts.map((part) => row(PARTS, [part.title, String(part.tokens), String(part.probes)]))).node);
 }
 
 // The report tells the same story as the job's events, so it is drawn by the same card.

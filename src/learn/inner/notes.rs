@@ -3,6 +3,7 @@
 
 use super::report::{Origin, PartReport, ProbeReport};
 use super::update::Run;
+use crate::learn::knowledge::Passage;
 use crate::learn::knowledge::author::Author;
 use crate::learn::knowledge::questions::{self, WrittenProbes};
 use crate::learn::knowledge::self_edit::{self, SelfEdit};
@@ -19,6 +20,22 @@ const SEEDS: u64 = 1_000_003;
 const FEWEST: usize = 2;
 
 impl Run<'_> {
+    /// Tells of the parts of a long document before anything is made of them.
+    pub(super) fn list_parts(&mut self) {
+        if self.parts.len() < 2 {
+            return;
+        }
+        let part = |part: &Passage| PartReport {
+            title: part.title.clone(),
+            tokens: self.model.tokens(&part.text),
+            self_edits: 0,
+            training_sequences: 0,
+            probes: 0,
+        };
+        self.report.parts = self.parts.iter().map(part).collect();
+        (self.input.on_report)(&self.report);
+    }
+
     /// The self-edits of every part, and the sequences cut from them.
     pub(super) fn write_notes(&mut self) -> Result<(), Interrupted> {
         let clock = Instant::now();
@@ -40,13 +57,8 @@ impl Run<'_> {
                            "text": edit.text, "sequences": edit.statements.len() + edit.pairs.len()}),
                 );
             }
-            if parts > 1 {
-                self.report.parts.push(PartReport {
-                    title: part.title.clone(),
-                    self_edits: edits.len(),
-                    training_sequences: texts.len(),
-                    probes: 0,
-                });
+            if let Some(part) = self.report.parts.get_mut(nth) {
+                (part.self_edits, part.training_sequences) = (edits.len(), texts.len());
             }
             self.report.training_sequences.extend(texts);
             self.report.self_edits.extend(edits);

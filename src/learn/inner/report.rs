@@ -50,11 +50,14 @@ pub struct Report {
     pub tokens: BTreeMap<String, Tokens>,
 }
 
-/// What was made of a part of a long document.
+/// A part of a long document, and what was made of it so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PartReport {
     /// The document's title with those of the headings above the part: `Manual > Safety > Fuses`
     pub title: String,
+    /// Its length in tokens of the model
+    #[serde(default)]
+    pub tokens: usize,
     pub self_edits: usize,
     pub training_sequences: usize,
     /// The probes that the model wrote about it

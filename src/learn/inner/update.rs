@@ -57,6 +57,7 @@ pub fn learn(
         parts: (input.cut)(input.passage),
         report: Report::default(),
     };
+    run.list_parts();
     run.write_notes()?;
     run.review_replaced()?;
     run.fix_probes()?;
