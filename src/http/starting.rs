@@ -56,13 +56,12 @@ fn until_ready() -> Router {
 }
 
 async fn loading() -> Problem {
-    let mut problem = Problem::new(
+    Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "loading",
         "The model is being fetched or loaded; `/readyz` answers 200 when it is here.",
-    );
-    problem.retry_after_seconds = Some(RETRY_AFTER_SECONDS);
-    problem
+    )
+    .retry_after(RETRY_AFTER_SECONDS)
 }
 
 /// The page for a browser, which reloads by itself.

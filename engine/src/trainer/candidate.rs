@@ -144,7 +144,7 @@ pub struct Candidate {
     pub(super) grads: LoraGrads,
     optimizer: AdamW,
     orthogonal: Option<OrthogonalProjection>,
-    pub(super) course: Course,
+    course: Course,
     losses: Vec<f32>,
     /// Tokens of the examples trained on so far.
     tokens: usize,

@@ -8,6 +8,7 @@ use super::TrainConfig;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+/// A course under way.
 #[derive(Debug)]
 pub struct Course {
     epochs: usize,

@@ -77,6 +77,12 @@ impl Problem {
         self
     }
 
+    /// Tells the client to come again after this time (`Retry-After`).
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
     /// 400: the request is well-formed, but this server cannot do it.
     pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
         Problem::new(StatusCode::BAD_REQUEST, code, detail)
@@ -250,7 +256,7 @@ impl<E: Into<Refusal>> From<E> for Problem {
             retry_after_seconds,
         } = kind
         {
-            problem.retry_after_seconds = Some(retry_after_seconds);
+            problem = problem.retry_after(retry_after_seconds);
         }
         problem.field = field;
         problem

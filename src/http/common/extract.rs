@@ -121,11 +121,11 @@ pub fn unreadable(error: Unreadable) -> Problem {
             (StatusCode::UNPROCESSABLE_ENTITY, "unreadable_document")
         }
     };
-    let mut problem = Problem::new(status, code, format!("The body cannot be read: {error}."));
-    if status == StatusCode::TOO_MANY_REQUESTS {
-        problem.retry_after_seconds = Some(RETRY_AFTER_SECONDS);
+    let problem = Problem::new(status, code, format!("The body cannot be read: {error}."));
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => problem.retry_after(RETRY_AFTER_SECONDS),
+        _ => problem,
     }
-    problem
 }
 
 /// Refuses a body that is not JSON, for routes that take nothing else.

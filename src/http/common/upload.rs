@@ -78,9 +78,8 @@ impl FromRequest<AppState> for Upload {
 
 fn full() -> Problem {
     let detail = "Other adapters are being uploaded, and there is no room for one more; try again.";
-    let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "uploads_full", detail);
-    problem.retry_after_seconds = Some(RETRY_AFTER_SECONDS);
-    problem
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "uploads_full", detail)
+        .retry_after(RETRY_AFTER_SECONDS)
 }
 
 /// The pieces of a body, up to the first that lets wait too long.

@@ -347,7 +347,7 @@ impl Run<'_> {
         Ok(predictions)
     }
 
-    /// The questions of every test input, at most `views` each: `[test input][view]`. When `stop` says true, only those
+    /// The questions of every test input, at most `views` each: `[test input][view]`. When `watch` wants it stopped, only those
     /// written so far, at least of one input.
     pub(super) fn questions(
         &self,
@@ -363,7 +363,7 @@ impl Run<'_> {
             .collect()
     }
 
-    /// The training sequences, at least one whatever `stop` says.
+    /// The training sequences, at least one whatever `watch` says.
     pub(super) fn texts(
         &self,
         edit: &SelfEdit,

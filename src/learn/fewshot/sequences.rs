@@ -66,7 +66,7 @@ impl Forms {
 }
 
 /// Two lists: the sequences of the task itself, and those with transforms, other colours or fewer demonstrations. When
-/// `stop` says true, only those drawn so far.
+/// `watch` wants it stopped, only those drawn so far.
 pub fn recipes(
     pairs: &[Pair<Grid>],
     edit: &SelfEdit,
@@ -121,7 +121,7 @@ pub fn recipes(
     (forms, own, others)
 }
 
-/// What comes until `stop` says true, and the first in any case.
+/// What comes until `watch` wants it stopped, and the first in any case.
 pub fn until<T>(watch: &dyn Watch, all: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
     let numbered = all.enumerate();
     let before =
@@ -129,7 +129,7 @@ pub fn until<T>(watch: &dyn Watch, all: impl Iterator<Item = T>) -> impl Iterato
     before.map(|(_, item)| item)
 }
 
-/// Different sequences, at most `most` and at most [`MOST_SEQUENCES`]. After the first, `stop` ends them.
+/// Different sequences, at most `most` and at most [`MOST_SEQUENCES`]. After the first, `watch` may end them.
 pub fn distinct(
     sequences: impl Iterator<Item = Vec<Turn>>,
     most: usize,

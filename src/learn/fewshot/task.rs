@@ -133,7 +133,7 @@ impl Task {
         self.training_until(edit, held_out, most, window, seed, &|| false)
     }
 
-    /// [`Task::training`] until `stop` says true: then those written so far, at least one if there is any.
+    /// [`Task::training`] until `watch` wants it stopped: then those written so far, at least one if there is any.
     pub fn training_until(
         &self,
         edit: &SelfEdit,

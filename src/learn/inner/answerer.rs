@@ -3,10 +3,10 @@
 use super::responders::{Responder, Responders};
 use super::router::Router;
 use crate::learn::grading::Grading;
-use crate::learn::knowledge::closed_book::{Answer, answer_in, graded};
+use crate::learn::knowledge::closed_book::{Answer, answer_in, right};
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::Interrupted;
-use crate::learn::ports::model::{Adapter, Prompt, Sampling};
+use crate::learn::ports::model::{Adapter, Prompt};
 use std::collections::BTreeMap;
 
 /// A question to ask. A router reads the question's wording; the model reads the prompt.
@@ -62,12 +62,7 @@ impl Answerer<'_> {
         longest: usize,
     ) -> Result<Vec<bool>, Interrupted> {
         self.each(items, |adapter, asked| {
-            let graded = graded(model, adapter, asked, grading, &Sampling::greedy(longest))?;
-            Ok(graded
-                .into_iter()
-                .flatten()
-                .map(|(_, right)| right)
-                .collect())
+            Ok(right(model, adapter, asked, grading, longest)?)
         })
     }
 

@@ -85,6 +85,20 @@ pub fn answer_in<'g>(
         .collect())
 }
 
+/// Whether each item is answered right by the most likely answer of at most `longest` tokens, in the order of `items`.
+/// The likelihood of the gold answers is not asked.
+pub fn right<'g>(
+    model: Interruptible<'_>,
+    adapter: Option<&Adapter>,
+    items: &[(Prompt, String)],
+    grading: impl Into<Grading<'g>>,
+    longest: usize,
+) -> Result<Vec<bool>, ModelError> {
+    let graded = graded(model, adapter, items, grading, &Sampling::greedy(longest))?;
+    let answers = graded.into_iter().flatten();
+    Ok(answers.map(|(_, right)| right).collect())
+}
+
 /// `sampling.n` answers to each item, and whether each is right: `[item][sample]`. The likelihood of the gold
 /// answers is not asked.
 pub fn graded<'g>(

@@ -4,7 +4,7 @@
 //! right sentence.
 
 use super::author::Author;
-use super::closed_book::{ANSWER_TOKENS, ask_open_book, graded};
+use super::closed_book::{ANSWER_TOKENS, ask_open_book, right};
 use super::examples::{self, Example};
 use super::phrases::Phrase;
 use super::self_edit::in_its_language;
@@ -87,10 +87,8 @@ pub fn answerable(
         .iter()
         .map(|p| (ask_open_book(passage, &p.question), p.answer.clone()))
         .collect();
-    let sampling = Sampling::greedy(ANSWER_TOKENS);
-    let answers = graded(model, None, &items, Grader::Contains, &sampling)?;
-    let kept = questions.into_iter().zip(answers);
-    let kept = kept.filter(|(_, answers)| answers.iter().all(|(_, right)| *right));
+    let right = right(model, None, &items, Grader::Contains, ANSWER_TOKENS)?;
+    let kept = questions.into_iter().zip(right).filter(|(_, right)| *right);
     Ok(kept.map(|(question, _)| question).collect())
 }
 

@@ -130,15 +130,17 @@ fn kb() -> AliasName {
     AliasName::parse("kb").unwrap()
 }
 
+/// As many documents as adapters, and one more. It is most like the sixth, and joins that one's adapter.
+fn texts_with_a_joiner() -> Vec<String> {
+    let own = (0..MAX_ROUTES).map(|n| format!("The zebra{n}q stands by the pond{n}q."));
+    let joiner = "The zebra5q and the pond5q are green.".to_owned();
+    own.chain([joiner]).collect()
+}
+
 #[test]
 fn a_document_that_joined_an_adapter_leaves_it() {
     let place = place();
-    let mut texts: Vec<String> = (0..MAX_ROUTES)
-        .map(|n| format!("The zebra{n}q stands by the pond{n}q."))
-        .collect();
-    // One more document, most like the sixth.
-    texts.push("The zebra5q and the pond5q are green.".to_owned());
-    let documents = place.teach(&texts);
+    let documents = place.teach(&texts_with_a_joiner());
     let (sixth, last) = (&documents[5], &documents[MAX_ROUTES]);
     let number = MAX_ROUTES as u64 + 1;
     let routes = place.routes(number);
@@ -226,12 +228,7 @@ fn a_deletion_asked_for_twice_is_one_job() {
 #[test]
 fn a_replaced_document_leaves_the_adapter_that_goes_on_for_another() {
     let place = place();
-    let mut texts: Vec<String> = (0..MAX_ROUTES)
-        .map(|n| format!("The zebra{n}q stands by the pond{n}q."))
-        .collect();
-    // It joins the adapter of the sixth.
-    texts.push("The zebra5q and the pond5q are green.".to_owned());
-    let documents = place.teach(&texts);
+    let documents = place.teach(&texts_with_a_joiner());
     let (sixth, last) = (&documents[5], &documents[MAX_ROUTES]);
     // Its newer text is most like the first, and is learned by that adapter.
     let newer = NewDocument {

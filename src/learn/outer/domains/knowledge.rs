@@ -4,7 +4,9 @@
 use crate::learn::fan_out;
 use crate::learn::grading::grader::Grader;
 use crate::learn::knowledge::author::Author;
-use crate::learn::knowledge::closed_book::{Answer, answer_all, closed_book, expected};
+use crate::learn::knowledge::closed_book::{
+    ANSWER_TOKENS, Answer, answer_all, closed_book, expected, right,
+};
 use crate::learn::knowledge::phrases::Phrase;
 use crate::learn::knowledge::self_edit::{self, SelfEdit};
 use crate::learn::knowledge::sequences::{CountTokens, training_texts};
@@ -223,8 +225,7 @@ impl Domain for KnowledgeOptions {
                 let passage = &case.passage;
                 let knows = |pairs: &[Question]| {
                     let closed = closed_book(&passage.title, pairs);
-                    let answers = answer_all(model, None, &closed, self.grader)?;
-                    Ok::<_, ModelError>(answers.iter().map(|a| a.correct).collect())
+                    right(model, None, &closed, self.grader, ANSWER_TOKENS)
                 };
                 questions::write(model, knows, passage, &[], self.probes, seed)?.kept
             }
