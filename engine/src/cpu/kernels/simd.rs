@@ -12,7 +12,8 @@ pub trait Simd {
     type Floats: Copy;
     type Mask: Copy;
     const LANES: usize;
-    /// Most rows of a tile two registers wide: its sums and operands then fit the register file.
+    /// Most rows of a tile two registers wide: its sums and operands then fit the register file. With 11 rows and more
+    /// the compiler writes sums of AVX-512 to the stack after every product.
     const ROWS: usize;
     /// Most rows of a small product's tile that is one register wide.
     const ROWS_NARROW: usize;
@@ -47,18 +48,21 @@ pub trait Simd {
 }
 
 /// Calls `$kernel::<S, …>($args)` for the best `S` the processor has. The kernel is `unsafe`, generic
-/// over [`Simd`] first and `#[inline(always)]`.
+/// over [`Simd`] first and `#[inline(always)]`. Each expansion is compiled as a function of its own: inlined into a
+/// larger one, a tile's sums would be written to the stack after every product.
 macro_rules! dispatch {
     ($kernel:ident $(::<$($generic:tt),+>)? ($($arg:ident: $ty:ty),* $(,)?)) => {{
         #[cfg(target_arch = "x86_64")]
         {
             use $crate::cpu::kernels::simd::{Avx2, Avx512};
             #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
+            #[inline(never)]
             unsafe fn avx512($($arg: $ty),*) {
                 // SAFETY: handed on to the caller; compiled for the instruction set.
                 unsafe { $kernel::<Avx512 $($(, $generic)+)?>($($arg),*) }
             }
             #[target_feature(enable = "avx2,fma,f16c")]
+            #[inline(never)]
             unsafe fn avx2($($arg: $ty),*) {
                 // SAFETY: as above.
                 unsafe { $kernel::<Avx2 $($(, $generic)+)?>($($arg),*) }
@@ -275,7 +279,7 @@ mod x86 {
         type Floats = __m512;
         type Mask = u16;
         const LANES: usize = 16;
-        const ROWS: usize = 12;
+        const ROWS: usize = 10;
         const ROWS_NARROW: usize = 16;
         const ROWS_WIDE: usize = 8;
         const UNROLL: usize = 4;

@@ -4,7 +4,7 @@
 use super::codes::{Bytes, GROUP, NO_BYTES, PANEL, unpack_into};
 use super::job::{Job, K_BLOCK, OutputTile, k_block, load_scales, prefetch};
 use super::panels::{Panel, Scales};
-use crate::cpu::kernels::simd::Simd;
+use crate::cpu::kernels::simd::{Simd, dispatch};
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -151,7 +151,7 @@ unsafe fn tiles<S: Simd>(job: &Job, part: &Part, rows: Range<usize>, weights: *c
         let high = block.len();
         let from = block.start * inputs + part.first;
         let x = &job.x[from..from + (high - 1) * inputs + part.depth];
-        let tile = Tile {
+        let tile = &Tile {
             x: x.as_ptr(),
             stride: inputs,
             w: weights,
@@ -160,21 +160,26 @@ unsafe fn tiles<S: Simd>(job: &Job, part: &Part, rows: Range<usize>, weights: *c
         };
         // SAFETY: x was just checked to hold the tile, as the output tile was; `weights` holds the block,
         // and the outputs are the caller's own.
-        unsafe {
-            match high {
-                1 => tile.run::<S, 1>(),
-                2 => tile.run::<S, 2>(),
-                3 => tile.run::<S, 3>(),
-                4 => tile.run::<S, 4>(),
-                5 => tile.run::<S, 5>(),
-                6 => tile.run::<S, 6>(),
-                7 => tile.run::<S, 7>(),
-                8 => tile.run::<S, 8>(),
-                9 => tile.run::<S, 9>(),
-                10 => tile.run::<S, 10>(),
-                11 => tile.run::<S, 11>(),
-                _ => tile.run::<S, 12>(),
-            }
+        unsafe { compute(tile, high) }
+    }
+}
+
+/// # Safety
+/// As [`sums`], for a tile of `rows` rows, 1 to 10.
+unsafe fn compute(tile: &Tile, rows: usize) {
+    // SAFETY: `dispatch` calls what the processor has; the rest is the caller's promise.
+    unsafe {
+        match rows {
+            1 => dispatch!(sums::<1>(tile: &Tile)),
+            2 => dispatch!(sums::<2>(tile: &Tile)),
+            3 => dispatch!(sums::<3>(tile: &Tile)),
+            4 => dispatch!(sums::<4>(tile: &Tile)),
+            5 => dispatch!(sums::<5>(tile: &Tile)),
+            6 => dispatch!(sums::<6>(tile: &Tile)),
+            7 => dispatch!(sums::<7>(tile: &Tile)),
+            8 => dispatch!(sums::<8>(tile: &Tile)),
+            9 => dispatch!(sums::<9>(tile: &Tile)),
+            _ => dispatch!(sums::<10>(tile: &Tile)),
         }
     }
 }
@@ -199,7 +204,7 @@ impl Tile<'_> {
     /// Adds the products of step `k` of K; `x` points at the rows' values of that step.
     ///
     /// # Safety
-    /// As [`Tile::run`].
+    /// As [`sums`].
     #[inline(always)]
     unsafe fn add<S: Simd, const R: usize>(
         &self,
@@ -218,32 +223,32 @@ impl Tile<'_> {
             }
         }
     }
+}
 
-    /// `R` rows × two registers.
-    ///
-    /// # Safety
-    /// `x`, `w` and `out` must hold the tile, `out` unshared; the processor must have `S`.
-    #[inline(always)]
-    unsafe fn run<S: Simd, const R: usize>(&self) {
-        // SAFETY: inside the tile the caller vouches for.
-        unsafe {
-            let mut sums = [[S::splat(0.0); 2]; R];
-            let mut k = 0;
-            while k + UNROLL <= self.depth {
-                let x: [*const f32; R] = std::array::from_fn(|r| self.row(r, k));
-                for u in 0..UNROLL {
-                    self.add::<S, R>(&mut sums, k + u, x.map(|x| x.wrapping_add(u)));
-                }
-                k += UNROLL;
+/// `R` rows × two registers.
+///
+/// # Safety
+/// `x`, `w` and `out` must hold the tile, `out` unshared; the processor must have `S`.
+#[inline(always)]
+unsafe fn sums<S: Simd, const R: usize>(tile: &Tile) {
+    // SAFETY: inside the tile the caller vouches for.
+    unsafe {
+        let mut sums = [[S::splat(0.0); 2]; R];
+        let mut k = 0;
+        while k + UNROLL <= tile.depth {
+            let x: [*const f32; R] = std::array::from_fn(|r| tile.row(r, k));
+            for u in 0..UNROLL {
+                tile.add::<S, R>(&mut sums, k + u, x.map(|x| x.wrapping_add(u)));
             }
-            while k < self.depth {
-                self.add::<S, R>(&mut sums, k, std::array::from_fn(|r| self.row(r, k)));
-                k += 1;
-            }
-            for (r, sums) in sums.iter().enumerate() {
-                for (z, sum) in sums.iter().enumerate() {
-                    self.out.finish::<S>(r, z, *sum);
-                }
+            k += UNROLL;
+        }
+        while k < tile.depth {
+            tile.add::<S, R>(&mut sums, k, std::array::from_fn(|r| tile.row(r, k)));
+            k += 1;
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            for (z, sum) in sums.iter().enumerate() {
+                tile.out.finish::<S>(r, z, *sum);
             }
         }
     }
