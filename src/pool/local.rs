@@ -80,12 +80,8 @@ impl LocalModel {
                 tokens.extend(files.eos.first());
                 Ok(Example::all(tokens))
             }
-            TrainingText::Chat {
-                user,
-                assistant,
-                first_tokens,
-            } => self.turn(&Prompt::user(user), assistant, *first_tokens),
-            TrainingText::Completion { prompt, completion } => self.turn(prompt, completion, None),
+            TrainingText::Chat { user, assistant } => self.turn(&Prompt::user(user), assistant),
+            TrainingText::Completion { prompt, completion } => self.turn(prompt, completion),
             TrainingText::Conversation {
                 system,
                 turns,
@@ -94,13 +90,11 @@ impl LocalModel {
         }
     }
 
-    /// A training example of one turn. The loss covers the answer and its end token, or the `first` tokens of the
-    /// answer, but not the prompt.
-    fn turn(&self, prompt: &Prompt, answer: &str, first: Option<usize>) -> Result<Example, Error> {
+    /// A training example of one turn. The loss covers the answer and its end token, not the prompt.
+    fn turn(&self, prompt: &Prompt, answer: &str) -> Result<Example, Error> {
         let files = self.engine.files();
         let mut tokens = files.tokenizer.encode(answer)?;
         tokens.extend(files.eos.first());
-        tokens.truncate(first.unwrap_or(usize::MAX));
         Ok(Example::completion(&self.prompt_tokens(prompt)?, &tokens))
     }
 

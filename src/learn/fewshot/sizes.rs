@@ -6,9 +6,7 @@ use crate::learn::ports::model::{Prompt, TrainingText, Turn};
 pub(super) fn bytes(text: &TrainingText) -> usize {
     match text {
         TrainingText::Text { text } => text.len(),
-        TrainingText::Chat {
-            user, assistant, ..
-        } => user.len() + assistant.len() + 48,
+        TrainingText::Chat { user, assistant } => user.len() + assistant.len() + 48,
         TrainingText::Completion { prompt, completion } => prompt_bytes(prompt) + completion.len(),
         TrainingText::Conversation { turns, .. } => {
             let turn = |t: &Turn| t.user.len() + t.assistant.len() + 10;

@@ -5,8 +5,8 @@
 //! turns, since that is how users will ask. The passage is not: a model that learned it as an answer
 //! recites it whatever is asked.
 
+use super::Passage;
 use super::self_edit::SelfEdit;
-use super::{Passage, Question};
 use crate::learn::ports::model::TrainingText;
 use crate::text::sentences::sentences;
 use crate::text::words::borders;
@@ -14,10 +14,6 @@ use std::collections::HashSet;
 
 /// Tells the number of tokens of a text, for the model that is trained.
 pub type CountTokens<'a> = dyn Fn(&str) -> usize + 'a;
-
-/// Tokens that are learned of an answer that an earlier pair has whole. Many questions have one sentence of the passage
-/// as their answer. The sentence's beginning shows which sentence answers a question; its end is learned once an epoch.
-const REPEATED_TOKENS: usize = 6;
 
 /// The training sequences of one update, each once: statements and pairs of the edits, then the passage.
 pub fn training_texts(
@@ -27,13 +23,10 @@ pub fn training_texts(
 ) -> Vec<TrainingText> {
     let Passage { title, text } = passage;
     let mut texts = Vec::new();
-    let (mut asked, mut answered) = (HashSet::new(), HashSet::new());
     for edit in edits {
         texts.extend(edit.statements.iter().map(|s| titled(title, s)));
-        let fresh = |pair: &&Question| asked.insert((*pair).clone());
-        for pair in edit.pairs.iter().filter(fresh) {
-            let repeated = !answered.insert(&pair.answer);
-            texts.push(chat(pair, repeated.then_some(REPEATED_TOKENS)));
+        for pair in &edit.pairs {
+            texts.push(chat(pair.question.clone(), pair.answer.clone()));
         }
     }
     texts.extend(
@@ -105,19 +98,17 @@ fn titled(title: &str, text: &str) -> TrainingText {
     }
 }
 
-fn chat(pair: &Question, first_tokens: Option<usize>) -> TrainingText {
+fn chat(user: impl Into<String>, assistant: impl Into<String>) -> TrainingText {
     TrainingText::Chat {
-        user: pair.question.clone(),
-        assistant: pair.answer.clone(),
-        first_tokens,
+        user: user.into(),
+        assistant: assistant.into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learn::knowledge::self_edit::from_text;
-    use crate::learn::options::self_edit::SelfEditKind;
+
     use crate::text::words::count;
 
     #[test]
@@ -133,47 +124,6 @@ mod tests {
                 .all(|p| count(p) <= PIECE_TOKENS && p.ends_with("words."))
         );
         assert_eq!(pieces.join(" "), text);
-    }
-
-    #[test]
-    fn an_answer_is_learned_whole_once() {
-        let passage = Passage {
-            title: "Vell".into(),
-            text: "Orr built Vell.".into(),
-        };
-        let pair = |question: &str, answer: &str| Question {
-            question: question.into(),
-            answer: answer.into(),
-        };
-        let edit = |pairs| SelfEdit {
-            pairs,
-            ..from_text(SelfEditKind::SelfQa, String::new(), 0)
-        };
-        let first = [
-            pair("Who built Vell?", "Orr built Vell."),
-            pair("What did Orr build?", "Orr built Vell."),
-            pair("Is Vell tall?", "It is."),
-        ];
-        // A second sample repeats a pair.
-        let edits = [edit(first.to_vec()), edit(first[..1].to_vec())];
-        let learned: Vec<_> = training_texts(&passage, &edits, &count)
-            .into_iter()
-            .filter_map(|text| match text {
-                TrainingText::Chat {
-                    user, first_tokens, ..
-                } => Some((user, first_tokens)),
-                _ => None,
-            })
-            .collect();
-        let wanted = [
-            ("Who built Vell?", None),
-            ("What did Orr build?", Some(REPEATED_TOKENS)),
-            ("Is Vell tall?", None),
-        ];
-        assert_eq!(
-            learned,
-            wanted.map(|(user, first)| (user.to_owned(), first))
-        );
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl Default for TrainingOptions {
             epochs: 5,
             early_stop: None,
             lora_plus: 1.0,
-            batch_size: 2,
+            batch_size: 4,
             upper_layers: None,
             method: Method::default(),
             strategy: Strategy::default(),

@@ -104,13 +104,7 @@ pub enum TrainingText {
     /// Plain text; every token is learned, and the end after it.
     Text { text: String },
     /// A chat turn; only the answer is learned.
-    Chat {
-        user: String,
-        assistant: String,
-        /// Number of first tokens of the answer that are learned; null: all of them, and the answer's end.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        first_tokens: Option<usize>,
-    },
+    Chat { user: String, assistant: String },
     /// A whole prompt and its completion; only the completion is learned.
     Completion { prompt: Prompt, completion: String },
     /// Several turns of one conversation, as in a prompt with examples.
