@@ -10,8 +10,7 @@ const SECOND: usize = 12;
 
 /// Most of both documents' nine questions that the base may guess right.
 const GUESSED: usize = 1;
-/// Least number of both documents' nine questions that must be right after both updates. Instruction sets round
-/// differently, and a document's four questions alone differ by two between processors.
+/// Least number of both documents' nine questions that must be right after both updates.
 const LEARNED: usize = 4;
 /// Most right answers about the first document that may become wrong after the second.
 const FORGOTTEN: usize = 1;
