@@ -51,10 +51,10 @@ impl Language {
     }
 }
 
-/// The function words of the language with this two-letter code; none where no list is known.
+/// The words that no question is about in the language with this two-letter code; none where no list is known.
 pub fn function_words(code: &str) -> &'static [&'static str] {
     if code == "en" {
-        return &ENGLISH;
+        return &ENGLISH_QUESTIONS;
     }
     // Galician has a list, and no trigrams to be told by.
     let known = code == "gl" || Lang::all().iter().any(|lang| iso_code(*lang) == Some(code));
@@ -132,25 +132,32 @@ static ENGLISH: LazyLock<Vec<&str>> = LazyLock::new(|| {
     words
 });
 
+static ENGLISH_QUESTIONS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let talk = ENGLISH_TALK.split_whitespace();
+    ENGLISH.iter().copied().chain(talk).collect()
+});
+
 /// English words that no answer consists of and no question is about. The list of Stopwords ISO holds words that bear a
 /// topic, such as "case" and "system".
-const ENGLISH_FUNCTION_WORDS: &str = "a about above after again against all almost along already also although always am among an and \
-    another any anybody anyone anything are arent around as at away back be because become becomes \
-    been before began being below beneath beside between beyond both but by called came can cannot \
-    cant come comes could couldnt did didnt do does doesnt doing done dont down during each either \
-    else enough even ever every everyone everything few find finds first for former from further \
-    gave get gets given gives go goes got had happen happened happens has have having he hence her \
-    here hers herself him himself his how however i i'm id if im in inside instead into is isnt it \
-    its itself ive just keep keeps kept kind known last later least less let lets like lot made make \
-    makes many may me might more most much must my near nearly neither never next no nobody none nor \
-    not nothing now of off often on once one only onto or other others our ours out outside over own \
-    per perhaps please put quite rather said same saw says see seen several shall she should since \
-    so some somebody someone something sometimes soon sort still such take taken takes tell than \
-    that thats the their theirs them themselves then there therefore these they thing things this \
-    those though through throughout thus to together too toward towards two under unless until up \
-    upon us use used uses using usually very want was wasnt we well went were what whatever whats \
-    when whenever where whether which while who whoever whole whom whose why will with within \
-    without wont would wouldnt yet you your yours";
+const ENGLISH_FUNCTION_WORDS: &str = "a about above after again against all almost along already also although always am among an and another \
+    any anyone anything are around as at away back be because become becomes been before began being below \
+    beneath beside between beyond both but by called came can cannot come comes could did do does doing done \
+    down during each either else enough even ever every everything few first for former from further gave \
+    get gets given go goes had has have having he hence her here hers herself him himself his how however i \
+    if in inside instead into is it its itself just keep keeps kept known last later least less let lets \
+    like made make makes many may me might more most much must my near nearly neither never next no nobody \
+    none nor not nothing now of off often on once one only onto or other others our out outside over own per \
+    perhaps please put quite rather said same says seen several shall she should since so some someone \
+    something sometimes soon still such take taken takes than that the their theirs them themselves then \
+    there therefore these they this those though through throughout thus to together too toward towards two \
+    under unless until up upon us use used uses using usually very was we well went were what whatever when \
+    whenever where whether which while who whoever whole whom whose why will with within without would yet \
+    you your";
+
+/// Words that people ask with. A question is not about them, but a phrase that is an answer may have them.
+const ENGLISH_TALK: &str = "anybody arent cant couldnt didnt doesnt dont everyone find finds gives got happen happened happens i'm \
+    id im isnt ive kind lot ours saw see somebody sort tell thats thing things want wasnt whats wont wouldnt \
+    yours";
 
 #[cfg(test)]
 mod tests {

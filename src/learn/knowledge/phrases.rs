@@ -176,6 +176,19 @@ mod tests {
     }
 
     #[test]
+    fn words_of_talk_stay_in_a_phrase() {
+        let passage = Passage {
+            title: "Ostrel Bay".into(),
+            text:
+                "On the last night of August the lighthouse is switched off and everyone eats eel \
+                   pie by candlelight on the quay."
+                    .into(),
+        };
+        let found: Vec<&str> = phrases(&passage, 10).iter().map(|p| p.text).collect();
+        assert!(found.contains(&"everyone eats eel pie"), "{found:?}");
+    }
+
+    #[test]
     fn a_long_passage_is_asked_about_to_its_end() {
         let text: Vec<String> = (0..100).map(|i| format!("Room {i}00 is free.")).collect();
         let passage = Passage {
