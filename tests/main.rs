@@ -25,6 +25,7 @@ mod routing;
 mod text_model;
 mod unlearn;
 mod upgrade;
+mod usable;
 
 #[test]
 fn every_file_here_is_run() {

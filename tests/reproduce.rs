@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
-struct Study {
+pub struct Study {
     dir: TempDir,
 }
 
 impl Study {
-    fn new() -> Study {
+    pub fn new() -> Study {
         let dir = tempfile::tempdir().unwrap();
         tiny::write_tiny(&dir.path().join("tiny"), Family::Qwen2, 7).unwrap();
         let study = Study { dir };
@@ -21,11 +21,11 @@ impl Study {
         study
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn write(&self, name: &str, value: &Value) {
+    pub fn write(&self, name: &str, value: &Value) {
         std::fs::write(self.path(name), value.to_string()).unwrap();
     }
 
@@ -40,14 +40,14 @@ impl Study {
             .unwrap()
     }
 
-    fn measured(&self, table: &str, more: &[&str]) -> String {
+    pub fn measured(&self, table: &str, more: &[&str]) -> String {
         let output = self.run(table, more);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stdout)
     }
 
-    fn refused(&self, table: &str, more: &[&str]) -> String {
+    pub fn refused(&self, table: &str, more: &[&str]) -> String {
         let output = self.run(table, more);
         assert!(!output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()
@@ -63,7 +63,7 @@ fn passages(numbers: std::ops::Range<usize>) -> Value {
     numbers.map(passage).collect()
 }
 
-fn json_file(path: &Path) -> Value {
+pub fn json_file(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 

@@ -12,14 +12,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 /// A request as the server saw it.
-struct Seen {
+pub struct Seen {
     path: String,
     key: Option<String>,
-    body: Value,
+    pub body: Value,
 }
 
 /// What the server does with a request.
-enum Answer {
+pub enum Answer {
     /// Status, a header line or nothing, and the body.
     Say(u16, &'static str, String),
     /// Keeps the connection and says nothing.
@@ -27,7 +27,9 @@ enum Answer {
 }
 
 /// Answers each request by `script`, which gets the number of earlier requests.
-fn server(script: impl Fn(usize, &Seen) -> Answer + Send + 'static) -> (String, Receiver<Seen>) {
+pub fn server(
+    script: impl Fn(usize, &Seen) -> Answer + Send + 'static,
+) -> (String, Receiver<Seen>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     let (sender, seen) = channel();
@@ -83,7 +85,7 @@ fn read(stream: &TcpStream) -> Seen {
     }
 }
 
-fn chat(text: &str) -> Answer {
+pub fn chat(text: &str) -> Answer {
     let body = json!({"choices": [{"message": {"role": "assistant", "content": text}}]});
     Answer::Say(200, "", body.to_string())
 }

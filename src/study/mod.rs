@@ -11,6 +11,7 @@
 //! └ arc            the tasks' files and lists
 //! reliability      the reliability and the cost of each reward of the outer loop
 //! route            the router, among many documents and in conversations
+//! usable           what learned documents can be used for, in seven ways of asking
 //! settings         the settings that decide a table's measurements
 //! table_journal    the journal of a table, kept in a table_directory
 //! ```
@@ -32,3 +33,4 @@ pub mod route;
 pub mod settings;
 mod table_directory;
 pub mod table_journal;
+pub mod usable;

@@ -6,6 +6,7 @@ mod interpolate;
 mod linalg;
 pub mod peft;
 mod rank;
+mod sum;
 
 pub(crate) use extras::dora_gain;
 pub use extras::{Extras, LinearExtras, TableChange, TablePair};

@@ -83,6 +83,11 @@ pub fn check(options: &IngestOptions) -> Result<(), String> {
 }
 
 impl Data {
+    /// The file of passages.
+    pub fn passages(&self) -> &Path {
+        &self.passages
+    }
+
     /// Fails if a judge is given, for tables without a judge's column.
     pub fn refuse_judge(&self) -> Result<(), String> {
         match self.helpers.judge {

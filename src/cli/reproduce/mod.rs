@@ -13,6 +13,7 @@ mod practice;
 mod reward;
 mod route;
 mod terminal;
+mod usable;
 
 use clap::{Args, Subcommand};
 
@@ -36,6 +37,8 @@ enum Table {
     Continual(continual::Continual),
     /// The router: questions that reach their document, general ones that reach none, and the turns of talks.
     Route(route::Route),
+    /// What learned documents can be used for: short answers, facts from their other end, two facts, instructions.
+    Usable(usable::Usable),
 }
 
 impl Reproduce {
@@ -47,6 +50,7 @@ impl Reproduce {
             Table::Reward(study) => study.run(),
             Table::Continual(continual) => continual.run(),
             Table::Route(route) => route.run(),
+            Table::Usable(usable) => usable.run(),
         }
     }
 }

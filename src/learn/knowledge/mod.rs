@@ -7,6 +7,7 @@ mod author_tests;
 pub mod closed_book;
 pub mod datasets;
 mod examples;
+mod forms;
 pub mod pairs;
 pub mod phrases;
 pub mod questions;

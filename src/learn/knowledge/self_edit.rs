@@ -5,6 +5,7 @@
 //! passage ([`pairs`]), and repeated statements are kept once.
 
 use super::author::Author;
+use super::forms;
 use super::pairs;
 use super::phrases::phrases;
 use super::{Passage, Question};
@@ -38,6 +39,9 @@ pub struct SelfEdit {
     /// The phrase of the passage that each pair asks for (self-qa): what the writer was given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phrases: Vec<String>,
+    /// The same facts in other forms (self-qa with `self_edit.forms`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forms: Vec<Question>,
     pub seed: u64,
 }
 
@@ -113,6 +117,7 @@ pub fn from_text(kind: SelfEditKind, text: String, seed: u64) -> SelfEdit {
         statements,
         pairs,
         phrases: Vec::new(),
+        forms: Vec::new(),
         seed,
     }
 }
@@ -223,6 +228,7 @@ fn write_pairs(
         .map(|(pairs, seed)| {
             // The whole sentence as the answer: it holds what was asked for even where the question
             // is a little off, and many questions to one sentence teach which sentence answers what.
+            let forms = forms::others(passage, &pairs, &options.forms);
             let phrases = pairs.iter().map(|p| p.phrase.text.to_owned()).collect();
             let pairs = pairs.into_iter().map(|p| Question {
                 question: p.question,
@@ -240,6 +246,7 @@ fn write_pairs(
                 statements: Vec::new(),
                 pairs,
                 phrases,
+                forms,
                 seed,
             }
         })

@@ -25,7 +25,7 @@ pub fn training_texts(
     let mut texts = Vec::new();
     for edit in edits {
         texts.extend(edit.statements.iter().map(|s| titled(title, s)));
-        for pair in &edit.pairs {
+        for pair in edit.pairs.iter().chain(&edit.forms) {
             texts.push(chat(pair.question.clone(), pair.answer.clone()));
         }
     }

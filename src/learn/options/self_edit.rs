@@ -54,6 +54,18 @@ pub enum Writer {
     Teacher,
 }
 
+/// Another form in which `self-qa` teaches a fact, besides the question with the whole sentence as its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PairForm {
+    /// The question with a wish for a short answer; the phrase is the answer.
+    Short,
+    /// The phrase is given, and what it belongs to is the answer.
+    Reversed,
+    /// An instruction whose result is the sentence.
+    Instruction,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SelfEditOptions {
@@ -68,6 +80,9 @@ pub struct SelfEditOptions {
     /// Phrases of a document that `self-qa` writes a question about, over all of its sentences; a longer document has two a
     /// sentence. 1 to 64.
     pub phrases: usize,
+    /// Other forms in which `self-qa` teaches the same facts, for English documents: each adds training sequences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forms: Vec<PairForm>,
     /// Small models stay near the passage at 0.3 to 0.7; the paper's 7B used 1.0.
     pub temperature: f32,
     pub top_p: f32,
@@ -81,6 +96,7 @@ impl Default for SelfEditOptions {
             policy: None,
             samples: 1,
             phrases: 32,
+            forms: Vec::new(),
             temperature: 0.3,
             top_p: 0.95,
         }

@@ -215,6 +215,14 @@ pub struct DistillExample {
 }
 
 impl Adapter {
+    /// The adapter whose corrections are the sums of these adapters' corrections.
+    pub fn sum(adapters: &[&Adapter]) -> Result<Adapter, ModelError> {
+        let loras: Vec<&autodidact_engine::Lora> = adapters.iter().map(|a| &*a.0).collect();
+        Ok(Adapter(Arc::new(autodidact_engine::Lora::sum(
+            &loras, 1.0,
+        )?)))
+    }
+
     /// This adapter with `rank` fresh ranks, whose product is zero yet. The learned ranks are compressed where the
     /// whole would have more than `most` ranks, or where the fresh ranks would have less than half of the
     /// directions of a layer's input.

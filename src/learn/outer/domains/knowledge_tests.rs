@@ -36,6 +36,7 @@ fn a_self_qa_lesson_gives_each_phrase_and_is_bounded() {
         statements: Vec::new(),
         pairs: (0..20).map(pair).collect(),
         phrases: (0..20).map(|i| format!("phrase {i}")).collect(),
+        forms: Vec::new(),
         seed: 0,
         teacher: None,
         policy: None,
