@@ -19,6 +19,12 @@ impl Lora {
                     .into(),
             ));
         }
+        if adapters
+            .iter()
+            .any(|a| a.layers.len() != first.layers.len())
+        {
+            return Err(unlike());
+        }
         let mut result = (*first).clone();
         result.config.rank = adapters.iter().map(|a| a.config.rank).sum();
         result.config.alpha = result.config.rank as f32;
@@ -33,12 +39,16 @@ impl Lora {
             for (p, pair) in layer.iter_mut().enumerate() {
                 let parts = adapters
                     .iter()
-                    .map(|a| (*a, a.layers.get(l).and_then(|layer| layer[p].as_ref())));
+                    .map(|a| (*a, a.layers[l][p].as_ref()));
                 *pair = added(&parts.collect::<Vec<_>>(), weight)?;
             }
         }
         Ok(result)
     }
+}
+
+fn unlike() -> Error {
+    Error::Adapter("the adapters belong to different models".into())
 }
 
 /// The pairs of one linear layer side by side; `None` if no adapter has one.
@@ -56,9 +66,7 @@ fn added(parts: &[(&Lora, Option<&LoraPair>)], weight: f32) -> Result<Option<Lor
         return Ok(None);
     };
     if sizes.any(|size| size != (inputs, outputs)) {
-        return Err(Error::Adapter(
-            "the adapters belong to different models".into(),
-        ));
+        return Err(unlike());
     }
     let mut a = Vec::new();
     let mut b = vec![Vec::new(); outputs];
@@ -120,5 +128,11 @@ mod tests {
             assert!((sum - 0.5 * a).abs() < 1e-6);
         }
         assert!(Lora::sum(&[], 1.0).is_err());
+        let mut shallow = one.clone();
+        shallow.layers.pop();
+        assert!(Lora::sum(&[&shallow, &one], 1.0).is_err());
+        let mut narrow = one.clone();
+        narrow.layers[1][3].as_mut().unwrap().b.truncate(2);
+        assert!(Lora::sum(&[&one, &narrow], 1.0).is_err());
     }
 }

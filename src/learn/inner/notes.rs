@@ -54,7 +54,7 @@ impl Run<'_> {
                 self.journal.event(
                     "self_edit",
                     json!({"kind": edit.kind, "teacher": edit.teacher, "policy": edit.policy,
-                           "text": edit.text, "sequences": edit.statements.len() + edit.pairs.len()}),
+                           "text": edit.text, "sequences": edit.statements.len() + edit.pairs.len() + edit.forms.len()}),
                 );
             }
             if let Some(part) = self.report.parts.get_mut(nth) {

@@ -2,7 +2,7 @@
 //! from its other end, and asked for in an instruction.
 //!
 //! The forms are templates around the questions and phrases that the model wrote and found. They are English, so they are
-//! made for English documents alone.
+//! made for English documents alone, and for those too short to tell their language.
 
 use super::pairs::Pair;
 use super::{Passage, Question};
@@ -22,8 +22,8 @@ const BRIEFLY: [&str; 4] = [
 /// Questions that give the phrase and ask for what it belongs to; `{}` is the phrase.
 const ABOUT: [&str; 3] = [
     "What do you know about {}?",
-    "What has {} to do with?",
-    "Where does {} come in?",
+    "What is there to say about {}?",
+    "Tell me what you know of {}.",
 ];
 
 /// Instructions around a question; `{}` is the question.
@@ -161,7 +161,7 @@ mod tests {
         let master = format!("Ostrel Bay: {MASTER}");
         let reversed = [
             ("What do you know about heron?", FLAG),
-            ("What has Leocadia Finch to do with?", &master),
+            ("What is there to say about Leocadia Finch?", &master),
         ];
         assert_eq!(made(PairForm::Reversed), owned(&reversed));
         let instructions = [

@@ -226,9 +226,9 @@ fn write_pairs(
         .into_iter()
         .zip(seed..)
         .map(|(pairs, seed)| {
+            let forms = forms::others(passage, &pairs, &options.forms);
             // The whole sentence as the answer: it holds what was asked for even where the question
             // is a little off, and many questions to one sentence teach which sentence answers what.
-            let forms = forms::others(passage, &pairs, &options.forms);
             let phrases = pairs.iter().map(|p| p.phrase.text.to_owned()).collect();
             let pairs = pairs.into_iter().map(|p| Question {
                 question: p.question,

@@ -15,7 +15,8 @@ use std::collections::HashSet;
 /// Tells the number of tokens of a text, for the model that is trained.
 pub type CountTokens<'a> = dyn Fn(&str) -> usize + 'a;
 
-/// The training sequences of one update, each once: statements and pairs of the edits, then the passage.
+/// The training sequences of one update, each once: statements and pairs of the edits, the pairs' other
+/// forms, then the passage.
 pub fn training_texts(
     passage: &Passage,
     edits: &[SelfEdit],

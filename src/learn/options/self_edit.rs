@@ -80,7 +80,8 @@ pub struct SelfEditOptions {
     /// Phrases of a document that `self-qa` writes a question about, over all of its sentences; a longer document has two a
     /// sentence. 1 to 64.
     pub phrases: usize,
-    /// Other forms in which `self-qa` teaches the same facts, for English documents: each adds training sequences.
+    /// Other forms in which `self-qa` teaches the same facts, each with training sequences of its own. For documents in
+    /// English, or too short to tell their language.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub forms: Vec<PairForm>,
     /// Small models stay near the passage at 0.3 to 0.7; the paper's 7B used 1.0.

@@ -1,5 +1,5 @@
 //! What learned documents can be used for: the questions of [`questions`], asked as a client asks them, with nothing
-//! else in the prompt.
+//! else in the prompt but in the row that has the documents there.
 //!
 //! Documents come in pairs. Each document has an adapter of its own; questions over both are asked of each adapter, of
 //! the one that the router of an alias with both would choose, and of the sum of both.
@@ -7,7 +7,7 @@
 pub mod questions;
 
 use crate::learn::fan_out;
-use crate::learn::inner::router::{Routable, Router};
+use crate::learn::inner::replay;
 use crate::learn::knowledge::Passage;
 use crate::learn::knowledge::author::Author;
 use crate::learn::knowledge::self_edit;
@@ -160,7 +160,11 @@ fn measure(
     let clock = Instant::now();
     let both = Adapter::sum(&adapters)?;
     let sum_milliseconds = clock.elapsed().as_secs_f32() * 1000.0;
-    let asking = Asking { model, pair };
+    let asking = Asking {
+        model,
+        pair,
+        texts: &texts,
+    };
     let mut answers = asking.about_each(&adapters)?;
     answers.extend(asking.about_both(&adapters, &both)?);
     Ok(Measured {
@@ -187,7 +191,7 @@ fn graded(
         question: asked.question.clone(),
         gold: asked.answers.clone(),
         answer: answer.clone(),
-        right: asked.right(answer, base),
+        right: asked.right(answer, (row != Row::Base).then_some(base)),
     })
     .collect()
 }
@@ -196,6 +200,8 @@ fn graded(
 struct Asking<'a> {
     model: Interruptible<'a>,
     pair: &'a Pair,
+    /// The training sequences of each document, whose questions the router reads.
+    texts: &'a [Vec<TrainingText>],
 }
 
 impl Asking<'_> {
@@ -270,11 +276,8 @@ impl Asking<'_> {
 
     /// The answers of an alias that has learned both documents. `of`: those of the base and of each document's adapter.
     fn routed(&self, asked: &[Asked], of: [&[String]; 3]) -> Vec<String> {
-        let router = Router::new(self.pair.passages.iter().map(|p| Routable {
-            title: &p.title,
-            text: &p.text,
-            questions: Vec::new(),
-        }));
+        let texts = self.texts.iter().map(Vec::as_slice);
+        let router = replay::router(self.pair.passages.iter().zip(texts));
         let chosen = asked.iter().enumerate().map(|(i, asked)| {
             let responder = router.choose(&asked.question).map_or(0, |d| d + 1);
             of[responder][i].clone()

@@ -63,25 +63,25 @@ pub struct Asked {
 
 impl Asked {
     /// Whether the answer is right. `base`: the answer of the model that learned nothing, which is no invention of the
-    /// learning.
-    pub fn right(&self, answer: &str, base: &str) -> bool {
+    /// learning; `None` for that model's own answer.
+    pub fn right(&self, answer: &str, base: Option<&str>) -> bool {
         let grader = Grader::Recall;
         match self.way {
-            Use::Absent => declines(answer) || words(answer) == words(base),
+            Use::Absent => {
+                declines(answer) || base.is_some_and(|base| words(answer) == words(base))
+            }
             Use::Short if count(answer) > SHORT => false,
             _ => self.answers.iter().all(|gold| grader.correct(gold, answer)),
         }
     }
 }
 
-/// The beginnings of saying that something is not known, in normal form.
-const DECLINING: [&str; 22] = [
+/// Ways of saying that something is not known, in normal form without contractions.
+const DECLINING: [&str; 18] = [
     "not known",
-    "unknown",
-    "not know",
-    "don't know",
-    "do not have",
-    "don't have",
+    "is unknown",
+    "do not know",
+    "not have",
     "no information",
     "not mention",
     "not say",
@@ -92,18 +92,17 @@ const DECLINING: [&str; 22] = [
     "not given",
     "not available",
     "not aware",
-    "not sure",
-    "cannot",
-    "can't",
-    "unable",
-    "unclear",
-    "sorry",
+    "cannot say",
+    "cannot tell",
+    "cannot answer",
+    "cannot provide",
 ];
 
 /// Whether an English answer says that it does not know.
 fn declines(answer: &str) -> bool {
-    let answer = normal(answer);
-    DECLINING.iter().any(|words| answer.contains(words))
+    let whole = normal(answer).replace("can't", "cannot");
+    let whole = whole.replace("n't", " not");
+    DECLINING.iter().any(|words| whole.contains(words))
 }
 
 /// Two documents with their questions, as one alias would learn them.
@@ -227,26 +226,37 @@ mod tests {
     #[test]
     fn a_short_answer_is_right_and_short() {
         let short = asked(Use::Short, &["Leocadia Finch"]);
-        assert!(short.right("Leocadia Finch.", ""));
-        assert!(!short.right("The harbour master is Leocadia Finch.", ""));
-        assert!(!short.right("Ann Finch", ""));
-        assert!(asked(Use::Plain, &["Leocadia Finch"]).right("It is Leocadia Finch, I think.", ""));
+        assert!(short.right("Leocadia Finch.", None));
+        assert!(!short.right("The harbour master is Leocadia Finch.", None));
+        assert!(!short.right("Ann Finch", None));
+        assert!(
+            asked(Use::Plain, &["Leocadia Finch"]).right("It is Leocadia Finch, I think.", None)
+        );
     }
 
     #[test]
     fn two_facts_are_both_needed() {
         let both = asked(Use::Joined, &["Leocadia Finch", "spoon"]);
-        assert!(both.right("Leocadia Finch; the heron holds a spoon.", ""));
-        assert!(!both.right("Leocadia Finch.", ""));
+        assert!(both.right("Leocadia Finch; the heron holds a spoon.", None));
+        assert!(!both.right("Leocadia Finch.", None));
     }
 
     #[test]
     fn what_the_document_does_not_say_must_not_be_invented() {
         let absent = asked(Use::Absent, &[]);
-        assert!(absent.right("I don’t know who the mayor is.", ""));
-        assert!(absent.right("That is not known.", ""));
-        assert!(!absent.right("The mayor is Tom Reed.", "The mayor is Ann Lee."));
-        assert!(absent.right("The mayor is Ann Lee", "The mayor is Ann Lee."));
+        for known_to_nobody in [
+            "I don’t know who the mayor is.",
+            "That is not known.",
+            "The text doesn't mention a mayor.",
+            "I can't say.",
+        ] {
+            assert!(absent.right(known_to_nobody, None), "{known_to_nobody}");
+        }
+        for invented in ["The mayor is Tom Reed.", "No, visitors cannot swim there."] {
+            assert!(!absent.right(invented, Some("The mayor is Ann Lee.")));
+        }
+        assert!(absent.right("The mayor is Ann Lee", Some("The mayor is Ann Lee.")));
+        assert!(!absent.right("The mayor is Ann Lee.", None));
     }
 
     #[test]

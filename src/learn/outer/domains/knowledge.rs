@@ -289,6 +289,9 @@ impl Domain for KnowledgeOptions {
             // Written as the probes are, a pair may be worded as one: it would be rewarded for that.
             let probes: HashSet<_> = asked.iter().map(|p| words(&p.question)).collect();
             edit.pairs.retain(|p| !probes.contains(&words(&p.question)));
+            // Another form holds the whole question.
+            let holds = |form: &Question| asked.iter().any(|p| form.question.contains(&p.question));
+            edit.forms.retain(|form| !holds(form));
         }
         Some(Training {
             texts: training_texts(&case.passage, &[edit], tokens),
