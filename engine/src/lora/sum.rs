@@ -37,9 +37,7 @@ impl Lora {
         result.config.targets.sort_by_key(|target| target.index());
         for (l, layer) in result.layers.iter_mut().enumerate() {
             for (p, pair) in layer.iter_mut().enumerate() {
-                let parts = adapters
-                    .iter()
-                    .map(|a| (*a, a.layers[l][p].as_ref()));
+                let parts = adapters.iter().map(|a| (*a, a.layers[l][p].as_ref()));
                 *pair = added(&parts.collect::<Vec<_>>(), weight)?;
             }
         }
