@@ -288,9 +288,11 @@ impl Domain for KnowledgeOptions {
         if *asked != case.gold {
             // Written as the probes are, a pair may be worded as one: it would be rewarded for that.
             let probes: HashSet<_> = asked.iter().map(|p| words(&p.question)).collect();
-            edit.pairs.retain(|p| !probes.contains(&words(&p.question)));
-            // Another form holds the whole question.
-            let holds = |form: &Question| asked.iter().any(|p| form.question.contains(&p.question));
+            let worded = |pair: &mut Question| probes.contains(&words(&pair.question));
+            let left_out: Vec<Question> = edit.pairs.extract_if(.., worded).collect();
+            // The pair's other forms hold its question letter for letter.
+            let holds =
+                |form: &Question| left_out.iter().any(|p| form.question.contains(&p.question));
             edit.forms.retain(|form| !holds(form));
         }
         Some(Training {

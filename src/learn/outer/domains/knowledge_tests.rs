@@ -65,6 +65,10 @@ fn no_pair_is_trained_on_that_is_worded_as_a_written_probe() {
         question("Who built Vell?"),
         question("When was Vell built?"),
     ];
+    edit.forms = vec![
+        question("Who built Vell? Answer in a few words."),
+        question("When was Vell built? Answer in a few words."),
+    ];
     let mut case = case();
     case.probes = vec![question("who built Vell")];
     let asked = |case: &KnowledgeContext, queries: Queries| -> Vec<String> {
@@ -78,11 +82,15 @@ fn no_pair_is_trained_on_that_is_worded_as_a_written_probe() {
         });
         asked.collect()
     };
-    assert_eq!(asked(&case, Queries::Reward), ["When was Vell built?"]);
+    let apart = [
+        "When was Vell built?",
+        "When was Vell built? Answer in a few words.",
+    ];
+    assert_eq!(asked(&case, Queries::Reward), apart);
     // Where gold is asked, nothing is held back for the probes.
     case.gold = vec![question("How tall is Vell?")];
-    assert_eq!(asked(&case, Queries::Reward), ["When was Vell built?"]);
-    assert_eq!(asked(&case, Queries::Report).len(), 2);
+    assert_eq!(asked(&case, Queries::Reward), apart);
+    assert_eq!(asked(&case, Queries::Report).len(), 4);
 }
 
 #[test]
