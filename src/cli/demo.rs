@@ -9,8 +9,9 @@ use autodidact::learn::grading::grader::Grader;
 use autodidact::learn::knowledge::closed_book::ask_open_book;
 use autodidact::learn::knowledge::{Passage, Question};
 use autodidact::learn::stats::{Estimate, estimate};
+use autodidact::study::usable::questions::Document;
 use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -41,14 +42,6 @@ enum Half {
     First,
     Second,
     All,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Document {
-    pub slug: String,
-    pub title: String,
-    pub text: String,
-    pub questions: Vec<Question>,
 }
 
 /// The invented documents within the binary.

@@ -9,13 +9,14 @@
 use super::Common;
 use super::machine::Machine;
 use super::report::{Figure, median, print, progress};
-use crate::cli::demo::{self, Document};
+use crate::cli::demo;
 use crate::cli::open::OpenedEngine;
 use autodidact::learn::knowledge::closed_book::closed_book;
 use autodidact::learn::ports::model::{
     Adapter, Model, ModelError, Prompt, Sampling, Training, TrainingText, Update,
 };
 use autodidact::pool::LocalModel;
+use autodidact::study::usable::questions::Document;
 use autodidact_engine::Priority;
 use clap::Args;
 use std::time::Instant;

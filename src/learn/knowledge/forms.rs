@@ -44,8 +44,10 @@ pub fn others(passage: &Passage, pairs: &[Pair<'_>], forms: &[PairForm]) -> Vec<
     for form in forms {
         others.extend(match form {
             PairForm::Short => short(pairs),
-            PairForm::Reversed => reversed(passage, pairs),
-            PairForm::Instruction => instructions(passage, pairs),
+            PairForm::Reversed => around(passage, pairs, 0, &ABOUT, |p| p.phrase.text.to_owned()),
+            PairForm::Instruction => {
+                around(passage, pairs, 1, &INSTRUCTIONS, |p| p.question.clone())
+            }
         });
     }
     others
@@ -60,39 +62,29 @@ fn short(pairs: &[Pair<'_>]) -> Vec<Question> {
     short.collect()
 }
 
-fn reversed(passage: &Passage, pairs: &[Pair<'_>]) -> Vec<Question> {
-    let asked = of_each_sentence(pairs, 0)
-        .into_iter()
-        .zip(ABOUT.iter().cycle());
-    let reversed = asked.map(|(pair, about)| Question {
-        question: about.replace("{}", pair.phrase.text),
-        answer: named(passage, pair.phrase.sentence),
-    });
-    reversed.collect()
-}
-
-fn instructions(passage: &Passage, pairs: &[Pair<'_>]) -> Vec<Question> {
-    let asked = of_each_sentence(pairs, 1)
-        .into_iter()
-        .zip(INSTRUCTIONS.iter().cycle());
-    let instructions = asked.map(|(pair, instruction)| Question {
-        question: instruction.replace("{}", &pair.question),
-        answer: named(passage, pair.phrase.sentence),
-    });
-    instructions.collect()
-}
-
-/// The pair of each sentence at place `nth` among the sentence's pairs, or its last one.
-fn of_each_sentence<'p, 'a>(pairs: &'p [Pair<'a>], nth: usize) -> Vec<&'p Pair<'a>> {
+/// One pair of each sentence, at place `nth` among the sentence's pairs or its last one, asked by turns in the words of
+/// `templates`, which `filling` goes into.
+fn around(
+    passage: &Passage,
+    pairs: &[Pair<'_>],
+    nth: usize,
+    templates: &[&str],
+    filling: impl Fn(&Pair<'_>) -> String,
+) -> Vec<Question> {
     let mut seen = HashSet::new();
     let sentences = pairs.iter().map(|p| p.phrase.sentence);
     let sentences = sentences.filter(|sentence| seen.insert(*sentence));
     let chosen = sentences.filter_map(|sentence| {
         let mut of_it = pairs.iter().filter(|p| p.phrase.sentence == sentence);
-        let count = of_it.clone().count();
-        of_it.nth(nth.min(count - 1))
+        let last = of_it.clone().count() - 1;
+        of_it.nth(nth.min(last))
     });
-    chosen.collect()
+    let asked = chosen.zip(templates.iter().cycle());
+    let asked = asked.map(|(pair, template)| Question {
+        question: template.replace("{}", &filling(pair)),
+        answer: named(passage, pair.phrase.sentence),
+    });
+    asked.collect()
 }
 
 /// The sentence, with the title before it unless the sentence names the title itself.

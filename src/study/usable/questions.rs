@@ -146,7 +146,7 @@ struct OnlyAsked {
     question: String,
 }
 
-/// A document of the file of documents.
+/// A document with its own questions, in the form of demo/documents.json.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Document {
     pub slug: String,
