@@ -5,6 +5,7 @@ use crate::reproduce::{Study, json_file};
 use crate::server::{Place, lighthouse, ungated};
 use crate::text_model::{chat, server};
 use serde_json::json;
+use std::collections::HashSet;
 
 /// Two documents and the questions of a pair, in the forms of demo/documents.json and demo/usable.json.
 fn usable(study: &Study, slug: &str) {
@@ -65,28 +66,34 @@ fn a_pair_of_an_unknown_document_is_refused() {
     );
 }
 
+const BUILDER: &str = "Who built the lighthouse of Vell?";
+const HEIGHT: &str = "How high is the lighthouse of Vell?";
+/// A question that names the phrase it was written for.
+const YEAR: &str = "What happened in Vell in 1911?";
+
 #[test]
 fn a_document_is_learned_in_the_forms_that_were_asked_for() {
-    // The teacher asks for the phrase that it was given.
+    // The teacher asks for the phrase that it was given, and answers with the document in sight.
     let (url, _seen) = server(|_, request| {
         let turn = request.body["messages"].as_array().unwrap().last().unwrap();
-        let (_, phrase) = turn["content"]
-            .as_str()
-            .unwrap()
-            .split_once("Answer: ")
-            .unwrap();
-        let asked = match phrase {
-            "Orr Hallam" => "Who built the lighthouse of Vell?",
-            "90 metres tall" => "How high is the lighthouse of Vell?",
+        let turn = turn["content"].as_str().unwrap();
+        let answered = turn.rsplit_once("Question: ").map(|(_, question)| question);
+        let phrase = turn.rsplit_once("Answer: ").map(|(_, phrase)| phrase);
+        chat(match (answered, phrase) {
+            (Some(BUILDER), _) => "Orr Hallam built it.",
+            (Some(HEIGHT), _) => "It is rather tall.",
+            (Some(YEAR), _) => "Orr Hallam built the lighthouse in 1911.",
+            (_, Some("Orr Hallam")) => BUILDER,
+            (_, Some("90 metres tall")) => HEIGHT,
+            (_, Some("1911")) => YEAR,
             _ => "no question",
-        };
-        chat(asked)
+        })
     });
     let place = Place::tiny();
     let server = place.serve_with(&format!("[teacher]\nurl = '{url}'\nmodel = 'big'\n"));
     let mut body = ungated("harbour", &[lighthouse()], 1);
-    let mut sequences = |forms: serde_json::Value| {
-        body["self_edit"] = json!({"writer": "teacher", "forms": forms});
+    let mut sequences = |self_edit: serde_json::Value| {
+        body["self_edit"] = self_edit;
         body["again"] = json!(true);
         let (job, documents) = server.learn(&body);
         assert_eq!(job["state"], "succeeded", "{job}");
@@ -99,23 +106,39 @@ fn a_document_is_learned_in_the_forms_that_were_asked_for() {
         chats.collect::<Vec<_>>()
     };
     let said = "The lighthouse of Vell was built by Orr Hallam in 1911 and is 90 metres tall.";
-    let plain = sequences(json!([]));
-    assert!(
-        !plain.is_empty() && plain.iter().all(|[_, answer]| answer == said),
-        "{plain:?}"
-    );
-    let all = sequences(json!(["short", "reversed", "instruction"]));
+    let in_forms = |forms: &[&str]| json!({"writer": "teacher", "forms": forms});
+    let plain = sequences(in_forms(&[]));
+    let asked: HashSet<&str> = plain
+        .iter()
+        .map(|[question, _]| question.as_str())
+        .collect();
+    assert_eq!(asked, HashSet::from([BUILDER, HEIGHT, YEAR]));
+    assert!(plain.iter().all(|[_, answer]| answer == said), "{plain:?}");
+
+    // By default each question is asked for an answer in own words too. One without the phrase is left out.
+    let default = sequences(json!({"writer": "teacher"}));
+    assert_eq!(default[..plain.len()], plain);
+    let own: HashSet<[&str; 2]> = default[plain.len()..]
+        .iter()
+        .map(|[question, answer]| [question.as_str(), answer.as_str()])
+        .collect();
+    let wanted = [
+        [BUILDER, "Orr Hallam built it."],
+        [YEAR, "Orr Hallam built the lighthouse in 1911."],
+    ];
+    assert_eq!(own, HashSet::from(wanted));
+
+    let all = sequences(in_forms(&["short", "reversed", "instruction"]));
     assert_eq!(all[..plain.len()], plain);
     let more: Vec<[&str; 2]> = all[plain.len()..]
         .iter()
         .map(|s| [s[0].as_str(), s[1].as_str()])
         .collect();
-    // The phrase with a number is the most telling, so it is asked for first.
-    let short = [
-        format!("{} Answer in a few words.", plain[0][0]),
-        "90 metres tall".to_owned(),
-    ];
-    assert_eq!(more[0], [short[0].as_str(), short[1].as_str()]);
+    // The phrase with a number is the most telling, so it is asked for first. No phrase is the answer to a question that
+    // names it.
+    let short = format!("{HEIGHT} Answer in a few words.");
+    assert_eq!(more[0], [short.as_str(), "90 metres tall"]);
+    assert!(more.iter().all(|[_, answer]| *answer != "1911"), "{more:?}");
     assert!(
         more.contains(&["What do you know about 90 metres tall?", said]),
         "{more:?}"

@@ -84,6 +84,14 @@ impl Arm {
         }
     }
 
+    /// The kind of the self-edits that the base writes under this arm.
+    pub(crate) fn kind(self) -> SelfEditKind {
+        match self {
+            Arm::Learn(kind) => kind,
+            Arm::Base | Arm::OpenBook | Arm::Teacher => SelfEditKind::None,
+        }
+    }
+
     pub fn from_name(name: &str) -> Option<Arm> {
         Arm::all().find(|a| a.name() == name)
     }
@@ -235,7 +243,7 @@ fn run_pack(
         .filter(|(texts, _)| !texts.is_empty())
         .map(|(texts, p)| Training {
             texts: texts.clone(),
-            update: options.training.update(p.seed),
+            update: options.update_of(spec.arm.kind(), p.seed),
             init: None,
         })
         .collect();

@@ -127,7 +127,7 @@ fn learn_all(
         false => {
             let training = Training {
                 texts,
-                update: options.training.update(seed),
+                update: options.update_of(arm.kind(), seed),
                 init: None,
             };
             let mut tell = |done: usize, of: usize, loss: f32| {

@@ -3,7 +3,8 @@
 
 use super::characters::{is_unspaced, script};
 use super::language::Language;
-use icu_properties::props::Script;
+use icu_properties::CodePointSetData;
+use icu_properties::props::{Script, SentenceTerminal};
 use icu_segmenter::SentenceSegmenter;
 use icu_segmenter::options::SentenceBreakInvariantOptions;
 
@@ -21,6 +22,14 @@ const ABBREVIATIONS: &str = "mr mrs ms dr prof st no nos vs etc e.g i.e approx f
 /// The sentences of `text`, trimmed, none empty. A line break ends a sentence too.
 pub fn sentences(text: &str) -> Vec<&str> {
     text.lines().flat_map(split_line).collect()
+}
+
+/// Whether the text ends as a sentence does: with a full stop, question or exclamation mark of any script, closing
+/// quotation marks and brackets aside.
+pub fn is_ended(text: &str) -> bool {
+    let text = text.trim_end_matches(['"', '\'', '”', '’', '»', '」', '』', ')', '）', ' ']);
+    let last = text.chars().next_back();
+    last.is_some_and(|c| CodePointSetData::new::<SentenceTerminal>().contains(c))
 }
 
 fn split_line(line: &str) -> Vec<&str> {
@@ -128,6 +137,23 @@ fn clauses(sentence: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_is_told_in_any_script() {
+        for whole in [
+            "It is tall.",
+            "He said \"no.\"",
+            "(Why?)",
+            "它很高。",
+            "वह ऊँचा है।",
+            "هل هو طويل؟",
+        ] {
+            assert!(is_ended(whole), "{whole}");
+        }
+        for cut in ["It is", "96 minutes", "for example (", ""] {
+            assert!(!is_ended(cut), "{cut}");
+        }
+    }
 
     #[test]
     fn abbreviations_and_numbers_do_not_split() {

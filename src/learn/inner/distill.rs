@@ -12,6 +12,7 @@ use crate::learn::ports::model::{
     Adapter, DistillExample, ModelError, OnStep, Sampling, SoftTargets, Trained, Training,
     TrainingText,
 };
+use std::collections::HashSet;
 
 /// Samplings of the student; the epochs are divided among them.
 const ROUNDS: usize = 4;
@@ -92,6 +93,9 @@ fn questions(passage: &Passage, texts: &[TrainingText]) -> Vec<String> {
         TrainingText::Chat { user, .. } => Some(user.clone()),
         _ => None,
     });
+    // A pair in other forms asks the same again.
+    let mut seen = HashSet::new();
+    let asked = asked.filter(|question| seen.insert(question.clone()));
     let asked: Vec<String> = asked.take(QUESTIONS).collect();
     match asked.is_empty() {
         true => vec![format!("What is known about {}?", passage.title)],

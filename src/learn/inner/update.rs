@@ -145,7 +145,7 @@ impl Run<'_> {
                 (Strategy::Orthogonal, Some(shape)) => shape.rank - training.rank,
                 _ => 0,
             },
-            ..training.update(options.seed)
+            ..options.update(options.seed)
         };
         let mut replay = match training.strategy.replays() {
             true => training.replay,

@@ -157,7 +157,7 @@ pub(crate) fn run_from(
     let mut options = IngestOptions::default();
     options.self_edit.kind = SelfEditKind::None;
     options.training.learning_rate = 0.01;
-    options.training.epochs = 10;
+    options.training.epochs = Some(10);
     options.training.strategy = Strategy::Replay;
     options.training.replay = 1.0;
     options.gate.min_gain = 0.5;

@@ -33,7 +33,7 @@ const INSTRUCTIONS: [&str; 3] = [
     "Write a one-line message to somebody who asks: {}",
 ];
 
-/// The pairs in these forms besides their own. `Short`: every second pair. `Reversed` and `Instruction`: one pair of each
+/// The pairs in those of these forms that are templates. `Short`: every second pair. `Reversed` and `Instruction`: one pair of each
 /// sentence.
 pub fn others(passage: &Passage, pairs: &[Pair<'_>], forms: &[PairForm]) -> Vec<Question> {
     let language = Language::of(&passage.text).unwrap_or(Language::ENGLISH);
@@ -43,6 +43,7 @@ pub fn others(passage: &Passage, pairs: &[Pair<'_>], forms: &[PairForm]) -> Vec<
     let mut others = Vec::new();
     for form in forms {
         others.extend(match form {
+            PairForm::OwnWords => Vec::new(),
             PairForm::Short => short(pairs),
             PairForm::Reversed => around(passage, pairs, 0, &ABOUT, |p| p.phrase.text.to_owned()),
             PairForm::Instruction => {
@@ -54,7 +55,8 @@ pub fn others(passage: &Passage, pairs: &[Pair<'_>], forms: &[PairForm]) -> Vec<
 }
 
 fn short(pairs: &[Pair<'_>]) -> Vec<Question> {
-    let every_second = pairs.iter().step_by(2).zip(BRIEFLY.iter().cycle());
+    let asking = pairs.iter().filter(|p| !p.names_its_phrase());
+    let every_second = asking.step_by(2).zip(BRIEFLY.iter().cycle());
     let short = every_second.map(|(pair, briefly)| Question {
         question: format!("{} {briefly}", pair.question),
         answer: pair.phrase.text.to_owned(),

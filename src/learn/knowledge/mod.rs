@@ -8,6 +8,7 @@ pub mod closed_book;
 pub mod datasets;
 mod examples;
 mod forms;
+mod own_words;
 pub mod pairs;
 pub mod phrases;
 pub mod questions;

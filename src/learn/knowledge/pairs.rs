@@ -25,6 +25,19 @@ pub struct Pair<'a> {
     pub phrase: Phrase<'a>,
 }
 
+impl Pair<'_> {
+    /// See [`names`].
+    pub fn names_its_phrase(&self) -> bool {
+        names(self.phrase.text, &self.question)
+    }
+}
+
+/// Whether the question itself names the phrase that it was written for. Such a question asks from the other end: the rest
+/// of the sentence is its answer.
+pub fn names(phrase: &str, question: &str) -> bool {
+    Grader::Contains.correct(phrase, question)
+}
+
 /// Longest question in Latin letters, tokens.
 const QUESTION_TOKENS: usize = 40;
 
@@ -36,7 +49,7 @@ fn tokens_of(passage: &Passage, latin: usize) -> usize {
     }
 }
 
-/// `options.samples` lists of pairs. Questions that give the answer away, or repeat another, are dropped.
+/// `options.samples` lists of pairs. Questions that repeat another are dropped.
 pub fn write<'a>(
     author: Author<'_>,
     passage: &Passage,
@@ -65,7 +78,6 @@ pub fn write<'a>(
                 phrase: *phrase,
             })
             .filter(|p| is_question(&p.question) && is_like(&p.question, &passage.text))
-            .filter(|p| !Grader::Contains.correct(p.phrase.text, &p.question))
             .filter(|p| seen.insert(words(&p.question)))
             .collect()
     };

@@ -72,7 +72,7 @@ pub fn write<E: From<ModelError>>(
         }
         let seed = seed.wrapping_add(wording);
         let mut fresh = pairs::write(author, passage, &phrases, &options, seed)?.concat();
-        fresh.retain(|p| seen.insert(words(&p.question)));
+        fresh.retain(|p| !p.names_its_phrase() && seen.insert(words(&p.question)));
         let pairs = pairs::answerable(model, passage, fresh)?;
         let known = knows(&pairs)?;
         for (pair, known) in pairs.into_iter().zip(known) {

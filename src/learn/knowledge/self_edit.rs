@@ -6,10 +6,11 @@
 
 use super::author::Author;
 use super::forms;
+use super::own_words;
 use super::pairs;
 use super::phrases::phrases;
 use super::{Passage, Question};
-use crate::learn::options::self_edit::{SelfEditKind, SelfEditOptions};
+use crate::learn::options::self_edit::{PairForm, SelfEditKind, SelfEditOptions};
 use crate::learn::ports::model::{ModelError, Prompt, Sampling, TrainingText};
 use crate::text::language::Language;
 use crate::text::script::{is_like, is_question};
@@ -222,11 +223,16 @@ fn write_pairs(
     let most = (options.phrases).max(PHRASES_A_SENTENCE * sentences(&passage.text).len());
     let phrases = phrases(passage, most);
     let samples = pairs::write(author, passage, &phrases, options, seed)?;
+    let own_words = match options.forms.contains(&PairForm::OwnWords) {
+        true => own_words::answer(author, passage, &samples)?,
+        false => vec![Vec::new(); samples.len()],
+    };
     Ok(samples
         .into_iter()
+        .zip(own_words)
         .zip(seed..)
-        .map(|(pairs, seed)| {
-            let forms = forms::others(passage, &pairs, &options.forms);
+        .map(|((pairs, mut forms), seed)| {
+            forms.extend(forms::others(passage, &pairs, &options.forms));
             // The whole sentence as the answer: it holds what was asked for even where the question
             // is a little off, and many questions to one sentence teach which sentence answers what.
             let phrases = pairs.iter().map(|p| p.phrase.text.to_owned()).collect();

@@ -56,13 +56,17 @@ pub enum Writer {
 
 /// Another form in which `self-qa` teaches a fact, besides the question with the whole sentence as its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum PairForm {
-    /// The question with a wish for a short answer; the phrase is the answer.
+    /// The question with the answer that the writer gives in its own words with the document in sight, where the answer
+    /// holds the phrase. In the document's language.
+    OwnWords,
+    /// The question with a wish for a short answer; the phrase is the answer. For documents in English, or too short to
+    /// tell their language, as the other templates.
     Short,
-    /// The phrase is given, and what it belongs to is the answer.
+    /// The phrase is given, and what it belongs to is the answer. A template.
     Reversed,
-    /// An instruction whose result is the sentence.
+    /// An instruction whose result is the sentence. A template.
     Instruction,
 }
 
@@ -80,9 +84,8 @@ pub struct SelfEditOptions {
     /// Phrases of a document that `self-qa` writes a question about, over all of its sentences; a longer document has two a
     /// sentence. 1 to 64.
     pub phrases: usize,
-    /// Other forms in which `self-qa` teaches the same facts, each with training sequences of its own. For documents in
-    /// English, or too short to tell their language.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Other forms in which `self-qa` teaches the same facts, each with training sequences of its own: `own-words`, and
+    /// three templates for documents in English, `short`, `reversed` and `instruction`.
     pub forms: Vec<PairForm>,
     /// Small models stay near the passage at 0.3 to 0.7; the paper's 7B used 1.0.
     pub temperature: f32,
@@ -97,7 +100,7 @@ impl Default for SelfEditOptions {
             policy: None,
             samples: 1,
             phrases: 32,
-            forms: Vec::new(),
+            forms: vec![PairForm::OwnWords],
             temperature: 0.3,
             top_p: 0.95,
         }

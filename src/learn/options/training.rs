@@ -14,8 +14,8 @@ pub struct TrainingOptions {
     pub rank: usize,
     pub alpha: f32,
     pub learning_rate: f32,
-    /// Passes over the training sequences at most. 1 to 100.
-    pub epochs: usize,
+    /// Passes over the training sequences at most. 1 to 100; null: 3 where `self-qa` teaches facts in own words too, else 5.
+    pub epochs: Option<usize>,
     /// The training ends after the epoch in which this share of the training sequences was answered: every trained token
     /// had a probability above one half, so the model says the sequence by itself. Above 0, at most 1; null trains every
     /// epoch.
@@ -106,23 +106,18 @@ impl InnerOptions {
 }
 
 impl TrainingOptions {
-    /// The settings of one training, without those of replay and strategy.
-    pub fn inner(&self) -> InnerOptions {
+    /// The settings of one training, without those of replay and strategy; `epochs` where they do not say how many.
+    pub fn inner(&self, epochs: usize) -> InnerOptions {
         InnerOptions {
             rank: self.rank,
             alpha: self.alpha,
             learning_rate: self.learning_rate,
-            epochs: self.epochs,
+            epochs: self.epochs.unwrap_or(epochs),
             batch_size: self.batch_size,
             upper_layers: self.upper_layers,
             early_stop: self.early_stop,
             lora_plus: self.lora_plus,
         }
-    }
-
-    /// An update from nothing with these settings.
-    pub fn update(&self, seed: u64) -> Update {
-        self.inner().update(seed)
     }
 }
 
@@ -132,7 +127,7 @@ impl Default for TrainingOptions {
             rank: 32,
             alpha: 64.0,
             learning_rate: 1e-3,
-            epochs: 5,
+            epochs: None,
             early_stop: None,
             lora_plus: 1.0,
             batch_size: 4,

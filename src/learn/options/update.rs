@@ -4,13 +4,20 @@
 use super::error::{OptionError, within};
 use super::gate::GateOptions;
 use super::merge::merge;
-use super::self_edit::{SelfEditKind, SelfEditOptions, Writer};
+use super::self_edit::{PairForm, SelfEditKind, SelfEditOptions, Writer};
 use super::strategy::{Method, Strategy};
 use super::training::TrainingOptions;
 use crate::learn::grading::grader::Grader;
+use crate::learn::ports::model::Update;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
+
+/// Passes over the training sequences, where the options name none.
+pub const EPOCHS: usize = 5;
+/// The same where the sequences ask every question for the sentence and for an answer in own words: what is asked in more
+/// wordings needs fewer passes.
+const EPOCHS_IN_TWO_WORDINGS: usize = 3;
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -36,6 +43,23 @@ impl IngestOptions {
         })?;
         options.validate()?;
         Ok(options)
+    }
+
+    /// An update from nothing with these settings.
+    pub fn update(&self, seed: u64) -> Update {
+        self.update_of(self.self_edit.kind, seed)
+    }
+
+    /// The same for self-edits of this kind.
+    pub fn update_of(&self, kind: SelfEditKind, seed: u64) -> Update {
+        let in_two_wordings = kind == SelfEditKind::SelfQa
+            && self.self_edit.forms.contains(&PairForm::OwnWords)
+            && self.training.method == Method::Text;
+        let epochs = match in_two_wordings {
+            true => EPOCHS_IN_TWO_WORDINGS,
+            false => EPOCHS,
+        };
+        self.training.inner(epochs).update(seed)
     }
 
     pub fn validate(&self) -> Result<(), OptionError> {
@@ -68,7 +92,7 @@ impl IngestOptions {
                 ),
             });
         }
-        t.inner().validate("training")?;
+        t.inner(EPOCHS).validate("training")?;
         within("training.replay", t.replay as f64, 0.0, 10.0)?;
         within("training.stay", t.stay as f64, 0.0, 0.95)?;
         within("gate.min_gain", g.min_gain as f64, 0.0, 1.0)?;
@@ -107,7 +131,7 @@ mod tests {
         let model = json!({"training": {"epochs": 20, "rank": 8}});
         let request = json!({"training": {"epochs": 3}, "self_edit": {"kind": "none"}});
         let o = IngestOptions::merged(&[&model, &Value::Null, &request]).unwrap();
-        assert_eq!((o.training.epochs, o.training.rank), (3, 8));
+        assert_eq!((o.training.epochs, o.training.rank), (Some(3), 8));
         // A null changes nothing, whether the field is there or not.
         let nothing = json!({"training": {"epochs": null}, "self_edit": {"policy": null}});
         let mut merged = model.clone();
@@ -116,6 +140,16 @@ mod tests {
         assert_eq!(merged["self_edit"], json!({}));
         assert_eq!(o.self_edit.kind, SelfEditKind::None);
         assert_eq!(o.gate, GateOptions::default());
+    }
+
+    #[test]
+    fn facts_in_two_wordings_need_fewer_passes() {
+        let passes = |set| IngestOptions::merged(&[&set]).unwrap().update(0).epochs;
+        assert_eq!(passes(json!({})), 3);
+        assert_eq!(passes(json!({"self_edit": {"forms": []}})), 5);
+        assert_eq!(passes(json!({"self_edit": {"kind": "none"}})), 5);
+        assert_eq!(passes(json!({"training": {"method": "distill"}})), 5);
+        assert_eq!(passes(json!({"training": {"epochs": 8}})), 8);
     }
 
     #[test]

@@ -150,7 +150,7 @@ fn measure(
     })?;
     let training = |texts: &Vec<TrainingText>| Training {
         texts: texts.clone(),
-        update: options.training.update(seed),
+        update: options.update(seed),
         init: None,
     };
     let trainings = texts.iter().map(training).collect();

@@ -15,7 +15,7 @@ use crate::learn::options::error::{OptionError, within};
 use crate::learn::options::merge::merge;
 use crate::learn::options::self_edit::{SelfEditKind, SelfEditOptions};
 use crate::learn::options::training::InnerOptions;
-use crate::learn::options::update::IngestOptions;
+use crate::learn::options::update::{EPOCHS, IngestOptions};
 use crate::learn::outer::domain::{Domain, Queries};
 use crate::learn::outer::options::{OuterOptions, Preset};
 use crate::learn::ports::interruptible::Interruptible;
@@ -94,7 +94,7 @@ impl KnowledgeOptions {
     /// `ingest`: the settings tuned for the model, which the default preset learns with.
     pub fn preset(preset: Preset, ingest: &IngestOptions) -> Self {
         let (temperature, training) = match preset {
-            Preset::Default => (0.7, ingest.training.inner()),
+            Preset::Default => (0.7, ingest.training.inner(EPOCHS)),
             Preset::Paper => (
                 1.0,
                 InnerOptions {
@@ -329,7 +329,9 @@ impl Domain for KnowledgeOptions {
             };
         }
         // Evenly spaced, so that they come from all parts of the passage.
-        let pairs: Vec<_> = edit.pairs.iter().zip(&edit.phrases).collect();
+        let pairs = edit.pairs.iter().zip(&edit.phrases);
+        let pairs = pairs.filter(|(pair, phrase)| !pairs::names(phrase, &pair.question));
+        let pairs: Vec<_> = pairs.collect();
         let most = pairs.len().min(LESSON_PAIRS);
         let spaced = (0..most).map(|i| pairs[i * pairs.len() / most]);
         spaced

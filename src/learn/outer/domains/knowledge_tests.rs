@@ -96,7 +96,7 @@ fn no_pair_is_trained_on_that_is_worded_as_a_written_probe() {
 #[test]
 fn the_paper_learns_as_the_paper_whatever_the_model_is_tuned_to() {
     let mut tuned = IngestOptions::default();
-    tuned.training.epochs = 3;
+    tuned.training.epochs = Some(3);
     assert_eq!(
         KnowledgeOptions::preset(Preset::Default, &tuned)
             .training
