@@ -7,7 +7,7 @@ use crate::learn::knowledge::author::Author;
 use crate::learn::knowledge::closed_book::{Answer, answer_all, ask_open_book, closed_book};
 use crate::learn::knowledge::datasets;
 use crate::learn::knowledge::self_edit::{self, SelfEdit};
-use crate::learn::knowledge::sequences::training_texts;
+use crate::learn::knowledge::sequences::{in_two_wordings, training_texts};
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::options::self_edit::{SelfEditKind, SelfEditOptions};
 use crate::learn::options::update::IngestOptions;
@@ -81,14 +81,6 @@ impl Arm {
             Arm::Learn(SelfEditKind::None) => "passage",
             Arm::Learn(kind) => kind.name(),
             Arm::Teacher => "teacher",
-        }
-    }
-
-    /// The kind of the self-edits that the base writes under this arm.
-    pub(crate) fn kind(self) -> SelfEditKind {
-        match self {
-            Arm::Learn(kind) => kind,
-            Arm::Base | Arm::OpenBook | Arm::Teacher => SelfEditKind::None,
         }
     }
 
@@ -243,7 +235,7 @@ fn run_pack(
         .filter(|(texts, _)| !texts.is_empty())
         .map(|(texts, p)| Training {
             texts: texts.clone(),
-            update: options.update_of(spec.arm.kind(), p.seed),
+            update: options.update(in_two_wordings(texts), p.seed),
             init: None,
         })
         .collect();

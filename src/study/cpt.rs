@@ -4,7 +4,7 @@
 use super::compare::{Arm, EvalPassage, edits};
 use crate::learn::fan_out;
 use crate::learn::knowledge::closed_book::{Answer, answer_all, closed_book};
-use crate::learn::knowledge::sequences::training_texts;
+use crate::learn::knowledge::sequences::{in_two_wordings, training_texts};
 use crate::learn::options::update::IngestOptions;
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::{Interrupted, Journal, step};
@@ -126,8 +126,8 @@ fn learn_all(
         true => None,
         false => {
             let training = Training {
+                update: options.update(in_two_wordings(&texts), seed),
                 texts,
-                update: options.update_of(arm.kind(), seed),
                 init: None,
             };
             let mut tell = |done: usize, of: usize, loss: f32| {

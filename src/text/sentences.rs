@@ -24,12 +24,25 @@ pub fn sentences(text: &str) -> Vec<&str> {
     text.lines().flat_map(split_line).collect()
 }
 
-/// Whether the text ends as a sentence does: with a full stop, question or exclamation mark of any script, closing
-/// quotation marks and brackets aside.
+/// What may follow the mark that ends a sentence.
+pub const CLOSERS: [char; 18] = [
+    '"', '\'', '”', '’', '“', '»', '›', '」', '』', '》', '】', ')', ']', '）', '*', '_', '`', ' ',
+];
+
+/// Whether the text ends as a sentence does: with a full stop, question or exclamation mark of any script, [`CLOSERS`]
+/// aside. In scripts that mark no end every text does.
 pub fn is_ended(text: &str) -> bool {
-    let text = text.trim_end_matches(['"', '\'', '”', '’', '»', '」', '』', ')', '）', ' ']);
-    let last = text.chars().next_back();
-    last.is_some_and(|c| CodePointSetData::new::<SentenceTerminal>().contains(c))
+    let last = text.trim_end_matches(CLOSERS).chars().next_back();
+    let terminal = CodePointSetData::new::<SentenceTerminal>();
+    last.is_some_and(|c| terminal.contains(c) || marks_no_end(c))
+}
+
+/// Whether the letter is of Thai, Lao, Khmer or Burmese, where a space does what a full stop does elsewhere.
+fn marks_no_end(c: char) -> bool {
+    matches!(
+        script(c),
+        Script::Thai | Script::Lao | Script::Khmer | Script::Myanmar
+    )
 }
 
 fn split_line(line: &str) -> Vec<&str> {
@@ -108,12 +121,6 @@ const CLAUSE: usize = 12;
 /// The clauses of a sentence of Thai, Lao, Khmer or Burmese, where a space does what a full stop does elsewhere; any
 /// other sentence whole.
 fn clauses(sentence: &str) -> Vec<&str> {
-    let marks_no_end = |c| {
-        matches!(
-            script(c),
-            Script::Thai | Script::Lao | Script::Khmer | Script::Myanmar
-        )
-    };
     if !sentence.chars().any(|c| is_unspaced(c) && marks_no_end(c)) {
         return vec![sentence];
     }
@@ -147,6 +154,8 @@ mod tests {
             "它很高。",
             "वह ऊँचा है।",
             "هل هو طويل؟",
+            "Er sagte: „Nein.“",
+            "ประภาคารสูงเก้าสิบเมตร",
         ] {
             assert!(is_ended(whole), "{whole}");
         }

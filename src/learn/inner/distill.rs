@@ -6,13 +6,13 @@
 
 use crate::learn::knowledge::Passage;
 use crate::learn::knowledge::closed_book::{ask, ask_open_book};
+use crate::learn::knowledge::sequences;
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::Interrupted;
 use crate::learn::ports::model::{
     Adapter, DistillExample, ModelError, OnStep, Sampling, SoftTargets, Trained, Training,
     TrainingText,
 };
-use std::collections::HashSet;
 
 /// Samplings of the student; the epochs are divided among them.
 const ROUNDS: usize = 4;
@@ -89,14 +89,8 @@ fn lessons(
 
 /// The questions of the study notes; if there are none, one that asks for the document.
 fn questions(passage: &Passage, texts: &[TrainingText]) -> Vec<String> {
-    let asked = texts.iter().filter_map(|text| match text {
-        TrainingText::Chat { user, .. } => Some(user.clone()),
-        _ => None,
-    });
-    // A pair in other forms asks the same again.
-    let mut seen = HashSet::new();
-    let asked = asked.filter(|question| seen.insert(question.clone()));
-    let asked: Vec<String> = asked.take(QUESTIONS).collect();
+    let asked = sequences::questions(texts).into_iter().take(QUESTIONS);
+    let asked: Vec<String> = asked.map(str::to_owned).collect();
     match asked.is_empty() {
         true => vec![format!("What is known about {}?", passage.title)],
         false => asked,

@@ -8,6 +8,7 @@ use crate::learn::knowledge::author::Author;
 use crate::learn::knowledge::questions::{self, WrittenProbes};
 use crate::learn::knowledge::self_edit::{self, SelfEdit};
 use crate::learn::knowledge::sequences::training_texts;
+use crate::learn::options::strategy::Method;
 use crate::learn::ports::journal::{Interrupted, step};
 use crate::learn::ports::model::TrainingText;
 use serde_json::json;
@@ -70,10 +71,14 @@ impl Run<'_> {
     fn notes(&self, nth: usize) -> Result<Vec<SelfEdit>, Interrupted> {
         let (options, policy) = (&self.input.options, self.input.policy);
         let adapter = policy.map(|p| p.adapter);
-        let edit = &options.self_edit;
+        let mut edit = options.self_edit.clone();
+        if options.training.method == Method::Distill {
+            // It takes the questions alone.
+            edit.forms.clear();
+        }
         let author = Author::new(edit.writer, self.model, adapter, self.input.helpers)?;
         let seed = options.seed.wrapping_add(nth as u64 * SEEDS);
-        let mut edits = self_edit::write(author, &self.parts[nth], edit, seed)?;
+        let mut edits = self_edit::write(author, &self.parts[nth], &edit, seed)?;
         for edit in &mut edits {
             edit.policy = policy.map(|p| p.name.to_owned());
         }

@@ -2,6 +2,7 @@
 //! probes again. Replaying a model's own earlier samples nearly removes forgetting (arXiv 2403.01244).
 
 use super::router::{Routable, Router};
+use crate::learn::knowledge::sequences::questions;
 use crate::learn::knowledge::{Passage, Question};
 use crate::learn::ports::model::TrainingText;
 
@@ -27,17 +28,12 @@ pub struct Probe {
 pub fn router<'a>(
     documents: impl IntoIterator<Item = (&'a Passage, &'a [TrainingText])>,
 ) -> Router {
-    Router::new(documents.into_iter().map(|(passage, texts)| {
-        let questions = texts.iter().filter_map(|text| match text {
-            TrainingText::Chat { user, .. } => Some(user.as_str()),
-            _ => None,
-        });
-        Routable {
-            title: &passage.title,
-            text: &passage.text,
-            questions: questions.collect(),
-        }
-    }))
+    let routable = |(passage, texts): (&'a Passage, &'a [TrainingText])| Routable {
+        title: &passage.title,
+        text: &passage.text,
+        questions: questions(texts),
+    };
+    Router::new(documents.into_iter().map(routable))
 }
 
 /// The most probes of earlier documents that one update asks. The bound keeps an update's cost constant as an alias

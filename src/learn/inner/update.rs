@@ -10,6 +10,7 @@ use super::replay::{self, Earlier};
 use super::report::{Attempt, Decision, GeneralProbe, Report, RetainedProbe};
 use crate::learn::knowledge::Passage;
 use crate::learn::knowledge::closed_book::{Answer, accuracy};
+use crate::learn::knowledge::sequences::in_two_wordings;
 use crate::learn::options::gate::GateMode;
 use crate::learn::options::strategy::{Method, Strategy};
 use crate::learn::ports::interruptible::Interruptible;
@@ -145,7 +146,10 @@ impl Run<'_> {
                 (Strategy::Orthogonal, Some(shape)) => shape.rank - training.rank,
                 _ => 0,
             },
-            ..options.update(options.seed)
+            ..options.update(
+                in_two_wordings(&self.report.training_sequences),
+                options.seed,
+            )
         };
         let mut replay = match training.strategy.replays() {
             true => training.replay,

@@ -1,8 +1,9 @@
 //! Other forms of a self-edit's pairs, so that a fact can be used and is not only recited: asked for in few words, asked
 //! from its other end, and asked for in an instruction.
 //!
-//! The forms are templates around the questions and phrases that the model wrote and found. They are English, so they are
-//! made for English documents alone, and for those too short to tell their language.
+//! These forms are templates around the questions and phrases that the model wrote and found. They are English, so they
+//! are made for English documents alone, and for those too short to tell their language. Answers in own words, a form that
+//! needs no template, are in [`super::own_words`].
 
 use super::pairs::Pair;
 use super::{Passage, Question};
@@ -33,7 +34,7 @@ const INSTRUCTIONS: [&str; 3] = [
     "Write a one-line message to somebody who asks: {}",
 ];
 
-/// The pairs in those of these forms that are templates. `Short`: every second pair. `Reversed` and `Instruction`: one pair of each
+/// The pairs in the forms that are templates. `Short`: every second pair that does not name its phrase. `Reversed` and `Instruction`: one pair of each
 /// sentence.
 pub fn others(passage: &Passage, pairs: &[Pair<'_>], forms: &[PairForm]) -> Vec<Question> {
     let language = Language::of(&passage.text).unwrap_or(Language::ENGLISH);

@@ -5,38 +5,48 @@
 
 use super::author::Author;
 use super::closed_book::{ANSWER_TOKENS, ask_open_book};
-use super::pairs::Pair;
+use super::pairs::{Pair, tokens_of};
+use super::self_edit::in_its_language;
 use super::{Passage, Question};
 use crate::learn::grading::grader::Grader;
 use crate::learn::ports::model::{ModelError, Prompt, Sampling};
-use crate::text::characters::digit;
 use crate::text::language::Language;
+use crate::text::scan::Hyphens;
 use crate::text::script::is_like;
 use crate::text::sentences::is_ended;
-use crate::text::words::{count, words};
+use crate::text::words::{Line, count, words};
+use std::collections::HashSet;
 
 /// Longest answer that may end without a full stop, words; a longer one was cut off.
 const LONGEST_PHRASE: usize = 8;
 
 /// For each list of pairs the questions with the writer's own answers. An answer without the pair's phrase is wrong, or
 /// answers another question than was meant: it is left out. Where the question names the phrase, an answer that adds
-/// nothing of the sentence is left out. So is an answer with a number that the passage does not have.
+/// nothing of the sentence is left out. So is an answer with a number that neither passage, title
+/// nor question has.
 pub fn answer(
     author: Author<'_>,
     passage: &Passage,
     samples: &[Vec<Pair<'_>>],
 ) -> Result<Vec<Vec<Question>>, ModelError> {
-    let pairs = samples.iter().flatten();
-    let prompts: Vec<Prompt> = pairs.map(|p| ask_open_book(passage, &p.question)).collect();
+    let wish = in_its_language(passage);
+    let prompt = |pair: &Pair<'_>| Prompt {
+        system: (!wish.is_empty()).then(|| wish.trim().to_owned()),
+        ..ask_open_book(passage, &pair.question)
+    };
+    let prompts: Vec<Prompt> = samples.iter().flatten().map(prompt).collect();
     if prompts.is_empty() {
         return Ok(vec![Vec::new(); samples.len()]);
     }
-    let answers = author.generate(&prompts, &Sampling::greedy(ANSWER_TOKENS))?;
+    let answers = author.generate(
+        &prompts,
+        &Sampling::greedy(tokens_of(passage, ANSWER_TOKENS)),
+    )?;
     let mut answers = (answers.into_iter()).map(|of| of.into_iter().next().unwrap_or_default());
     let own = |pairs: &Vec<Pair<'_>>| {
         let answered = pairs.iter().zip(answers.by_ref());
-        let kept = answered.filter_map(|(pair, answer)| kept(passage, pair, &answer));
-        kept.collect()
+        let own = answered.filter_map(|(pair, answer)| kept(passage, pair, &answer));
+        own.collect()
     };
     Ok(samples.iter().map(own).collect())
 }
@@ -67,12 +77,11 @@ fn adds_to_the_question(pair: &Pair<'_>, answer: &str) -> bool {
 
 /// Whether the answer has no number but those of the sources: what small models add to an answer is a date, mostly.
 fn has_numbers_of(sources: &[&str], answer: &str) -> bool {
-    let numbers = |text: &str| {
-        let words = words(text).into_iter();
-        words.filter(|w| w.chars().any(|c| digit(c).is_some()))
-    };
-    let known: Vec<String> = sources.iter().flat_map(|text| numbers(text)).collect();
-    numbers(answer).all(|number| known.contains(&number))
+    let lines = sources.iter().map(|text| Line::new(text, Hyphens::Split));
+    let lines: Vec<Line> = lines.collect();
+    let known: HashSet<&str> = lines.iter().flat_map(Line::numbers).collect();
+    let said = Line::new(answer, Hyphens::Split);
+    said.numbers().all(|number| known.contains(number))
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ use crate::text::script::{Script, is_like, is_question, main_script};
 use crate::text::words::words;
 use std::collections::HashSet;
 
-/// A question, the phrase that answers it, and the sentence the phrase stands in.
+/// A question, the phrase that it was written for and that answers it unless the question names it, and the phrase's
+/// sentence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pair<'a> {
     pub question: String,
@@ -42,7 +43,7 @@ pub fn names(phrase: &str, question: &str) -> bool {
 const QUESTION_TOKENS: usize = 40;
 
 /// `latin` tokens, more for a passage in a script of which models know few pieces.
-fn tokens_of(passage: &Passage, latin: usize) -> usize {
+pub(super) fn tokens_of(passage: &Passage, latin: usize) -> usize {
     match main_script(&passage.text) {
         Some(Script::Latin) | None => latin,
         Some(_) => 3 * latin,
@@ -69,19 +70,30 @@ pub fn write<'a>(
     };
     let written = author.generate(&prompts, &sampling)?;
     let sample = |nth: usize| {
-        let mut seen = HashSet::new();
         let questions = written.iter().filter_map(move |n| n.get(nth));
-        questions
+        let pairs = questions
             .zip(phrases)
             .map(|(question, phrase)| Pair {
                 question: question.trim().to_owned(),
                 phrase: *phrase,
             })
-            .filter(|p| is_question(&p.question) && is_like(&p.question, &passage.text))
-            .filter(|p| seen.insert(words(&p.question)))
-            .collect()
+            .filter(|p| is_question(&p.question) && is_like(&p.question, &passage.text));
+        once(pairs.collect())
     };
     Ok((0..options.samples).map(sample).collect())
+}
+
+/// The pairs, each question once: with the phrase that it asks for, if it was written for another that it names too.
+fn once(pairs: Vec<Pair<'_>>) -> Vec<Pair<'_>> {
+    let asking = pairs.iter().filter(|p| !p.names_its_phrase());
+    let asking: HashSet<Vec<String>> = asking.map(|p| words(&p.question)).collect();
+    let mut seen = HashSet::new();
+    let mut first = |p: &Pair<'_>| {
+        let question = words(&p.question);
+        let other = p.names_its_phrase() && asking.contains(&question);
+        !other && seen.insert(question)
+    };
+    pairs.into_iter().filter(|p| first(p)).collect()
 }
 
 /// Pairs that the base answers right with the passage in sight, short answers as gold.
@@ -124,3 +136,22 @@ pub(crate) fn prompt(passage: &Passage, phrase: &Phrase) -> Prompt {
 
 const TASK: &str = "You write exam questions. Given a topic, a sentence and an answer found in the \
     sentence, write the one question that has this answer. Name the topic in the question.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_keeps_the_phrase_that_it_asks_for() {
+        let pair = |text| Pair {
+            question: "Who built Vell in 1911?".into(),
+            phrase: Phrase {
+                sentence: "Orr built Vell in 1911.",
+                text,
+            },
+        };
+        let kept = once(vec![pair("1911"), pair("Orr"), pair("Orr")]);
+        assert_eq!(kept, [pair("Orr")]);
+        assert_eq!(once(vec![pair("1911")]), [pair("1911")]);
+    }
+}

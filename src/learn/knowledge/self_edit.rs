@@ -37,7 +37,7 @@ pub struct SelfEdit {
     pub statements: Vec<String>,
     /// The pairs cut from it (self-qa).
     pub pairs: Vec<Question>,
-    /// The phrase of the passage that each pair asks for (self-qa): what the writer was given.
+    /// The phrase of the passage that each pair was written for (self-qa).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phrases: Vec<String>,
     /// The same facts in other forms (self-qa with `self_edit.forms`).

@@ -40,6 +40,25 @@ pub fn training_texts(
     texts
 }
 
+/// The questions among the training sequences, each once.
+pub fn questions(texts: &[TrainingText]) -> Vec<&str> {
+    let mut seen = HashSet::new();
+    let asked = texts.iter().filter_map(|text| match text {
+        TrainingText::Chat { user, .. } => Some(user.as_str()),
+        _ => None,
+    });
+    asked.filter(|question| seen.insert(*question)).collect()
+}
+
+/// Whether at least a fifth of the questions are answered in a second wording too.
+pub fn in_two_wordings(texts: &[TrainingText]) -> bool {
+    let chats = texts.iter();
+    let chats = chats.filter(|text| matches!(text, TrainingText::Chat { .. }));
+    let asked = questions(texts).len();
+    let again = chats.count() - asked;
+    again > 0 && 5 * again >= asked
+}
+
 /// Most tokens of the passage in one training sequence: a training step holds the activations of whole sequences in
 /// memory.
 const PIECE_TOKENS: usize = 384;
@@ -111,6 +130,18 @@ mod tests {
     use super::*;
 
     use crate::text::words::count;
+
+    #[test]
+    fn a_fifth_of_the_questions_in_two_wordings_is_enough() {
+        let asked = |n: usize, answer: &str| chat(format!("Question {n}?"), answer);
+        let mut texts: Vec<TrainingText> = (0..5).map(|n| asked(n, "A sentence.")).collect();
+        assert!(!in_two_wordings(&texts));
+        texts.push(asked(3, "A word."));
+        assert!(in_two_wordings(&texts));
+        assert_eq!(questions(&texts).len(), 5);
+        texts.push(asked(5, "A sentence."));
+        assert!(!in_two_wordings(&texts) && !in_two_wordings(&[titled("Vell", "A tower.")]));
+    }
 
     #[test]
     fn long_passages_are_cut_between_sentences_and_lose_nothing() {

@@ -1,6 +1,7 @@
 //! The lines of plain text and Markdown as they were before someone wrapped them.
 
 use crate::text::characters::is_unspaced;
+use crate::text::sentences::CLOSERS;
 
 /// A line at least this long that ends in no mark was broken by whoever wrapped the text.
 const WRAPPED: usize = 50;
@@ -35,8 +36,7 @@ fn goes_on(before: &str, line: &str) -> bool {
     let (before, line) = (before.trim(), line.trim());
     let wide = before.chars().filter(|c| is_unspaced(*c)).count();
     let long = before.chars().count() >= WRAPPED || wide >= WRAPPED_WIDE;
-    let closers = ['"', '\'', '”', '’', ')', ']', '*', '_'];
-    let ended = before.trim_end_matches(closers).ends_with([
+    let ended = before.trim_end_matches(CLOSERS).ends_with([
         '.', '!', '?', ':', ';', '|', '…', '。', '！', '？', '।', '؟', '۔', '；', '：',
     ]);
     let row = before.starts_with(['#', '|']) || is_fence(before);

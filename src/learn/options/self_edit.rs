@@ -59,7 +59,7 @@ pub enum Writer {
 #[serde(rename_all = "kebab-case")]
 pub enum PairForm {
     /// The question with the answer that the writer gives in its own words with the document in sight, where the answer
-    /// holds the phrase. In the document's language.
+    /// holds the phrase; to a question that names the phrase, where the answer adds something of the sentence.
     OwnWords,
     /// The question with a wish for a short answer; the phrase is the answer. For documents in English, or too short to
     /// tell their language, as the other templates.
@@ -86,6 +86,8 @@ pub struct SelfEditOptions {
     pub phrases: usize,
     /// Other forms in which `self-qa` teaches the same facts, each with training sequences of its own: `own-words`, and
     /// three templates for documents in English, `short`, `reversed` and `instruction`.
+    // Records of versions before there were forms do not have the field.
+    #[serde(default)]
     pub forms: Vec<PairForm>,
     /// Small models stay near the passage at 0.3 to 0.7; the paper's 7B used 1.0.
     pub temperature: f32,

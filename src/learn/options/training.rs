@@ -14,7 +14,8 @@ pub struct TrainingOptions {
     pub rank: usize,
     pub alpha: f32,
     pub learning_rate: f32,
-    /// Passes over the training sequences at most. 1 to 100; null: 3 where `self-qa` teaches facts in own words too, else 5.
+    /// Passes over the training sequences at most. 1 to 100; null: 3 where at
+    /// least a fifth of the questions are learned with an answer in own words too (not under `distill`), else 5.
     pub epochs: Option<usize>,
     /// The training ends after the epoch in which this share of the training sequences was answered: every trained token
     /// had a probability above one half, so the model says the sequence by itself. Above 0, at most 1; null trains every
@@ -106,7 +107,8 @@ impl InnerOptions {
 }
 
 impl TrainingOptions {
-    /// The settings of one training, without those of replay and strategy; `epochs` where they do not say how many.
+    /// The settings of one training, without those of replay and strategy. `epochs` are the passes where the settings name
+    /// none.
     pub fn inner(&self, epochs: usize) -> InnerOptions {
         InnerOptions {
             rank: self.rank,

@@ -4,7 +4,7 @@
 use super::error::{OptionError, within};
 use super::gate::GateOptions;
 use super::merge::merge;
-use super::self_edit::{PairForm, SelfEditKind, SelfEditOptions, Writer};
+use super::self_edit::{SelfEditKind, SelfEditOptions, Writer};
 use super::strategy::{Method, Strategy};
 use super::training::TrainingOptions;
 use crate::learn::grading::grader::Grader;
@@ -14,10 +14,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 /// Passes over the training sequences, where the options name none.
-pub const EPOCHS: usize = 5;
-/// The same where the sequences ask every question for the sentence and for an answer in own words: what is asked in more
-/// wordings needs fewer passes.
-const EPOCHS_IN_TWO_WORDINGS: usize = 3;
+pub const EPOCHS_OF_ONE_WORDING: usize = 5;
+/// The same where the sequences answer questions by the sentence and in own words: they need fewer passes.
+const EPOCHS_OF_TWO_WORDINGS: usize = 3;
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -45,19 +44,12 @@ impl IngestOptions {
         Ok(options)
     }
 
-    /// An update from nothing with these settings.
-    pub fn update(&self, seed: u64) -> Update {
-        self.update_of(self.self_edit.kind, seed)
-    }
-
-    /// The same for self-edits of this kind.
-    pub fn update_of(&self, kind: SelfEditKind, seed: u64) -> Update {
-        let in_two_wordings = kind == SelfEditKind::SelfQa
-            && self.self_edit.forms.contains(&PairForm::OwnWords)
-            && self.training.method == Method::Text;
-        let epochs = match in_two_wordings {
-            true => EPOCHS_IN_TWO_WORDINGS,
-            false => EPOCHS,
+    /// An update from nothing with these settings. `two_wordings`: whether the training sequences answer questions in two
+    /// wordings, which decides on the passes where the settings do not.
+    pub fn update(&self, two_wordings: bool, seed: u64) -> Update {
+        let epochs = match two_wordings && self.training.method == Method::Text {
+            true => EPOCHS_OF_TWO_WORDINGS,
+            false => EPOCHS_OF_ONE_WORDING,
         };
         self.training.inner(epochs).update(seed)
     }
@@ -92,7 +84,7 @@ impl IngestOptions {
                 ),
             });
         }
-        t.inner(EPOCHS).validate("training")?;
+        t.inner(EPOCHS_OF_ONE_WORDING).validate("training")?;
         within("training.replay", t.replay as f64, 0.0, 10.0)?;
         within("training.stay", t.stay as f64, 0.0, 0.95)?;
         within("gate.min_gain", g.min_gain as f64, 0.0, 1.0)?;
@@ -144,12 +136,16 @@ mod tests {
 
     #[test]
     fn facts_in_two_wordings_need_fewer_passes() {
-        let passes = |set| IngestOptions::merged(&[&set]).unwrap().update(0).epochs;
-        assert_eq!(passes(json!({})), 3);
-        assert_eq!(passes(json!({"self_edit": {"forms": []}})), 5);
-        assert_eq!(passes(json!({"self_edit": {"kind": "none"}})), 5);
-        assert_eq!(passes(json!({"training": {"method": "distill"}})), 5);
-        assert_eq!(passes(json!({"training": {"epochs": 8}})), 8);
+        let passes = |set, two| {
+            IngestOptions::merged(&[&set])
+                .unwrap()
+                .update(two, 0)
+                .epochs
+        };
+        assert_eq!(passes(json!({}), true), 3);
+        assert_eq!(passes(json!({}), false), 5);
+        assert_eq!(passes(json!({"training": {"method": "distill"}}), true), 5);
+        assert_eq!(passes(json!({"training": {"epochs": 8}}), true), 8);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::learn::inner::replay;
 use crate::learn::knowledge::Passage;
 use crate::learn::knowledge::author::Author;
 use crate::learn::knowledge::self_edit;
-use crate::learn::knowledge::sequences::training_texts;
+use crate::learn::knowledge::sequences::{in_two_wordings, training_texts};
 use crate::learn::options::update::IngestOptions;
 use crate::learn::ports::interruptible::Interruptible;
 use crate::learn::ports::journal::{Interrupted, Journal, step};
@@ -150,7 +150,7 @@ fn measure(
     })?;
     let training = |texts: &Vec<TrainingText>| Training {
         texts: texts.clone(),
-        update: options.update(seed),
+        update: options.update(in_two_wordings(texts), seed),
         init: None,
     };
     let trainings = texts.iter().map(training).collect();

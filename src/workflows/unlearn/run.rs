@@ -185,7 +185,7 @@ impl UnlearnHandler {
             .transpose()?;
         let lineage = held.as_ref().map(Lineage::of).transpose()?;
         let stored = lineage.as_ref().and_then(Lineage::update).cloned();
-        let update = stored.unwrap_or_else(|| options.update(options.seed));
+        let update = stored.unwrap_or_else(|| options.update(false, options.seed));
         Ok(Update {
             kept_ranks: 0,
             ..update

@@ -15,7 +15,7 @@ use crate::learn::options::error::{OptionError, within};
 use crate::learn::options::merge::merge;
 use crate::learn::options::self_edit::{SelfEditKind, SelfEditOptions};
 use crate::learn::options::training::InnerOptions;
-use crate::learn::options::update::{EPOCHS, IngestOptions};
+use crate::learn::options::update::{EPOCHS_OF_ONE_WORDING, IngestOptions};
 use crate::learn::outer::domain::{Domain, Queries};
 use crate::learn::outer::options::{OuterOptions, Preset};
 use crate::learn::ports::interruptible::Interruptible;
@@ -94,7 +94,7 @@ impl KnowledgeOptions {
     /// `ingest`: the settings tuned for the model, which the default preset learns with.
     pub fn preset(preset: Preset, ingest: &IngestOptions) -> Self {
         let (temperature, training) = match preset {
-            Preset::Default => (0.7, ingest.training.inner(EPOCHS)),
+            Preset::Default => (0.7, ingest.training.inner(EPOCHS_OF_ONE_WORDING)),
             Preset::Paper => (
                 1.0,
                 InnerOptions {
@@ -249,6 +249,8 @@ impl Domain for KnowledgeOptions {
             samples: count,
             temperature: self.self_edit.temperature,
             top_p: self.self_edit.top_p,
+            // What the policy writes is judged, not what is made of it.
+            forms: Vec::new(),
             // Practice is the policy's own.
             ..Default::default()
         };
