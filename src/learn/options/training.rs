@@ -14,8 +14,8 @@ pub struct TrainingOptions {
     pub rank: usize,
     pub alpha: f32,
     pub learning_rate: f32,
-    /// Passes over the training sequences at most. 1 to 100; null: 3 where at
-    /// least a fifth of the questions are learned with an answer in own words too (not under `distill`), else 5.
+    /// Passes over the training sequences at most. 1 to 100; null: 3 where at least a fifth of the questions are learned
+    /// with an answer in own words too (not under `distill`), else 5.
     pub epochs: Option<usize>,
     /// The training ends after the epoch in which this share of the training sequences was answered: every trained token
     /// had a probability above one half, so the model says the sequence by itself. Above 0, at most 1; null trains every

@@ -185,6 +185,7 @@ impl UnlearnHandler {
             .transpose()?;
         let lineage = held.as_ref().map(Lineage::of).transpose()?;
         let stored = lineage.as_ref().and_then(Lineage::update).cloned();
+        // Without a stored update it is not known how the notes were worded; one wording gets more passes.
         let update = stored.unwrap_or_else(|| options.update(false, options.seed));
         Ok(Update {
             kept_ranks: 0,
