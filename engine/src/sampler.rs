@@ -203,23 +203,17 @@ impl Sampler {
             return best as u32;
         }
         let (max, inverse) = (logits[best], 1.0 / self.params.temperature);
-        let weight = |logit: f32| match (logit - max) * inverse {
-            // Too small to change an f32 sum over a vocabulary; skipping it saves most of the cost of exp.
-            x if x < -30.0 => 0.0,
-            x => x.exp(),
+        // What is lower is too small to change an f32 sum over a vocabulary.
+        let least = max - 30.0 * self.params.temperature;
+        let weight = |logit: f32| ((logit - max) * inverse).exp();
+        let kept = match self.params.top_k {
+            Some(k) if k < logits.len() => top(logits, k),
+            _ => from(logits, least),
         };
-        let mut weights: Vec<(u32, f32)> = match self.params.top_k {
-            Some(k) if k < logits.len() => top(logits, k)
-                .into_iter()
-                .map(|(token, logit)| (token, weight(logit)))
-                .collect(),
-            _ => (0u32..)
-                .zip(logits)
-                .map(|(token, logit)| (token, weight(*logit)))
-                .collect(),
-        };
+        let kept = kept.into_iter().filter(|(_, logit)| *logit >= least);
+        let mut weights: Vec<(u32, f32)> = kept.map(|(t, logit)| (t, weight(logit))).collect();
         if self.params.top_p < 1.0 {
-            nucleus(&mut weights, self.params.top_p);
+            nucleus(&mut weights, self.params.top_p, logits.len());
         }
         let total: f64 = weights.iter().map(|(_, w)| f64::from(*w)).sum();
         let mut left = self.rng.random::<f64>() * total;
@@ -236,13 +230,23 @@ impl Sampler {
 
 /// The index of the largest value, the first of equals.
 pub fn argmax(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (i, value) in values.iter().enumerate() {
-        if *value > values[best] || values[best].is_nan() {
-            best = i;
+    let top = max(values);
+    values.iter().position(|value| *value == top).unwrap_or(0)
+}
+
+/// The largest value that is a number. In lanes, so that the compiler uses the processor's vectors.
+fn max(values: &[f32]) -> f32 {
+    let mut best = [f32::NEG_INFINITY; 16];
+    let (blocks, rest) = values.as_chunks::<16>();
+    for block in blocks {
+        for (best, value) in best.iter_mut().zip(block) {
+            *best = if value > best { *value } else { *best };
         }
     }
-    best
+    best.iter()
+        .chain(rest)
+        .copied()
+        .fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// The log-probability of `token` and of the `n` most likely tokens.
@@ -274,11 +278,22 @@ fn top(logits: &[f32], n: usize) -> Vec<(u32, f32)> {
     all
 }
 
-/// Keeps the fewest tokens that together have at least `top_p` of the weight, best first.
-fn nucleus(weights: &mut Vec<(u32, f32)>, top_p: f32) {
+/// The values from `least` on, with their places. Whole chunks of lower ones are passed over.
+fn from(values: &[f32], least: f32) -> Vec<(u32, f32)> {
+    let chunks = (0u32..).step_by(CHUNK).zip(values.chunks(CHUNK));
+    let with = chunks.filter(|(_, chunk)| max(chunk) >= least);
+    let places = with.flat_map(|(start, chunk)| (start..).zip(chunk.iter().copied()));
+    places.filter(|(_, value)| *value >= least).collect()
+}
+
+/// Values that are looked at together.
+const CHUNK: usize = 64;
+
+/// Keeps the fewest tokens of a vocabulary of `size` that together have at least `top_p` of the weight, best first.
+fn nucleus(weights: &mut Vec<(u32, f32)>, top_p: f32, size: usize) {
     let total: f64 = weights.iter().map(|(_, w)| f64::from(*w)).sum();
     // Tokens below this have less than 1 - top_p together: the nucleus is complete without them.
-    let least = f64::from(1.0 - top_p) * total / weights.len() as f64;
+    let least = f64::from(1.0 - top_p) * total / size as f64;
     weights.retain(|(_, w)| f64::from(*w) >= least);
     weights.sort_unstable_by(by_logit_descending);
     let (wanted, mut sum) = (f64::from(top_p) * total, 0.0);
