@@ -7,6 +7,9 @@ use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::lora::LoraGrads;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Names a sequence's keys and values inside an executor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,6 +60,9 @@ pub struct BackwardPass {
     /// Set where the layers under the adapters need not be computed, or where their output is wanted for later
     /// passes over the same batch.
     pub hidden: Option<HiddenStates>,
+    /// What the softmax of each run of targets is over. The runs follow each other and cover all targets; without any,
+    /// every softmax is over the whole vocabulary.
+    pub vocabularies: Vec<(Range<usize>, Vocabulary)>,
     /// Parts done; the executor decides what a part is.
     pub(crate) parts: usize,
 }
@@ -69,6 +75,39 @@ pub struct HiddenStates {
     /// `[T, hidden]`: the residual stream before that layer. If it is given, the layers under it are not computed.
     /// If it is empty, an executor may fill it.
     pub states: Vec<f32>,
+}
+
+/// The tokens that a softmax is over.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Vocabulary {
+    /// All of them.
+    #[default]
+    Whole,
+    /// All of them. An executor may note which tokens matter.
+    Watched(Likely),
+    /// These alone, ascending. The targets are among them. Only an executor that fills [`Vocabulary::Watched`] meets one.
+    Shortlist(Arc<[u32]>),
+}
+
+/// The tokens that mattered at the rows of some targets.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Likely {
+    /// The targets, and every token that had a probability of at least [`Likely::LEAST`] at a row.
+    pub tokens: BTreeSet<u32>,
+    pub rows: usize,
+    /// The sum over the rows of the probability of the tokens under [`Likely::LEAST`].
+    pub left_out: f32,
+}
+
+impl Likely {
+    /// The probability from which a token is likely.
+    pub const LEAST: f32 = 1e-3;
+
+    pub(crate) fn add(&mut self, more: Likely) {
+        self.tokens.extend(more.tokens);
+        self.rows += more.rows;
+        self.left_out += more.left_out;
+    }
 }
 
 impl BackwardPass {

@@ -39,7 +39,9 @@ pub use config::{Family, ModelConfig, Projection, RopeScaling};
 pub use constraint::{Constraint, Grammar, Grammars};
 pub use cpu::{Cpu, CpuOptions, Precision};
 pub use error::{Error, Result};
-pub use executor::{BackwardPass, Executor, HiddenStates, KvSlot, Score, Target};
+pub use executor::{
+    BackwardPass, Executor, HiddenStates, KvSlot, Likely, Score, Target, Vocabulary,
+};
 pub use lora::{Lora, LoraConfig, LoraGrads, LoraPair};
 pub use reference::Reference;
 pub use sampler::{SamplingParams, TokenLogprob};

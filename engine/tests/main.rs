@@ -17,6 +17,7 @@ mod peft_variants;
 mod prefix;
 mod scheduler;
 mod serving;
+mod shortlist;
 mod tokenizer;
 mod trainer;
 mod upper_layers;

@@ -2,7 +2,7 @@
 
 use crate::common::{cpu, tiny};
 use crate::scripted::{Scripted, files};
-use autodidact_engine::trainer::{Candidate, step};
+use autodidact_engine::trainer::{Candidate, StepReport, step};
 use autodidact_engine::{
     Error, Example, Family, Lora, LoraConfig, LoraGrads, Precision, Projection, Schedule,
     TrainConfig,
@@ -290,8 +290,8 @@ fn a_candidate_that_diverges_is_no_result() {
     );
 }
 
-/// The losses of a tiny model's adapter that learns three sequences by heart.
-fn by_heart(early_stop: Option<f32>, soft: bool) -> Vec<f32> {
+/// The steps of a tiny model's adapter that learns three sequences by heart.
+fn by_heart(early_stop: Option<f32>, soft: bool) -> Vec<StepReport> {
     let files = tiny(Family::Llama);
     let mut executor = cpu(&files, Precision::F32);
     let text = |i: u32| {
@@ -313,10 +313,11 @@ fn by_heart(early_stop: Option<f32>, soft: bool) -> Vec<f32> {
     let examples: Vec<Example> = (0..3).map(text).collect();
     let model = &files.config;
     let mut candidate = [Candidate::new(config, examples, None, model, WINDOW).unwrap()];
+    let mut reports = Vec::new();
     while !candidate[0].finished() {
-        step(&mut executor, &mut candidate, 100).unwrap();
+        reports.extend(step(&mut executor, &mut candidate, 100).unwrap());
     }
-    candidate[0].losses().to_vec()
+    reports
 }
 
 #[test]
@@ -331,11 +332,22 @@ fn training_ends_after_the_epoch_that_learned_enough() {
     assert!(
         ended
             .last()
-            .is_some_and(|loss| *loss < std::f32::consts::LN_2),
+            .is_some_and(|step| step.loss < std::f32::consts::LN_2),
         "{ended:?}"
     );
     assert!(by_heart(Some(0.3), false).len() < ended.len());
     assert_eq!(by_heart(Some(0.5), true).len(), 80);
+}
+
+/// The three sequences have seven inputs each.
+#[test]
+fn the_learned_end_of_an_example_trains_no_more() {
+    let whole = |step: &StepReport| step.tokens % 7 == 0;
+    assert!(by_heart(None, false).iter().all(whole));
+    assert!(by_heart(Some(1.0), true).iter().all(whole));
+    let ended = by_heart(Some(1.0), false);
+    assert!(ended[..2].iter().all(whole));
+    assert!(!ended.iter().all(whole), "{ended:?}");
 }
 
 #[test]

@@ -7,8 +7,12 @@ use super::linear::{Linear, Write};
 use super::shape::Shape;
 use super::weights::Weights;
 use super::workspace::Temp;
-use crate::executor::{Score, Target};
+use crate::executor::{Likely, Score, Target};
 use rayon::prelude::*;
+
+/// The probability from which a token's gradient counts, where the likely tokens are watched. The others have one to three
+/// per cent of the probability together, before anything is learned.
+const LEAST: f32 = 1e-4;
 
 /// Most logits at a time (64 MB).
 const LOGITS: usize = 1 << 24;
@@ -29,6 +33,11 @@ impl<'a> Head<'a> {
             linear: &weights.head,
             extras,
         }
+    }
+
+    /// The same head with another output projection.
+    pub fn with(self, linear: &'a Linear) -> Self {
+        Head { linear, ..self }
     }
 
     /// Logits of some rows of `h[T, hidden]`: `[rows.len(), vocab]`.
@@ -74,10 +83,12 @@ impl<'a> Head<'a> {
     }
 
     /// Returns the nll of each target (ascending rows), and adds the gradient of `Σ weight · nll` to `d_h[T, hidden]`.
+    /// What mattered at their rows is added to `likely`.
     pub fn backward(
         &self,
         h: &[f32],
         targets: &[Target],
+        mut likely: Option<&mut Likely>,
         d_h: &mut [f32],
         temp: &mut Temp,
     ) -> Vec<f32> {
@@ -91,18 +102,52 @@ impl<'a> Head<'a> {
             let logits = temp.logits.get_mut(rows.len() * vocab);
             self.linear
                 .forward(x, logits, Write::Overwrite, &mut temp.packed.x);
+            let watched = likely.is_some();
             let of_rows = logits.par_chunks_exact_mut(vocab).zip(rows);
-            nll.par_extend(
-                of_rows.flat_map_iter(|(logits, targets)| row_gradient(logits, targets)),
-            );
+            let of_rows = of_rows.map(|(logits, targets)| row_gradient(logits, targets, watched));
+            let mut large = Vec::with_capacity(rows.len());
+            for row in of_rows.collect::<Vec<RowLoss>>() {
+                nll.extend(row.nll);
+                large.push(row.large);
+                if let Some(likely) = &mut likely {
+                    likely.add(row.likely);
+                }
+            }
             let d_x = temp.d_x.get_mut(rows.len() * hidden);
-            self.linear.input_grad(logits, d_x, &mut temp.packed.x);
+            let soft = rows.iter().any(|targets| targets.len() > 1);
+            if watched && !soft {
+                self.input_grad(logits, &large, d_x);
+            } else {
+                self.linear.input_grad(logits, d_x, &mut temp.packed.x);
+            }
             for (targets, d_x) in rows.iter().zip(d_x.chunks_exact(hidden)) {
                 let row = targets[0].row * hidden..(targets[0].row + 1) * hidden;
                 math::rms_norm_grad(&h[row.clone()], self.norm, self.eps, d_x, &mut d_h[row]);
             }
         }
         nll
+    }
+
+    /// The gradient of the input, of each row's tokens in `large` alone. What a row gets depends on the row alone.
+    fn input_grad(&self, d_logits: &[f32], large: &[Vec<u32>], d_x: &mut [f32]) {
+        let (vocab, hidden) = (self.linear.outputs, self.norm.len());
+        let mut tokens = large.concat();
+        tokens.sort_unstable();
+        tokens.dedup();
+        let weight = self.linear.rows(&tokens);
+        let rows = d_x.par_chunks_exact_mut(hidden).zip(large);
+        let rows = rows.zip(d_logits.par_chunks_exact(vocab));
+        rows.for_each(|((d_x, large), d_logits)| {
+            d_x.fill(0.0);
+            for token in large {
+                let place = tokens.partition_point(|t| t < token) * hidden;
+                let d = d_logits[*token as usize];
+                let weight = &weight[place..place + hidden];
+                d_x.iter_mut()
+                    .zip(weight)
+                    .for_each(|(d_x, w)| *d_x += d * w);
+            }
+        });
     }
 
     fn gather(&self, h: &[f32], rows: impl Iterator<Item = usize>, x: &mut [f32]) {
@@ -117,20 +162,46 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Turns one row's logits into the gradient of `Σ weight · nll`, and returns the nll of each of its targets.
-fn row_gradient(logits: &mut [f32], targets: &[Target]) -> Vec<f32> {
+/// The loss of one row.
+struct RowLoss {
+    /// The nll of each target.
+    nll: Vec<f32>,
+    /// What matters at the row, if that was asked for.
+    likely: Likely,
+    /// The tokens of all but the smallest gradients, if `likely` was asked for.
+    large: Vec<u32>,
+}
+
+/// Turns one row's logits into the gradient of `Σ weight · nll`.
+fn row_gradient(logits: &mut [f32], targets: &[Target], watched: bool) -> RowLoss {
     let named = || targets.iter().filter(|t| !t.is_others());
     let chosen: Vec<f32> = named().map(|t| logits[t.token as usize]).collect();
     let weight: f32 = targets.iter().map(|t| t.weight).sum();
     let top = math::max(logits);
     let sum = math::exp_sum(logits, 1.0, top);
+    let (mut likely, mut large) = (Likely::default(), Vec::new());
+    if watched {
+        large = from(logits, LEAST * sum).collect();
+        let above = large.iter().copied();
+        likely.tokens = above
+            .filter(|t| logits[*t as usize] >= Likely::LEAST * sum)
+            .collect();
+        let held: f32 = likely.tokens.iter().map(|t| logits[*t as usize]).sum();
+        likely.left_out = (1.0 - held / sum).max(0.0);
+        likely.tokens.extend(named().map(|t| t.token));
+        likely.rows = 1;
+        large.extend(named().map(|t| t.token));
+        large.sort_unstable();
+        large.dedup();
+    }
     let mut nll = chosen.into_iter().map(|chosen| top + sum.ln() - chosen);
     if named().count() == targets.len() {
         math::scale(logits, weight / sum);
         for target in targets {
             logits[target.token as usize] -= target.weight;
         }
-        return nll.collect();
+        let nll = nll.collect();
+        return RowLoss { nll, likely, large };
     }
     // The nll of the others is ln Σ exp − ln Σ exp over the others. Its gradient subtracts from each of them its
     // share of the others' sum. That sum is computed by itself: as a difference of sums it would be all rounding
@@ -154,5 +225,20 @@ fn row_gradient(logits: &mut [f32], targets: &[Target]) -> Vec<f32> {
         true => sum.ln() - rest.ln(),
         false => nll.next().expect("one for each token named"),
     });
-    each.collect()
+    let nll = each.collect();
+    RowLoss { nll, likely, large }
 }
+
+/// The places of the numbers from `least` on.
+fn from(numbers: &[f32], least: f32) -> impl Iterator<Item = u32> {
+    // Nearly all are below: whole chunks are passed over.
+    let chunks = (0u32..).step_by(CHUNK).zip(numbers.chunks(CHUNK));
+    let with = chunks.filter(move |(_, chunk)| math::max(chunk) >= least);
+    with.flat_map(move |(start, chunk)| {
+        let places = (start..).zip(chunk);
+        places.filter_map(move |(place, number)| (*number >= least).then_some(place))
+    })
+}
+
+/// Numbers that are looked at together.
+const CHUNK: usize = 64;

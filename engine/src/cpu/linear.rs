@@ -168,6 +168,14 @@ impl Linear {
         }
     }
 
+    /// Some rows of the weight, as f32.
+    pub fn rows(&self, which: &[u32]) -> Vec<f32> {
+        let mut rows = vec![0.0; which.len() * self.inputs];
+        let of = rows.par_chunks_exact_mut(self.inputs).zip(which);
+        of.for_each(|(row, n)| self.row(*n as usize, row));
+        rows
+    }
+
     /// Row `n` of the weight, as f32: the embedding of token n, if the matrix is the embedding.
     pub fn row(&self, n: usize, out: &mut [f32]) {
         match &self.weight {

@@ -21,6 +21,7 @@
 //! workspace   buffers that outlive a call
 //! plan        the batch, checked: who attends to what, which rows which adapter corrects
 //! weights     the frozen layers, packed at load
+//! shortlist   output projections of the tokens that matter to a training
 //! linear, kv  a frozen product and its input gradient; pages of keys and values
 //! shape       the model's dimensions
 //! kernels     the inner loops, and all `unsafe`
@@ -44,6 +45,7 @@ mod lora_fused;
 mod plan;
 mod prepared;
 mod shape;
+mod shortlist;
 mod training;
 mod weights;
 mod workspace;

@@ -8,11 +8,13 @@ use super::layer::Pass;
 use super::lora::LayerGrads;
 use super::plan::{Plan, Rotary};
 use super::prepared::Prepared;
+use super::shortlist;
 use super::workspace::{Saved, Workspace};
 use crate::batch::PackedBatch;
 use crate::error::{Error, Result};
-use crate::executor::{BackwardPass, HiddenStates, Target};
+use crate::executor::{BackwardPass, HiddenStates, Target, Vocabulary};
 use crate::lora::LoraGrads;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Rows of the head in one part. Every part reads the output projection twice, so fewer, longer parts are
@@ -26,6 +28,7 @@ struct Work<'a> {
     grads: &'a mut [Option<LoraGrads>],
     nll: &'a mut Vec<f32>,
     hidden: Option<&'a mut HiddenStates>,
+    vocabularies: &'a mut [(Range<usize>, Vocabulary)],
     /// The targets of each part of the head.
     blocks: Vec<Range<usize>>,
 }
@@ -47,7 +50,8 @@ impl Decoder {
             grads,
             nll: &mut nll,
             hidden: None,
-            blocks: head_blocks(targets, usize::MAX),
+            vocabularies: &mut [],
+            blocks: head_blocks(targets, &[], usize::MAX),
         };
         let mut part = 0;
         while !self.part(&ready, &mut work, part) {
@@ -66,6 +70,7 @@ impl Decoder {
         if pass.parts == 0 {
             self.check(&ready.plan, &pass.targets, &pass.grads)?;
             self.check_hidden(&ready.plan, pass.hidden.as_ref())?;
+            shortlist::check(&pass.vocabularies, &pass.targets, self.config.vocab_size)?;
             pass.nll.clear();
         }
         let mut work = Work {
@@ -74,7 +79,8 @@ impl Decoder {
             grads: &mut pass.grads,
             nll: &mut pass.nll,
             hidden: pass.hidden.as_mut(),
-            blocks: head_blocks(&pass.targets, HEAD_ROWS),
+            blocks: head_blocks(&pass.targets, &pass.vocabularies, HEAD_ROWS),
+            vocabularies: &mut pass.vocabularies,
         };
         let done = self.part(&ready, &mut work, pass.parts);
         self.training.rotary = ready.plan.rotary;
@@ -167,7 +173,7 @@ impl Decoder {
     }
 
     fn head_block(&mut self, batch: &Prepared, work: &mut Work, block: usize) {
-        let head = Head::new(&self.weights, &self.shape, &batch.extras);
+        let mut head = Head::new(&self.weights, &self.shape, &batch.extras);
         let Workspace {
             hidden,
             d_hidden,
@@ -179,9 +185,22 @@ impl Decoder {
         if block == 0 {
             dh.fill(0.0);
         }
-        let targets = &work.targets[work.blocks[block].clone()];
+        let block = work.blocks[block].clone();
+        let mut targets = Cow::Borrowed(&work.targets[block.clone()]);
+        let mut runs = work.vocabularies.iter_mut();
+        let vocabulary = runs.find(|(run, _)| run.contains(&block.start));
+        let likely = match vocabulary.map(|(_, vocabulary)| vocabulary) {
+            None | Some(Vocabulary::Whole) => None,
+            Some(Vocabulary::Watched(likely)) => Some(likely),
+            Some(Vocabulary::Shortlist(tokens)) => {
+                targets = shortlist::renamed(&targets, tokens).into();
+                let whole = &self.weights.head;
+                head = head.with(self.shortlists.projection(tokens, whole, self.format));
+                None
+            }
+        };
         work.nll
-            .extend(head.backward(hidden.get(len), targets, dh, temp));
+            .extend(head.backward(hidden.get(len), &targets, likely, dh, temp));
     }
 
     fn layer_backward(&mut self, batch: &Prepared, work: &mut Work, index: usize, lowest: bool) {
@@ -208,20 +227,28 @@ impl Decoder {
     }
 }
 
-/// Cuts the targets (ascending rows) into blocks of `rows` rows. The targets of one row stay together, because
-/// they share the row's logits.
-fn head_blocks(targets: &[Target], rows: usize) -> Vec<Range<usize>> {
+/// Cuts the targets (ascending rows) into blocks of `rows` rows within each run. The targets of one row stay together,
+/// because they share the row's logits.
+fn head_blocks(
+    targets: &[Target],
+    runs: &[(Range<usize>, Vocabulary)],
+    rows: usize,
+) -> Vec<Range<usize>> {
     let mut blocks: Vec<Range<usize>> = Vec::new();
-    let mut full = 0;
-    for (row, of_row) in targets.chunk_by(|a, b| a.row == b.row).enumerate() {
+    let (mut start, mut held) = (0, 0);
+    for of_row in targets.chunk_by(|a, b| a.row == b.row) {
+        let begins = runs.iter().any(|(run, _)| run.start == start);
         match blocks.last_mut() {
-            Some(last) if row < full => last.end += of_row.len(),
+            Some(last) if held < rows && !begins => {
+                last.end += of_row.len();
+                held += 1;
+            }
             _ => {
-                let start = blocks.last().map_or(0, |last| last.end);
                 blocks.push(start..start + of_row.len());
-                full = row.saturating_add(rows);
+                held = 1;
             }
         }
+        start += of_row.len();
     }
     blocks
 }

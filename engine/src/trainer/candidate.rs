@@ -6,12 +6,15 @@ use super::course::Course;
 use super::hidden_cache::HiddenCache;
 use super::orthogonal::OrthogonalProjection;
 use super::step::{StepReport, Sums, clip_scale};
+use super::vocabulary::CandidateVocabulary;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::executor::Target;
 use crate::lora::{Lora, LoraGrads};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use std::borrow::Cow;
+use std::f32::consts::LN_2;
 use std::sync::Arc;
 
 /// One training sequence.
@@ -64,6 +67,15 @@ impl Example {
     /// The number of targets.
     pub fn targets(&self) -> usize {
         self.supervised.iter().filter(|s| **s).count()
+    }
+
+    /// The example's first `end` tokens.
+    fn up_to(&self, end: usize) -> Example {
+        Example {
+            tokens: self.tokens[..end].to_vec(),
+            supervised: self.supervised[..end].to_vec(),
+            soft: self.soft[..end.min(self.soft.len())].to_vec(),
+        }
     }
 
     /// The tokens that go through the model: those before the last target.
@@ -127,6 +139,9 @@ impl Example {
     }
 }
 
+/// A target of a lower negative log-likelihood is learned: its probability is above 0.9.
+const LEARNED: f32 = 0.105;
+
 /// The probability from which all other tokens together count.
 const MIN_OTHERS: f32 = 1e-4;
 
@@ -140,11 +155,14 @@ pub struct Candidate {
     examples: Arc<[Example]>,
     pub(super) lora: Arc<Lora>,
     pub(super) hidden_cache: HiddenCache,
+    pub(super) vocabulary: CandidateVocabulary,
     /// The gradient of the step under way.
     pub(super) grads: LoraGrads,
     optimizer: AdamW,
     orthogonal: Option<OrthogonalProjection>,
     course: Course,
+    /// The number of tokens of each example that still train: with `early_stop` its learned end is left out.
+    ends: Vec<usize>,
     losses: Vec<f32>,
     /// Tokens of the examples trained on so far.
     tokens: usize,
@@ -209,11 +227,17 @@ impl Candidate {
         rng.set_stream(1);
         Ok(Candidate {
             hidden_cache: HiddenCache::new(lora.lowest_layer(), examples.len()),
+            vocabulary: CandidateVocabulary::new(
+                config.shortlist,
+                examples.len(),
+                model.vocab_size,
+            ),
             grads: lora.zeros_like(),
             optimizer: AdamW::new(&lora),
             lora: Arc::new(lora),
             orthogonal,
             course: Course::new(&config, examples.len(), rng),
+            ends: examples.iter().map(|e| e.tokens.len()).collect(),
             losses: Vec::new(),
             tokens: 0,
             config,
@@ -260,15 +284,36 @@ impl Candidate {
         &self.examples[index]
     }
 
+    /// The example without its learned end.
+    pub(super) fn unlearned(&self, index: usize) -> Cow<'_, Example> {
+        let example = &self.examples[index];
+        match self.ends[index] {
+            end if end == example.tokens.len() => Cow::Borrowed(example),
+            end => Cow::Owned(example.up_to(end)),
+        }
+    }
+
     /// The examples of the next step.
     pub(super) fn next_batch(&mut self) -> Vec<usize> {
         self.course.next_batch()
     }
 
-    /// An example of the step under way went through the model. `answered`: each of its targets had a probability
-    /// above one half.
-    pub(super) fn visited(&mut self, example: usize, answered: bool) {
+    /// An example of the step under way went through the model. `nll`: those of its targets; `None` if it has soft targets,
+    /// which are never learned.
+    pub(super) fn visited(&mut self, example: usize, nll: Option<&[f32]>) {
+        let answered = nll.is_some_and(|nll| nll.iter().all(|nll| *nll < LN_2));
         self.course.visited(example, answered);
+        self.vocabulary.visited(example);
+        if let (Some(_), Some(nll)) = (self.config.early_stop, nll) {
+            let supervised = self.examples[example].supervised.iter();
+            let targets = supervised
+                .enumerate()
+                .filter(|(_, supervised)| **supervised);
+            let unlearned = targets.zip(nll).filter(|(_, nll)| **nll >= LEARNED);
+            let last = unlearned.map(|((token, _), _)| token).last();
+            // An example that is learned to its beginning comes again as it was.
+            self.ends[example] = last.map_or(self.ends[example], |last| last + 1);
+        }
     }
 
     /// Applies the gathered gradient. A candidate that diverges is an error, so that nobody takes its earlier
@@ -317,6 +362,7 @@ impl Candidate {
         self.losses.push(loss);
         self.tokens += sums.inputs;
         self.course.step_done();
+        self.vocabulary.step_done();
         // No later loss would show what the last update did.
         if self.finished() && !finite(&self.lora) {
             return Err(diverged);

@@ -13,6 +13,8 @@ pub struct HiddenCache {
     layer: usize,
     /// For each example `[inputs, hidden]`.
     states: Vec<Option<Vec<f32>>>,
+    /// Numbers a row.
+    hidden: usize,
     rows: usize,
 }
 
@@ -21,6 +23,7 @@ impl HiddenCache {
         HiddenCache {
             layer,
             states: vec![None; examples],
+            hidden: 0,
             rows: 0,
         }
     }
@@ -45,7 +48,7 @@ impl HiddenCache {
         let Some(states) = &self.states[example] else {
             return;
         };
-        let hidden = states.len() / place.rows().len();
+        let hidden = self.hidden;
         hidden_states.states.resize(rows * hidden, 0.0);
         for (row, state) in place.rows().zip(states.chunks_exact(hidden)) {
             hidden_states.states[row * hidden..][..hidden].copy_from_slice(state);
@@ -70,5 +73,6 @@ impl HiddenCache {
             .flat_map(|row| &hidden_states.states[row * hidden..][..hidden]);
         self.states[example] = Some(states.copied().collect());
         self.rows += own;
+        self.hidden = hidden;
     }
 }

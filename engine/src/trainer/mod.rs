@@ -14,6 +14,7 @@ mod orthogonal;
 mod prefix;
 mod schedule;
 mod step;
+mod vocabulary;
 
 pub use adamw::{AdamW, Rates};
 pub use candidate::{Candidate, Example, MAX_SOFT};
@@ -36,8 +37,9 @@ pub struct TrainConfig {
     pub epochs: usize,
     /// Ends the training after the epoch by which this share of the examples was answered: every target had a probability
     /// above one half, so that the most likely text is the example's own. What counts is an example's last visit, before
-    /// its step's update. An answered example rests for one epoch. Above 0 and at most 1; `None`: every epoch trains every
-    /// example. A soft target never counts as answered.
+    /// its step's update. An answered example rests for one epoch. What follows an example's last target with a probability
+    /// below 0.9 trains no more; nearly nothing is left of its gradient. Above 0 and at most 1; `None`: every epoch trains
+    /// every example. A soft target never counts as answered.
     pub early_stop: Option<f32>,
     /// Sequences in one optimizer step.
     pub batch_size: usize,
@@ -57,6 +59,9 @@ pub struct TrainConfig {
     /// Of the adapter that training starts from, this many first ranks stay as they are, and the other ranks stay
     /// orthogonal to them.
     pub kept_ranks: usize,
+    /// After the first epoch the softmax is over the targets and the tokens that were likely in the first one
+    /// ([`crate::Vocabulary`]). Without it every softmax is over the whole vocabulary.
+    pub shortlist: bool,
 }
 
 impl Default for TrainConfig {
@@ -78,6 +83,7 @@ impl Default for TrainConfig {
             seed: 0,
             lora_plus_ratio: 1.0,
             kept_ranks: 0,
+            shortlist: false,
         }
     }
 }

@@ -1,13 +1,12 @@
 //! One optimizer step of many candidates, cut into micro-batches of bounded size.
 
-use super::Candidate;
 use super::prefix::{self, Placement};
+use super::{Candidate, Example};
 use crate::batch::PackedBatch;
 use crate::error::{Error, Result};
 use crate::executor::{BackwardPass, Executor, HiddenStates, Target};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::f32::consts::LN_2;
 
 /// The result of one optimizer step of one candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -72,12 +71,15 @@ struct Item {
 /// What a candidate's examples of one step add up to.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sums {
+    /// Targets of the examples, those of learned ends too: what a target weighs does not change with them.
     targets: usize,
     /// Tokens that went through the model.
     pub tokens: usize,
     /// Tokens of the examples; a shared prefix counts for each of them.
     pub inputs: usize,
     loss: f64,
+    /// Targets that the loss is the sum of.
+    visited: f64,
 }
 
 impl Step {
@@ -130,6 +132,7 @@ impl Step {
             grads,
             nll,
             hidden,
+            vocabularies,
             ..
         } = pass.backward;
         for (item, place) in &pass.places {
@@ -138,20 +141,30 @@ impl Step {
                 cache.keep(item.example, place, hidden, batch.tokens.len());
             }
         }
-        for (candidate, grads) in pass.trained.into_iter().zip(grads) {
-            candidates[candidate].grads =
+        for (candidate, (grads, (_, vocabulary))) in pass
+            .trained
+            .into_iter()
+            .zip(grads.into_iter().zip(vocabularies))
+        {
+            let candidate = &mut candidates[candidate];
+            candidate.grads =
                 grads.ok_or_else(|| Error::Executor("backward lost a gradient".into()))?;
+            candidate.vocabulary.watched(vocabulary);
         }
-        let mut answered = vec![true; pass.places.len()];
+        let mut of_places: Vec<Option<Vec<f32>>> = vec![Some(Vec::new()); pass.places.len()];
         for ((place, share), nll) in pass.shares.into_iter().zip(nll) {
             let (item, _) = &pass.places[place];
-            self.sums[item.candidate].loss += f64::from(share * nll);
-            answered[place] &= share == 1.0 && nll < LN_2;
+            let sums = &mut self.sums[item.candidate];
+            sums.loss += f64::from(share * nll);
+            sums.visited += f64::from(share);
+            match &mut of_places[place] {
+                Some(of_place) if share == 1.0 => of_place.push(nll),
+                soft => *soft = None,
+            }
         }
-        for ((item, _), answered) in pass.places.iter().zip(answered) {
-            let candidate = &mut candidates[item.candidate];
-            self.sums[item.candidate].inputs += candidate.example(item.example).inputs().len();
-            candidate.visited(item.example, answered);
+        for ((item, place), nll) in pass.places.iter().zip(of_places) {
+            self.sums[item.candidate].inputs += place.rows().len();
+            candidates[item.candidate].visited(item.example, nll.as_deref());
         }
         Ok(batch.tokens.len())
     }
@@ -162,6 +175,7 @@ impl Step {
         let (mut targets, mut shares) = (Vec::new(), Vec::new());
         let (mut trained, mut places): (Vec<usize>, Vec<(Item, Placement)>) = Default::default();
         let (mut layer, mut taken) = (None, 0);
+        let mut vocabularies = Vec::new();
         while let Some(index) = self.work.front().map(|item| item.candidate) {
             let candidate = &candidates[index];
             if *layer.get_or_insert(candidate.hidden_cache.layer())
@@ -176,7 +190,12 @@ impl Step {
             trained.push(index);
             let sums = &mut self.sums[index];
             let (before, weight) = (batch.tokens.len(), 1.0 / sums.targets as f32);
-            let examples: Vec<_> = items.iter().map(|i| candidate.example(i.example)).collect();
+            let first = targets.len();
+            let examples: Vec<_> = items
+                .iter()
+                .map(|i| candidate.unlearned(i.example))
+                .collect();
+            let examples: Vec<&Example> = examples.iter().map(AsRef::as_ref).collect();
             for (nth, place) in prefix::push(&mut batch, &candidate.lora, &examples) {
                 let example = examples[nth];
                 for i in (1..example.tokens.len()).filter(|i| example.supervised[*i]) {
@@ -190,6 +209,7 @@ impl Step {
                 places.push((items[nth], place));
             }
             sums.tokens += batch.tokens.len() - before;
+            vocabularies.push((first..targets.len(), candidate.vocabulary.now()));
         }
         let grads = trained
             .iter()
@@ -199,6 +219,7 @@ impl Step {
         Pass {
             backward: BackwardPass {
                 hidden,
+                vocabularies,
                 ..BackwardPass::new(batch, targets, grads)
             },
             trained,
@@ -218,7 +239,7 @@ impl Step {
         let mut items = Vec::new();
         let index = self.work.front().map(|item| item.candidate);
         while let Some(item) = self.work.front().filter(|i| Some(i.candidate) == index) {
-            let length = candidate.example(item.example).inputs().len();
+            let length = candidate.unlearned(item.example).inputs().len();
             if *taken > 0 && *taken + length > token_budget {
                 break;
             }
@@ -238,7 +259,7 @@ impl Step {
         with_work
             .filter(|(_, (_, sums))| sums.targets > 0)
             .map(|(index, (candidate, sums))| {
-                let loss = (sums.loss / sums.targets as f64) as f32;
+                let loss = (sums.loss / sums.visited) as f32;
                 candidate.finish_step(index, loss, &sums)
             })
             .collect()

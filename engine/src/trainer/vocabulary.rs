@@ -1,0 +1,73 @@
+//! The vocabulary of a candidate's softmax. A model finds few tokens likely at the places of a candidate's targets, and
+//! training raises the targets alone. So the first epoch is over the whole vocabulary, and watches which tokens are likely;
+//! the later epochs are over these and all targets.
+//!
+//! Measured on the default model with two documents of 120 words: the shortlists had 3,800 and 5,900 of 151,936 tokens. The
+//! others had 3 and 7 % of the probability together at the first targets, and below 0.3 % in the later epochs.
+
+use crate::executor::{Likely, Vocabulary};
+use std::sync::Arc;
+
+/// The largest part of the vocabulary that is worth a projection of its own.
+const MOST: f32 = 0.25;
+/// The largest mean probability of all other tokens together.
+const MOST_LEFT_OUT: f32 = 0.2;
+
+/// What one candidate's softmax is over.
+#[derive(Debug)]
+pub struct CandidateVocabulary {
+    /// Whether each example went through the model.
+    visited: Vec<bool>,
+    likely: Likely,
+    now: Vocabulary,
+    vocab_size: usize,
+}
+
+impl CandidateVocabulary {
+    /// `shortlist`: whether there is to be one after the first epoch.
+    pub fn new(shortlist: bool, examples: usize, vocab_size: usize) -> Self {
+        CandidateVocabulary {
+            visited: vec![false; examples],
+            likely: Likely::default(),
+            now: match shortlist {
+                true => Vocabulary::Watched(Likely::default()),
+                false => Vocabulary::Whole,
+            },
+            vocab_size,
+        }
+    }
+
+    /// The vocabulary of the next pass.
+    pub fn now(&self) -> Vocabulary {
+        self.now.clone()
+    }
+
+    /// Takes what a pass returned.
+    pub fn watched(&mut self, vocabulary: Vocabulary) {
+        if let Vocabulary::Watched(likely) = vocabulary {
+            self.likely.add(likely);
+        }
+    }
+
+    /// An example went through the model.
+    pub fn visited(&mut self, example: usize) {
+        self.visited[example] = true;
+    }
+
+    /// To be called after each step: once every example was visited, the shortlist is made.
+    pub fn step_done(&mut self) {
+        let watched = matches!(self.now, Vocabulary::Watched(_));
+        if !watched || !self.visited.iter().all(|visited| *visited) {
+            return;
+        }
+        let likely = std::mem::take(&mut self.likely);
+        let share = likely.tokens.len() as f32 / self.vocab_size as f32;
+        let left_out = likely.left_out / likely.rows as f32;
+        // There is nothing if the executor does not watch.
+        let short = likely.rows > 0 && share <= MOST && left_out <= MOST_LEFT_OUT;
+        self.now = match short {
+            true => Vocabulary::Shortlist(Arc::from_iter(likely.tokens)),
+            false => Vocabulary::Whole,
+        };
+    }
+}
