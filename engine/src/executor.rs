@@ -5,11 +5,12 @@
 
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lora::LoraGrads;
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Names a sequence's keys and values inside an executor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,15 +79,17 @@ pub struct HiddenStates {
 }
 
 /// The tokens that a softmax is over.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub enum Vocabulary {
     /// All of them.
     #[default]
     Whole,
-    /// All of them. An executor may note which tokens matter.
+    /// All of them, with one target a row. An executor may note which tokens matter. If it does, it may leave out the
+    /// gradients of logits whose probability is below [`Likely::LEAST_GRADIENT`].
     Watched(Likely),
-    /// These alone, ascending. The targets are among them. Only an executor that fills [`Vocabulary::Watched`] meets one.
-    Shortlist(Arc<[u32]>),
+    /// These alone, with one target a row, which is among them. Only an executor that fills [`Vocabulary::Watched`] meets
+    /// one.
+    Shortlist(Arc<Shortlist>),
 }
 
 /// The tokens that mattered at the rows of some targets.
@@ -95,18 +98,43 @@ pub struct Likely {
     /// The targets, and every token that had a probability of at least [`Likely::LEAST`] at a row.
     pub tokens: BTreeSet<u32>,
     pub rows: usize,
-    /// The sum over the rows of the probability of the tokens under [`Likely::LEAST`].
-    pub left_out: f32,
+    /// The sum over the rows of the probability of the tokens under [`Likely::LEAST`], in millionths. Integers have one sum,
+    /// however the rows are grouped.
+    pub left_out: u64,
 }
 
 impl Likely {
     /// The probability from which a token is likely.
     pub const LEAST: f32 = 1e-3;
+    /// The probability from which a token's gradient counts.
+    pub const LEAST_GRADIENT: f32 = 1e-4;
 
     pub(crate) fn add(&mut self, more: Likely) {
         self.tokens.extend(more.tokens);
         self.rows += more.rows;
         self.left_out += more.left_out;
+    }
+}
+
+/// A part of the vocabulary.
+#[derive(Debug)]
+pub struct Shortlist {
+    tokens: Vec<u32>,
+    /// What the executor makes of it: the output projection to these tokens.
+    pub(crate) projection: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+impl Shortlist {
+    pub fn new(tokens: BTreeSet<u32>) -> Self {
+        Shortlist {
+            tokens: tokens.into_iter().collect(),
+            projection: OnceLock::new(),
+        }
+    }
+
+    /// Ascending.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
     }
 }
 
@@ -170,6 +198,12 @@ pub trait Executor: Send {
     /// Does the next part of a pass; `true` if it was the last. Between the parts other batches may run, but no
     /// other backward. After an error the pass must be dropped.
     fn backward_part(&mut self, pass: &mut BackwardPass) -> Result<bool> {
+        let short = |v: &Vocabulary| matches!(v, Vocabulary::Shortlist(_));
+        if pass.vocabularies.iter().any(|(_, v)| short(v)) {
+            return Err(Error::Input(
+                "this executor has no softmax over a shortlist".into(),
+            ));
+        }
         pass.nll = self.backward(&pass.batch, &pass.targets, &mut pass.grads)?;
         Ok(true)
     }

@@ -40,7 +40,7 @@ pub use constraint::{Constraint, Grammar, Grammars};
 pub use cpu::{Cpu, CpuOptions, Precision};
 pub use error::{Error, Result};
 pub use executor::{
-    BackwardPass, Executor, HiddenStates, KvSlot, Likely, Score, Target, Vocabulary,
+    BackwardPass, Executor, HiddenStates, KvSlot, Likely, Score, Shortlist, Target, Vocabulary,
 };
 pub use lora::{Lora, LoraConfig, LoraGrads, LoraPair};
 pub use reference::Reference;

@@ -203,7 +203,7 @@ impl Sampler {
             return best as u32;
         }
         let (max, inverse) = (logits[best], 1.0 / self.params.temperature);
-        // What is lower is too small to change an f32 sum over a vocabulary.
+        // What is lower has less than 1e-13 of the best token's weight.
         let least = max - 30.0 * self.params.temperature;
         let weight = |logit: f32| ((logit - max) * inverse).exp();
         let kept = match self.params.top_k {
@@ -228,7 +228,7 @@ impl Sampler {
     }
 }
 
-/// The index of the largest value, the first of equals.
+/// The index of the largest value that is a number, the first of equals; 0 if there is none.
 pub fn argmax(values: &[f32]) -> usize {
     let top = max(values);
     values.iter().position(|value| *value == top).unwrap_or(0)
@@ -350,6 +350,51 @@ mod tests {
         let sum = 0.25 + 0.09 + 0.0225 + 0.0025;
         let cold = [0.25 / sum, 0.09 / sum, 0.0225 / sum, 0.0025 / sum];
         close(&with(|p| p.temperature = 0.5), &cold);
+    }
+
+    /// The same draw from weights of the whole vocabulary.
+    fn dense(params: &SamplingParams, logits: &[f32]) -> u32 {
+        let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let weight = |logit: &f32| ((logit - top) / params.temperature).exp();
+        let mut weights: Vec<(u32, f32)> = (0u32..).zip(logits.iter().map(weight)).collect();
+        if params.top_p < 1.0 {
+            weights.sort_by(by_logit_descending);
+            let total: f64 = weights.iter().map(|(_, w)| f64::from(*w)).sum();
+            let mut sum = 0.0;
+            weights.retain(|(_, w)| {
+                let wanted = sum < f64::from(params.top_p) * total;
+                sum += f64::from(*w);
+                wanted
+            });
+        }
+        let total: f64 = weights.iter().map(|(_, w)| f64::from(*w)).sum();
+        let mut left = ChaCha8Rng::seed_from_u64(params.seed).random::<f64>() * total;
+        let drawn = weights.iter().find(|(_, weight)| {
+            left -= f64::from(*weight);
+            left < 0.0
+        });
+        drawn.expect("one is drawn").0
+    }
+
+    #[test]
+    fn unlikely_tokens_are_passed_over_and_change_no_draw() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut random = |low: f32, high: f32| low + (high - low) * rng.random::<f32>();
+        for seed in 0..200 {
+            let spread = random(1.0, 40.0);
+            let mut logits: Vec<f32> = (0..1000).map(|_| random(-spread, spread)).collect();
+            logits[999] = spread + 1.0;
+            let params = SamplingParams {
+                seed,
+                temperature: [0.2, 0.8, 1.5][seed as usize % 3],
+                top_p: [1.0, 0.95][seed as usize % 2],
+                ..Default::default()
+            };
+            let token = Sampler::new(&params, 0, &[]).sample(&logits).token;
+            assert_eq!(token, dense(&params, &logits), "{params:?}");
+        }
+        assert_eq!(argmax(&[f32::NAN, 1.0, f32::NAN, 3.0, 3.0]), 3);
+        assert_eq!(argmax(&[f32::NAN; 70]), 0);
     }
 
     #[test]

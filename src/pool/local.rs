@@ -183,6 +183,7 @@ impl LocalModel {
                 kept_ranks: update.kept_ranks,
                 early_stop: update.early_stop,
                 lora_plus_ratio: update.lora_plus,
+                shortlist: true,
                 ..Default::default()
             },
             examples: examples.into(),

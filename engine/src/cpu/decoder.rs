@@ -6,7 +6,6 @@ use super::layer::Pass;
 use super::linear::Format;
 use super::prepared::{Caches, Prepared};
 use super::shape::Shape;
-use super::shortlist::Shortlists;
 use super::weights::{Source, Weights};
 use super::workspace::{Saved, Workspace};
 use crate::batch::PackedBatch;
@@ -26,7 +25,6 @@ pub struct Decoder {
     serving: Workspace,
     /// Apart from `serving`: batches are served between the parts of a training pass.
     pub(super) training: Workspace,
-    pub(super) shortlists: Shortlists,
 }
 
 impl Decoder {
@@ -40,7 +38,6 @@ impl Decoder {
             caches: Caches::default(),
             serving: Workspace::default(),
             training: Workspace::default(),
-            shortlists: Shortlists::default(),
         })
     }
 

@@ -10,9 +10,8 @@ use super::workspace::Temp;
 use crate::executor::{Likely, Score, Target};
 use rayon::prelude::*;
 
-/// The probability from which a token's gradient counts, where the likely tokens are watched. The others have one to three
-/// per cent of the probability together, before anything is learned.
-const LEAST: f32 = 1e-4;
+/// Tokens whose rows of the projection are unpacked at a time.
+const LARGE: usize = 4096;
 
 /// Most logits at a time (64 MB).
 const LOGITS: usize = 1 << 24;
@@ -82,72 +81,67 @@ impl<'a> Head<'a> {
         scores
     }
 
-    /// Returns the nll of each target (ascending rows), and adds the gradient of `Σ weight · nll` to `d_h[T, hidden]`.
-    /// What mattered at their rows is added to `likely`.
+    /// The loss of each row of the targets (ascending rows). Adds the gradient of `Σ weight · nll` to `d_h[T, hidden]`.
+    /// `watched`: also what matters at each row, whose gradient is then that of the larger probabilities
+    /// ([`Likely::LEAST_GRADIENT`]).
     pub fn backward(
         &self,
         h: &[f32],
         targets: &[Target],
-        mut likely: Option<&mut Likely>,
+        watched: bool,
         d_h: &mut [f32],
         temp: &mut Temp,
-    ) -> Vec<f32> {
+    ) -> Vec<RowLoss> {
         let (vocab, hidden) = (self.linear.outputs, self.norm.len());
-        let mut nll = Vec::with_capacity(targets.len());
         // The targets of one row share its logits.
         let rows: Vec<&[Target]> = targets.chunk_by(|a, b| a.row == b.row).collect();
+        let mut losses = Vec::with_capacity(rows.len());
         for rows in rows.chunks(self.block()) {
             let x = temp.x.get_mut(rows.len() * hidden);
             self.gather(h, rows.iter().map(|r| r[0].row), x);
             let logits = temp.logits.get_mut(rows.len() * vocab);
             self.linear
                 .forward(x, logits, Write::Overwrite, &mut temp.packed.x);
-            let watched = likely.is_some();
             let of_rows = logits.par_chunks_exact_mut(vocab).zip(rows);
             let of_rows = of_rows.map(|(logits, targets)| row_gradient(logits, targets, watched));
-            let mut large = Vec::with_capacity(rows.len());
-            for row in of_rows.collect::<Vec<RowLoss>>() {
-                nll.extend(row.nll);
-                large.push(row.large);
-                if let Some(likely) = &mut likely {
-                    likely.add(row.likely);
-                }
-            }
+            let of_rows: Vec<RowLoss> = of_rows.collect();
             let d_x = temp.d_x.get_mut(rows.len() * hidden);
-            let soft = rows.iter().any(|targets| targets.len() > 1);
-            if watched && !soft {
-                self.input_grad(logits, &large, d_x);
-            } else {
-                self.linear.input_grad(logits, d_x, &mut temp.packed.x);
+            match watched {
+                true => self.large_input_grad(logits, &of_rows, d_x),
+                false => self.linear.input_grad(logits, d_x, &mut temp.packed.x),
             }
+            losses.extend(of_rows);
             for (targets, d_x) in rows.iter().zip(d_x.chunks_exact(hidden)) {
                 let row = targets[0].row * hidden..(targets[0].row + 1) * hidden;
                 math::rms_norm_grad(&h[row.clone()], self.norm, self.eps, d_x, &mut d_h[row]);
             }
         }
-        nll
+        losses
     }
 
-    /// The gradient of the input, of each row's tokens in `large` alone. What a row gets depends on the row alone.
-    fn input_grad(&self, d_logits: &[f32], large: &[Vec<u32>], d_x: &mut [f32]) {
+    /// The gradient of the input, of each row's large gradients alone. The result of a row depends on the row alone.
+    fn large_input_grad(&self, d_logits: &[f32], rows: &[RowLoss], d_x: &mut [f32]) {
         let (vocab, hidden) = (self.linear.outputs, self.norm.len());
-        let mut tokens = large.concat();
+        let mut tokens: Vec<u32> = rows.iter().flat_map(|r| &r.large).copied().collect();
         tokens.sort_unstable();
         tokens.dedup();
-        let weight = self.linear.rows(&tokens);
-        let rows = d_x.par_chunks_exact_mut(hidden).zip(large);
-        let rows = rows.zip(d_logits.par_chunks_exact(vocab));
-        rows.for_each(|((d_x, large), d_logits)| {
-            d_x.fill(0.0);
-            for token in large {
-                let place = tokens.partition_point(|t| t < token) * hidden;
-                let d = d_logits[*token as usize];
-                let weight = &weight[place..place + hidden];
-                d_x.iter_mut()
-                    .zip(weight)
-                    .for_each(|(d_x, w)| *d_x += d * w);
-            }
-        });
+        d_x.fill(0.0);
+        for tokens in tokens.chunks(LARGE) {
+            let (first, last) = (tokens[0], tokens[tokens.len() - 1]);
+            let weight = self.linear.rows(tokens);
+            let rows = d_x.par_chunks_exact_mut(hidden).zip(rows);
+            let rows = rows.zip(d_logits.par_chunks_exact(vocab));
+            rows.for_each(|((d_x, row), d_logits)| {
+                let mine = row.large.iter().filter(|t| (first..=last).contains(*t));
+                for token in mine {
+                    let place = tokens.partition_point(|t| t < token) * hidden;
+                    let d = d_logits[*token as usize];
+                    let weight = &weight[place..place + hidden];
+                    let both = d_x.iter_mut().zip(weight);
+                    both.for_each(|(d_x, w)| *d_x += d * w);
+                }
+            });
+        }
     }
 
     fn gather(&self, h: &[f32], rows: impl Iterator<Item = usize>, x: &mut [f32]) {
@@ -163,12 +157,13 @@ impl<'a> Head<'a> {
 }
 
 /// The loss of one row.
-struct RowLoss {
+#[derive(Default)]
+pub struct RowLoss {
     /// The nll of each target.
-    nll: Vec<f32>,
-    /// What matters at the row, if that was asked for.
-    likely: Likely,
-    /// The tokens of all but the smallest gradients, if `likely` was asked for.
+    pub nll: Vec<f32>,
+    /// What matters at the row, if the row is watched.
+    pub likely: Likely,
+    /// The tokens whose gradients count, ascending, if the row is watched.
     large: Vec<u32>,
 }
 
@@ -179,20 +174,18 @@ fn row_gradient(logits: &mut [f32], targets: &[Target], watched: bool) -> RowLos
     let weight: f32 = targets.iter().map(|t| t.weight).sum();
     let top = math::max(logits);
     let sum = math::exp_sum(logits, 1.0, top);
-    let (mut likely, mut large) = (Likely::default(), Vec::new());
+    let mut row = RowLoss::default();
     if watched {
-        large = from(logits, LEAST * sum).collect();
-        let above = large.iter().copied();
-        likely.tokens = above
-            .filter(|t| logits[*t as usize] >= Likely::LEAST * sum)
-            .collect();
-        let held: f32 = likely.tokens.iter().map(|t| logits[*t as usize]).sum();
-        likely.left_out = (1.0 - held / sum).max(0.0);
-        likely.tokens.extend(named().map(|t| t.token));
-        likely.rows = 1;
-        large.extend(named().map(|t| t.token));
-        large.sort_unstable();
-        large.dedup();
+        let tokens = named().map(|t| t.token);
+        let large = from(logits, Likely::LEAST_GRADIENT * sum).chain(tokens.clone());
+        row.large = large.collect();
+        row.large.sort_unstable();
+        row.large.dedup();
+        let likely = from(logits, Likely::LEAST * sum);
+        row.likely.tokens = likely.chain(tokens).collect();
+        let held: f32 = row.likely.tokens.iter().map(|t| logits[*t as usize]).sum();
+        row.likely.left_out = ((1.0 - held / sum).max(0.0) * 1e6) as u64;
+        row.likely.rows = 1;
     }
     let mut nll = chosen.into_iter().map(|chosen| top + sum.ln() - chosen);
     if named().count() == targets.len() {
@@ -200,8 +193,8 @@ fn row_gradient(logits: &mut [f32], targets: &[Target], watched: bool) -> RowLos
         for target in targets {
             logits[target.token as usize] -= target.weight;
         }
-        let nll = nll.collect();
-        return RowLoss { nll, likely, large };
+        row.nll = nll.collect();
+        return row;
     }
     // The nll of the others is ln Σ exp − ln Σ exp over the others. Its gradient subtracts from each of them its
     // share of the others' sum. That sum is computed by itself: as a difference of sums it would be all rounding
@@ -225,11 +218,11 @@ fn row_gradient(logits: &mut [f32], targets: &[Target], watched: bool) -> RowLos
         true => sum.ln() - rest.ln(),
         false => nll.next().expect("one for each token named"),
     });
-    let nll = each.collect();
-    RowLoss { nll, likely, large }
+    row.nll = each.collect();
+    row
 }
 
-/// The places of the numbers from `least` on.
+/// The places of the numbers that are at least `least`.
 fn from(numbers: &[f32], least: f32) -> impl Iterator<Item = u32> {
     // Nearly all are below: whole chunks are passed over.
     let chunks = (0u32..).step_by(CHUNK).zip(numbers.chunks(CHUNK));

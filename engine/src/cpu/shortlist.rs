@@ -1,48 +1,34 @@
-//! Output projections of a few tokens: the rows of the model's own, packed once for each shortlist.
+//! Softmaxes over a part of the vocabulary: the check of a pass's runs, and the output projection to a shortlist.
 
 use super::linear::{Format, Linear};
 use crate::error::{Error, Result};
-use crate::executor::{Target, Vocabulary};
+use crate::executor::{Shortlist, Target, Vocabulary};
 use crate::weights::Matrix;
 use std::ops::Range;
-use std::sync::{Arc, Weak};
 
-/// The projections of the shortlists that somebody still holds.
-#[derive(Default)]
-pub struct Shortlists(Vec<(Weak<[u32]>, Linear)>);
-
-impl Shortlists {
-    /// The projection to `tokens`: the rows of `head` in their order.
-    pub fn projection(&mut self, tokens: &Arc<[u32]>, head: &Linear, format: Format) -> &Linear {
-        self.0.retain(|(held, _)| held.strong_count() > 0);
-        let own = Arc::downgrade(tokens);
-        let place = match self.0.iter().position(|(held, _)| held.ptr_eq(&own)) {
-            Some(place) => place,
-            None => {
-                let parts = vec![Matrix::Floats(head.rows(tokens))];
-                self.0
-                    .push((own, Linear::new(parts, head.inputs, None, format)));
-                self.0.len() - 1
-            }
-        };
-        &self.0[place].1
-    }
-}
-
-/// The targets with their places in the shortlist for tokens.
-pub fn renamed(targets: &[Target], tokens: &[u32]) -> Vec<Target> {
-    let place = |t: &Target| match t.is_others() {
-        true => *t,
-        false => Target {
-            token: tokens.partition_point(|token| *token < t.token) as u32,
-            ..*t
-        },
+/// The projection to the shortlist's tokens: the rows of `head` in their order, packed once.
+pub fn projection<'a>(shortlist: &'a Shortlist, head: &Linear, format: Format) -> &'a Linear {
+    let pack = || {
+        let rows = vec![Matrix::Floats(head.rows(shortlist.tokens()))];
+        Box::new(Linear::new(rows, head.inputs, None, format)) as _
     };
-    targets.iter().map(place).collect()
+    let packed = shortlist.projection.get_or_init(pack);
+    let packed = packed.downcast_ref();
+    packed.expect("a shortlist trains on one executor")
 }
 
-/// Checks that the runs cover the targets, cut no row in two, and that each shortlist is ascending, within the vocabulary,
-/// and has the targets of its run.
+/// The targets, their tokens as places in the shortlist.
+pub fn renamed(targets: &[Target], shortlist: &Shortlist) -> Vec<Target> {
+    let tokens = shortlist.tokens();
+    let renamed = targets.iter().map(|t| Target {
+        token: tokens.partition_point(|token| *token < t.token) as u32,
+        ..*t
+    });
+    renamed.collect()
+}
+
+/// Checks that the runs cover the targets, that rows of watched runs and shortlists have one target each, and that a
+/// shortlist is within the vocabulary and has the targets of its run.
 ///
 /// # Errors
 /// [`Error::Input`] names the first wrong run.
@@ -53,27 +39,35 @@ pub fn check(
 ) -> Result<()> {
     let mut next = 0;
     for (run, vocabulary) in vocabularies {
-        let cut = run.start > 0 && run.start < targets.len() && {
-            targets[run.start - 1].row == targets[run.start].row
-        };
-        if run.start != next || run.end < run.start || run.end > targets.len() || cut {
+        if run.start != next || run.end < run.start || run.end > targets.len() {
             return Err(Error::Input(format!(
                 "a vocabulary for the targets {run:?} of {}, where {next} have one",
                 targets.len()
             )));
         }
         next = run.end;
-        let Vocabulary::Shortlist(tokens) = vocabulary else {
-            continue;
+        let of_row = |i: &usize| targets[*i].row;
+        let alone = |i: usize| {
+            let beside = [i.wrapping_sub(1), i + 1]
+                .into_iter()
+                .filter(|i| *i < targets.len());
+            !targets[i].is_others() && beside.into_iter().all(|b| of_row(&b) != of_row(&i))
         };
-        let ascending = tokens.is_sorted_by(|a, b| a < b);
-        let known = tokens.last().is_some_and(|t| (*t as usize) < vocab_size);
-        let has = |t: &Target| t.is_others() || tokens.binary_search(&t.token).is_ok();
-        if !ascending || !known || !targets[run.clone()].iter().all(has) {
+        if !matches!(vocabulary, Vocabulary::Whole) && !run.clone().all(alone) {
             return Err(Error::Input(format!(
-                "the shortlist of the targets {run:?} is not ascending, or lacks one of them, or names a token outside \
-                 the vocabulary of {vocab_size}"
+                "the targets {run:?} are soft, so their softmax is over the whole vocabulary"
             )));
+        }
+        if let Vocabulary::Shortlist(shortlist) = vocabulary {
+            let tokens = shortlist.tokens();
+            let known = tokens.last().is_none_or(|t| (*t as usize) < vocab_size);
+            let has = |t: &Target| tokens.binary_search(&t.token).is_ok();
+            if !known || !targets[run.clone()].iter().all(has) {
+                return Err(Error::Input(format!(
+                    "the shortlist of the targets {run:?} lacks one of them, or names a token outside the vocabulary \
+                     of {vocab_size}"
+                )));
+            }
         }
     }
     match vocabularies.is_empty() || next == targets.len() {

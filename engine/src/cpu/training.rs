@@ -17,8 +17,8 @@ use crate::lora::LoraGrads;
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Rows of the head in one part. Every part reads the output projection twice, so fewer, longer parts are
-/// cheaper. A slice of 128 tokens has two: fewer than one in twenty gaps of a concurrent stream waits for one.
+/// Rows of the head in one part. A part over the whole vocabulary reads the output projection twice, so fewer, longer parts
+/// are cheaper. A slice of 128 tokens has two: fewer than one in twenty gaps of a concurrent stream waits for one.
 const HEAD_ROWS: usize = 72;
 
 /// The inputs of a pass, and where its results go.
@@ -187,20 +187,29 @@ impl Decoder {
         }
         let block = work.blocks[block].clone();
         let mut targets = Cow::Borrowed(&work.targets[block.clone()]);
-        let mut runs = work.vocabularies.iter_mut();
-        let vocabulary = runs.find(|(run, _)| run.contains(&block.start));
-        let likely = match vocabulary.map(|(_, vocabulary)| vocabulary) {
-            None | Some(Vocabulary::Whole) => None,
-            Some(Vocabulary::Watched(likely)) => Some(likely),
-            Some(Vocabulary::Shortlist(tokens)) => {
-                targets = shortlist::renamed(&targets, tokens).into();
+        let runs = &mut work.vocabularies;
+        let run = runs.partition_point(|(run, _)| run.end <= block.start);
+        let watched = match runs.get(run).map(|(_, vocabulary)| vocabulary) {
+            None | Some(Vocabulary::Whole) => false,
+            Some(Vocabulary::Watched(_)) => true,
+            Some(Vocabulary::Shortlist(shortlist)) => {
+                targets = shortlist::renamed(&targets, shortlist).into();
                 let whole = &self.weights.head;
-                head = head.with(self.shortlists.projection(tokens, whole, self.format));
-                None
+                head = head.with(shortlist::projection(shortlist, whole, self.format));
+                false
             }
         };
-        work.nll
-            .extend(head.backward(hidden.get(len), &targets, likely, dh, temp));
+        let losses = head.backward(hidden.get(len), &targets, watched, dh, temp);
+        if watched {
+            // A watched row has one target.
+            for (target, row) in block.zip(&losses) {
+                let run = runs.partition_point(|(run, _)| run.end <= target);
+                if let Vocabulary::Watched(likely) = &mut runs[run].1 {
+                    likely.add(row.likely.clone());
+                }
+            }
+        }
+        work.nll.extend(losses.into_iter().flat_map(|row| row.nll));
     }
 
     fn layer_backward(&mut self, batch: &Prepared, work: &mut Work, index: usize, lowest: bool) {
@@ -227,19 +236,24 @@ impl Decoder {
     }
 }
 
-/// Cuts the targets (ascending rows) into blocks of `rows` rows within each run. The targets of one row stay together,
-/// because they share the row's logits.
+/// Cuts the targets (ascending rows) into blocks of `rows` rows. The targets of one row stay together, because they share
+/// the row's logits. A block is all watched, or not at all; a shortlist has blocks of its own.
 fn head_blocks(
     targets: &[Target],
     runs: &[(Range<usize>, Vocabulary)],
     rows: usize,
 ) -> Vec<Range<usize>> {
     let mut blocks: Vec<Range<usize>> = Vec::new();
-    let (mut start, mut held) = (0, 0);
+    let (mut start, mut held, mut of_last) = (0, 0, None);
     for of_row in targets.chunk_by(|a, b| a.row == b.row) {
-        let begins = runs.iter().any(|(run, _)| run.start == start);
+        let run = runs.partition_point(|(run, _)| run.end <= start);
+        let kind = match runs.get(run).map(|(_, vocabulary)| vocabulary) {
+            None | Some(Vocabulary::Whole) => (false, None),
+            Some(Vocabulary::Watched(_)) => (true, None),
+            Some(Vocabulary::Shortlist(_)) => (false, Some(run)),
+        };
         match blocks.last_mut() {
-            Some(last) if held < rows && !begins => {
+            Some(last) if held < rows && of_last == Some(kind) => {
                 last.end += of_row.len();
                 held += 1;
             }
@@ -248,6 +262,7 @@ fn head_blocks(
                 held = 1;
             }
         }
+        of_last = Some(kind);
         start += of_row.len();
     }
     blocks

@@ -90,6 +90,11 @@ impl Example {
         first.map_or(0, |first| first - 1)
     }
 
+    /// Whether every target is one token.
+    fn is_hard(&self) -> bool {
+        self.soft.iter().all(Vec::is_empty)
+    }
+
     fn validate(&self, index: usize, vocab_size: usize, window: usize) -> Result<()> {
         let problem = if self.supervised.len() != self.tokens.len() {
             format!(
@@ -161,7 +166,7 @@ pub struct Candidate {
     optimizer: AdamW,
     orthogonal: Option<OrthogonalProjection>,
     course: Course,
-    /// The number of tokens of each example that still train: with `early_stop` its learned end is left out.
+    /// The number of tokens of each example that still train: with `early_stop` its learned end is left out. It only falls.
     ends: Vec<usize>,
     losses: Vec<f32>,
     /// Tokens of the examples trained on so far.
@@ -228,7 +233,7 @@ impl Candidate {
         Ok(Candidate {
             hidden_cache: HiddenCache::new(lora.lowest_layer(), examples.len()),
             vocabulary: CandidateVocabulary::new(
-                config.shortlist,
+                config.shortlist && config.epochs > 1 && examples.iter().all(Example::is_hard),
                 examples.len(),
                 model.vocab_size,
             ),
@@ -284,6 +289,12 @@ impl Candidate {
         &self.examples[index]
     }
 
+    /// The number of inputs that [`Candidate::unlearned`] has.
+    pub(super) fn unlearned_inputs(&self, index: usize) -> usize {
+        let inputs = self.examples[index].inputs().len();
+        inputs.min(self.ends[index] - 1)
+    }
+
     /// The example without its learned end.
     pub(super) fn unlearned(&self, index: usize) -> Cow<'_, Example> {
         let example = &self.examples[index];
@@ -311,7 +322,7 @@ impl Candidate {
                 .filter(|(_, supervised)| **supervised);
             let unlearned = targets.zip(nll).filter(|(_, nll)| **nll >= LEARNED);
             let last = unlearned.map(|((token, _), _)| token).last();
-            // An example that is learned to its beginning comes again as it was.
+            // An example with nothing unlearned keeps its end.
             self.ends[example] = last.map_or(self.ends[example], |last| last + 1);
         }
     }

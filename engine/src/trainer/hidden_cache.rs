@@ -11,7 +11,7 @@ const MAX_ROWS: usize = 32_768;
 #[derive(Debug)]
 pub struct HiddenCache {
     layer: usize,
-    /// For each example `[inputs, hidden]`.
+    /// For each example `[inputs, hidden]`, of at least as many inputs as it still has.
     states: Vec<Option<Vec<f32>>>,
     /// Numbers a row.
     hidden: usize,
@@ -49,6 +49,10 @@ impl HiddenCache {
             return;
         };
         let hidden = self.hidden;
+        assert!(
+            states.len() >= place.rows().len() * hidden,
+            "an example grew"
+        );
         hidden_states.states.resize(rows * hidden, 0.0);
         for (row, state) in place.rows().zip(states.chunks_exact(hidden)) {
             hidden_states.states[row * hidden..][..hidden].copy_from_slice(state);

@@ -35,11 +35,11 @@ pub struct TrainConfig {
     pub learning_rate: f32,
     /// Most passes over the examples.
     pub epochs: usize,
-    /// Ends the training after the epoch by which this share of the examples was answered: every target had a probability
-    /// above one half, so that the most likely text is the example's own. What counts is an example's last visit, before
-    /// its step's update. An answered example rests for one epoch. What follows an example's last target with a probability
-    /// below 0.9 trains no more; nearly nothing is left of its gradient. Above 0 and at most 1; `None`: every epoch trains
-    /// every example. A soft target never counts as answered.
+    /// Ends the training after the epoch by which this share of the examples was answered: every target that trained had a
+    /// probability above one half. What counts is an example's last visit, before its step's update. An answered example
+    /// rests for one epoch. What follows an example's last target with a probability below 0.9 is left out from then on, and
+    /// is not looked at again. Under a shortlist the probabilities are those among its tokens. Above 0 and at most 1;
+    /// `None`: every epoch trains every example. A soft target never counts as answered.
     pub early_stop: Option<f32>,
     /// Sequences in one optimizer step.
     pub batch_size: usize,
@@ -59,8 +59,9 @@ pub struct TrainConfig {
     /// Of the adapter that training starts from, this many first ranks stay as they are, and the other ranks stay
     /// orthogonal to them.
     pub kept_ranks: usize,
-    /// After the first epoch the softmax is over the targets and the tokens that were likely in the first one
-    /// ([`crate::Vocabulary`]). Without it every softmax is over the whole vocabulary.
+    /// After the first epoch the softmax is over the targets and the tokens that were likely in the first one, and in the
+    /// first one the smallest gradients of logits are left out ([`crate::Vocabulary`]). Without it, or where a target is
+    /// soft, every softmax is over the whole vocabulary.
     pub shortlist: bool,
 }
 

@@ -16,7 +16,8 @@ pub struct StepReport {
     /// From 0.
     pub step: usize,
     pub total_steps: usize,
-    /// Mean negative log-likelihood over the supervised tokens, before the update.
+    /// Mean negative log-likelihood over the tokens that train, before the update; after the first epoch among the
+    /// shortlist, if there is one.
     pub loss: f32,
     pub learning_rate: f32,
     /// Norm of the gradient before clipping.
@@ -71,7 +72,7 @@ struct Item {
 /// What a candidate's examples of one step add up to.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sums {
-    /// Targets of the examples, those of learned ends too: what a target weighs does not change with them.
+    /// Targets of the examples, those of learned ends too: a target weighs 1 / targets, also where others are left out.
     targets: usize,
     /// Tokens that went through the model.
     pub tokens: usize,
@@ -140,6 +141,9 @@ impl Step {
                 let cache = &mut candidates[item.candidate].hidden_cache;
                 cache.keep(item.example, place, hidden, batch.tokens.len());
             }
+        }
+        if vocabularies.len() != grads.len() {
+            return Err(Error::Executor("backward lost a vocabulary".into()));
         }
         for (candidate, (grads, (_, vocabulary))) in pass
             .trained
@@ -239,7 +243,7 @@ impl Step {
         let mut items = Vec::new();
         let index = self.work.front().map(|item| item.candidate);
         while let Some(item) = self.work.front().filter(|i| Some(i.candidate) == index) {
-            let length = candidate.unlearned(item.example).inputs().len();
+            let length = candidate.unlearned_inputs(item.example);
             if *taken > 0 && *taken + length > token_budget {
                 break;
             }

@@ -22,8 +22,7 @@ const ALPHA: &str = r#"{"minimum": 0.01, "maximum": 1024}"#;
 const RATE: &str = r#"{"minimum": 0.0000001, "maximum": 0.1}"#;
 const EPOCHS: &str = r#"{"minimum": 1, "maximum": 100}"#;
 const BATCH: &str = r#"{"minimum": 1, "maximum": 64}"#;
-/// The least share has one example of ten thousand.
-const EARLY: &str = r#"{"minimum": 0.0001, "maximum": 1}"#;
+const EARLY: &str = r#"{"minimum": 0, "maximum": 1}"#;
 const RATIO: &str = r#"{"minimum": 1, "maximum": 100}"#;
 const UPPER: &str = r#"{"minimum": 1, "maximum": 1000}"#;
 const TEMPERATURE: &str = r#"{"minimum": 0, "maximum": 2}"#;

@@ -14,12 +14,13 @@ pub struct TrainingOptions {
     pub rank: usize,
     pub alpha: f32,
     pub learning_rate: f32,
-    /// Passes over the training sequences at most. 1 to 100; null: 3 where at least a fifth of the questions are learned
+    /// Passes over the training sequences at most. 1 to 100; null: 4 where at least a fifth of the questions are learned
     /// with an answer in own words too (not under `distill`), else 5.
     pub epochs: Option<usize>,
     /// The training ends after the epoch in which this share of the training sequences was answered: every trained token
-    /// had a probability above one half, so the model says the sequence by itself. Above 0, at most 1; null trains every
-    /// epoch.
+    /// had a probability above one half, so the model says the sequence by itself. Until then an answered sequence rests
+    /// every other epoch, and what follows a sequence's last token below 0.9 trains no more. At most 1; 0 trains every
+    /// sequence in every epoch.
     pub early_stop: Option<f32>,
     /// The learning rate of LoRA's second matrix, as a multiple of that of the first (LoRA+, arXiv 2402.12354). 1 to 100.
     pub lora_plus: f32,
@@ -53,8 +54,8 @@ pub struct InnerOptions {
     /// Passes over the training sequences at most. 1 to 100.
     #[schema(required = false)]
     pub epochs: usize,
-    /// Ends the training after the epoch in which this share of the training sequences was answered. Above 0, at most 1;
-    /// null trains every epoch.
+    /// Ends the training after the epoch in which this share of the training sequences was answered. At most 1; null or 0
+    /// train every sequence in every epoch.
     #[serde(default)]
     pub early_stop: Option<f32>,
     /// The learning rate of LoRA's second matrix, as a multiple of that of the first. 1 to 100.
@@ -79,7 +80,7 @@ impl InnerOptions {
             seed,
             upper_layers: self.upper_layers,
             kept_ranks: 0,
-            early_stop: self.early_stop,
+            early_stop: self.early_stop.filter(|share| *share > 0.0),
             lora_plus: self.lora_plus,
         }
     }
@@ -96,8 +97,8 @@ impl InnerOptions {
         check("batch_size", self.batch_size as f64, 1.0, 64.0)?;
         check(
             "early_stop",
-            self.early_stop.unwrap_or(1.0).into(),
-            1e-4,
+            self.early_stop.unwrap_or(0.0).into(),
+            0.0,
             1.0,
         )?;
         check("lora_plus", self.lora_plus.into(), 1.0, 100.0)?;
@@ -130,7 +131,7 @@ impl Default for TrainingOptions {
             alpha: 64.0,
             learning_rate: 1e-3,
             epochs: None,
-            early_stop: None,
+            early_stop: Some(1.0),
             lora_plus: 1.0,
             batch_size: 4,
             upper_layers: None,

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 /// Passes over the training sequences, where the options name none.
 pub const EPOCHS_OF_ONE_WORDING: usize = 5;
 /// The same where the sequences answer questions by the sentence and in own words: they need fewer passes.
-const EPOCHS_OF_TWO_WORDINGS: usize = 3;
+const EPOCHS_OF_TWO_WORDINGS: usize = 4;
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -142,7 +142,7 @@ mod tests {
                 .update(two, 0)
                 .epochs
         };
-        assert_eq!(passes(json!({}), true), 3);
+        assert_eq!(passes(json!({}), true), 4);
         assert_eq!(passes(json!({}), false), 5);
         assert_eq!(passes(json!({"training": {"method": "distill"}}), true), 5);
         assert_eq!(passes(json!({"training": {"epochs": 8}}), true), 8);
