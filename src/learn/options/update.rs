@@ -149,6 +149,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_learned_rests_unless_the_share_is_nothing() {
+        let share = |set| {
+            let options = IngestOptions::merged(&[&set]).unwrap();
+            options.update(true, 0).early_stop
+        };
+        assert_eq!(share(json!({})), Some(1.0));
+        assert_eq!(share(json!({"training": {"early_stop": null}})), Some(1.0));
+        assert_eq!(share(json!({"training": {"early_stop": 0.5}})), Some(0.5));
+        assert_eq!(share(json!({"training": {"early_stop": 0}})), None);
+    }
+
+    #[test]
     fn out_of_range_names_the_field() {
         let e = IngestOptions::merged(&[&json!({"training": {"epochs": 0}})]).unwrap_err();
         assert_eq!(e.to_string(), "training.epochs: 0 is outside 1 to 100");
