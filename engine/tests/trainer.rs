@@ -339,17 +339,6 @@ fn training_ends_after_the_epoch_that_learned_enough() {
     assert_eq!(by_heart(Some(0.5), true).len(), 80);
 }
 
-/// The three sequences have seven inputs each.
-#[test]
-fn the_learned_end_of_an_example_trains_no_more() {
-    let whole = |step: &StepReport| step.tokens % 7 == 0;
-    assert!(by_heart(None, false).iter().all(whole));
-    assert!(by_heart(Some(1.0), true).iter().all(whole));
-    let ended = by_heart(Some(1.0), false);
-    assert!(ended[..2].iter().all(whole));
-    assert!(!ended.iter().all(whole), "{ended:?}");
-}
-
 #[test]
 fn a_share_that_no_epoch_can_reach_is_refused() {
     for share in [0.0, 1.1, f32::NAN] {

@@ -13,7 +13,6 @@ use crate::executor::Target;
 use crate::lora::{Lora, LoraGrads};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use std::borrow::Cow;
 use std::f32::consts::LN_2;
 use std::sync::Arc;
 
@@ -67,15 +66,6 @@ impl Example {
     /// The number of targets.
     pub fn targets(&self) -> usize {
         self.supervised.iter().filter(|s| **s).count()
-    }
-
-    /// The example's first `end` tokens.
-    fn up_to(&self, end: usize) -> Example {
-        Example {
-            tokens: self.tokens[..end].to_vec(),
-            supervised: self.supervised[..end].to_vec(),
-            soft: self.soft[..end.min(self.soft.len())].to_vec(),
-        }
     }
 
     /// The tokens that go through the model: those before the last target.
@@ -144,9 +134,6 @@ impl Example {
     }
 }
 
-/// A target of a lower negative log-likelihood is learned: its probability is above 0.9.
-const LEARNED: f32 = 0.105;
-
 /// The probability from which all other tokens together count.
 const MIN_OTHERS: f32 = 1e-4;
 
@@ -166,8 +153,6 @@ pub struct Candidate {
     optimizer: AdamW,
     orthogonal: Option<OrthogonalProjection>,
     course: Course,
-    /// The number of tokens of each example that still train: with `early_stop` its learned end is left out. It only falls.
-    ends: Vec<usize>,
     losses: Vec<f32>,
     /// Tokens of the examples trained on so far.
     tokens: usize,
@@ -242,7 +227,6 @@ impl Candidate {
             lora: Arc::new(lora),
             orthogonal,
             course: Course::new(&config, examples.len(), rng),
-            ends: examples.iter().map(|e| e.tokens.len()).collect(),
             losses: Vec::new(),
             tokens: 0,
             config,
@@ -289,42 +273,17 @@ impl Candidate {
         &self.examples[index]
     }
 
-    /// The number of inputs that [`Candidate::unlearned`] has.
-    pub(super) fn unlearned_inputs(&self, index: usize) -> usize {
-        let inputs = self.examples[index].inputs().len();
-        inputs.min(self.ends[index] - 1)
-    }
-
-    /// The example without its learned end.
-    pub(super) fn unlearned(&self, index: usize) -> Cow<'_, Example> {
-        let example = &self.examples[index];
-        match self.ends[index] {
-            end if end == example.tokens.len() => Cow::Borrowed(example),
-            end => Cow::Owned(example.up_to(end)),
-        }
-    }
-
     /// The examples of the next step.
     pub(super) fn next_batch(&mut self) -> Vec<usize> {
         self.course.next_batch()
     }
 
     /// An example of the step under way went through the model. `nll`: those of its targets; `None` if it has soft targets,
-    /// which are never learned.
+    /// which never count as answered.
     pub(super) fn visited(&mut self, example: usize, nll: Option<&[f32]>) {
         let answered = nll.is_some_and(|nll| nll.iter().all(|nll| *nll < LN_2));
         self.course.visited(example, answered);
         self.vocabulary.visited(example);
-        if let (Some(_), Some(nll)) = (self.config.early_stop, nll) {
-            let supervised = self.examples[example].supervised.iter();
-            let targets = supervised
-                .enumerate()
-                .filter(|(_, supervised)| **supervised);
-            let unlearned = targets.zip(nll).filter(|(_, nll)| **nll >= LEARNED);
-            let last = unlearned.map(|((token, _), _)| token).last();
-            // An example with nothing unlearned keeps its end.
-            self.ends[example] = last.map_or(self.ends[example], |last| last + 1);
-        }
     }
 
     /// Applies the gathered gradient. A candidate that diverges is an error, so that nobody takes its earlier

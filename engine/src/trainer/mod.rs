@@ -35,10 +35,9 @@ pub struct TrainConfig {
     pub learning_rate: f32,
     /// Most passes over the examples.
     pub epochs: usize,
-    /// Ends the training after the epoch by which this share of the examples was answered: every target that trained had a
+    /// Ends the training after the epoch by which this share of the examples was answered: every target had a
     /// probability above one half. What counts is an example's last visit, before its step's update. An answered example
-    /// rests for one epoch. What follows an example's last target with a probability below 0.9 is left out from then on, and
-    /// is not looked at again. Under a shortlist the probabilities are those among its tokens. Above 0 and at most 1;
+    /// rests for one epoch. Under a shortlist the probabilities are those among its tokens. Above 0 and at most 1;
     /// `None`: every epoch trains every example. A soft target never counts as answered.
     pub early_stop: Option<f32>,
     /// Sequences in one optimizer step.

@@ -1,7 +1,7 @@
 //! One optimizer step of many candidates, cut into micro-batches of bounded size.
 
+use super::Candidate;
 use super::prefix::{self, Placement};
-use super::{Candidate, Example};
 use crate::batch::PackedBatch;
 use crate::error::{Error, Result};
 use crate::executor::{BackwardPass, Executor, HiddenStates, Target};
@@ -16,7 +16,7 @@ pub struct StepReport {
     /// From 0.
     pub step: usize,
     pub total_steps: usize,
-    /// Mean negative log-likelihood over the tokens that train, before the update; after the first epoch among the
+    /// Mean negative log-likelihood over the supervised tokens, before the update; after the first epoch among the
     /// shortlist, if there is one.
     pub loss: f32,
     pub learning_rate: f32,
@@ -72,15 +72,12 @@ struct Item {
 /// What a candidate's examples of one step add up to.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sums {
-    /// Targets of the examples, those of learned ends too: a target weighs 1 / targets, also where others are left out.
     targets: usize,
     /// Tokens that went through the model.
     pub tokens: usize,
     /// Tokens of the examples; a shared prefix counts for each of them.
     pub inputs: usize,
     loss: f64,
-    /// Targets that the loss is the sum of.
-    visited: f64,
 }
 
 impl Step {
@@ -160,7 +157,6 @@ impl Step {
             let (item, _) = &pass.places[place];
             let sums = &mut self.sums[item.candidate];
             sums.loss += f64::from(share * nll);
-            sums.visited += f64::from(share);
             match &mut of_places[place] {
                 Some(of_place) if share == 1.0 => of_place.push(nll),
                 soft => *soft = None,
@@ -195,11 +191,7 @@ impl Step {
             let sums = &mut self.sums[index];
             let (before, weight) = (batch.tokens.len(), 1.0 / sums.targets as f32);
             let first = targets.len();
-            let examples: Vec<_> = items
-                .iter()
-                .map(|i| candidate.unlearned(i.example))
-                .collect();
-            let examples: Vec<&Example> = examples.iter().map(AsRef::as_ref).collect();
+            let examples: Vec<_> = items.iter().map(|i| candidate.example(i.example)).collect();
             for (nth, place) in prefix::push(&mut batch, &candidate.lora, &examples) {
                 let example = examples[nth];
                 for i in (1..example.tokens.len()).filter(|i| example.supervised[*i]) {
@@ -243,7 +235,7 @@ impl Step {
         let mut items = Vec::new();
         let index = self.work.front().map(|item| item.candidate);
         while let Some(item) = self.work.front().filter(|i| Some(i.candidate) == index) {
-            let length = candidate.unlearned_inputs(item.example);
+            let length = candidate.example(item.example).inputs().len();
             if *taken > 0 && *taken + length > token_budget {
                 break;
             }
@@ -263,7 +255,7 @@ impl Step {
         with_work
             .filter(|(_, (_, sums))| sums.targets > 0)
             .map(|(index, (candidate, sums))| {
-                let loss = (sums.loss / sums.visited) as f32;
+                let loss = (sums.loss / sums.targets as f64) as f32;
                 candidate.finish_step(index, loss, &sums)
             })
             .collect()

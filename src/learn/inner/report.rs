@@ -231,7 +231,7 @@ pub struct Attempt {
     #[schema(value_type = Object)]
     pub update: Update,
     pub replayed_sequences: usize,
-    /// Mean loss of each optimizer step over the tokens that it trained, nats a token
+    /// Mean loss of each optimizer step, nats a token
     #[serde(deserialize_with = "nan_where_null")]
     pub losses: Vec<f32>,
     pub tokens: usize,

@@ -33,7 +33,7 @@ pub struct UnlearnReport {
     /// Number of trainings
     pub trainings: usize,
     pub training_sequences: usize,
-    /// Mean loss of each optimizer step of the last training over the tokens that it trained, nats a token
+    /// Mean loss of each optimizer step of the last training, nats a token
     pub losses: Vec<f32>,
 }
 

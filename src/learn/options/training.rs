@@ -19,8 +19,7 @@ pub struct TrainingOptions {
     pub epochs: Option<usize>,
     /// The training ends after the epoch in which this share of the training sequences was answered: every trained token
     /// had a probability above one half, so the model says the sequence by itself. Until then an answered sequence rests
-    /// every other epoch. What follows a sequence's last token with a probability below 0.9 trains no more. 0 to 1; 0 trains
-    /// every sequence in every epoch.
+    /// every other epoch. 0 to 1; 0 trains every sequence in every epoch.
     pub early_stop: Option<f32>,
     /// The learning rate of LoRA's second matrix, as a multiple of that of the first (LoRA+, arXiv 2402.12354). 1 to 100.
     pub lora_plus: f32,

@@ -183,7 +183,7 @@ pub struct Training {
 #[derive(Debug, Clone)]
 pub struct Trained {
     pub adapter: Adapter,
-    /// Mean loss of each optimizer step over the tokens that it trained, nats a token.
+    /// Mean loss of each optimizer step, nats a token.
     pub losses: Vec<f32>,
     /// Tokens trained on, all epochs together.
     pub tokens: usize,
