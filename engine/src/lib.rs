@@ -24,6 +24,7 @@ pub mod constraint;
 pub mod cpu;
 pub mod error;
 pub mod executor;
+mod logits;
 pub mod lora;
 pub mod reference;
 pub mod sampler;

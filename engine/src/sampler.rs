@@ -5,6 +5,7 @@
 
 use crate::constraint::{Constraint, Grammar};
 use crate::error::{Error, Result};
+use crate::logits::{at_least, max};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -207,10 +208,14 @@ impl Sampler {
         let least = max - 30.0 * self.params.temperature;
         let weight = |logit: f32| ((logit - max) * inverse).exp();
         let kept = match self.params.top_k {
-            Some(k) if k < logits.len() => top(logits, k),
-            _ => from(logits, least),
+            Some(k) if k < logits.len() => {
+                let mut top = top(logits, k);
+                top.retain(|(_, logit)| *logit >= least);
+                top
+            }
+            _ => at_least(logits, least).collect(),
         };
-        let kept = kept.into_iter().filter(|(_, logit)| *logit >= least);
+        let kept = kept.into_iter();
         let mut weights: Vec<(u32, f32)> = kept.map(|(t, logit)| (t, weight(logit))).collect();
         if self.params.top_p < 1.0 {
             nucleus(&mut weights, self.params.top_p, logits.len());
@@ -232,21 +237,6 @@ impl Sampler {
 pub fn argmax(values: &[f32]) -> usize {
     let top = max(values);
     values.iter().position(|value| *value == top).unwrap_or(0)
-}
-
-/// The largest value that is a number. In lanes, so that the compiler uses the processor's vectors.
-fn max(values: &[f32]) -> f32 {
-    let mut best = [f32::NEG_INFINITY; 16];
-    let (blocks, rest) = values.as_chunks::<16>();
-    for block in blocks {
-        for (best, value) in best.iter_mut().zip(block) {
-            *best = if value > best { *value } else { *best };
-        }
-    }
-    best.iter()
-        .chain(rest)
-        .copied()
-        .fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// The log-probability of `token` and of the `n` most likely tokens.
@@ -277,17 +267,6 @@ fn top(logits: &[f32], n: usize) -> Vec<(u32, f32)> {
     all.sort_unstable_by(by_logit_descending);
     all
 }
-
-/// The values from `least` on, with their places. Whole chunks of lower ones are passed over.
-fn from(values: &[f32], least: f32) -> Vec<(u32, f32)> {
-    let chunks = (0u32..).step_by(CHUNK).zip(values.chunks(CHUNK));
-    let with = chunks.filter(|(_, chunk)| max(chunk) >= least);
-    let places = with.flat_map(|(start, chunk)| (start..).zip(chunk.iter().copied()));
-    places.filter(|(_, value)| *value >= least).collect()
-}
-
-/// Values that are looked at together.
-const CHUNK: usize = 64;
 
 /// Keeps the fewest tokens of a vocabulary of `size` that together have at least `top_p` of the weight, best first.
 fn nucleus(weights: &mut Vec<(u32, f32)>, top_p: f32, size: usize) {

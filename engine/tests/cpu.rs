@@ -368,43 +368,24 @@ fn a_pass_in_parts_is_the_whole() {
         let mut want = zeros(&batch);
         let nll = cpu.backward(&batch, &targets, &mut want).unwrap();
 
-        let in_parts = |cpu: &mut Cpu, mut pass: BackwardPass, serving: bool| {
-            let slot = cpu.kv_new();
-            let mut parts = 1usize;
-            while !cpu.backward_part(&mut pass).unwrap() {
-                parts += 1;
-                let mut other = PackedBatch::new();
-                let start = cpu.kv_len(slot);
-                other.push(
-                    &tokens(5, parts as u64),
-                    start,
-                    Some(slot),
-                    &[adapter(&c, 3, 9)],
-                );
-                if serving {
-                    cpu.forward(&other, &[4]).unwrap();
-                }
-            }
-            assert!(parts > 2 * c.num_layers, "{parts} parts");
-            pass
-        };
-        let pass = BackwardPass::new(batch.clone(), targets.clone(), zeros(&batch));
-        let pass = in_parts(&mut cpu, pass, true);
+        let mut pass = BackwardPass::new(batch.clone(), targets, zeros(&batch));
+        let slot = cpu.kv_new();
+        let mut parts = 1usize;
+        while !cpu.backward_part(&mut pass).unwrap() {
+            parts += 1;
+            let mut other = PackedBatch::new();
+            let start = cpu.kv_len(slot);
+            other.push(
+                &tokens(5, parts as u64),
+                start,
+                Some(slot),
+                &[adapter(&c, 3, 9)],
+            );
+            cpu.forward(&other, &[4]).unwrap();
+        }
+        assert!(parts > 2 * c.num_layers, "{parts} parts");
         assert_eq!(pass.nll, nll);
         assert_eq!(pass.grads, want);
-
-        let all = 0..targets.len();
-        let short = Shortlist::new(targets.iter().map(|t| t.token).chain([0, 9]).collect());
-        let short = Vocabulary::Shortlist(Arc::new(short));
-        for vocabulary in [Vocabulary::Watched(Likely::default()), short] {
-            let [quiet, serving] = [false, true].map(|serving| {
-                let mut pass = BackwardPass::new(batch.clone(), targets.clone(), zeros(&batch));
-                pass.vocabularies = vec![(all.clone(), vocabulary.clone())];
-                in_parts(&mut cpu, pass, serving)
-            });
-            assert_eq!(quiet.nll, serving.nll);
-            assert_eq!(quiet.grads, serving.grads);
-        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Softmaxes over a part of the vocabulary: what a shortlist computes, and when a training takes one.
 
+use crate::common::wrapped::Wrapped;
 use crate::common::{assert_close, cpu, random_lora, reference, tiny};
 use autodidact_engine::trainer::{Candidate, step};
 use autodidact_engine::{
-    BackwardPass, Cpu, Example, Executor, Family, KvSlot, Likely, Lora, LoraConfig, LoraGrads,
-    ModelConfig, PackedBatch, Precision, Result, Score, Shortlist, Target, TrainConfig, Vocabulary,
+    BackwardPass, Cpu, Example, Executor, Family, Likely, Lora, LoraConfig, LoraGrads, ModelConfig,
+    PackedBatch, Precision, Shortlist, Target, TrainConfig, Vocabulary,
 };
 use std::sync::Arc;
 
@@ -211,50 +212,54 @@ fn a_watched_gradient_is_nearly_the_whole_one() {
     }
 }
 
-/// Notes the size of each pass's shortlist.
-struct Spy(Cpu, Vec<Option<usize>>);
+/// Whatever is served between the parts: the same bits.
+#[test]
+fn a_pass_in_parts_is_the_whole() {
+    let files = tiny(Family::Llama);
+    for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+        for vocabulary in [Vocabulary::Watched(Likely::default()), list(&[0, 5, 9, 33])] {
+            let [quiet, serving] = [false, true].map(|serving| {
+                let (batch, grads) = batch(&files.config);
+                let targets = vec![target(0, 5), target(1, 33), target(4, 9)];
+                let mut pass = BackwardPass::new(batch, targets, grads);
+                pass.vocabularies = vec![(0..3, vocabulary.clone())];
+                let mut cpu = cpu(&files, precision);
+                let slot = cpu.kv_new();
+                while !cpu.backward_part(&mut pass).unwrap() {
+                    let mut other = PackedBatch::new();
+                    let start = cpu.kv_len(slot);
+                    other.push(&[7, 40, 3], start, Some(slot), &pass.batch.adapters[..1]);
+                    if serving {
+                        cpu.forward(&other, &[2]).unwrap();
+                    }
+                }
+                pass
+            });
+            assert_eq!(quiet.nll, serving.nll);
+            assert_eq!(quiet.grads, serving.grads);
+        }
+    }
+}
 
-impl Executor for Spy {
-    fn config(&self) -> &ModelConfig {
-        self.0.config()
-    }
-    fn kv_new(&mut self) -> KvSlot {
-        self.0.kv_new()
-    }
-    fn kv_fork(&mut self, from: KvSlot, len: usize) -> KvSlot {
-        self.0.kv_fork(from, len)
-    }
-    fn kv_len(&self, slot: KvSlot) -> usize {
-        self.0.kv_len(slot)
-    }
-    fn kv_free(&mut self, slot: KvSlot) {
-        self.0.kv_free(slot);
-    }
-    fn forward(&mut self, batch: &PackedBatch, wanted: &[usize]) -> Result<Vec<f32>> {
-        self.0.forward(batch, wanted)
-    }
-    fn score(&mut self, batch: &PackedBatch, targets: &[Target]) -> Result<Vec<Score>> {
-        self.0.score(batch, targets)
-    }
-    fn backward(
-        &mut self,
-        batch: &PackedBatch,
-        targets: &[Target],
-        grads: &mut [Option<LoraGrads>],
-    ) -> Result<Vec<f32>> {
-        self.0.backward(batch, targets, grads)
-    }
-    fn backward_part(&mut self, pass: &mut BackwardPass) -> Result<bool> {
-        let done = self.0.backward_part(pass)?;
+/// Trains the candidates. Returns the size of each pass's shortlist.
+fn train(cpu: Cpu, candidates: &mut [Candidate], budget: usize) -> Vec<Option<usize>> {
+    let mut sizes = Vec::new();
+    let part = |cpu: &mut Cpu, pass: &mut BackwardPass| {
+        let done = cpu.backward_part(pass)?;
         if done {
-            self.1
-                .extend(pass.vocabularies.iter().map(|(_, v)| match v {
-                    Vocabulary::Shortlist(list) => Some(list.tokens().len()),
-                    _ => None,
-                }));
+            let size = |vocabulary: &Vocabulary| match vocabulary {
+                Vocabulary::Shortlist(list) => Some(list.tokens().len()),
+                _ => None,
+            };
+            sizes.extend(pass.vocabularies.iter().map(|(_, v)| size(v)));
         }
         Ok(done)
+    };
+    let mut spy = Wrapped { cpu, part };
+    while candidates.iter().any(|c| !c.finished()) {
+        step(&mut spy, candidates, budget).unwrap();
     }
+    sizes
 }
 
 /// An adapter trained on three sequences, the losses, and the sizes of its shortlists.
@@ -264,7 +269,6 @@ fn trained(
     init: Option<&Lora>,
 ) -> (Lora, Vec<f32>, Vec<Option<usize>>) {
     let files = tiny(Family::Llama);
-    let mut spy = Spy(cpu(&files, Precision::F32), Vec::new());
     let text = |i: u32| Example::all((0..8).map(|j| (i * 13 + j * j) % 90).collect());
     let config = TrainConfig {
         lora: LoraConfig::all_linear(8, 16.0),
@@ -278,12 +282,10 @@ fn trained(
     let examples: Vec<Example> = (0..3).map(text).collect();
     let candidate = Candidate::new(config, examples, init, &files.config, 64).unwrap();
     let mut candidate = [candidate];
-    while !candidate[0].finished() {
-        step(&mut spy, &mut candidate, 100).unwrap();
-    }
+    let sizes = train(cpu(&files, Precision::F32), &mut candidate, 100);
     let [candidate] = candidate;
     let losses = candidate.losses().to_vec();
-    (candidate.into_lora(), losses, spy.1)
+    (candidate.into_lora(), losses, sizes)
 }
 
 #[test]
@@ -329,12 +331,9 @@ fn company_and_cutting_change_no_shortlist() {
         Candidate::new(config, examples, Some(&learned), &files.config, 64).unwrap()
     };
     let run = |mut candidates: Vec<Candidate>, budget| {
-        let mut spy = Spy(cpu(&files, Precision::F32), Vec::new());
-        while candidates.iter().any(|c| !c.finished()) {
-            step(&mut spy, &mut candidates, budget).unwrap();
-        }
+        let sizes = train(cpu(&files, Precision::F32), &mut candidates, budget);
         let loras = candidates.into_iter().map(Candidate::into_lora);
-        (loras.collect::<Vec<_>>(), spy.1)
+        (loras.collect::<Vec<_>>(), sizes)
     };
     let alone = [candidate(1, 0), candidate(2, 1)].map(|c| run(vec![c], 100));
     assert!(

@@ -2,50 +2,21 @@
 //! result.
 
 use crate::common;
+use crate::common::wrapped::Wrapped;
 use crate::common::{assert_close, cpu, reference, tiny};
 use autodidact_engine::trainer::{Candidate, step};
 use autodidact_engine::{
-    BackwardPass, Cpu, Example, Executor, Family, KvSlot, Lora, LoraConfig, LoraGrads, ModelConfig,
-    PackedBatch, Precision, Result, Score, Target, TrainConfig,
+    BackwardPass, Cpu, Example, Executor, Family, Lora, LoraConfig, ModelConfig, PackedBatch,
+    Precision, Target, TrainConfig,
 };
 
 /// Forgets every hidden state.
-struct Forgetful(Cpu);
-
-impl Executor for Forgetful {
-    fn config(&self) -> &ModelConfig {
-        self.0.config()
-    }
-    fn kv_new(&mut self) -> KvSlot {
-        self.0.kv_new()
-    }
-    fn kv_fork(&mut self, from: KvSlot, len: usize) -> KvSlot {
-        self.0.kv_fork(from, len)
-    }
-    fn kv_len(&self, slot: KvSlot) -> usize {
-        self.0.kv_len(slot)
-    }
-    fn kv_free(&mut self, slot: KvSlot) {
-        self.0.kv_free(slot);
-    }
-    fn forward(&mut self, batch: &PackedBatch, wanted: &[usize]) -> Result<Vec<f32>> {
-        self.0.forward(batch, wanted)
-    }
-    fn score(&mut self, batch: &PackedBatch, targets: &[Target]) -> Result<Vec<Score>> {
-        self.0.score(batch, targets)
-    }
-    fn backward(
-        &mut self,
-        batch: &PackedBatch,
-        targets: &[Target],
-        grads: &mut [Option<LoraGrads>],
-    ) -> Result<Vec<f32>> {
-        self.0.backward(batch, targets, grads)
-    }
-    fn backward_part(&mut self, pass: &mut BackwardPass) -> Result<bool> {
+fn forgetful(cpu: Cpu) -> impl Executor {
+    let part = |cpu: &mut Cpu, pass: &mut BackwardPass| {
         pass.hidden = None;
-        self.0.backward_part(pass)
-    }
+        cpu.backward_part(pass)
+    };
+    Wrapped { cpu, part }
 }
 
 fn candidates(model: &ModelConfig) -> Vec<Candidate> {
@@ -89,7 +60,7 @@ fn kept_states_change_no_result() {
     for family in common::FAMILIES {
         let files = tiny(family);
         let kept = train(&mut cpu(&files, Precision::F32));
-        let forgot = train(&mut Forgetful(cpu(&files, Precision::F32)));
+        let forgot = train(&mut forgetful(cpu(&files, Precision::F32)));
         let defined = train(&mut reference(&files));
         for (kept, (forgot, defined)) in kept.iter().zip(forgot.iter().zip(&defined)) {
             assert_eq!(kept.lowest_layer(), forgot.lowest_layer());

@@ -8,6 +8,7 @@ use super::shape::Shape;
 use super::weights::Weights;
 use super::workspace::Temp;
 use crate::executor::{Likely, Score, Target};
+use crate::logits::at_least;
 use rayon::prelude::*;
 
 /// Tokens whose rows of the projection are unpacked at a time.
@@ -176,13 +177,14 @@ fn row_gradient(logits: &mut [f32], targets: &[Target], watched: bool) -> RowLos
     let sum = math::exp_sum(logits, 1.0, top);
     let mut row = RowLoss::default();
     if watched {
-        let tokens = named().map(|t| t.token);
-        let large = from(logits, Likely::LEAST_GRADIENT * sum).chain(tokens.clone());
-        row.large = large.collect();
+        let large = at_least(logits, Likely::LEAST_GRADIENT * sum).map(|(token, _)| token);
+        row.large = large.chain(named().map(|t| t.token)).collect();
         row.large.sort_unstable();
         row.large.dedup();
-        let likely = from(logits, Likely::LEAST * sum);
-        row.likely.tokens = likely.chain(tokens).collect();
+        let matters = |token: &u32| {
+            logits[*token as usize] >= Likely::LEAST * sum || named().any(|t| t.token == *token)
+        };
+        row.likely.tokens = row.large.iter().copied().filter(matters).collect();
         let held: f32 = row.likely.tokens.iter().map(|t| logits[*t as usize]).sum();
         row.likely.left_out = ((1.0 - held / sum).max(0.0) * 1e6) as u64;
         row.likely.rows = 1;
@@ -221,17 +223,3 @@ fn row_gradient(logits: &mut [f32], targets: &[Target], watched: bool) -> RowLos
     row.nll = each.collect();
     row
 }
-
-/// The places of the numbers that are at least `least`.
-fn from(numbers: &[f32], least: f32) -> impl Iterator<Item = u32> {
-    // Nearly all are below: whole chunks are passed over.
-    let chunks = (0u32..).step_by(CHUNK).zip(numbers.chunks(CHUNK));
-    let with = chunks.filter(move |(_, chunk)| math::max(chunk) >= least);
-    with.flat_map(move |(start, chunk)| {
-        let places = (start..).zip(chunk);
-        places.filter_map(move |(place, number)| (*number >= least).then_some(place))
-    })
-}
-
-/// Numbers that are looked at together.
-const CHUNK: usize = 64;

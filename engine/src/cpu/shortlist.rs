@@ -27,6 +27,11 @@ pub fn renamed(targets: &[Target], shortlist: &Shortlist) -> Vec<Target> {
     renamed.collect()
 }
 
+/// The index of the run that a target is in; behind the last where no run covers it.
+pub fn run_of(vocabularies: &[(Range<usize>, Vocabulary)], target: usize) -> usize {
+    vocabularies.partition_point(|(run, _)| run.end <= target)
+}
+
 /// Checks that the runs cover the targets, that rows of watched runs and shortlists have one target each, and that a
 /// shortlist is within the vocabulary and has the targets of its run.
 ///
@@ -46,12 +51,10 @@ pub fn check(
             )));
         }
         next = run.end;
-        let of_row = |i: &usize| targets[*i].row;
+        let row = |i: usize| targets.get(i).map(|t| t.row);
         let alone = |i: usize| {
-            let beside = [i.wrapping_sub(1), i + 1]
-                .into_iter()
-                .filter(|i| *i < targets.len());
-            !targets[i].is_others() && beside.into_iter().all(|b| of_row(&b) != of_row(&i))
+            let beside = [row(i.wrapping_sub(1)), row(i + 1)];
+            !targets[i].is_others() && !beside.contains(&row(i))
         };
         if !matches!(vocabulary, Vocabulary::Whole) && !run.clone().all(alone) {
             return Err(Error::Input(format!(

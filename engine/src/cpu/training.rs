@@ -188,7 +188,7 @@ impl Decoder {
         let block = work.blocks[block].clone();
         let mut targets = Cow::Borrowed(&work.targets[block.clone()]);
         let runs = &mut work.vocabularies;
-        let run = runs.partition_point(|(run, _)| run.end <= block.start);
+        let run = shortlist::run_of(runs, block.start);
         let watched = match runs.get(run).map(|(_, vocabulary)| vocabulary) {
             None | Some(Vocabulary::Whole) => false,
             Some(Vocabulary::Watched(_)) => true,
@@ -199,13 +199,13 @@ impl Decoder {
                 false
             }
         };
-        let losses = head.backward(hidden.get(len), &targets, watched, dh, temp);
+        let mut losses = head.backward(hidden.get(len), &targets, watched, dh, temp);
         if watched {
             // A watched row has one target.
-            for (target, row) in block.zip(&losses) {
-                let run = runs.partition_point(|(run, _)| run.end <= target);
+            for (target, row) in block.zip(&mut losses) {
+                let run = shortlist::run_of(runs, target);
                 if let Vocabulary::Watched(likely) = &mut runs[run].1 {
-                    likely.add(row.likely.clone());
+                    likely.add(std::mem::take(&mut row.likely));
                 }
             }
         }
@@ -246,7 +246,7 @@ fn head_blocks(
     let mut blocks: Vec<Range<usize>> = Vec::new();
     let (mut start, mut held, mut of_last) = (0, 0, None);
     for of_row in targets.chunk_by(|a, b| a.row == b.row) {
-        let run = runs.partition_point(|(run, _)| run.end <= start);
+        let run = shortlist::run_of(runs, start);
         let kind = match runs.get(run).map(|(_, vocabulary)| vocabulary) {
             None | Some(Vocabulary::Whole) => (false, None),
             Some(Vocabulary::Watched(_)) => (true, None),

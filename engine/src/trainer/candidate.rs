@@ -13,7 +13,6 @@ use crate::executor::Target;
 use crate::lora::{Lora, LoraGrads};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use std::f32::consts::LN_2;
 use std::sync::Arc;
 
 /// One training sequence.
@@ -219,7 +218,6 @@ impl Candidate {
             hidden_cache: HiddenCache::new(lora.lowest_layer(), examples.len()),
             vocabulary: CandidateVocabulary::new(
                 config.shortlist && config.epochs > 1 && examples.iter().all(Example::is_hard),
-                examples.len(),
                 model.vocab_size,
             ),
             grads: lora.zeros_like(),
@@ -278,12 +276,10 @@ impl Candidate {
         self.course.next_batch()
     }
 
-    /// An example of the step under way went through the model. `nll`: those of its targets; `None` if it has soft targets,
-    /// which never count as answered.
-    pub(super) fn visited(&mut self, example: usize, nll: Option<&[f32]>) {
-        let answered = nll.is_some_and(|nll| nll.iter().all(|nll| *nll < LN_2));
+    /// An example of the step under way went through the model. `answered`: each of its targets had a probability
+    /// above one half.
+    pub(super) fn visited(&mut self, example: usize, answered: bool) {
         self.course.visited(example, answered);
-        self.vocabulary.visited(example);
     }
 
     /// Applies the gathered gradient. A candidate that diverges is an error, so that nobody takes its earlier
@@ -332,7 +328,9 @@ impl Candidate {
         self.losses.push(loss);
         self.tokens += sums.inputs;
         self.course.step_done();
-        self.vocabulary.step_done();
+        if self.course.epoch() > 0 {
+            self.vocabulary.settle();
+        }
         // No later loss would show what the last update did.
         if self.finished() && !finite(&self.lora) {
             return Err(diverged);

@@ -79,6 +79,11 @@ impl Course {
         }
     }
 
+    /// Whole epochs done. The first one has every example.
+    pub fn epoch(&self) -> usize {
+        self.epoch
+    }
+
     pub fn finished(&self) -> bool {
         self.ended || self.epoch >= self.epochs
     }

@@ -11,10 +11,8 @@ const MAX_ROWS: usize = 32_768;
 #[derive(Debug)]
 pub struct HiddenCache {
     layer: usize,
-    /// For each example `[inputs, hidden]`, of at least as many inputs as it still has.
+    /// For each example `[inputs, hidden]`.
     states: Vec<Option<Vec<f32>>>,
-    /// Numbers a row.
-    hidden: usize,
     rows: usize,
 }
 
@@ -23,7 +21,6 @@ impl HiddenCache {
         HiddenCache {
             layer,
             states: vec![None; examples],
-            hidden: 0,
             rows: 0,
         }
     }
@@ -48,11 +45,7 @@ impl HiddenCache {
         let Some(states) = &self.states[example] else {
             return;
         };
-        let hidden = self.hidden;
-        assert!(
-            states.len() >= place.rows().len() * hidden,
-            "an example grew"
-        );
+        let hidden = states.len() / place.rows().len();
         hidden_states.states.resize(rows * hidden, 0.0);
         for (row, state) in place.rows().zip(states.chunks_exact(hidden)) {
             hidden_states.states[row * hidden..][..hidden].copy_from_slice(state);
@@ -77,6 +70,5 @@ impl HiddenCache {
             .flat_map(|row| &hidden_states.states[row * hidden..][..hidden]);
         self.states[example] = Some(states.copied().collect());
         self.rows += own;
-        self.hidden = hidden;
     }
 }

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::executor::{BackwardPass, Executor, HiddenStates, Target};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::f32::consts::LN_2;
 
 /// The result of one optimizer step of one candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -152,19 +153,16 @@ impl Step {
                 grads.ok_or_else(|| Error::Executor("backward lost a gradient".into()))?;
             candidate.vocabulary.watched(vocabulary);
         }
-        let mut of_places: Vec<Option<Vec<f32>>> = vec![Some(Vec::new()); pass.places.len()];
+        let mut answered = vec![true; pass.places.len()];
         for ((place, share), nll) in pass.shares.into_iter().zip(nll) {
             let (item, _) = &pass.places[place];
-            let sums = &mut self.sums[item.candidate];
-            sums.loss += f64::from(share * nll);
-            match &mut of_places[place] {
-                Some(of_place) if share == 1.0 => of_place.push(nll),
-                soft => *soft = None,
-            }
+            self.sums[item.candidate].loss += f64::from(share * nll);
+            answered[place] &= share == 1.0 && nll < LN_2;
         }
-        for ((item, place), nll) in pass.places.iter().zip(of_places) {
-            self.sums[item.candidate].inputs += place.rows().len();
-            candidates[item.candidate].visited(item.example, nll.as_deref());
+        for ((item, _), answered) in pass.places.iter().zip(answered) {
+            let candidate = &mut candidates[item.candidate];
+            self.sums[item.candidate].inputs += candidate.example(item.example).inputs().len();
+            candidate.visited(item.example, answered);
         }
         Ok(batch.tokens.len())
     }

@@ -17,8 +17,7 @@ const MOST_LEFT_OUT: f32 = 0.2;
 /// What one candidate's softmax is over.
 #[derive(Debug)]
 pub struct CandidateVocabulary {
-    /// Whether each example went through the model.
-    visited: Vec<bool>,
+    /// What was watched so far.
     likely: Likely,
     now: Vocabulary,
     vocab_size: usize,
@@ -26,9 +25,8 @@ pub struct CandidateVocabulary {
 
 impl CandidateVocabulary {
     /// `shortlist`: whether there is to be one after the first epoch.
-    pub fn new(shortlist: bool, examples: usize, vocab_size: usize) -> Self {
+    pub fn new(shortlist: bool, vocab_size: usize) -> Self {
         CandidateVocabulary {
-            visited: vec![false; examples],
             likely: Likely::default(),
             now: match shortlist {
                 true => Vocabulary::Watched(Likely::default()),
@@ -50,15 +48,9 @@ impl CandidateVocabulary {
         }
     }
 
-    /// An example went through the model.
-    pub fn visited(&mut self, example: usize) {
-        self.visited[example] = true;
-    }
-
-    /// To be called after each step: once every example was visited, the shortlist is made.
-    pub fn step_done(&mut self) {
-        let watched = matches!(self.now, Vocabulary::Watched(_));
-        if !watched || !self.visited.iter().all(|visited| *visited) {
+    /// Makes the shortlist, if one is to be made and is not yet. To be called when the first epoch is over.
+    pub fn settle(&mut self) {
+        if !matches!(self.now, Vocabulary::Watched(_)) {
             return;
         }
         let likely = std::mem::take(&mut self.likely);

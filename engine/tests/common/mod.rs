@@ -4,6 +4,7 @@
 pub mod gradients;
 pub mod logits;
 pub mod packing;
+pub mod wrapped;
 
 use autodidact_engine::reference::Reference;
 use autodidact_engine::tiny::write_tiny;

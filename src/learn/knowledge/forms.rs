@@ -34,8 +34,8 @@ const INSTRUCTIONS: [&str; 3] = [
     "Write a one-line message to somebody who asks: {}",
 ];
 
-/// The pairs in the forms that are templates. `Short`: every second pair that does not name its phrase. `Reversed` and `Instruction`: one pair of each
-/// sentence.
+/// The pairs in the forms that are templates. `Short`: every second pair that does not name its phrase. `Reversed` and
+/// `Instruction`: one pair of each sentence.
 pub fn others(passage: &Passage, pairs: &[Pair<'_>], forms: &[PairForm]) -> Vec<Question> {
     let language = Language::of(&passage.text).unwrap_or(Language::ENGLISH);
     if language != Language::ENGLISH {

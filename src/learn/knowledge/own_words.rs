@@ -22,8 +22,7 @@ const LONGEST_PHRASE: usize = 8;
 
 /// For each list of pairs the questions with the writer's own answers. An answer without the pair's phrase is wrong, or
 /// answers another question than was meant: it is left out. Where the question names the phrase, an answer that adds
-/// nothing of the sentence is left out. So is an answer with a number that neither passage, title
-/// nor question has.
+/// nothing of the sentence is left out. So is an answer with a number that neither passage, title nor question has.
 pub fn answer(
     author: Author<'_>,
     passage: &Passage,
