@@ -88,6 +88,14 @@ pub fn has_avx512_bf16() -> bool {
     false
 }
 
+/// Whether the processor multiplies tiles of bf16 numbers (AMX), and the system lets this process do so.
+pub fn has_amx_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return bf16::amx::available();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// Numbers in -0.5..0.5, for tests.
 #[cfg(test)]
 pub fn numbers(n: usize, seed: u32) -> Vec<f32> {

@@ -1,12 +1,31 @@
-//! Activations in bf16, packed for every product into blocks of rows: `[rows/12][K/2][12][2]`.
+//! Activations in bf16, packed for every product, and cut into blocks of rows.
+//!
+//! For `vdpbf16ps` a block is `[K/2][rows][2]` with at most 12 rows, so that its broadcasts read one stream. For AMX
+//! it is `[rows][K/2][2]` with at most 32.
 
 use super::panels::pair;
-use crate::cpu::kernels::has_avx512_bf16;
+use crate::cpu::kernels::{has_amx_bf16, has_avx512_bf16};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Most rows of a block, hence of a tile.
-pub(super) const BLOCK_ROWS: usize = 12;
+pub(super) fn block_rows() -> usize {
+    if has_amx_bf16() { 32 } else { 12 }
+}
+
+/// Most rows of a batch that is kept in f32, too.
+pub(super) const FEW_ROWS: usize = 4;
+
+/// Some pairs of one block of rows.
+#[derive(Clone, Copy)]
+pub(super) struct RowsPart<'a> {
+    pub rows: usize,
+    /// Pairs of a row.
+    pub length: usize,
+    /// `[length][rows]`; for AMX `[rows][stride]`, with rows for whole tile registers.
+    pub pairs: &'a [u32],
+    pub stride: usize,
+}
 
 /// Packed activations. The buffer is reused from call to call.
 #[derive(Default)]
@@ -15,8 +34,10 @@ pub struct PackedRows {
     pub(super) inputs: usize,
     /// (first row, rows) of every block.
     pub(super) blocks: Vec<(usize, usize)>,
-    /// Block by block `[K/2][rows]`; a pair holds two neighbouring columns of one row.
-    pub(super) pairs: Vec<u32>,
+    /// Block by block; a pair holds two neighbouring columns of one row.
+    pairs: Vec<u32>,
+    /// `[K][rows]`, the rounded numbers of at most [`FEW_ROWS`] rows. For AMX only.
+    floats: Vec<f32>,
 }
 
 impl PackedRows {
@@ -29,22 +50,24 @@ impl PackedRows {
     /// [`PackedRows::pack`] into blocks that the caller has cut ([`row_blocks`]).
     ///
     /// # Panics
-    /// If the blocks do not hold every row once, in order, at most 12 each.
+    /// If the blocks do not hold every row once, in order, or if one is too large for a tile.
     pub fn pack_blocks(&mut self, x: &[f32], inputs: usize, blocks: &[(usize, usize)]) {
         let (rows, pairs) = (x.len() / inputs, inputs.div_ceil(2));
         let mut end = 0;
         for (first, count) in blocks {
-            assert!(*first == end && (1..=BLOCK_ROWS).contains(count));
+            assert!(*first == end && (1..=block_rows()).contains(count));
             end += count;
         }
         assert_eq!(end, rows);
         (self.rows, self.inputs) = (rows, inputs);
         self.blocks.clear();
         self.blocks.extend_from_slice(blocks);
-        if self.pairs.len() < rows * pairs {
-            self.pairs.resize(rows * pairs, 0);
+        // Tile registers read whole: the rows that a last block lacks are there, whatever they hold.
+        let beyond = if has_amx_bf16() { block_rows() } else { 0 };
+        if self.pairs.len() < (rows + beyond) * pairs {
+            self.pairs.resize((rows + beyond) * pairs, 0);
         }
-        let mut tasks = Vec::with_capacity(rows.div_ceil(BLOCK_ROWS));
+        let mut tasks = Vec::with_capacity(blocks.len());
         let mut rest = &mut self.pairs[..rows * pairs];
         for &(start, count) in blocks {
             let (block, tail) = rest.split_at_mut(count * pairs);
@@ -60,13 +83,60 @@ impl PackedRows {
                 .into_par_iter()
                 .for_each(|(x, out, n)| pack_block(x, inputs, n, out));
         }
+        self.keep_floats();
+    }
+
+    /// `length` pairs of a block, from pair `first` on.
+    pub(super) fn part(
+        &self,
+        (row, rows): (usize, usize),
+        first: usize,
+        length: usize,
+    ) -> RowsPart<'_> {
+        let stride = self.inputs.div_ceil(2);
+        let (start, extent) = match has_amx_bf16() {
+            true => (
+                row * stride + first,
+                (rows.next_multiple_of(16) - 1) * stride + length,
+            ),
+            false => (row * stride + first * rows, length * rows),
+        };
+        RowsPart {
+            rows,
+            length,
+            pairs: &self.pairs[start..start + extent],
+            stride,
+        }
+    }
+
+    /// `[2 length][rows]`: all rows in f32, from pair `first` on, where they are so few that they are kept.
+    pub(super) fn floats(&self, first: usize, length: usize) -> Option<&[f32]> {
+        let rows = self.rows;
+        (!self.floats.is_empty())
+            .then(|| &self.floats[2 * first * rows..2 * (first + length) * rows])
+    }
+
+    fn keep_floats(&mut self) {
+        self.floats.clear();
+        if !has_amx_bf16() || self.rows > FEW_ROWS {
+            return;
+        }
+        let pairs = self.inputs.div_ceil(2);
+        for k in 0..pairs {
+            let of_rows = |row| self.pairs[row * pairs + k];
+            let both = (0..self.rows).map(of_rows);
+            self.floats
+                .extend(both.clone().map(|both| f32::from_bits(both << 16)));
+            self.floats
+                .extend(both.map(|both| f32::from_bits(both & 0xffff_0000)));
+        }
     }
 }
 
 /// (first row, rows) of each block. The blocks are as few and as even as possible; none is empty.
 pub fn row_blocks(rows: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
     let (first, rows) = (rows.start, rows.len());
-    let count = rows.div_ceil(BLOCK_ROWS);
+    let count = rows.div_ceil(block_rows());
     // Without rows there is no block, and the divisor does not matter.
     let (size, larger) = (rows / count.max(1), rows % count.max(1));
     let start = move |b| first + b * size + larger.min(b);
@@ -74,6 +144,14 @@ pub fn row_blocks(rows: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
 }
 
 fn pack_block(x: &[f32], inputs: usize, rows: usize, out: &mut [u32]) {
+    #[cfg(target_arch = "x86_64")]
+    if has_amx_bf16() {
+        let of_rows = x
+            .chunks_exact(inputs)
+            .zip(out.chunks_exact_mut(inputs.div_ceil(2)));
+        // SAFETY: the processor has the features.
+        return of_rows.for_each(|(x, out)| unsafe { x86::round_row(x, out) });
+    }
     #[cfg(target_arch = "x86_64")]
     if has_avx512_bf16() {
         // SAFETY: the processor has the features.
@@ -90,6 +168,25 @@ fn pack_block(x: &[f32], inputs: usize, rows: usize, out: &mut [u32]) {
 pub(super) mod x86 {
     use super::pair;
     use std::arch::x86_64::*;
+
+    /// Rounds a row to pairs.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+    pub fn round_row(x: &[f32], out: &mut [u32]) {
+        let (whole, rest) = x.as_chunks::<32>();
+        let (wide, last) = out.as_chunks_mut::<16>();
+        for (x, out) in whole.iter().zip(wide) {
+            // SAFETY: 32 numbers become sixteen pairs.
+            unsafe {
+                let low = _mm512_loadu_ps(x.as_ptr());
+                let high = _mm512_loadu_ps(x.as_ptr().add(16));
+                let pairs = _mm512_cvtne2ps_pbh(high, low);
+                _mm512_storeu_si512(out.as_mut_ptr().cast(), std::mem::transmute(pairs));
+            }
+        }
+        for (both, out) in rest.chunks(2).zip(last) {
+            *out = pair(both[0], both.get(1).copied().unwrap_or(0.0));
+        }
+    }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
     pub fn pack_block(x: &[f32], inputs: usize, rows: usize, out: &mut [u32]) {

@@ -1,22 +1,20 @@
-//! Codes dequantised to bf16 in registers, and then either stored in a buffer or multiplied at once with a
-//! small batch.
+//! Codes dequantised in registers, to be stored in a buffer or multiplied at once ([`super::small_batch`]).
 
 use super::codes::{CodeFormat, GROUP_PAIRS, GROUP_VECTORS};
 use super::panels::PairVector;
-use super::tile::OutputTile;
-use super::tile::x86::{Sums, finish};
 use std::arch::x86_64::*;
 
-/// Most rows of a small batch: their sums fit the registers beside all that dequantising needs.
-pub const SMALL_BATCH_ROWS: usize = 8;
 /// Distance of the prefetch, in vectors: 6 KB.
 const AHEAD: usize = 100;
 
-/// Takes the dequantised vectors of a group, the two of one pair at a time.
-trait Sink {
+/// The weights of sixteen outputs for the two inputs of a pair, not yet rounded to bf16.
+pub type EvenOdd = [__m512; 2];
+
+/// Takes the dequantised weights of a group, those of one pair at a time.
+pub trait Sink {
     /// # Safety
     /// The pair must be of the group; the processor must have AVX512_BF16.
-    unsafe fn take(&mut self, pair: usize, low: __m512i, high: __m512i);
+    unsafe fn take(&mut self, pair: usize, low: EvenOdd, high: EvenOdd);
 }
 
 /// Dequantises one group into `vectors`.
@@ -36,94 +34,13 @@ struct VectorSink(*mut __m512i);
 
 impl Sink for VectorSink {
     #[inline(always)]
-    unsafe fn take(&mut self, pair: usize, low: __m512i, high: __m512i) {
+    unsafe fn take(&mut self, pair: usize, low: EvenOdd, high: EvenOdd) {
         // SAFETY: the caller's pair is one of the buffer's.
         unsafe {
-            _mm512_store_si512(self.0.add(2 * pair), low);
-            _mm512_store_si512(self.0.add(2 * pair + 1), high);
+            _mm512_store_si512(self.0.add(2 * pair), rounded(low));
+            _mm512_store_si512(self.0.add(2 * pair + 1), rounded(high));
         }
     }
-}
-
-/// Multiplies `x[pairs][rows]` with some groups of a panel, straight from the codes. The sums have the bits of
-/// [`super::tile::Tile`].
-///
-/// # Safety
-/// `out` must be valid for those rows, and unshared; at most [`SMALL_BATCH_ROWS`] rows; the processor must have
-/// AVX512_BF16.
-pub unsafe fn small_batch(
-    format: CodeFormat,
-    vectors: &[PairVector],
-    x: &[u32],
-    rows: usize,
-    out: &OutputTile,
-) {
-    // SAFETY: handed on to the caller.
-    unsafe {
-        match rows {
-            1 => run::<1>(format, vectors, x, out),
-            2 => run::<2>(format, vectors, x, out),
-            3 => run::<3>(format, vectors, x, out),
-            4 => run::<4>(format, vectors, x, out),
-            5 => run::<5>(format, vectors, x, out),
-            6 => run::<6>(format, vectors, x, out),
-            7 => run::<7>(format, vectors, x, out),
-            _ => run::<SMALL_BATCH_ROWS>(format, vectors, x, out),
-        }
-    }
-}
-
-struct Products<const R: usize> {
-    x: *const u32,
-    sums: Sums<R>,
-}
-
-impl<const R: usize> Sink for Products<R> {
-    #[inline(always)]
-    // Plain indices: an adaptor's closures are not compiled for the instruction set.
-    #[allow(clippy::needless_range_loop)]
-    unsafe fn take(&mut self, pair: usize, low: __m512i, high: __m512i) {
-        // SAFETY: x has R rows for every pair of the group.
-        unsafe {
-            let (low, high): (__m512bh, __m512bh) = std::mem::transmute((low, high));
-            for r in 0..R {
-                let x = self.x.add(pair * R + r).read();
-                let both: __m512bh = std::mem::transmute(_mm512_set1_epi32(x as i32));
-                self.sums[r][0] = _mm512_dpbf16_ps(self.sums[r][0], both, low);
-                self.sums[r][1] = _mm512_dpbf16_ps(self.sums[r][1], both, high);
-            }
-        }
-    }
-}
-
-/// # Safety
-/// As [`small_batch`], for `R` rows.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,f16c")]
-unsafe fn run<const R: usize>(
-    format: CodeFormat,
-    vectors: &[PairVector],
-    x: &[u32],
-    out: &OutputTile,
-) {
-    let groups = vectors.len() / format.size();
-    assert!(x.len() == groups * GROUP_PAIRS * R && vectors.len() == groups * format.size());
-    let mut sink = Products::<R> {
-        x: x.as_ptr(),
-        sums: [[_mm512_setzero_ps(); 2]; R],
-    };
-    for group in 0..groups {
-        // SAFETY: the vectors of every group, and x's rows for it (checked above).
-        unsafe {
-            each_pair(
-                format,
-                vectors.as_ptr().add(group * format.size()),
-                &mut sink,
-            );
-            sink.x = sink.x.add(GROUP_PAIRS * R);
-        }
-    }
-    // SAFETY: the caller's output tile.
-    unsafe { finish(&sink.sums, out) }
 }
 
 /// Scale and zero of each of 16 outputs, for both halves of a panel.
@@ -134,7 +51,7 @@ type GroupScales = [[__m512; 2]; 2];
 #[inline(always)]
 // Plain indices: an adaptor's closures are not compiled for the instruction set.
 #[allow(clippy::needless_range_loop)]
-unsafe fn each_pair<S: Sink>(format: CodeFormat, group: *const PairVector, sink: &mut S) {
+pub unsafe fn each_pair<S: Sink>(format: CodeFormat, group: *const PairVector, sink: &mut S) {
     // SAFETY: the caller's vectors; a prefetched address need not exist.
     unsafe {
         for i in 0..format.size() {
@@ -155,7 +72,7 @@ unsafe fn each_pair<S: Sink>(format: CodeFormat, group: *const PairVector, sink:
                 for pair in 0..GROUP_PAIRS {
                     let [a, b, c, d] = vector_codes(vectors.add(pair));
                     let [a, b, c, d] = [a, b, c, d].map(|codes| _mm512_cvtepi32_ps(codes));
-                    sink.take(pair, vector(a, b, &scales[0]), vector(c, d, &scales[1]));
+                    sink.take(pair, scaled(a, b, &scales[0]), scaled(c, d, &scales[1]));
                 }
             }
             5 => {
@@ -173,7 +90,7 @@ unsafe fn each_pair<S: Sink>(format: CodeFormat, group: *const PairVector, sink:
                             codes[i] = _mm512_srli_epi32::<4>(codes[i]);
                         }
                         let [a, b, c, d] = values;
-                        sink.take(pair, rounded(a, b), rounded(c, d));
+                        sink.take(pair, [a, b], [c, d]);
                     }
                 }
             }
@@ -188,7 +105,7 @@ unsafe fn each_pair<S: Sink>(format: CodeFormat, group: *const PairVector, sink:
                             codes[i] = _mm512_srli_epi32::<4>(codes[i]);
                         }
                         let [a, b, c, d] = values;
-                        sink.take(pair, vector(a, b, &scales[0]), vector(c, d, &scales[1]));
+                        sink.take(pair, scaled(a, b, &scales[0]), scaled(c, d, &scales[1]));
                     }
                 }
             }
@@ -211,27 +128,46 @@ unsafe fn vector_codes(vector: *const PairVector) -> [__m512i; 4] {
     }
 }
 
-/// One dequantised vector, from the codes of an even and of an odd input for 16 outputs.
+/// The weights of the codes of an even and of an odd input for 16 outputs.
 #[inline(always)]
-unsafe fn vector(even: __m512, odd: __m512, [scale, zero]: &[__m512; 2]) -> __m512i {
+unsafe fn scaled(even: __m512, odd: __m512, [scale, zero]: &[__m512; 2]) -> EvenOdd {
     // SAFETY: the caller has the processor.
     unsafe {
-        rounded(
+        [
             _mm512_fmadd_ps(even, *scale, *zero),
             _mm512_fmadd_ps(odd, *scale, *zero),
-        )
+        ]
     }
 }
 
 /// Rounds a vector of weights to bf16, ties away from 0: cheaper than the instruction that rounds them to even.
+///
+/// # Safety
+/// The processor must have AVX512BW.
 #[inline(always)]
-unsafe fn rounded(even: __m512, odd: __m512) -> __m512i {
+pub unsafe fn rounded(weights: EvenOdd) -> __m512i {
     // SAFETY: the caller has the processor.
     unsafe {
         let half = _mm512_set1_epi32(0x8000);
-        let even = _mm512_add_epi32(_mm512_castps_si512(even), half);
-        let odd = _mm512_add_epi32(_mm512_castps_si512(odd), half);
+        let even = _mm512_add_epi32(_mm512_castps_si512(weights[0]), half);
+        let odd = _mm512_add_epi32(_mm512_castps_si512(weights[1]), half);
         _mm512_mask_mov_epi16(_mm512_srli_epi32::<16>(even), 0xaaaa_aaaa, odd)
+    }
+}
+
+/// [`rounded`], as numbers of 32 bits.
+///
+/// # Safety
+/// The processor must have AVX-512.
+#[inline(always)]
+pub unsafe fn rounded_floats(weights: __m512) -> __m512 {
+    // SAFETY: the caller has the processor.
+    unsafe {
+        let up = _mm512_add_epi32(_mm512_castps_si512(weights), _mm512_set1_epi32(0x8000));
+        _mm512_castsi512_ps(_mm512_and_si512(
+            up,
+            _mm512_set1_epi32(0xffff_0000u32 as i32),
+        ))
     }
 }
 

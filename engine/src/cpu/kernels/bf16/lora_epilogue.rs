@@ -2,6 +2,7 @@
 //! adapters' pairs added, so y is read and written once for both products.
 
 use super::activations::PackedRows;
+use super::amx::Registers;
 use super::pack::{LANES, pack_columns, pack_rows};
 use super::panels::{PANEL, PairVector, ZERO, pair};
 use super::tile::{OutputTile, Tile};
@@ -36,8 +37,9 @@ impl LoraEpilogue<'_> {
         &self,
         block: usize,
         panel: usize,
-        (row, rows): (usize, usize),
+        rows: (usize, usize),
         out: OutputTile,
+        registers: &mut Registers,
     ) {
         let Some(adapter) = self.block_adapters[block] else {
             return;
@@ -47,15 +49,13 @@ impl LoraEpilogue<'_> {
         if pairs == 0 {
             return;
         }
-        let start = row * self.inner.inputs.div_ceil(2) + from * rows;
         let tile = Tile {
-            x: &self.inner.pairs[start..start + pairs * rows],
-            rows,
+            x: self.inner.part(rows, from, pairs),
             weights: &weights.vectors[first..first + 2 * pairs],
             out,
         };
         // SAFETY: the caller's promise.
-        unsafe { tile.run() }
+        unsafe { tile.run(registers) }
     }
 }
 

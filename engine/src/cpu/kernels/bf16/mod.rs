@@ -1,9 +1,9 @@
-//! The frozen product in bf16: `y[T, N] = x[T, K] · W[N, K]ᵀ` by AVX-512's `vdpbf16ps`.
+//! The frozen product in bf16: `y[T, N] = x[T, K] · W[N, K]ᵀ` by AMX or by AVX-512's `vdpbf16ps`.
 //!
 //! Weights are packed once into **panels** of 32 outputs, `[N/32][K/2][32][2]` (the VNNI layout): two
-//! register loads bring the pair (k, k+1) of 32 outputs. Activations are packed for every call into
-//! blocks of at most 12 rows, `[rows/12][K/2][12][2]`, so that a block's broadcasts read one stream. A tile
-//! of 12 rows × 32 outputs lives in 24 registers.
+//! register loads bring the pair (k, k+1) of 32 outputs, and sixteen pairs are two tile registers of AMX.
+//! Activations are packed for every call into blocks of rows ([`activations`]). A tile of a block × 32 outputs
+//! lives in registers: of 12 rows in 24 vectors, of 32 rows in four tile registers.
 //!
 //! Two kinds of panel are made when their turn comes, a block of K at a time: a panel of a quantised file
 //! from its codes ([`quantised`]), and a panel of the transposed matrix from the stored one ([`transpose`]).
@@ -13,6 +13,14 @@
 //! whatever else is in the batch.
 
 mod activations;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod amx;
+#[cfg(not(target_arch = "x86_64"))]
+mod amx {
+    /// No tile registers.
+    #[derive(Default)]
+    pub struct Registers;
+}
 mod codes;
 #[cfg(target_arch = "x86_64")]
 mod dequantise;
@@ -21,12 +29,15 @@ mod pack;
 mod panels;
 mod quantised;
 pub mod skinny;
+#[cfg(target_arch = "x86_64")]
+mod small_batch;
 mod tile;
 mod transpose;
 mod weights;
 
 use super::{Init, SharedMut};
 pub use activations::{PackedRows, row_blocks};
+use amx::Registers;
 use codes::GROUP_PAIRS;
 use lora_epilogue::LoraEpilogue;
 use panels::PANEL;
@@ -105,6 +116,7 @@ fn multiply_chunk(
 ) {
     let blocks = &x.blocks[chunk.clone()];
     let mut buffer = PANEL_BUFFER.take();
+    let mut registers = Registers::default();
     let (outputs, pairs) = (w.outputs(), w.inputs().div_ceil(2));
     let k_block = k_block(pairs);
     let k_blocks = pairs.div_ceil(k_block);
@@ -130,27 +142,24 @@ fn multiply_chunk(
                 _ => Init::Accumulate,
             },
         };
-        let part = |row: usize, rows: usize| {
-            let from = row * pairs + first * rows;
-            &x.pairs[from..from + length * rows]
-        };
-        if let (Some(w), &[(row, rows)]) = (w.quantised(), blocks)
-            && w.supports_small_batch(rows)
-        {
+        let done = match (w.quantised(), &x.blocks[..]) {
             // SAFETY: the tile is `rows` rows of `width` outputs (checked by `at`), and these outputs
             // belong to this task's panels alone.
-            unsafe { w.small_batch(p, first, part(row, rows), rows, &out(row, rows)) }
-        } else {
+            (Some(w), [(row, rows)]) => unsafe {
+                w.small_batch(p, x, first, length, &out(*row, *rows))
+            },
+            _ => false,
+        };
+        if !done {
             let weights = w.vectors(p, first, length, &mut buffer);
             for &(row, rows) in blocks {
                 let tile = Tile {
-                    x: part(row, rows),
-                    rows,
+                    x: x.part((row, rows), first, length),
                     weights,
                     out: out(row, rows),
                 };
                 // SAFETY: as above.
-                unsafe { tile.run() }
+                unsafe { tile.run(&mut registers) }
             }
         }
         if let Some(lora) = lora
@@ -163,7 +172,7 @@ fn multiply_chunk(
                     ..out(row, rows)
                 };
                 // SAFETY: as above.
-                unsafe { lora.add(block, p, (row, rows), out) }
+                unsafe { lora.add(block, p, (row, rows), out, &mut registers) }
             }
         }
     }

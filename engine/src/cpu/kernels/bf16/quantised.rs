@@ -3,10 +3,11 @@
 //! A decoding step has to read all weights, and codes are a third of the bytes of bf16. A weight is
 //! dequantised to the same bits in a small batch, in a large one, and in the transpose.
 
+use super::activations::PackedRows;
 use super::codes::{CodeFormat, GROUP_PAIRS, GROUP_VECTORS};
 use super::panels::{PANEL, PairVector, ZERO};
 use super::tile::OutputTile;
-use crate::cpu::kernels::has_avx512_bf16;
+use crate::cpu::kernels::{has_amx_bf16, has_avx512_bf16};
 use crate::weights::{BLOCK, BlockRow, Blocks};
 use half::f16;
 use rayon::prelude::*;
@@ -85,40 +86,51 @@ impl QuantisedPanels {
         }
     }
 
-    /// Whether so few rows are multiplied straight from the codes, without a buffer.
-    pub(super) fn supports_small_batch(&self, rows: usize) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return has_avx512_bf16() && rows <= super::dequantise::SMALL_BATCH_ROWS;
-        #[cfg(not(target_arch = "x86_64"))]
-        false
-    }
-
-    /// Multiplies `x[pairs][rows]` with a panel, from the panel's pair `first` on.
+    /// Multiplies `length` pairs of all rows, from pair `first` on, with a panel. `false`, with nothing written, where
+    /// a buffer of dequantised weights is faster.
     ///
     /// # Safety
-    /// As [`Tile::run`](super::tile::Tile::run); [`Self::supports_small_batch`] must hold.
+    /// As [`Tile::run`](super::tile::Tile::run).
+    #[cfg(target_arch = "x86_64")]
     pub(super) unsafe fn small_batch(
         &self,
         panel: usize,
+        x: &PackedRows,
         first: usize,
-        x: &[u32],
-        rows: usize,
+        length: usize,
         out: &OutputTile,
-    ) {
+    ) -> bool {
+        use super::small_batch::{SMALL_BATCH_ROWS, by_even_and_odd, by_pairs};
         let QuantisedPanel {
             format,
             first: start,
         } = self.panels[panel];
         let from = start + first / GROUP_PAIRS * format.size();
-        let groups = x.len() / rows / GROUP_PAIRS;
-        let vectors = &self.data[from..from + groups * format.size()];
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the caller's promise.
-        unsafe {
-            super::dequantise::small_batch(format, vectors, x, rows, out)
+        let vectors = &self.data[from..from + length / GROUP_PAIRS * format.size()];
+        if let Some(floats) = x.floats(first, length) {
+            // SAFETY: the caller's promise; rows are kept in f32 where the processor has AMX, hence AVX512_BF16.
+            unsafe { by_even_and_odd(format, vectors, floats, x.rows, out) }
+            return true;
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        unreachable!("{} vectors: not taken", vectors.len())
+        if has_amx_bf16() || !has_avx512_bf16() || x.rows > SMALL_BATCH_ROWS {
+            return false;
+        }
+        let x = x.part((0, x.rows), first, length);
+        // SAFETY: the caller's promise; the processor has AVX512_BF16.
+        unsafe { by_pairs(format, vectors, x.pairs, x.rows, out) }
+        true
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(super) unsafe fn small_batch(
+        &self,
+        _panel: usize,
+        _x: &PackedRows,
+        _first: usize,
+        _length: usize,
+        _out: &OutputTile,
+    ) -> bool {
+        false
     }
 
     fn group(&self, panel: usize, group: usize) -> (CodeFormat, &[PairVector]) {
@@ -241,7 +253,7 @@ fn rounded(value: f32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::super::panels::Panels;
-    use super::super::{Init, PackedRows, View, Weights, multiply};
+    use super::super::{Init, View, Weights, multiply};
     use super::*;
     use crate::cpu::kernels::numbers;
 

@@ -3,62 +3,75 @@
 //! Rows come packed in bf16, and a matrix is packed for one use. Serving, where matrices stay packed, has
 //! `kernels/sgmv` instead.
 
-use super::activations::PackedRows;
+use super::activations::{PackedRows, RowsPart};
+use super::amx::Registers;
 use super::pack::{LANES, pack_columns, pack_rows};
-use super::panels::{PairVector, ZERO};
-use super::tile::OutputTile;
-use crate::cpu::kernels::{Init, SharedMut, has_avx512_bf16};
+use super::panels::{PANEL, PairVector, ZERO};
+use super::tile::{OutputTile, Tile};
+use crate::cpu::kernels::{Init, SharedMut, has_amx_bf16, has_avx512_bf16};
 use rayon::prelude::*;
 
-/// A matrix of few outputs: `[outputs / 16][K / 2]` vectors.
+/// A matrix of few outputs: `[outputs / 16][K / 2]` vectors; for AMX `[outputs / 32][K / 2][2]`, a tile's weights.
 #[derive(Default)]
 pub struct SkinnyMatrix {
     outputs: usize,
     pairs: usize,
+    /// Vectors of a pair.
+    halves: usize,
     vectors: Vec<PairVector>,
+}
+
+/// Vectors of a pair of inputs.
+fn halves() -> usize {
+    if has_amx_bf16() { PANEL / LANES } else { 1 }
 }
 
 impl SkinnyMatrix {
     /// Packs `w[outputs, inputs]`.
     pub fn of_rows(w: &[f32], inputs: usize) -> Self {
-        let (outputs, pairs) = (w.len() / inputs, inputs.div_ceil(2));
-        let mut vectors = vec![ZERO; outputs.div_ceil(LANES) * pairs];
-        let chunks = vectors.par_chunks_exact_mut(pairs);
-        let rows = w.par_chunks(LANES * inputs);
-        chunks
-            .zip(rows)
-            .for_each(|(vectors, w)| pack_rows(w, inputs, 1.0, vectors, 1));
-        SkinnyMatrix {
-            outputs,
-            pairs,
-            vectors,
-        }
+        let mut matrix = SkinnyMatrix::zeros(w.len() / inputs, inputs);
+        let halves = matrix.halves;
+        let chunks = matrix.vectors.par_chunks_exact_mut(matrix.pairs * halves);
+        let rows = w.par_chunks(halves * LANES * inputs);
+        chunks.zip(rows).for_each(|(vectors, w)| {
+            for (half, w) in w.chunks(LANES * inputs).enumerate() {
+                pack_rows(w, inputs, 1.0, &mut vectors[half..], halves);
+            }
+        });
+        matrix
     }
 
     /// Packs `scale · wᵀ` of `w[inputs, outputs]`.
     pub fn of_columns(w: &[f32], outputs: usize, scale: f32) -> Self {
-        let pairs = (w.len() / outputs).div_ceil(2);
-        let mut vectors = vec![ZERO; outputs.div_ceil(LANES) * pairs];
+        let mut matrix = SkinnyMatrix::zeros(outputs, w.len() / outputs);
+        let halves = matrix.halves;
         let both = w.par_chunks(2 * outputs);
-        let columns = (0..outputs)
-            .step_by(LANES)
-            .zip(vectors.chunks_exact_mut(pairs));
-        for (first, vectors) in columns {
+        let chunks = matrix.vectors.chunks_exact_mut(matrix.pairs * halves);
+        for (first, vectors) in (0..outputs).step_by(halves * LANES).zip(chunks) {
             vectors
-                .par_iter_mut()
+                .par_chunks_exact_mut(halves)
                 .zip(both.clone())
                 .with_min_len(256)
-                .for_each(|(vector, both)| {
+                .for_each(|(vectors, both)| {
                     let (low, high) = both.split_at(outputs);
-                    let width = LANES.min(outputs - first);
-                    let high = high.get(first..first + width).unwrap_or(&[]);
-                    pack_columns(&low[first..first + width], high, scale, vector);
+                    let columns = (first..outputs).step_by(LANES);
+                    for (first, vector) in columns.zip(vectors) {
+                        let width = LANES.min(outputs - first);
+                        let high = high.get(first..first + width).unwrap_or(&[]);
+                        pack_columns(&low[first..first + width], high, scale, vector);
+                    }
                 });
         }
+        matrix
+    }
+
+    fn zeros(outputs: usize, inputs: usize) -> Self {
+        let (pairs, halves) = (inputs.div_ceil(2), halves());
         SkinnyMatrix {
             outputs,
             pairs,
-            vectors,
+            halves,
+            vectors: vec![ZERO; outputs.div_ceil(halves * LANES) * pairs * halves],
         }
     }
 }
@@ -88,13 +101,15 @@ pub fn multiply(
     }
     let y = SharedMut::new(y);
     let blocks = x.blocks.par_iter().zip(block_adapters);
-    blocks.with_min_len(2).for_each(|(&(row, rows), adapter)| {
+    blocks.with_min_len(2).for_each(|(&block, adapter)| {
         let Some(adapter) = adapter else { return };
+        let (row, rows) = block;
+        let mut registers = Registers::default();
         for Part { w, from, to } in &parts[*adapter] {
-            let first = row * pairs + from * rows;
-            let x = &x.pairs[first..first + w.pairs * rows];
-            for (nth, vectors) in w.vectors.chunks_exact(w.pairs).enumerate() {
-                let (column, of) = (to + nth * LANES, LANES.min(w.outputs - nth * LANES));
+            let x = x.part(block, *from, w.pairs);
+            let lanes = w.halves * LANES;
+            for (nth, vectors) in w.vectors.chunks_exact(w.pairs * w.halves).enumerate() {
+                let (column, of) = (to + nth * lanes, lanes.min(w.outputs - nth * lanes));
                 let out = OutputTile {
                     y: y.at(row * width + column, (rows - 1) * width + of),
                     stride: width,
@@ -102,7 +117,7 @@ pub fn multiply(
                     init: Init::Zero,
                 };
                 // SAFETY: the tile is these rows of `of` outputs (checked by `at`), and blocks share no row.
-                unsafe { run(x, rows, vectors, &out) }
+                unsafe { run(x, vectors, out, &mut registers) }
             }
         }
     });
@@ -112,12 +127,18 @@ pub fn multiply(
 ///
 /// # Safety
 /// `out` must be valid for the rows, `stride` apart, and unshared.
-unsafe fn run(x: &[u32], rows: usize, vectors: &[PairVector], out: &OutputTile) {
+unsafe fn run(x: RowsPart, vectors: &[PairVector], out: OutputTile, registers: &mut Registers) {
+    if has_amx_bf16() {
+        let weights = vectors;
+        // SAFETY: the caller's promise.
+        return unsafe { Tile { x, weights, out }.run(registers) };
+    }
+    let (x, rows) = (x.pairs, x.rows);
     assert_eq!(x.len(), rows * vectors.len());
     #[cfg(target_arch = "x86_64")]
     if has_avx512_bf16() {
         // SAFETY: the processor has the features; the rest is the caller's promise.
-        return unsafe { x86::dispatch(x, rows, vectors, out) };
+        return unsafe { x86::dispatch(x, rows, vectors, &out) };
     }
     for r in 0..rows {
         for c in 0..out.width {

@@ -1,13 +1,13 @@
-//! The tile of the product: the sums of up to 12 rows × 32 outputs, held in registers.
+//! The tile of the product: the sums of a block of rows × 32 outputs, held in registers.
 
+use super::activations::RowsPart;
+use super::amx::Registers;
 use super::panels::PairVector;
-use crate::cpu::kernels::{Init, has_avx512_bf16};
+use crate::cpu::kernels::{Init, has_amx_bf16, has_avx512_bf16};
 
-/// Up to 12 rows × 32 outputs over one block of K.
+/// A block of rows × 32 outputs over one block of K.
 pub(super) struct Tile<'a> {
-    /// `[pairs][rows]`
-    pub x: &'a [u32],
-    pub rows: usize,
+    pub x: RowsPart<'a>,
     /// `[pairs][2]`
     pub weights: &'a [PairVector],
     pub out: OutputTile<'a>,
@@ -24,18 +24,25 @@ pub(super) struct OutputTile<'a> {
 impl Tile<'_> {
     /// # Safety
     /// `out` must be valid for the tile's rows, `stride` apart, and unshared.
-    pub unsafe fn run(&self) {
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+    pub unsafe fn run(&self, registers: &mut Registers) {
+        assert_eq!(self.x.length * 2, self.weights.len());
+        #[cfg(target_arch = "x86_64")]
+        if has_amx_bf16() {
+            // SAFETY: the processor has the features; the rest is the caller's promise.
+            return unsafe { registers.run(self) };
+        }
         #[cfg(target_arch = "x86_64")]
         if has_avx512_bf16() {
-            // SAFETY: the processor has the features; the rest is the caller's promise.
+            // SAFETY: as above.
             return unsafe { x86::dispatch(self) };
         }
-        let (rows, out) = (self.rows, &self.out);
+        let (rows, out) = (self.x.rows, &self.out);
         for r in 0..rows {
             for c in 0..out.width {
                 let mut sum = 0.0f32;
                 for (k, vector) in self.weights.chunks_exact(2).enumerate() {
-                    let (a, b) = (self.x[k * rows + r], vector[c / 16].0[c % 16]);
+                    let (a, b) = (self.x.pairs[k * rows + r], vector[c / 16].0[c % 16]);
                     sum += f32::from_bits(a << 16) * f32::from_bits(b << 16);
                     sum += f32::from_bits(a & 0xffff_0000) * f32::from_bits(b & 0xffff_0000);
                 }
@@ -70,7 +77,7 @@ pub(super) mod x86 {
     pub unsafe fn dispatch(tile: &Tile) {
         // SAFETY: handed on to the caller.
         unsafe {
-            match tile.rows {
+            match tile.x.rows {
                 1 => run::<1>(tile),
                 2 => run::<2>(tile),
                 3 => run::<3>(tile),
@@ -92,11 +99,11 @@ pub(super) mod x86 {
     /// As [`dispatch`], with `rows = R`.
     #[target_feature(enable = "avx512f,avx512bf16")]
     unsafe fn run<const R: usize>(tile: &Tile) {
-        assert_eq!(tile.x.len() * 2, tile.weights.len() * R);
+        assert_eq!(tile.x.pairs.len() * 2, tile.weights.len() * R);
         let mut sums: Sums<R> = [[_mm512_setzero_ps(); 2]; R];
-        let (mut x, mut w) = (tile.x.as_ptr(), tile.weights.as_ptr());
+        let (mut x, mut w) = (tile.x.pairs.as_ptr(), tile.weights.as_ptr());
         for _ in 0..tile.weights.len() / 2 {
-            // SAFETY: the assertion above: R pairs of x for every two vectors.
+            // SAFETY: the assertions: R pairs of x for every two vectors.
             unsafe {
                 let w0: __m512bh = std::mem::transmute(load(w));
                 let w1: __m512bh = std::mem::transmute(load(w.add(1)));
@@ -124,22 +131,33 @@ pub(super) mod x86 {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub unsafe fn finish<const R: usize>(sums: &Sums<R>, out: &OutputTile) {
+        for (r, sums) in sums.iter().enumerate() {
+            // SAFETY: handed on to the caller.
+            unsafe { finish_row(sums, r, out) }
+        }
+    }
+
+    /// [`finish`] of row `r` of the output tile.
+    ///
+    /// # Safety
+    /// `out` must be valid for that row, and unshared.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub unsafe fn finish_row(sums: &[__m512; 2], r: usize, out: &OutputTile) {
         let full = (1u64 << out.width) - 1;
         let masks = [full as u16, (full >> 16) as u16];
-        for (r, sum) in sums.iter().enumerate() {
-            for (half, (sum, mask)) in sum.iter().zip(masks).enumerate() {
-                // SAFETY: masked to the `width` outputs the caller vouches for; the bias has as many.
-                unsafe {
-                    let y = out.y.wrapping_add(r * out.stride + half * 16);
-                    let before = match out.init {
-                        Init::Zero => _mm512_setzero_ps(),
-                        Init::Bias(bias) => {
-                            _mm512_maskz_loadu_ps(mask, bias.as_ptr().wrapping_add(half * 16))
-                        }
-                        Init::Accumulate => _mm512_maskz_loadu_ps(mask, y),
-                    };
-                    _mm512_mask_storeu_ps(y, mask, _mm512_add_ps(before, *sum));
-                }
+        for (half, (sum, mask)) in sums.iter().zip(masks).enumerate() {
+            // SAFETY: masked to the `width` outputs the caller vouches for; the bias has as many.
+            unsafe {
+                let y = out.y.wrapping_add(r * out.stride + half * 16);
+                let before = match out.init {
+                    Init::Zero => _mm512_setzero_ps(),
+                    Init::Bias(bias) => {
+                        _mm512_maskz_loadu_ps(mask, bias.as_ptr().wrapping_add(half * 16))
+                    }
+                    Init::Accumulate => _mm512_maskz_loadu_ps(mask, y),
+                };
+                _mm512_mask_storeu_ps(y, mask, _mm512_add_ps(before, *sum));
             }
         }
     }

@@ -1,0 +1,245 @@
+//! The tile of the product by AMX: the sums of up to 32 rows × 32 outputs, held in four tile registers.
+//!
+//! A tile register has 16 rows of 64 bytes. `tdpbf16ps` adds to sixteen rows of sixteen sums the products of 32
+//! inputs: per sum, the even inputs one after another, the odd inputs one after another, and then the two to the
+//! sum (Intel's Software Developer's Manual, TDPBF16PS). [`super::even_odd`] does the same in vector registers.
+
+use super::tile::x86::finish_row;
+use super::tile::{OutputTile, Tile};
+use std::arch::asm;
+use std::arch::x86_64::*;
+use std::sync::OnceLock;
+
+/// Pairs that one instruction multiplies.
+pub const STEP: usize = 16;
+/// Rows of a tile register.
+const ROWS: usize = 16;
+/// Bytes of a row of a tile register.
+const ROW_BYTES: usize = 64;
+
+/// Whether the processor has AMX for bf16, and the system lets this process use it.
+pub fn available() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| has_instructions() && permitted())
+}
+
+fn has_instructions() -> bool {
+    const AMX_BF16: u32 = 1 << 22;
+    const AMX_TILE: u32 = 1 << 24;
+    let features = __cpuid_count(7, 0).edx;
+    crate::cpu::kernels::has_avx512_bf16() && features & AMX_BF16 != 0 && features & AMX_TILE != 0
+}
+
+/// Asks Linux for the tile registers, which a process may use only after it has asked (arch_prctl(2)).
+#[cfg(target_os = "linux")]
+fn permitted() -> bool {
+    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+    const XFEATURE_XTILEDATA: libc::c_long = 18;
+    // SAFETY: the call reads and writes no memory of ours.
+    unsafe {
+        libc::syscall(
+            libc::SYS_arch_prctl,
+            ARCH_REQ_XCOMP_PERM,
+            XFEATURE_XTILEDATA,
+        ) == 0
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn permitted() -> bool {
+    false
+}
+
+/// The tile registers of this thread, configured when first used and released at the end of a task, so that the
+/// system need not save them.
+#[derive(Default)]
+pub struct Registers {
+    /// Pairs of a step that they are configured for; 0 before the first use.
+    pairs: usize,
+    sums: Sums,
+}
+
+/// `[32][32]`, where the tile registers are stored.
+#[repr(C, align(64))]
+struct Sums([[f32; 32]; 2 * ROWS]);
+
+impl Default for Sums {
+    fn default() -> Self {
+        Sums([[0.0; 32]; 2 * ROWS])
+    }
+}
+
+/// The operand of `ldtilecfg`.
+#[repr(C, align(64))]
+struct Config {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+/// Tile registers of x; tmm0 to tmm3 are sums.
+const X: [usize; 2] = [4, 5];
+const WEIGHTS: [usize; 2] = [6, 7];
+
+/// A product of `steps` steps: how the sums begin, one step, and how the sums are stored.
+macro_rules! multiply {
+    ($begin:literal, $step:literal, $store:literal, $x:ident, $weights:ident, $sums:ident, $steps:ident, $stride:ident) => {
+        asm!(
+            $begin,
+            "2:",
+            $step,
+            "add {x}, 64",
+            "add {lower}, 64",
+            "add {w}, 2048",
+            "dec {steps}",
+            "jnz 2b",
+            $store,
+            x = inout(reg) $x => _,
+            lower = inout(reg) $x.wrapping_add(ROWS * $stride / 4) => _,
+            w = inout(reg) $weights => _,
+            steps = inout(reg) $steps => _,
+            sums = in(reg) $sums,
+            stride = in(reg) $stride,
+            // Two vectors of weights, and a row of sums.
+            line = in(reg) 128usize,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        )
+    };
+}
+
+impl Registers {
+    /// # Safety
+    /// As [`Tile::run`]; [`available`] must hold.
+    pub(super) unsafe fn run(&mut self, tile: &Tile) {
+        let pairs = tile.weights.len() / 2;
+        let (steps, rest) = (pairs / STEP, pairs % STEP);
+        let rows = tile.x.rows.next_multiple_of(ROWS);
+        assert!(rows <= 2 * ROWS && tile.x.length == pairs);
+        assert!(tile.x.pairs.len() >= (rows - 1) * tile.x.stride + pairs);
+        // SAFETY: the caller's promise; the pairs of the rest follow those of the steps.
+        unsafe {
+            if steps > 0 {
+                self.configure(STEP);
+                self.product(tile, 0, steps, false);
+            }
+            if rest > 0 {
+                self.configure(rest);
+                self.product(tile, steps * STEP, 1, steps > 0);
+            }
+            self.finish(tile.x.rows, &tile.out);
+        }
+    }
+
+    /// # Safety
+    /// [`available`] must hold.
+    unsafe fn configure(&mut self, pairs: usize) {
+        if self.pairs == pairs {
+            return;
+        }
+        let mut config = Config {
+            palette: 1,
+            start_row: 0,
+            reserved: [0; 14],
+            row_bytes: [0; 16],
+            rows: [0; 16],
+        };
+        config.row_bytes[..8].fill(ROW_BYTES as u16);
+        config.rows[..8].fill(ROWS as u8);
+        for i in X {
+            config.row_bytes[i] = 4 * pairs as u16;
+        }
+        for i in WEIGHTS {
+            config.rows[i] = pairs as u8;
+        }
+        // SAFETY: the configuration is valid for palette 1, and the processor has AMX.
+        unsafe {
+            asm!("ldtilecfg [{}]", in(reg) &config, options(nostack, readonly, preserves_flags))
+        };
+        self.pairs = pairs;
+    }
+
+    /// Stores the products of `steps` steps from pair `first` on, added to the stored sums if `add`.
+    ///
+    /// # Safety
+    /// As [`Registers::run`]; the registers must be configured for the steps.
+    unsafe fn product(&mut self, tile: &Tile, first: usize, steps: usize, add: bool) {
+        let x = tile.x.pairs[first..].as_ptr();
+        let weights = tile.weights[2 * first..].as_ptr();
+        let sums = self.sums.0.as_mut_ptr();
+        let stride = 4 * tile.x.stride;
+        macro_rules! four {
+            ($begin:literal) => {
+                multiply!(
+                    $begin,
+                    "tileloadd tmm6, [{w} + {line}]\n tileloadd tmm4, [{x} + {stride}]\n \
+                     tileloadd tmm7, [{w} + {line} + 64]\n tileloadd tmm5, [{lower} + {stride}]\n \
+                     tdpbf16ps tmm0, tmm4, tmm6\n tdpbf16ps tmm1, tmm4, tmm7\n \
+                     tdpbf16ps tmm2, tmm5, tmm6\n tdpbf16ps tmm3, tmm5, tmm7",
+                    "tilestored [{sums} + {line}], tmm0\n tilestored [{sums} + {line} + 64], tmm1\n \
+                     tilestored [{sums} + {line} + 2048], tmm2\n tilestored [{sums} + {line} + 2112], tmm3",
+                    x, weights, sums, steps, stride
+                )
+            };
+        }
+        macro_rules! two {
+            ($begin:literal) => {
+                multiply!(
+                    $begin,
+                    "tileloadd tmm6, [{w} + {line}]\n tileloadd tmm4, [{x} + {stride}]\n \
+                     tileloadd tmm7, [{w} + {line} + 64]\n \
+                     tdpbf16ps tmm0, tmm4, tmm6\n tdpbf16ps tmm1, tmm4, tmm7",
+                    "tilestored [{sums} + {line}], tmm0\n tilestored [{sums} + {line} + 64], tmm1",
+                    x,
+                    weights,
+                    sums,
+                    steps,
+                    stride
+                )
+            };
+        }
+        // SAFETY: x has whole tile registers of rows (checked by `run`), the weights two vectors a pair, and the sums are 32 × 32.
+        unsafe {
+            match (tile.x.rows > ROWS, add) {
+                (true, false) => {
+                    four!("tilezero tmm0\n tilezero tmm1\n tilezero tmm2\n tilezero tmm3")
+                }
+                (true, true) => four!(
+                    "tileloadd tmm0, [{sums} + {line}]\n tileloadd tmm1, [{sums} + {line} + 64]\n \
+                     tileloadd tmm2, [{sums} + {line} + 2048]\n tileloadd tmm3, [{sums} + {line} + 2112]"
+                ),
+                (false, false) => two!("tilezero tmm0\n tilezero tmm1"),
+                (false, true) => two!(
+                    "tileloadd tmm0, [{sums} + {line}]\n tileloadd tmm1, [{sums} + {line} + 64]"
+                ),
+            }
+        }
+    }
+
+    /// Adds the sums to the initial values of `out`, and stores them.
+    ///
+    /// # Safety
+    /// `out` must be valid for the rows, and unshared; the processor must have AVX-512.
+    #[target_feature(enable = "avx512f")]
+    unsafe fn finish(&self, rows: usize, out: &OutputTile) {
+        for (r, sums) in self.sums.0[..rows].iter().enumerate() {
+            // SAFETY: a row of sums has two vectors; the caller's output tile.
+            unsafe {
+                let sums = [sums.as_ptr(), sums[16..].as_ptr()].map(|at| _mm512_load_ps(at));
+                finish_row(&sums, r, out);
+            }
+        }
+    }
+}
+
+impl Drop for Registers {
+    fn drop(&mut self) {
+        if self.pairs > 0 {
+            // SAFETY: they were configured, so the processor has AMX.
+            unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) }
+        }
+    }
+}
