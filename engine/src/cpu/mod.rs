@@ -50,6 +50,7 @@ mod training;
 mod weights;
 mod workspace;
 
+pub use kernels::has_amx_bf16;
 pub use kernels::peak::{Peak, measure_peak};
 
 use crate::batch::PackedBatch;

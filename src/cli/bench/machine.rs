@@ -114,6 +114,7 @@ fn features() -> Vec<&'static str> {
             ("avx512dq", is_x86_feature_detected!("avx512dq")),
             ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
             ("avx512vnni", is_x86_feature_detected!("avx512vnni")),
+            ("amx_bf16", autodidact_engine::cpu::has_amx_bf16()),
         ];
         let here = known.into_iter().filter(|(_, here)| *here);
         here.map(|(name, _)| name).collect()

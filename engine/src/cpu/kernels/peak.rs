@@ -5,6 +5,8 @@
 //! measured, not read off a data sheet, because clocks fall under wide vectors, and two threads may share a
 //! core.
 
+#[cfg(target_arch = "x86_64")]
+use super::bf16::amx;
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -80,6 +82,14 @@ fn f32_loop() -> Loop {
 }
 
 fn bf16_loop() -> Option<Loop> {
+    #[cfg(target_arch = "x86_64")]
+    if super::has_amx_bf16() {
+        return Some(Loop {
+            // SAFETY: the processor has the tile registers.
+            run: |rounds| unsafe { amx::products_of_registers(rounds) },
+            operations: amx::ROUND_OPERATIONS,
+        });
+    }
     #[cfg(target_arch = "x86_64")]
     if super::has_avx512_bf16() {
         return Some(Loop {
@@ -212,6 +222,11 @@ mod tests {
                 },
                 x86::IN_FLIGHT_256 as f32,
             );
+        }
+        #[cfg(target_arch = "x86_64")]
+        if crate::cpu::kernels::has_amx_bf16() {
+            // SAFETY: the processor has the tile registers.
+            assert_eq!(unsafe { amx::products_of_registers(3) }, 3.0 * 32.0);
         }
         let peak = measure_peak(1, Duration::from_millis(1));
         assert!(peak.f32 > 0.0);

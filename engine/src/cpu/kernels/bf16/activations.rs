@@ -1,16 +1,20 @@
 //! Activations in bf16, packed for every product, and cut into blocks of rows.
 //!
 //! For `vdpbf16ps` a block is `[K/2][rows][2]` with at most 12 rows, so that its broadcasts read one stream. For AMX
-//! it is `[rows][K/2][2]` with at most 32.
+//! it is `[K/32][rows][16][2]`: tile registers, one after another, of at most 32 rows.
 
 use super::panels::pair;
 use crate::cpu::kernels::{has_amx_bf16, has_avx512_bf16};
 use rayon::prelude::*;
 use std::ops::Range;
 
+/// Rows of AMX's tile registers, and the pairs of such a row.
+pub(super) const ROWS: usize = 16;
+pub(super) const STEP: usize = 16;
+
 /// Most rows of a block, hence of a tile.
 pub(super) fn block_rows() -> usize {
-    if has_amx_bf16() { 32 } else { 12 }
+    if has_amx_bf16() { 2 * ROWS } else { 12 }
 }
 
 /// Most rows of a batch that is kept in f32, too.
@@ -20,11 +24,11 @@ pub(super) const FEW_ROWS: usize = 4;
 #[derive(Clone, Copy)]
 pub(super) struct RowsPart<'a> {
     pub rows: usize,
-    /// Pairs of a row.
+    /// The first pair, and their number.
+    pub first: usize,
     pub length: usize,
-    /// `[length][rows]`; for AMX `[rows][stride]`, with rows for whole tile registers.
+    /// `[length][rows]`; for AMX the whole block.
     pub pairs: &'a [u32],
-    pub stride: usize,
 }
 
 /// Packed activations. The buffer is reused from call to call.
@@ -36,6 +40,8 @@ pub struct PackedRows {
     pub(super) blocks: Vec<(usize, usize)>,
     /// Block by block; a pair holds two neighbouring columns of one row.
     pairs: Vec<u32>,
+    /// The first pair of every block, and the end.
+    starts: Vec<usize>,
     /// `[K][rows]`, the rounded numbers of at most [`FEW_ROWS`] rows. For AMX only.
     floats: Vec<f32>,
 }
@@ -62,15 +68,20 @@ impl PackedRows {
         (self.rows, self.inputs) = (rows, inputs);
         self.blocks.clear();
         self.blocks.extend_from_slice(blocks);
-        // Tile registers read whole: the rows that a last block lacks are there, whatever they hold.
-        let beyond = if has_amx_bf16() { block_rows() } else { 0 };
-        if self.pairs.len() < (rows + beyond) * pairs {
-            self.pairs.resize((rows + beyond) * pairs, 0);
+        self.starts.clear();
+        self.starts.push(0);
+        let mut end = 0;
+        for (_, rows) in blocks {
+            end += block_pairs(*rows, pairs);
+            self.starts.push(end);
+        }
+        if self.pairs.len() < end {
+            self.pairs.resize(end, 0);
         }
         let mut tasks = Vec::with_capacity(blocks.len());
-        let mut rest = &mut self.pairs[..rows * pairs];
+        let mut rest = &mut self.pairs[..end];
         for &(start, count) in blocks {
-            let (block, tail) = rest.split_at_mut(count * pairs);
+            let (block, tail) = rest.split_at_mut(block_pairs(count, pairs));
             rest = tail;
             tasks.push((&x[start * inputs..(start + count) * inputs], block, count));
         }
@@ -87,25 +98,17 @@ impl PackedRows {
     }
 
     /// `length` pairs of a block, from pair `first` on.
-    pub(super) fn part(
-        &self,
-        (row, rows): (usize, usize),
-        first: usize,
-        length: usize,
-    ) -> RowsPart<'_> {
-        let stride = self.inputs.div_ceil(2);
-        let (start, extent) = match has_amx_bf16() {
-            true => (
-                row * stride + first,
-                (rows.next_multiple_of(16) - 1) * stride + length,
-            ),
-            false => (row * stride + first * rows, length * rows),
-        };
+    pub(super) fn part(&self, block: usize, first: usize, length: usize) -> RowsPart<'_> {
+        let rows = self.blocks[block].1;
+        let pairs = &self.pairs[self.starts[block]..self.starts[block + 1]];
         RowsPart {
             rows,
+            first,
             length,
-            pairs: &self.pairs[start..start + extent],
-            stride,
+            pairs: match has_amx_bf16() {
+                true => pairs,
+                false => &pairs[first * rows..(first + length) * rows],
+            },
         }
     }
 
@@ -121,15 +124,22 @@ impl PackedRows {
         if !has_amx_bf16() || self.rows > FEW_ROWS {
             return;
         }
-        let pairs = self.inputs.div_ceil(2);
-        for k in 0..pairs {
-            let of_rows = |row| self.pairs[row * pairs + k];
+        for k in 0..self.inputs.div_ceil(2) {
+            let of_rows = |row| self.pairs[k / STEP * ROWS * STEP + row * STEP + k % STEP];
             let both = (0..self.rows).map(of_rows);
             self.floats
                 .extend(both.clone().map(|both| f32::from_bits(both << 16)));
             self.floats
                 .extend(both.map(|both| f32::from_bits(both & 0xffff_0000)));
         }
+    }
+}
+
+/// Pairs that a block takes in the buffer. A tile register is there whole, whatever its rows beyond hold.
+fn block_pairs(rows: usize, pairs: usize) -> usize {
+    match has_amx_bf16() {
+        true => rows.next_multiple_of(ROWS) * pairs.next_multiple_of(STEP),
+        false => rows * pairs,
     }
 }
 
@@ -146,11 +156,9 @@ pub fn row_blocks(rows: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
 fn pack_block(x: &[f32], inputs: usize, rows: usize, out: &mut [u32]) {
     #[cfg(target_arch = "x86_64")]
     if has_amx_bf16() {
-        let of_rows = x
-            .chunks_exact(inputs)
-            .zip(out.chunks_exact_mut(inputs.div_ceil(2)));
+        let of_rows = x.chunks_exact(inputs).enumerate();
         // SAFETY: the processor has the features.
-        return of_rows.for_each(|(x, out)| unsafe { x86::round_row(x, out) });
+        return of_rows.for_each(|(r, x)| unsafe { x86::pack_row(x, r, rows, out) });
     }
     #[cfg(target_arch = "x86_64")]
     if has_avx512_bf16() {
@@ -166,25 +174,25 @@ fn pack_block(x: &[f32], inputs: usize, rows: usize, out: &mut [u32]) {
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod x86 {
-    use super::pair;
+    use super::{ROWS, STEP, pair};
     use std::arch::x86_64::*;
 
-    /// Rounds a row to pairs.
+    /// Row `r` of a block of tile registers.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-    pub fn round_row(x: &[f32], out: &mut [u32]) {
-        let (whole, rest) = x.as_chunks::<32>();
-        let (wide, last) = out.as_chunks_mut::<16>();
-        for (x, out) in whole.iter().zip(wide) {
-            // SAFETY: 32 numbers become sixteen pairs.
+    pub fn pack_row(x: &[f32], r: usize, rows: usize, out: &mut [u32]) {
+        let steps = out.chunks_exact_mut(rows.next_multiple_of(ROWS) * STEP);
+        for (x, out) in x.chunks(2 * STEP).zip(steps) {
+            let out = &mut out[r * STEP..(r + 1) * STEP];
+            let masks =
+                [x.len().min(16), x.len().saturating_sub(16)].map(|n| ((1u32 << n) - 1) as u16);
+            // SAFETY: masked to the numbers that x has; they become at most sixteen pairs.
             unsafe {
-                let low = _mm512_loadu_ps(x.as_ptr());
-                let high = _mm512_loadu_ps(x.as_ptr().add(16));
-                let pairs = _mm512_cvtne2ps_pbh(high, low);
-                _mm512_storeu_si512(out.as_mut_ptr().cast(), std::mem::transmute(pairs));
+                let low = _mm512_maskz_loadu_ps(masks[0], x.as_ptr());
+                let high = _mm512_maskz_loadu_ps(masks[1], x.as_ptr().wrapping_add(16));
+                let pairs =
+                    std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+                _mm512_storeu_si512(out.as_mut_ptr().cast(), pairs);
             }
-        }
-        for (both, out) in rest.chunks(2).zip(last) {
-            *out = pair(both[0], both.get(1).copied().unwrap_or(0.0));
         }
     }
 

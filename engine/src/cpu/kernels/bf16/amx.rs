@@ -4,16 +4,13 @@
 //! inputs: per sum, the even inputs one after another, the odd inputs one after another, and then the two to the
 //! sum (Intel's Software Developer's Manual, TDPBF16PS). [`super::even_odd`] does the same in vector registers.
 
+use super::activations::{ROWS, STEP};
 use super::tile::x86::finish_row;
 use super::tile::{OutputTile, Tile};
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::sync::OnceLock;
 
-/// Pairs that one instruction multiplies.
-pub const STEP: usize = 16;
-/// Rows of a tile register.
-const ROWS: usize = 16;
 /// Bytes of a row of a tile register.
 const ROW_BYTES: usize = 64;
 
@@ -83,25 +80,27 @@ struct Config {
 const X: [usize; 2] = [4, 5];
 const WEIGHTS: [usize; 2] = [6, 7];
 
-/// A product of `steps` steps: how the sums begin, one step, and how the sums are stored.
+/// The products of `steps` steps: how the sums begin, one step, and how the sums are stored.
 macro_rules! multiply {
-    ($begin:literal, $step:literal, $store:literal, $x:ident, $weights:ident, $sums:ident, $steps:ident, $stride:ident) => {
+    ($x:ident, $weights:ident, $sums:ident, $steps:ident, $advance:ident, $begin:literal, $step:literal, $store:literal) => {
         asm!(
             $begin,
             "2:",
             $step,
-            "add {x}, 64",
-            "add {lower}, 64",
+            "add {x}, {advance}",
+            "add {lower}, {advance}",
             "add {w}, 2048",
             "dec {steps}",
             "jnz 2b",
             $store,
             x = inout(reg) $x => _,
-            lower = inout(reg) $x.wrapping_add(ROWS * $stride / 4) => _,
+            // The rows of a second register.
+            lower = inout(reg) $x.wrapping_add(ROWS * STEP) => _,
             w = inout(reg) $weights => _,
             steps = inout(reg) $steps => _,
             sums = in(reg) $sums,
-            stride = in(reg) $stride,
+            advance = in(reg) $advance,
+            stride = in(reg) ROW_BYTES,
             // Two vectors of weights, and a row of sums.
             line = in(reg) 128usize,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
@@ -111,27 +110,65 @@ macro_rules! multiply {
     };
 }
 
+/// [`multiply!`] of up to 32 rows.
+macro_rules! four {
+    ($x:ident, $weights:ident, $sums:ident, $steps:ident, $advance:ident, $begin:literal) => {
+        multiply!(
+            $x, $weights, $sums, $steps, $advance,
+            $begin,
+            "tileloadd tmm6, [{w} + {line}]\n tileloadd tmm4, [{x} + {stride}]\n \
+             tileloadd tmm7, [{w} + {line} + 64]\n tileloadd tmm5, [{lower} + {stride}]\n \
+             tdpbf16ps tmm0, tmm4, tmm6\n tdpbf16ps tmm1, tmm4, tmm7\n \
+             tdpbf16ps tmm2, tmm5, tmm6\n tdpbf16ps tmm3, tmm5, tmm7",
+            "tilestored [{sums} + {line}], tmm0\n tilestored [{sums} + {line} + 64], tmm1\n \
+             tilestored [{sums} + {line} + 2048], tmm2\n tilestored [{sums} + {line} + 2112], tmm3"
+        )
+    };
+}
+
+/// [`multiply!`] of up to 16 rows.
+macro_rules! two {
+    ($x:ident, $weights:ident, $sums:ident, $steps:ident, $advance:ident, $begin:literal) => {
+        multiply!(
+            $x,
+            $weights,
+            $sums,
+            $steps,
+            $advance,
+            $begin,
+            "tileloadd tmm6, [{w} + {line}]\n tileloadd tmm4, [{x} + {stride}]\n \
+             tileloadd tmm7, [{w} + {line} + 64]\n \
+             tdpbf16ps tmm0, tmm4, tmm6\n tdpbf16ps tmm1, tmm4, tmm7",
+            "tilestored [{sums} + {line}], tmm0\n tilestored [{sums} + {line} + 64], tmm1"
+        )
+    };
+}
+
 impl Registers {
     /// # Safety
     /// As [`Tile::run`]; [`available`] must hold.
     pub(super) unsafe fn run(&mut self, tile: &Tile) {
-        let pairs = tile.weights.len() / 2;
-        let (steps, rest) = (pairs / STEP, pairs % STEP);
-        let rows = tile.x.rows.next_multiple_of(ROWS);
-        assert!(rows <= 2 * ROWS && tile.x.length == pairs);
-        assert!(tile.x.pairs.len() >= (rows - 1) * tile.x.stride + pairs);
-        // SAFETY: the caller's promise; the pairs of the rest follow those of the steps.
-        unsafe {
-            if steps > 0 {
-                self.configure(STEP);
-                self.product(tile, 0, steps, false);
+        let (x, rows) = (&tile.x, tile.x.rows.next_multiple_of(ROWS));
+        let end = x.first + x.length;
+        assert!(rows <= 2 * ROWS && x.length > 0 && 2 * x.length == tile.weights.len());
+        assert!(end.next_multiple_of(STEP) * rows <= x.pairs.len());
+        let mut at = x.first;
+        while at < end {
+            // Whole registers of x, or the pairs of one before they begin or after they end.
+            let whole = (end - at) / STEP * STEP;
+            let pairs = match at % STEP {
+                0 if whole > 0 => whole,
+                from => (STEP - from).min(end - at),
+            };
+            // SAFETY: the caller's promise; x and the weights have these pairs (just checked).
+            unsafe {
+                self.configure(pairs.min(STEP));
+                self.product(tile, at, pairs.div_ceil(STEP), at > x.first);
             }
-            if rest > 0 {
-                self.configure(rest);
-                self.product(tile, steps * STEP, 1, steps > 0);
-            }
-            self.finish(tile.x.rows, &tile.out);
+            at += pairs;
         }
+        // SAFETY: the caller's output tile.
+        unsafe { self.finish(x.rows, &tile.out) }
     }
 
     /// # Safety
@@ -167,52 +204,47 @@ impl Registers {
     /// # Safety
     /// As [`Registers::run`]; the registers must be configured for the steps.
     unsafe fn product(&mut self, tile: &Tile, first: usize, steps: usize, add: bool) {
-        let x = tile.x.pairs[first..].as_ptr();
-        let weights = tile.weights[2 * first..].as_ptr();
+        let rows = tile.x.rows.next_multiple_of(ROWS);
+        let x = tile.x.pairs[first / STEP * STEP * rows + first % STEP..].as_ptr();
+        let weights = tile.weights[2 * (first - tile.x.first)..].as_ptr();
         let sums = self.sums.0.as_mut_ptr();
-        let stride = 4 * tile.x.stride;
-        macro_rules! four {
-            ($begin:literal) => {
-                multiply!(
-                    $begin,
-                    "tileloadd tmm6, [{w} + {line}]\n tileloadd tmm4, [{x} + {stride}]\n \
-                     tileloadd tmm7, [{w} + {line} + 64]\n tileloadd tmm5, [{lower} + {stride}]\n \
-                     tdpbf16ps tmm0, tmm4, tmm6\n tdpbf16ps tmm1, tmm4, tmm7\n \
-                     tdpbf16ps tmm2, tmm5, tmm6\n tdpbf16ps tmm3, tmm5, tmm7",
-                    "tilestored [{sums} + {line}], tmm0\n tilestored [{sums} + {line} + 64], tmm1\n \
-                     tilestored [{sums} + {line} + 2048], tmm2\n tilestored [{sums} + {line} + 2112], tmm3",
-                    x, weights, sums, steps, stride
-                )
-            };
-        }
-        macro_rules! two {
-            ($begin:literal) => {
-                multiply!(
-                    $begin,
-                    "tileloadd tmm6, [{w} + {line}]\n tileloadd tmm4, [{x} + {stride}]\n \
-                     tileloadd tmm7, [{w} + {line} + 64]\n \
-                     tdpbf16ps tmm0, tmm4, tmm6\n tdpbf16ps tmm1, tmm4, tmm7",
-                    "tilestored [{sums} + {line}], tmm0\n tilestored [{sums} + {line} + 64], tmm1",
+        let advance = rows * ROW_BYTES;
+        // SAFETY: x has whole registers and the weights two vectors a pair (checked by the caller); the sums are 32 × 32.
+        unsafe {
+            match (tile.x.rows > ROWS, add) {
+                (true, false) => {
+                    four!(
+                        x,
+                        weights,
+                        sums,
+                        steps,
+                        advance,
+                        "tilezero tmm0\n tilezero tmm1\n tilezero tmm2\n tilezero tmm3"
+                    )
+                }
+                (true, true) => four!(
                     x,
                     weights,
                     sums,
                     steps,
-                    stride
-                )
-            };
-        }
-        // SAFETY: x has whole tile registers of rows (checked by `run`), the weights two vectors a pair, and the sums are 32 × 32.
-        unsafe {
-            match (tile.x.rows > ROWS, add) {
-                (true, false) => {
-                    four!("tilezero tmm0\n tilezero tmm1\n tilezero tmm2\n tilezero tmm3")
-                }
-                (true, true) => four!(
+                    advance,
                     "tileloadd tmm0, [{sums} + {line}]\n tileloadd tmm1, [{sums} + {line} + 64]\n \
                      tileloadd tmm2, [{sums} + {line} + 2048]\n tileloadd tmm3, [{sums} + {line} + 2112]"
                 ),
-                (false, false) => two!("tilezero tmm0\n tilezero tmm1"),
+                (false, false) => two!(
+                    x,
+                    weights,
+                    sums,
+                    steps,
+                    advance,
+                    "tilezero tmm0\n tilezero tmm1"
+                ),
                 (false, true) => two!(
+                    x,
+                    weights,
+                    sums,
+                    steps,
+                    advance,
                     "tileloadd tmm0, [{sums} + {line}]\n tileloadd tmm1, [{sums} + {line} + 64]"
                 ),
             }
@@ -233,6 +265,41 @@ impl Registers {
             }
         }
     }
+}
+
+/// Operations of a round of [`products_of_registers`]: four instructions.
+pub const ROUND_OPERATIONS: usize = 4 * 2 * ROWS * STEP * 2 * STEP;
+
+/// Multiplies registers without loads or stores, and returns a sum that grows by 32 a round: the processor's peak.
+///
+/// # Safety
+/// [`available`] must hold.
+pub unsafe fn products_of_registers(rounds: usize) -> f32 {
+    let mut registers = Registers::default();
+    let ones = [super::panels::pair(1.0, 1.0); ROWS * STEP];
+    // SAFETY: the caller's promise; a register of ones, and one of sums.
+    unsafe {
+        registers.configure(STEP);
+        asm!(
+            "tileloadd tmm4, [{ones} + {stride}]",
+            "tileloadd tmm6, [{ones} + {stride}]",
+            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+            "2:",
+            "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm6",
+            "tdpbf16ps tmm2, tmm4, tmm6", "tdpbf16ps tmm3, tmm4, tmm6",
+            "dec {rounds}",
+            "jnz 2b",
+            "tilestored [{sums} + {stride}], tmm3",
+            ones = in(reg) ones.as_ptr(),
+            stride = in(reg) ROW_BYTES,
+            rounds = inout(reg) rounds.max(1) => _,
+            sums = in(reg) registers.sums.0.as_mut_ptr(),
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm6") _,
+            options(nostack),
+        );
+    }
+    registers.sums.0[0][0]
 }
 
 impl Drop for Registers {

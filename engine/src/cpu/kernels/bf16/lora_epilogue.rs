@@ -37,7 +37,6 @@ impl LoraEpilogue<'_> {
         &self,
         block: usize,
         panel: usize,
-        rows: (usize, usize),
         out: OutputTile,
         registers: &mut Registers,
     ) {
@@ -50,7 +49,7 @@ impl LoraEpilogue<'_> {
             return;
         }
         let tile = Tile {
-            x: self.inner.part(rows, from, pairs),
+            x: self.inner.part(block, from, pairs),
             weights: &weights.vectors[first..first + 2 * pairs],
             out,
         };

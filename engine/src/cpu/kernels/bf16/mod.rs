@@ -35,7 +35,7 @@ mod tile;
 mod transpose;
 mod weights;
 
-use super::{Init, SharedMut};
+use super::{Init, SharedMut, has_amx_bf16};
 pub use activations::{PackedRows, row_blocks};
 use amx::Registers;
 use codes::GROUP_PAIRS;
@@ -54,6 +54,8 @@ const CHUNK_BLOCKS: usize = 16;
 const L2_BYTES: usize = 512 << 10;
 /// Most pairs of one block of K, a multiple of a code group: 256 · 128 bytes of panel.
 const K_BLOCK: usize = 256;
+/// The same for AMX, which reads its operands so fast that the block must leave room for x in the first-level cache.
+const K_BLOCK_AMX: usize = 192;
 /// Bytes of weights that one task reads for all rows: they should stay in the last-level cache.
 const TASK_BYTES: usize = 2 << 20;
 
@@ -152,9 +154,9 @@ fn multiply_chunk(
         };
         if !done {
             let weights = w.vectors(p, first, length, &mut buffer);
-            for &(row, rows) in blocks {
+            for (block, &(row, rows)) in chunk.clone().zip(blocks) {
                 let tile = Tile {
-                    x: x.part((row, rows), first, length),
+                    x: x.part(block, first, length),
                     weights,
                     out: out(row, rows),
                 };
@@ -172,7 +174,7 @@ fn multiply_chunk(
                     ..out(row, rows)
                 };
                 // SAFETY: as above.
-                unsafe { lora.add(block, p, (row, rows), out, &mut registers) }
+                unsafe { lora.add(block, p, out, &mut registers) }
             }
         }
     }
@@ -181,7 +183,8 @@ fn multiply_chunk(
 
 /// Pairs of a block of K: as even as whole code groups allow.
 fn k_block(pairs: usize) -> usize {
-    let even = pairs.div_ceil(pairs.div_ceil(K_BLOCK));
+    let most = if has_amx_bf16() { K_BLOCK_AMX } else { K_BLOCK };
+    let even = pairs.div_ceil(pairs.div_ceil(most));
     even.next_multiple_of(GROUP_PAIRS)
 }
 

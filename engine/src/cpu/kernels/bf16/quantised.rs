@@ -115,7 +115,7 @@ impl QuantisedPanels {
         if has_amx_bf16() || !has_avx512_bf16() || x.rows > SMALL_BATCH_ROWS {
             return false;
         }
-        let x = x.part((0, x.rows), first, length);
+        let x = x.part(0, first, length);
         // SAFETY: the caller's promise; the processor has AVX512_BF16.
         unsafe { by_pairs(format, vectors, x.pairs, x.rows, out) }
         true

@@ -101,26 +101,28 @@ pub fn multiply(
     }
     let y = SharedMut::new(y);
     let blocks = x.blocks.par_iter().zip(block_adapters);
-    blocks.with_min_len(2).for_each(|(&block, adapter)| {
-        let Some(adapter) = adapter else { return };
-        let (row, rows) = block;
-        let mut registers = Registers::default();
-        for Part { w, from, to } in &parts[*adapter] {
-            let x = x.part(block, *from, w.pairs);
-            let lanes = w.halves * LANES;
-            for (nth, vectors) in w.vectors.chunks_exact(w.pairs * w.halves).enumerate() {
-                let (column, of) = (to + nth * lanes, lanes.min(w.outputs - nth * lanes));
-                let out = OutputTile {
-                    y: y.at(row * width + column, (rows - 1) * width + of),
-                    stride: width,
-                    width: of,
-                    init: Init::Zero,
-                };
-                // SAFETY: the tile is these rows of `of` outputs (checked by `at`), and blocks share no row.
-                unsafe { run(x, vectors, out, &mut registers) }
+    blocks
+        .enumerate()
+        .with_min_len(2)
+        .for_each(|(block, (&(row, rows), adapter))| {
+            let Some(adapter) = adapter else { return };
+            let mut registers = Registers::default();
+            for Part { w, from, to } in &parts[*adapter] {
+                let x = x.part(block, *from, w.pairs);
+                let lanes = w.halves * LANES;
+                for (nth, vectors) in w.vectors.chunks_exact(w.pairs * w.halves).enumerate() {
+                    let (column, of) = (to + nth * lanes, lanes.min(w.outputs - nth * lanes));
+                    let out = OutputTile {
+                        y: y.at(row * width + column, (rows - 1) * width + of),
+                        stride: width,
+                        width: of,
+                        init: Init::Zero,
+                    };
+                    // SAFETY: the tile is these rows of `of` outputs (checked by `at`), and blocks share no row.
+                    unsafe { run(x, vectors, out, &mut registers) }
+                }
             }
-        }
-    });
+        });
 }
 
 /// Overwrites `out`, whatever its initial values.
