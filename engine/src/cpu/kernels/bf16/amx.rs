@@ -4,11 +4,10 @@
 //! inputs: per sum, the even inputs one after another, the odd inputs one after another, and then the two to the
 //! sum (Intel's Software Developer's Manual, TDPBF16PS). [`super::even_odd`] does the same in vector registers.
 
-use super::activations::{ROWS, STEP};
-use super::tile::x86::finish_row;
-use super::tile::{OutputTile, Tile};
+use super::activations::{ROWS, RowsPart, STEP};
+use super::panels::{PANEL, PairVector, pair};
 use std::arch::asm;
-use std::arch::x86_64::*;
+use std::arch::x86_64::__cpuid_count;
 use std::sync::OnceLock;
 
 /// Bytes of a row of a tile register.
@@ -56,13 +55,13 @@ pub struct Registers {
     sums: Sums,
 }
 
-/// `[32][32]`, where the tile registers are stored.
+/// Where the tile registers are stored: row by row, the sums of a panel's outputs.
 #[repr(C, align(64))]
-struct Sums([[f32; 32]; 2 * ROWS]);
+pub(super) struct Sums(pub [[f32; PANEL]; 2 * ROWS]);
 
 impl Default for Sums {
     fn default() -> Self {
-        Sums([[0.0; 32]; 2 * ROWS])
+        Sums([[0.0; PANEL]; 2 * ROWS])
     }
 }
 
@@ -145,12 +144,14 @@ macro_rules! two {
 }
 
 impl Registers {
+    /// Multiplies up to 32 rows with the weights of a panel, two vectors a pair. The rows of sums beyond those of x
+    /// hold anything.
+    ///
     /// # Safety
-    /// As [`Tile::run`]; [`available`] must hold.
-    pub(super) unsafe fn run(&mut self, tile: &Tile) {
-        let (x, rows) = (&tile.x, tile.x.rows.next_multiple_of(ROWS));
-        let end = x.first + x.length;
-        assert!(rows <= 2 * ROWS && x.length > 0 && 2 * x.length == tile.weights.len());
+    /// [`available`] must hold.
+    pub(super) unsafe fn multiply(&mut self, x: &RowsPart, weights: &[PairVector]) -> &Sums {
+        let (rows, end) = (x.rows.next_multiple_of(ROWS), x.first + x.length);
+        assert!(rows <= 2 * ROWS && x.length > 0 && 2 * x.length == weights.len());
         assert!(end.next_multiple_of(STEP) * rows <= x.pairs.len());
         let mut at = x.first;
         while at < end {
@@ -163,12 +164,12 @@ impl Registers {
             // SAFETY: the caller's promise; x and the weights have these pairs (just checked).
             unsafe {
                 self.configure(pairs.min(STEP));
-                self.product(tile, at, pairs.div_ceil(STEP), at > x.first);
+                let weights = &weights[2 * (at - x.first)..][..2 * pairs];
+                self.product(x, at, weights, at > x.first);
             }
             at += pairs;
         }
-        // SAFETY: the caller's output tile.
-        unsafe { self.finish(x.rows, &tile.out) }
+        &self.sums
     }
 
     /// # Safety
@@ -199,19 +200,21 @@ impl Registers {
         self.pairs = pairs;
     }
 
-    /// Stores the products of `steps` steps from pair `first` on, added to the stored sums if `add`.
+    /// Stores the sums of the products of the weights with x from pair `first` on, added to those stored if `add`.
     ///
     /// # Safety
-    /// As [`Registers::run`]; the registers must be configured for the steps.
-    unsafe fn product(&mut self, tile: &Tile, first: usize, steps: usize, add: bool) {
-        let rows = tile.x.rows.next_multiple_of(ROWS);
-        let x = tile.x.pairs[first / STEP * STEP * rows + first % STEP..].as_ptr();
-        let weights = tile.weights[2 * (first - tile.x.first)..].as_ptr();
+    /// As [`Registers::multiply`]. The registers must be configured for the pairs, which are whole steps or a part of
+    /// one, and x must have them.
+    unsafe fn product(&mut self, x: &RowsPart, first: usize, weights: &[PairVector], add: bool) {
+        let (rows, two) = (x.rows.next_multiple_of(ROWS), x.rows > ROWS);
+        let x = x.pairs[first / STEP * STEP * rows + first % STEP..].as_ptr();
+        let steps = weights.len().div_ceil(2 * STEP);
+        let weights = weights.as_ptr();
         let sums = self.sums.0.as_mut_ptr();
         let advance = rows * ROW_BYTES;
-        // SAFETY: x has whole registers and the weights two vectors a pair (checked by the caller); the sums are 32 × 32.
+        // SAFETY: x has whole registers and the weights two vectors a pair (the caller's promise); the sums are 32 × 32.
         unsafe {
-            match (tile.x.rows > ROWS, add) {
+            match (two, add) {
                 (true, false) => {
                     four!(
                         x,
@@ -250,21 +253,6 @@ impl Registers {
             }
         }
     }
-
-    /// Adds the sums to the initial values of `out`, and stores them.
-    ///
-    /// # Safety
-    /// `out` must be valid for the rows, and unshared; the processor must have AVX-512.
-    #[target_feature(enable = "avx512f")]
-    unsafe fn finish(&self, rows: usize, out: &OutputTile) {
-        for (r, sums) in self.sums.0[..rows].iter().enumerate() {
-            // SAFETY: a row of sums has two vectors; the caller's output tile.
-            unsafe {
-                let sums = [sums.as_ptr(), sums[16..].as_ptr()].map(|at| _mm512_load_ps(at));
-                finish_row(&sums, r, out);
-            }
-        }
-    }
 }
 
 /// Operations of a round of [`products_of_registers`]: four instructions.
@@ -276,7 +264,7 @@ pub const ROUND_OPERATIONS: usize = 4 * 2 * ROWS * STEP * 2 * STEP;
 /// [`available`] must hold.
 pub unsafe fn products_of_registers(rounds: usize) -> f32 {
     let mut registers = Registers::default();
-    let ones = [super::panels::pair(1.0, 1.0); ROWS * STEP];
+    let ones = [pair(1.0, 1.0); ROWS * STEP];
     // SAFETY: the caller's promise; a register of ones, and one of sums.
     unsafe {
         registers.configure(STEP);

@@ -30,7 +30,7 @@ impl Tile<'_> {
         #[cfg(target_arch = "x86_64")]
         if has_amx_bf16() {
             // SAFETY: the processor has the features; the rest is the caller's promise.
-            return unsafe { registers.run(self) };
+            return unsafe { x86::finish_sums(registers.multiply(&self.x, self.weights), self) };
         }
         #[cfg(target_arch = "x86_64")]
         if has_avx512_bf16() {
@@ -62,6 +62,7 @@ impl Tile<'_> {
 #[cfg(target_arch = "x86_64")]
 pub(super) mod x86 {
     use super::{Init, OutputTile, PairVector, Tile};
+    use crate::cpu::kernels::bf16::amx;
     use std::arch::x86_64::*;
 
     /// Distance of the prefetch of weights, in vectors: 4 KB.
@@ -134,6 +135,24 @@ pub(super) mod x86 {
         for (r, sums) in sums.iter().enumerate() {
             // SAFETY: handed on to the caller.
             unsafe { finish_row(sums, r, out) }
+        }
+    }
+
+    /// [`finish`] of the sums that tile registers stored.
+    ///
+    /// # Safety
+    /// As [`Tile::run`]; the processor must have AVX-512.
+    #[target_feature(enable = "avx512f")]
+    pub unsafe fn finish_sums(sums: &amx::Sums, tile: &Tile) {
+        for (r, sums) in sums.0[..tile.x.rows].iter().enumerate() {
+            // SAFETY: a row of sums is two vectors; the caller's output tile.
+            unsafe {
+                let sums = [
+                    _mm512_loadu_ps(sums.as_ptr()),
+                    _mm512_loadu_ps(sums[16..].as_ptr()),
+                ];
+                finish_row(&sums, r, &tile.out);
+            }
         }
     }
 
