@@ -39,6 +39,8 @@ rust-tools:
 
 test-rust: models $(VENV)/clients
 	$(CARGO) test --workspace
+	# A processor with AMX multiplies once more as one without.
+	AUTODIDACT_AMX=0 $(CARGO) test --workspace --lib --test main -- cpu::
 
 test-browser: build-tests browser
 	tests/browser/run

@@ -23,3 +23,22 @@ pub fn at_least(values: &[f32], least: f32) -> impl Iterator<Item = (u32, f32)> 
     let places = with.flat_map(|(start, chunk)| (start..).zip(chunk.iter().copied()));
     places.filter(move |(_, value)| *value >= least)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_value_counts_everywhere_and_nan_nowhere() {
+        for len in [1, 63, 64, 65, 150] {
+            for at in [0, len / 2, len - 1] {
+                let mut values = vec![0.5; len];
+                values[(at + 1) % len] = f32::NAN;
+                values[at] = 1.0;
+                let found: Vec<_> = at_least(&values, 1.0).collect();
+                assert_eq!(found, [(at as u32, 1.0)], "{at} of {len}");
+                assert_eq!(max(&values), 1.0);
+            }
+        }
+    }
+}

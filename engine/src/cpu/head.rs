@@ -2,6 +2,7 @@
 //! one block of rows at a time.
 
 use super::extras::BatchExtras;
+use super::kernels::bf16::block_rows;
 use super::kernels::math;
 use super::linear::{Linear, Write};
 use super::shape::Shape;
@@ -153,7 +154,8 @@ impl<'a> Head<'a> {
     }
 
     fn block(&self) -> usize {
-        (LOGITS / self.linear.outputs / 12 * 12).max(1)
+        let rows = LOGITS / self.linear.outputs;
+        (rows / block_rows() * block_rows()).max(1)
     }
 }
 

@@ -46,6 +46,7 @@ impl HiddenCache {
             return;
         };
         let hidden = states.len() / place.rows().len();
+        debug_assert_eq!(states.len() % place.rows().len(), 0, "an example grew");
         hidden_states.states.resize(rows * hidden, 0.0);
         for (row, state) in place.rows().zip(states.chunks_exact(hidden)) {
             hidden_states.states[row * hidden..][..hidden].copy_from_slice(state);

@@ -1,10 +1,10 @@
 //! The inner loops. All `unsafe` of the executor lives here, behind safe functions that check the bounds
 //! they rely on.
 //!
-//! Kernels are written in three ways. Loops that the compiler vectorises are compiled for each instruction
+//! Kernels are written in four ways. Loops that the compiler vectorises are compiled for each instruction
 //! set and chosen at run time ([`vectorised!`]). Products that hold tiles in registers are written once over
 //! [`simd`]'s registers. The bf16 product is written in intrinsics, because no compiler picks its
-//! instruction.
+//! instruction, and for AMX in inline assembly, because stable Rust has no intrinsics for it.
 
 pub mod attention;
 pub mod bf16;
@@ -88,7 +88,8 @@ pub fn has_avx512_bf16() -> bool {
     false
 }
 
-/// Whether the processor multiplies tiles of bf16 numbers (AMX), and the system lets this process do so.
+/// Whether the processor multiplies tiles of bf16 numbers (AMX), and the system lets this process do so. The environment
+/// variable `AUTODIDACT_AMX=0` says no: such a processor then multiplies like one with AVX512_BF16.
 pub fn has_amx_bf16() -> bool {
     #[cfg(target_arch = "x86_64")]
     return bf16::amx::available();

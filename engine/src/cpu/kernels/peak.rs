@@ -1,7 +1,7 @@
 //! The processor's peak rate of multiplication: the yardstick for every product of the executor.
 //!
-//! The measured loop is fused multiply-adds between registers, with enough of them in flight to hide their
-//! latency, and without loads or stores. No matrix product over the same threads can be faster. The peak is
+//! The measured loop is products between registers (fused multiply-adds, sums of two products, or AMX's tiles), with
+//! enough of them in flight to hide their latency, and without loads or stores. No matrix product over the same threads can be faster. The peak is
 //! measured, not read off a data sheet, because clocks fall under wide vectors, and two threads may share a
 //! core.
 
@@ -34,7 +34,7 @@ struct Loop {
     operations: usize,
 }
 
-/// Rounds between two readings of the clock: some tens of microseconds.
+/// Rounds between two readings of the clock: some tens to hundreds of microseconds.
 const ROUNDS: usize = 10_000;
 
 fn over_threads(threads: usize, duration: Duration, of: Loop) -> f64 {

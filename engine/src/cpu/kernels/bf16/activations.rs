@@ -1,19 +1,20 @@
 //! Activations in bf16, packed for every product, and cut into blocks of rows.
 //!
 //! For `vdpbf16ps` a block is `[K/2][rows][2]` with at most 12 rows, so that its broadcasts read one stream. For AMX
-//! it is `[K/32][rows][16][2]`: tile registers, one after another, of at most 32 rows.
+//! it is `[K/32][rows, rounded up to 16][16][2]` with at most 32 rows: tile registers, one after another.
 
 use super::panels::pair;
 use crate::cpu::kernels::{has_amx_bf16, has_avx512_bf16};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Rows of AMX's tile registers, and the pairs of such a row.
+/// Rows of a tile register of AMX.
 pub(super) const ROWS: usize = 16;
+/// Pairs of a row of a tile register: one step along K.
 pub(super) const STEP: usize = 16;
 
 /// Most rows of a block, hence of a tile.
-pub(super) fn block_rows() -> usize {
+pub fn block_rows() -> usize {
     if has_amx_bf16() { 2 * ROWS } else { 12 }
 }
 
@@ -24,7 +25,8 @@ pub(super) const FEW_ROWS: usize = 4;
 #[derive(Clone, Copy)]
 pub(super) struct RowsPart<'a> {
     pub rows: usize,
-    /// The first pair, and their number.
+    /// The first pair along K, and their number.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub first: usize,
     pub length: usize,
     /// `[length][rows]`; for AMX the whole block.
@@ -40,9 +42,9 @@ pub struct PackedRows {
     pub(super) blocks: Vec<(usize, usize)>,
     /// Block by block; a pair holds two neighbouring columns of one row.
     pairs: Vec<u32>,
-    /// The first pair of every block, and the end.
+    /// Where each block begins in `pairs`, and the end.
     starts: Vec<usize>,
-    /// `[K][rows]`, the rounded numbers of at most [`FEW_ROWS`] rows. For AMX only.
+    /// `[K][rows]`, the rounded numbers of one block of at most [`FEW_ROWS`] rows. For AMX only.
     floats: Vec<f32>,
 }
 
@@ -112,7 +114,13 @@ impl PackedRows {
         }
     }
 
-    /// `[2 length][rows]`: all rows in f32, from pair `first` on, where they are so few that they are kept.
+    /// Bytes of some blocks.
+    pub(super) fn bytes(&self, blocks: Range<usize>) -> usize {
+        size_of::<u32>() * (self.starts[blocks.end] - self.starts[blocks.start])
+    }
+
+    /// `[2 length][rows]`: the only block in f32, from pair `first` on, where its rows are so few that they are kept.
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn floats(&self, first: usize, length: usize) -> Option<&[f32]> {
         let rows = self.rows;
         (!self.floats.is_empty())
@@ -121,21 +129,29 @@ impl PackedRows {
 
     fn keep_floats(&mut self) {
         self.floats.clear();
-        if !has_amx_bf16() || self.rows > FEW_ROWS {
+        if !has_amx_bf16() || self.rows > FEW_ROWS || self.blocks.len() != 1 {
             return;
         }
-        for k in 0..self.inputs.div_ceil(2) {
-            let of_rows = |row| self.pairs[k / STEP * ROWS * STEP + row * STEP + k % STEP];
-            let both = (0..self.rows).map(of_rows);
-            self.floats
-                .extend(both.clone().map(|both| f32::from_bits(both << 16)));
-            self.floats
-                .extend(both.map(|both| f32::from_bits(both & 0xffff_0000)));
+        let rows = self.rows;
+        self.floats.resize(2 * self.inputs.div_ceil(2) * rows, 0.0);
+        for (k, floats) in self.floats.chunks_exact_mut(2 * rows).enumerate() {
+            let step = &self.pairs[k / STEP * ROWS * STEP + k % STEP..];
+            for r in 0..rows {
+                let both = step[r * STEP];
+                // AMX takes a number that is too small for a normal one as 0.
+                let normal = |bits: u32| match bits & 0x7f80_0000 {
+                    0 => 0.0,
+                    _ => f32::from_bits(bits),
+                };
+                floats[r] = normal(both << 16);
+                floats[rows + r] = normal(both & 0xffff_0000);
+            }
         }
     }
 }
 
-/// Pairs that a block takes in the buffer. A tile register is there whole, whatever its rows beyond hold.
+/// Pairs that a block takes in the buffer. With AMX a block is padded to whole tile registers. The padding rows hold
+/// anything; the padding columns are 0.
 fn block_pairs(rows: usize, pairs: usize) -> usize {
     match has_amx_bf16() {
         true => rows.next_multiple_of(ROWS) * pairs.next_multiple_of(STEP),
@@ -143,14 +159,16 @@ fn block_pairs(rows: usize, pairs: usize) -> usize {
     }
 }
 
-/// (first row, rows) of each block. The blocks are as few and as even as possible; none is empty.
+/// (first row, rows) of each block. The blocks are as few and as even as possible, with AMX in whole tile registers; none
+/// is empty.
 pub fn row_blocks(rows: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
-    let (first, rows) = (rows.start, rows.len());
-    let count = rows.div_ceil(block_rows());
+    let unit = if has_amx_bf16() { ROWS } else { 1 };
+    let units = rows.len().div_ceil(unit);
+    let count = units.div_ceil(block_rows() / unit);
     // Without rows there is no block, and the divisor does not matter.
-    let (size, larger) = (rows / count.max(1), rows % count.max(1));
-    let start = move |b| first + b * size + larger.min(b);
-    (0..count).map(move |b| (start(b), size + usize::from(b < larger)))
+    let (size, larger) = (units / count.max(1), units % count.max(1));
+    let start = move |b| (rows.start + (b * size + larger.min(b)) * unit).min(rows.end);
+    (0..count).map(move |b| (start(b), start(b + 1) - start(b)))
 }
 
 fn pack_block(x: &[f32], inputs: usize, rows: usize, out: &mut [u32]) {

@@ -189,7 +189,7 @@ impl EpilogueWeights {
 
 #[cfg(test)]
 mod tests {
-    use super::super::skinny::tests::{adapter_of, near, round, row_blocks_of_adapters};
+    use super::super::skinny::tests::{ROWS, adapter_of, near, round, row_blocks_of_adapters};
     use super::super::{Weights, multiply_with_lora};
     use super::*;
     use crate::cpu::kernels::{Init, numbers};
@@ -206,8 +206,8 @@ mod tests {
         // Two members of y, the second of which begins within a vector; the first adapter lacks one of them.
         let (inputs, features, wide) = (70, [40, 30], rank.next_multiple_of(2));
         let outputs = features[0] + features[1];
-        let (x, w) = (numbers(31 * inputs, 1), numbers(outputs * inputs, 2));
-        let inner = numbers(31 * 2 * wide, 3);
+        let (x, w) = (numbers(ROWS * inputs, 1), numbers(outputs * inputs, 2));
+        let inner = numbers(ROWS * 2 * wide, 3);
         let (mut packed, mut inner_packed) = (PackedRows::default(), PackedRows::default());
         packed.pack_blocks(&x, inputs, &blocks);
         inner_packed.pack_blocks(&inner, 2 * wide, &blocks);
@@ -247,7 +247,7 @@ mod tests {
                 block_adapters: &block_adapters,
                 weights: &epilogue,
             };
-            let mut y = vec![f32::NAN; 31 * outputs];
+            let mut y = vec![f32::NAN; ROWS * outputs];
             multiply_with_lora(
                 &packed,
                 weights.as_stored(),

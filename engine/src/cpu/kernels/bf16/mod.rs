@@ -36,7 +36,7 @@ mod transpose;
 mod weights;
 
 use super::{Init, SharedMut, has_amx_bf16};
-pub use activations::{PackedRows, row_blocks};
+pub use activations::{PackedRows, block_rows, row_blocks};
 use amx::Registers;
 use codes::GROUP_PAIRS;
 use lora_epilogue::LoraEpilogue;
@@ -123,8 +123,7 @@ fn multiply_chunk(
     let k_block = k_block(pairs);
     let k_blocks = pairs.div_ceil(k_block);
     // If the chunk's x fits the cache, a panel is read to its end; else one block of K is read of every panel.
-    let rows: usize = blocks.iter().map(|(_, rows)| rows).sum();
-    let x_fits = 4 * rows * pairs <= L2_BYTES;
+    let x_fits = x.bytes(chunk.clone()) <= L2_BYTES;
     let order = |i: usize| match x_fits {
         true => (i / k_blocks, i % k_blocks),
         false => (i % panels.len(), i / panels.len()),
@@ -192,6 +191,7 @@ fn k_block(pairs: usize) -> usize {
 mod tests {
     use super::*;
     use crate::cpu::kernels::numbers;
+    use crate::weights::{BLOCK, Blocks};
     use half::bf16;
 
     fn round(x: f32) -> f64 {
@@ -232,19 +232,65 @@ mod tests {
 
     #[test]
     fn a_row_has_the_same_bits_in_any_company() {
-        let (n, k) = (64, 1100);
-        let (x, w) = (numbers(40 * k, 1), numbers(n * k, 2));
-        let panels = Weights::pack(&[w], k);
-        let run = |x: &[f32]| {
+        let (n, k) = (64, 1120);
+        let (x, w) = (numbers(70 * k, 1), numbers(n * k, 2));
+        let codes = w.iter().map(|x| ((x + 0.5) * 16.0) as u8);
+        let codes: Vec<u8> = codes.collect();
+        let blocks = Blocks {
+            codes: codes.as_chunks().0.to_vec(),
+            scales: vec![[0.25, -2.0]; n * k / BLOCK],
+        };
+        for w in [Weights::pack(&[w], k), Weights::quantised(&[blocks], k)] {
+            let run = |x: &[f32]| {
+                let mut packed = PackedRows::default();
+                packed.pack(x, k);
+                let mut y = vec![0.0; x.len() / k * n];
+                multiply(&packed, w.as_stored(), &mut y, Init::Zero);
+                y
+            };
+            let all = run(&x);
+            for rows in [0, 1, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 40, 65] {
+                assert_eq!(run(&x[..rows * k]), all[..rows * n], "{rows} rows");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_buffer_held_before_does_not_matter() {
+        let mut used = PackedRows::default();
+        used.pack(&vec![f32::NAN; 40 * 301], 301);
+        for (rows, k) in [(3, 71), (17, 71), (33, 96), (2, 33)] {
+            let (x, w) = (numbers(rows * k, 1), Weights::pack(&[numbers(5 * k, 2)], k));
+            let run = |packed: &mut PackedRows| {
+                packed.pack(&x, k);
+                let mut y = vec![f32::NAN; rows * 5];
+                multiply(packed, w.as_stored(), &mut y, Init::Zero);
+                y
+            };
+            assert_eq!(
+                run(&mut used),
+                run(&mut PackedRows::default()),
+                "{rows} rows"
+            );
+        }
+    }
+
+    #[test]
+    fn few_rows_in_several_blocks_have_the_bits_of_one_block() {
+        let (n, k) = (40, 96);
+        let blocks = Blocks {
+            codes: vec![std::array::from_fn(|i| i as u8 % 16); n * k / BLOCK],
+            scales: vec![[0.25, -2.0]; n * k / BLOCK],
+        };
+        let w = Weights::quantised(&[blocks], k);
+        let x = numbers(3 * k, 1);
+        let run = |blocks: &[(usize, usize)]| {
             let mut packed = PackedRows::default();
-            packed.pack(x, k);
-            let mut y = vec![0.0; x.len() / k * n];
-            multiply(&packed, panels.as_stored(), &mut y, Init::Zero);
+            packed.pack_blocks(&x, k, blocks);
+            let mut y = vec![f32::NAN; 3 * n];
+            multiply(&packed, w.as_stored(), &mut y, Init::Zero);
             y
         };
-        let all = run(&x);
-        for rows in [1, 7, 13] {
-            assert_eq!(run(&x[..rows * k]), all[..rows * n]);
-        }
+        assert_eq!(run(&[(0, 1), (1, 2)]), run(&[(0, 3)]));
     }
 }

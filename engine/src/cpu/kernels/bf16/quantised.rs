@@ -7,7 +7,9 @@ use super::activations::PackedRows;
 use super::codes::{CodeFormat, GROUP_PAIRS, GROUP_VECTORS};
 use super::panels::{PANEL, PairVector, ZERO};
 use super::tile::OutputTile;
-use crate::cpu::kernels::{has_amx_bf16, has_avx512_bf16};
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::kernels::has_amx_bf16;
+use crate::cpu::kernels::has_avx512_bf16;
 use crate::weights::{BLOCK, BlockRow, Blocks};
 use half::f16;
 use rayon::prelude::*;
@@ -86,8 +88,8 @@ impl QuantisedPanels {
         }
     }
 
-    /// Multiplies `length` pairs of all rows, from pair `first` on, with a panel. `false`, with nothing written, where
-    /// a buffer of dequantised weights is faster.
+    /// Multiplies `length` pairs of x, which is one block, from pair `first` on, with a panel. `false`, with nothing
+    /// written, where a buffer of dequantised weights is faster or the processor has no such product.
     ///
     /// # Safety
     /// As [`Tile::run`](super::tile::Tile::run).
@@ -101,6 +103,7 @@ impl QuantisedPanels {
         out: &OutputTile,
     ) -> bool {
         use super::small_batch::{SMALL_BATCH_ROWS, by_even_and_odd, by_pairs};
+        assert_eq!(x.blocks.len(), 1);
         let QuantisedPanel {
             format,
             first: start,
@@ -121,6 +124,8 @@ impl QuantisedPanels {
         true
     }
 
+    /// # Safety
+    /// None: no other processor has this product.
     #[cfg(not(target_arch = "x86_64"))]
     pub(super) unsafe fn small_batch(
         &self,
@@ -300,7 +305,7 @@ mod tests {
                 assert!(quantised.panels.iter().all(|p| p.format.short == short));
                 let dequantised = Weights::Panels(dequantised(&quantised));
                 let quantised = Weights::Quantised(quantised);
-                for rows in [1, 2, 3, 4, 5, 6, 7, 13, 40] {
+                for rows in [1, 2, 3, 4, 5, 6, 7, 8, 13, 40] {
                     let mut x = PackedRows::default();
                     x.pack(&numbers(rows * k, 1), k);
                     let mut dy = PackedRows::default();

@@ -226,9 +226,11 @@ pub(super) mod tests {
         );
     }
 
+    pub const ROWS: usize = 91;
+
     /// Rows of two adapters and of none, in blocks.
     pub fn row_blocks_of_adapters() -> (Vec<(usize, usize)>, Vec<Option<usize>>) {
-        let parts = [(0..13, Some(1)), (13..18, None), (18..31, Some(0))];
+        let parts = [(0..37, Some(1)), (37..42, None), (42..ROWS, Some(0))];
         let mut cut = (Vec::new(), Vec::new());
         for (rows, adapter) in parts {
             cut.0.extend(row_blocks(rows));
@@ -239,8 +241,8 @@ pub(super) mod tests {
 
     pub fn adapter_of(row: usize) -> Option<usize> {
         match row {
-            0..13 => Some(1),
-            13..18 => None,
+            0..37 => Some(1),
+            37..42 => None,
             _ => Some(0),
         }
     }
@@ -251,7 +253,7 @@ pub(super) mod tests {
         for (rank, inputs) in [(1, 7), (16, 64), (5, 130), (40, 90)] {
             // Six columns of x that do not count, before those that do.
             let (all, first) = (inputs + 6, 6);
-            let x = numbers(31 * all, 1);
+            let x = numbers(ROWS * all, 1);
             let mut packed = PackedRows::default();
             packed.pack_blocks(&x, all, &blocks);
             let rows: Vec<Vec<f32>> = (0..2).map(|s| numbers(rank * inputs, 2 + s)).collect();
@@ -271,7 +273,7 @@ pub(super) mod tests {
             let halves = rows.iter().map(half).collect();
             for (parts, scale) in [(as_stored.collect::<Vec<_>>(), 1.0), (halves, 0.5)] {
                 let width = rank + 5;
-                let mut y = vec![9.0; 31 * width];
+                let mut y = vec![9.0; ROWS * width];
                 multiply(&packed, &block_adapters, &parts, &mut y, width);
                 for (row, y) in y.chunks_exact(width).enumerate() {
                     let Some(adapter) = adapter_of(row) else {

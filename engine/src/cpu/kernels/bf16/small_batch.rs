@@ -38,7 +38,8 @@ pub unsafe fn by_pairs(
     }
 }
 
-/// Multiplies `x[inputs][rows]`. The sums have the bits of AMX ([`super::amx`]).
+/// Multiplies `x[inputs][rows]`. The sums have the bits of AMX ([`super::amx`]), except for sums so small that AMX
+/// takes them as 0.
 ///
 /// # Safety
 /// As [`by_pairs`].
@@ -104,8 +105,7 @@ struct Pairs<'a, const R: usize> {
 }
 
 impl<'a, const R: usize> Pairs<'a, R> {
-    #[inline(always)]
-    unsafe fn new(x: &'a [u32]) -> Self {
+    fn new(x: &'a [u32]) -> Self {
         // SAFETY: zeros are numbers.
         let sums = unsafe { std::mem::zeroed() };
         Pairs { x, sums }
@@ -155,8 +155,7 @@ struct Floats<'a, const R: usize> {
 }
 
 impl<'a, const R: usize> Floats<'a, R> {
-    #[inline(always)]
-    unsafe fn new(x: &'a [f32]) -> Self {
+    fn new(x: &'a [f32]) -> Self {
         // SAFETY: zeros are numbers.
         let (group, sums) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
         Floats { x, group, sums }

@@ -3,7 +3,9 @@
 use super::activations::RowsPart;
 use super::amx::Registers;
 use super::panels::PairVector;
-use crate::cpu::kernels::{Init, has_amx_bf16, has_avx512_bf16};
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::kernels::has_amx_bf16;
+use crate::cpu::kernels::{Init, has_avx512_bf16};
 
 /// A block of rows × 32 outputs over one block of K.
 pub(super) struct Tile<'a> {
@@ -23,7 +25,8 @@ pub(super) struct OutputTile<'a> {
 
 impl Tile<'_> {
     /// # Safety
-    /// `out` must be valid for the tile's rows, `stride` apart, and unshared.
+    /// `out` must be valid for the tile's rows, `stride` apart, and unshared. No other `Registers` of this thread may
+    /// have been used and still live.
     #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
     pub unsafe fn run(&self, registers: &mut Registers) {
         assert_eq!(self.x.length * 2, self.weights.len());
