@@ -16,7 +16,8 @@ pub fn max(values: &[f32]) -> f32 {
     all.fold(f32::NEG_INFINITY, f32::max)
 }
 
-/// The tokens whose values are at least `least`, ascending, with their values. Chunks of lower ones are passed over whole.
+/// The tokens whose values are at least `least`, ascending, with their values. Chunks of lower ones are passed over
+/// whole.
 pub fn at_least(values: &[f32], least: f32) -> impl Iterator<Item = (u32, f32)> {
     let chunks = (0u32..).step_by(CHUNK).zip(values.chunks(CHUNK));
     let with = chunks.filter(move |(_, chunk)| max(chunk) >= least);

@@ -88,8 +88,8 @@ pub fn has_avx512_bf16() -> bool {
     false
 }
 
-/// Whether the processor multiplies tiles of bf16 numbers (AMX), and the system lets this process do so. The environment
-/// variable `AUTODIDACT_AMX=0` says no: such a processor then multiplies like one with AVX512_BF16.
+/// Whether the processor multiplies tiles of bf16 numbers (AMX), and the system lets this process do so. The
+/// environment variable `AUTODIDACT_AMX=0` says no: such a processor then multiplies like one with AVX512_BF16.
 pub fn has_amx_bf16() -> bool {
     #[cfg(target_arch = "x86_64")]
     return bf16::amx::available();

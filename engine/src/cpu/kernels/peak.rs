@@ -1,9 +1,9 @@
 //! The processor's peak rate of multiplication: the yardstick for every product of the executor.
 //!
 //! The measured loop is products between registers (fused multiply-adds, sums of two products, or AMX's tiles), with
-//! enough of them in flight to hide their latency, and without loads or stores. No matrix product over the same threads can be faster. The peak is
-//! measured, not read off a data sheet, because clocks fall under wide vectors, and two threads may share a
-//! core.
+//! enough of them in flight to hide their latency, and without loads or stores. No matrix product over the same
+//! threads can be faster. The peak is measured, not read off a data sheet, because clocks fall under wide vectors, and
+//! two threads may share a core.
 
 #[cfg(target_arch = "x86_64")]
 use super::bf16::amx;

@@ -159,8 +159,8 @@ fn block_pairs(rows: usize, pairs: usize) -> usize {
     }
 }
 
-/// (first row, rows) of each block. The blocks are as few and as even as possible, with AMX in whole tile registers; none
-/// is empty.
+/// (first row, rows) of each block. The blocks are as few and as even as possible, with AMX in whole tile registers;
+/// none is empty.
 pub fn row_blocks(rows: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
     let unit = if has_amx_bf16() { ROWS } else { 1 };
     let units = rows.len().div_ceil(unit);

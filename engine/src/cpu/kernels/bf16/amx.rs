@@ -238,7 +238,8 @@ impl Registers {
             sums: self.sums.0.as_mut_ptr(),
             advance: rows * ROW_BYTES,
         };
-        // SAFETY: x has whole registers and the weights two vectors a pair (the caller's promise); the sums are 32 × 32.
+        // SAFETY: x has whole registers and the weights two vectors a pair (the caller's promise). The sums are
+        // 32 × 32.
         unsafe {
             match (rows > ROWS, add) {
                 (true, false) => multiply_32_rows!(

@@ -16,12 +16,10 @@ use rayon::prelude::*;
 pub struct SkinnyMatrix {
     outputs: usize,
     pairs: usize,
-    /// Vectors of a pair.
-    halves: usize,
     vectors: Vec<PairVector>,
 }
 
-/// Vectors of a pair of inputs.
+/// Vectors that hold a pair of inputs.
 fn halves() -> usize {
     if has_amx_bf16() { PANEL / LANES } else { 1 }
 }
@@ -30,7 +28,7 @@ impl SkinnyMatrix {
     /// Packs `w[outputs, inputs]`.
     pub fn of_rows(w: &[f32], inputs: usize) -> Self {
         let mut matrix = SkinnyMatrix::zeros(w.len() / inputs, inputs);
-        let halves = matrix.halves;
+        let halves = halves();
         let chunks = matrix.vectors.par_chunks_exact_mut(matrix.pairs * halves);
         let rows = w.par_chunks(halves * LANES * inputs);
         chunks.zip(rows).for_each(|(vectors, w)| {
@@ -44,7 +42,7 @@ impl SkinnyMatrix {
     /// Packs `scale · wᵀ` of `w[inputs, outputs]`.
     pub fn of_columns(w: &[f32], outputs: usize, scale: f32) -> Self {
         let mut matrix = SkinnyMatrix::zeros(outputs, w.len() / outputs);
-        let halves = matrix.halves;
+        let halves = halves();
         let both = w.par_chunks(2 * outputs);
         let chunks = matrix.vectors.chunks_exact_mut(matrix.pairs * halves);
         for (first, vectors) in (0..outputs).step_by(halves * LANES).zip(chunks) {
@@ -70,7 +68,6 @@ impl SkinnyMatrix {
         SkinnyMatrix {
             outputs,
             pairs,
-            halves,
             vectors: vec![ZERO; outputs.div_ceil(halves * LANES) * pairs * halves],
         }
     }
@@ -109,8 +106,8 @@ pub fn multiply(
             let mut registers = Registers::default();
             for Part { w, from, to } in &parts[*adapter] {
                 let x = x.part(block, *from, w.pairs);
-                let lanes = w.halves * LANES;
-                for (nth, vectors) in w.vectors.chunks_exact(w.pairs * w.halves).enumerate() {
+                let lanes = halves() * LANES;
+                for (nth, vectors) in w.vectors.chunks_exact(w.pairs * halves()).enumerate() {
                     let (column, of) = (to + nth * lanes, lanes.min(w.outputs - nth * lanes));
                     let out = OutputTile {
                         y: y.at(row * width + column, (rows - 1) * width + of),
